@@ -1,0 +1,71 @@
+"""The budget: what a training run may spend, and the ledger of what it did spend, in measured FLOPs."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..methods.denoiser import Denoiser
+from .errors import TaskError
+
+
+@dataclass
+class Ledger:
+    """Spending against `limit` in `unit`: evaluations, flops or images.
+
+    An evaluation is the FLOPs of one teacher forward on one sample. `step_flops` holds, for each kind of
+    step, the FLOPs measured on the first real one: forward and backward of every network it touches.
+    """
+
+    limit: float
+    unit: str
+    flops_per_evaluation: float
+    flops: float = 0
+    images: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    step_flops: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def evaluations(self) -> float:
+        return self.flops / self.flops_per_evaluation
+
+    @property
+    def spent(self) -> float:
+        """The share of the budget used so far."""
+        return self._in_unit(self.flops, self.images) / self.limit
+
+    def affords(self, kind: str, images: int) -> bool:
+        """Whether one more step of this kind stays within the limit; a kind never measured is tried."""
+        flops = self.flops + self.step_flops.get(kind, 0)
+        return self._in_unit(flops, self.images + images) <= self.limit
+
+    def charge(self, kind: str, images: int, seconds: float) -> None:
+        """Enter one step. Raises TaskError if it overspends, which a measured kind cannot."""
+        self.flops += self.step_flops[kind]
+        self.images += images
+        self.steps += 1
+        self.seconds += seconds
+        if self._in_unit(self.flops, self.images) > self.limit:
+            cost = self._in_unit(self.step_flops[kind], images)
+            raise TaskError(f"out of budget: one step costs {cost:.6g} {self.unit}, the budget is {self.limit:.6g}")
+
+    def _in_unit(self, flops: float, images: float) -> float:
+        return {"evaluations": flops / self.flops_per_evaluation, "flops": flops, "images": images}[self.unit]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "evaluations": self.evaluations}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over the counts of a saved ledger; the limit stays this run's own."""
+        for key in ("flops", "images", "steps", "seconds", "step_flops"):
+            setattr(self, key, state[key])
+
+
+def forward_flops(denoiser: Denoiser, noise: Tensor, condition: Any = None) -> float:
+    """FLOPs of one forward on one sample, measured on the batch `noise`; 0 for a closed form."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        denoiser(noise, denoiser.path.t_max, condition)
+    return counter.get_total_flops() / len(noise)

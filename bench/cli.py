@@ -1,0 +1,194 @@
+"""The command line. Each command imports what it needs when it runs, so that --help and mistakes are answered at once."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import __version__
+from .errors import InputError
+
+RUNS = Path("runs")
+
+
+class OneLineErrors(click.Group):
+    """InputError becomes one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"fewstep: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="fewstep %(version)s")
+def main() -> None:
+    """Compare few-step diffusion samplers: one teacher, one measured compute budget, one way to score."""
+    logging.basicConfig(level=logging.WARNING, format="fewstep: %(levelname)s: %(message)s")
+
+
+@main.command()
+@click.argument("suite")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/<suite>].")
+@click.option("--store", type=click.Path(path_type=Path), envvar="FEWSTEP_STORE", help="Folder of the artifacts.")
+@click.option("--only", multiple=True, metavar="KEY=VALUE", help="Only the cells with this method, dataset, seed, nfe.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per core].")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Torch threads per worker.")
+@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
+@click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
+def run(
+    suite: str,
+    out: Path | None,
+    store: Path | None,
+    only: tuple[str, ...],
+    settings: tuple[str, ...],
+    workers: int | None,
+    threads: int,
+    executor: str,
+    dry_run: bool,
+) -> None:
+    """Run SUITE (a file, or the name of a shipped suite) and print its leaderboard.
+
+    Artifacts go to runs/store, or to DIR/store with --out DIR; what stands there is not done again.
+    """
+    from . import outputs, runner
+    from .executors import LocalExecutor
+    from .plan import make_plan
+    from .progress import Progress
+    from .select import select
+    from .store import Store
+    from .suite import load
+
+    plan = select(make_plan(load(suite, settings)), only)
+    artifacts = Store(store or (out or RUNS) / "store")
+    folder = out or RUNS / plan.suite.name
+    if dry_run:
+        return _print_plan(plan, artifacts)
+    _writable(folder)
+    artifacts.prepare()
+    workers = workers or max(1, (os.cpu_count() or 1) // threads)
+
+    def make_executor() -> LocalExecutor:
+        return LocalExecutor(artifacts.root, workers, threads)
+
+    try:
+        outcome = runner.run(plan, artifacts, make_executor, Progress())
+    except KeyboardInterrupt:
+        click.echo("fewstep: stopped; the same command goes on from here", err=True)
+        sys.exit(130)
+    outputs.write(plan, outcome, folder)
+    _print_run(folder)
+    failed = outputs.failures(plan, outcome)
+    for cell, status in failed:
+        click.echo(f"fewstep: {cell.method} NFE {cell.nfe} seed {cell.seed}: {status}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+def _print_plan(plan: Any, artifacts: Any) -> None:
+    for cell in plan.cells:
+        state = f"skipped: {cell.skipped}" if cell.score is None else cell.id
+        click.echo(f"{cell.dataset} {cell.method} [{cell.variant}] budget {cell.budget} seed {cell.seed} NFE {cell.nfe}: {state}")
+    tasks = plan.tasks()
+    missing = [task for task in tasks if not (artifacts.root / task.name).is_dir()]
+    click.echo(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do:")
+    for task in missing:
+        click.echo(f"  {task.name}  {task.label}")
+
+
+def _print_run(folder: Path) -> None:
+    from ..reports import leaderboard
+
+    click.echo(leaderboard.render(leaderboard.read(folder), "table"))
+    click.echo("\n".join(str(folder / name) for name in ("results.csv", "leaderboard.csv", "report.html")))
+
+
+def _writable(folder: Path) -> None:
+    """InputError unless files can be made in `folder`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write there: {error.strerror}") from None
+
+
+def _results_folder(place: str) -> Path:
+    """The folder of results that DIR|SUITE means."""
+    for folder in (Path(place), RUNS / place):
+        if (folder / "results.csv").is_file():
+            return folder
+    raise InputError(f"{place}: no results.csv there, nor in {RUNS / place}; make one with `fewstep run`")
+
+
+@main.command()
+@click.argument("place", metavar="DIR|SUITE")
+@click.option("--format", "style", type=click.Choice(["table", "markdown", "latex", "csv", "html"]), default="table")
+@click.option("--metric", help="The metric to rank by [default: the suite's first].")
+def leaderboard(place: str, style: str, metric: str | None) -> None:
+    """Print the leaderboard of a run."""
+    from ..reports import leaderboard as board
+
+    click.echo(board.render(board.read(_results_folder(place)), style, metric))
+
+
+@main.command()
+@click.argument("place", metavar="DIR")
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write [default: DIR/report.html].")
+def report(place: str, out: Path | None) -> None:
+    """Write the report of a run as one HTML file."""
+    from ..reports import run as reports
+
+    folder = _results_folder(place)
+    target = out or folder / "report.html"
+    _writable(target.parent)
+    reports.write_html(folder, target)
+    click.echo(target)
+
+
+@main.command("list")
+@click.argument("kind", type=click.Choice(["methods", "solvers", "datasets", "teachers", "metrics", "suites"]))
+def list_names(kind: str) -> None:
+    """List what a suite may name."""
+    from .catalogue import catalogue
+
+    entries = catalogue(kind)
+    width = max(len(name) for name, _ in entries)
+    for name, summary in entries:
+        click.echo(f"{name:<{width}}  {summary}".rstrip())
+
+
+@main.command()
+@click.argument("place", metavar="RUN")
+@click.option("--method", required=True, help="A method of the run.")
+@click.option("--nfe", type=click.IntRange(min=1), required=True)
+@click.option("--count", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--store", type=click.Path(path_type=Path), envvar="FEWSTEP_STORE")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The PNG to write.")
+def sample(place: str, method: str, nfe: int, count: int, seed: int, store: Path | None, out: Path) -> None:
+    """Draw samples of a method of a finished run as a picture."""
+    from .draw import draw
+
+    draw(_results_folder(place), method, nfe, count, seed, store, out)
+    click.echo(out)
+
+
+@main.command()
+@click.argument("suite", required=False)
+def doctor(suite: str | None) -> None:
+    """Say what is missing to run SUITE, and how to get it; exit code 1 if anything is."""
+    from .doctor import findings
+    from .suite import load
+
+    missing = False
+    for name, state, advice in findings(load(suite) if suite else None):
+        click.echo(f"{name}: {state}" + (f" ({advice})" if advice else ""))
+        missing |= state == "missing"
+    sys.exit(1 if missing else 0)

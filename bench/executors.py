@@ -1,0 +1,79 @@
+"""Where tasks run: a pool of worker processes on this machine."""
+
+import os
+from collections.abc import Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from . import worker
+from .plan import Task
+
+Event = tuple[str, str, Any]
+"""("progress", task name, share) | ("done" | "busy", task name, None) | ("failed", task name, reason)."""
+
+
+class LocalExecutor:
+    """`workers` processes, each with `threads` torch threads; they end with this process, however it ends."""
+
+    def __init__(self, root: Path, workers: int, threads: int) -> None:
+        self.root, self.threads = root, threads
+        self._idle: list[int] = []
+        self._slots: list[tuple[Any, Connection]] = []
+        self._running: dict[int, Task] = {}
+        for slot in range(workers):
+            self._slots.append(self._start())
+            self._idle.append(slot)
+
+    def _start(self) -> tuple[Any, Connection]:
+        context = get_context("spawn")
+        ours, theirs = context.Pipe()
+        # Read by OpenMP when the child imports torch, before any code of ours runs there.
+        os.environ["OMP_NUM_THREADS"] = str(self.threads)
+        process = context.Process(target=worker.main, args=(theirs, self.root, self.threads))
+        process.start()
+        theirs.close()
+        return process, ours
+
+    @property
+    def has_room(self) -> bool:
+        return bool(self._idle)
+
+    @property
+    def running(self) -> list[Task]:
+        return list(self._running.values())
+
+    def submit(self, task: Task) -> None:
+        """Give `task` to an idle worker."""
+        slot = self._idle.pop(0)
+        self._running[slot] = task
+        self._slots[slot][1].send(task.to_json())
+
+    def events(self, timeout: float) -> Iterator[Event]:
+        """What the workers reported, waiting up to `timeout` seconds for something; a dead worker is replaced."""
+        connections = {self._slots[slot][1]: slot for slot in self._running}
+        for connection in wait(list(connections), timeout):
+            slot = connections[connection]  # type: ignore[index]
+            task = self._running[slot]
+            try:
+                event = self._slots[slot][1].recv()
+            except (EOFError, OSError):
+                process = self._slots[slot][0]
+                process.join()
+                self._slots[slot] = self._start()
+                event = ("failed", task.name, f"the worker died (exit code {process.exitcode})")
+            if event[0] != "progress":
+                del self._running[slot]
+                self._idle.append(slot)
+            yield event
+
+    def close(self) -> None:
+        """End the workers, whatever they are doing."""
+        for process, connection in self._slots:
+            connection.close()
+            process.terminate()
+        for process, _ in self._slots:
+            process.join(timeout=5)
+            if process.is_alive():
+                process.kill()

@@ -1,0 +1,7 @@
+"""Metrics on feature arrays (N, D), and the extractors that make the features."""
+
+from .frechet import frechet_distance, frechet_from_moments
+from .kernel import kernel_distance
+from .manifold import precision_recall
+
+__all__ = ["frechet_distance", "frechet_from_moments", "kernel_distance", "precision_recall"]

@@ -1,0 +1,192 @@
+"""From a suite to a graph of tasks, each named by the hash of all that determines its result. No torch."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version as installed_version
+from typing import Any
+
+from ..datasets.registry import DATASETS
+from ..methods.options import PretrainOptions
+from . import sources
+from .suite import Budget, MethodEntry, Suite, Teacher
+
+PACKAGE = sources.PACKAGE
+
+
+def canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A unit of work. `params` and the inputs' keys determine its result; `cost` is for the progress bar only.
+
+    kind: teacher | extractor | truth | train | sample | score, each a module of bench/stages.
+    inputs: role -> task whose artifact it reads. code: modules whose source is part of the key.
+    cost: rough number of network evaluations.
+    """
+
+    kind: str
+    params: dict[str, Any]
+    inputs: dict[str, "Task"] = field(default_factory=dict)
+    code: tuple[str, ...] = ()
+    cost: float = 0.0
+    label: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        identity = {
+            "kind": self.kind,
+            "params": self.params,
+            "inputs": {role: task.key for role, task in self.inputs.items()},
+            "source": sources.version(f"{PACKAGE}.bench.stages.{self.kind}", *self.code),
+            "torch": _torch_version(),
+        }
+        return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """The artifact's folder name."""
+        return f"{self.kind}-{self.key}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "key": self.key,
+            "params": self.params,
+            "inputs": {role: task.name for role, task in self.inputs.items()},
+            "label": self.label,
+        }
+
+
+def _torch_version() -> str:
+    return installed_version("torch").partition("+")[0]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid, with the task that scores it, or the reason why it is skipped."""
+
+    dataset: str
+    teacher: str
+    method: str
+    variant: str
+    budget: str
+    seed: int
+    nfe: int
+    score: Task | None
+    skipped: str = ""
+
+    @property
+    def id(self) -> str:
+        if self.score is not None:
+            return self.score.key
+        identity = [self.dataset, self.teacher, self.method, self.variant, self.budget, self.seed, self.nfe]
+        return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Plan:
+    suite: Suite
+    cells: list[Cell]
+
+    def tasks(self) -> list[Task]:
+        """Every task once, inputs before the tasks that read them."""
+        ordered: dict[str, Task] = {}
+
+        def visit(task: Task) -> None:
+            for needed in task.inputs.values():
+                visit(needed)
+            ordered.setdefault(task.name, task)
+
+        for cell in self.cells:
+            if cell.score is not None:
+                visit(cell.score)
+        return list(ordered.values())
+
+
+def make_plan(suite: Suite) -> Plan:
+    """The cells of the suite in its own order, with their tasks."""
+    cells = []
+    for dataset, teacher in itertools.product(suite.datasets, suite.teachers):
+        problem = Problem(suite, dataset, teacher)
+        cells += [cell for entry in suite.methods for cell in problem.cells(entry)]
+    return Plan(suite, cells)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One data set with one teacher: what every method of the suite is run on."""
+
+    suite: Suite
+    dataset: str
+    teacher: Teacher
+
+    @property
+    def data_code(self) -> tuple[str, ...]:
+        return (DATASETS[self.dataset].module,)
+
+    @cached_property
+    def teacher_task(self) -> Task:
+        params = {"dataset": self.dataset, "teacher": self.teacher.model_dump(mode="json"), "device": self.suite.device}
+        cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
+        return Task("teacher", params, {}, self.data_code, cost, f"teacher {self.teacher.label()} on {self.dataset}")
+
+    @cached_property
+    def extractor_task(self) -> Task:
+        return Task("extractor", {"dataset": self.dataset}, {}, self.data_code, 60_000, f"features of {self.dataset}")
+
+    def truth_task(self, seed: int) -> Task:
+        samples = min(self.suite.truth.samples, self.suite.samples)
+        params = {"seed": seed, "samples": samples, "tolerance": self.suite.truth.tolerance, "device": self.suite.device}
+        return Task("truth", params, {"teacher": self.teacher_task}, self.data_code, 170.0 * samples, f"truth seed {seed}")
+
+    def train_task(self, entry: MethodEntry, budget: Budget, seed: int) -> Task:
+        params = {
+            "method": entry.name,
+            "options": entry.checked().model_dump(mode="json"),
+            "budget": budget.given(),
+            "seed": seed,
+            "device": self.suite.device,
+        }
+        cost = budget.amount * {"evaluations": 1.3, "images": 8.0, "flops": 0.0}[budget.unit]
+        label = f"train {entry.name} seed {seed}, {budget.label()}"
+        code = (*self.data_code, entry.spec.module)
+        return Task("train", params, {"teacher": self.teacher_task}, code, cost, label)
+
+    def cells(self, entry: MethodEntry) -> Iterator[Cell]:
+        budgets = self.suite.budgets if entry.spec.trains else [None]
+        grid = itertools.product(budgets, self.suite.seeds, entry.nfe or self.suite.nfe)
+        for budget, seed, nfe in grid:
+            reason = entry.spec.refusal(nfe)
+            score = None if reason else self._score_task(entry, budget, seed, nfe)
+            label = budget.label() if budget else "0"
+            yield Cell(
+                self.dataset, self.teacher.label(), entry.name, entry.label(), label, seed, nfe, score, reason or ""
+            )
+
+    def _score_task(self, entry: MethodEntry, budget: Budget | None, seed: int, nfe: int) -> Task:
+        inputs = {"teacher": self.teacher_task}
+        if budget is not None:
+            inputs["train"] = self.train_task(entry, budget, seed)
+        params = {
+            "method": entry.name,
+            "options": entry.checked().model_dump(mode="json"),
+            "seed": seed,
+            "nfe": nfe,
+            "samples": self.suite.samples,
+            "device": self.suite.device,
+        }
+        what = f"{entry.name} NFE {nfe} seed {seed}"
+        code = (*self.data_code, entry.spec.module)
+        sample = Task("sample", params, inputs, code, float(nfe * self.suite.samples), f"sample {what}")
+        scoring = {"sample": sample}
+        if "rmse" in self.suite.metrics:
+            scoring["truth"] = self.truth_task(seed)
+        if set(self.suite.metrics) - {"rmse"}:
+            scoring["extractor"] = self.extractor_task
+        return Task("score", {"metrics": sorted(self.suite.metrics)}, scoring, self.data_code, 1_500.0, f"score {what}")

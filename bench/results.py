@@ -1,0 +1,76 @@
+"""results.csv: one tidy row per dataset x teacher x method x variant x budget x seed x NFE x metric. No torch."""
+
+import csv
+import io
+from typing import Any
+
+from .plan import Cell, Plan
+from .runner import Outcome
+
+COLUMNS = (
+    "suite dataset teacher method variant budget seed nfe metric value samples train_evaluations train_flops "
+    "train_seconds trainable_parameters seconds_per_image status cell"
+).split()
+
+
+def rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
+    """Every cell's rows in the plan's order; a cell without a value has its reason as status."""
+    return [row for cell in plan.cells for row in _cell_rows(plan, cell, outcome)]
+
+
+def to_csv(table: list[dict[str, Any]]) -> str:
+    """Values at full precision; what a row does not have is empty."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return buffer.getvalue()
+
+
+def _cell_rows(plan: Plan, cell: Cell, outcome: Outcome) -> list[dict[str, Any]]:
+    status, metrics = status_and_metrics(cell, outcome)
+    shared = {
+        "suite": plan.suite.name,
+        "dataset": cell.dataset,
+        "teacher": cell.teacher,
+        "method": cell.method,
+        "variant": cell.variant,
+        "budget": cell.budget,
+        "seed": cell.seed,
+        "nfe": cell.nfe,
+        **_costs(cell, outcome),
+        "status": status,
+        "cell": cell.id,
+    }
+    table = []
+    for metric in plan.suite.metrics:
+        value = metrics.get(metric, {})
+        number = repr(value["value"]) if value else ""
+        table.append({**shared, "metric": metric, "value": number, "samples": value.get("samples", "")})
+    return table
+
+
+def status_and_metrics(cell: Cell, outcome: Outcome) -> tuple[str, dict[str, Any]]:
+    if cell.score is None:
+        return f"skipped: {cell.skipped}", {}
+    if cell.score.name in outcome.failures:
+        return f"failed: {outcome.failures[cell.score.name]}", {}
+    result = outcome.artifacts[cell.score.name].result
+    return result["status"], result["metrics"]
+
+
+def _costs(cell: Cell, outcome: Outcome) -> dict[str, Any]:
+    """What training and sampling cost; the training columns are 0 for a method without training."""
+    if cell.score is None:
+        return {}
+    sample = cell.score.inputs["sample"]
+    costs: dict[str, Any] = {}
+    if "train" not in sample.inputs:
+        costs |= {"train_evaluations": 0, "train_flops": 0, "train_seconds": 0, "trainable_parameters": 0}
+    elif sample.inputs["train"].name in outcome.artifacts:
+        trained = outcome.artifacts[sample.inputs["train"].name].result
+        costs |= {f"train_{key}": trained["ledger"][key] for key in ("evaluations", "flops", "seconds")}
+        costs["trainable_parameters"] = trained["trainable_parameters"]
+    if sample.name in outcome.artifacts:
+        costs["seconds_per_image"] = outcome.artifacts[sample.name].result.get("seconds_per_image", "")
+    return costs

@@ -1,0 +1,99 @@
+"""Runs a plan: the tasks that are missing from the store, in the order of their inputs, on the workers."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .executors import LocalExecutor
+from .plan import Plan, Task
+from .progress import Progress
+from .store import Artifact, Store
+
+# What others wait for longest comes first; within a kind, the plan's order.
+PRIORITY = {kind: i for i, kind in enumerate(["teacher", "extractor", "train", "truth", "sample", "score"])}
+BUSY_SECONDS = 1.0
+ATTEMPTS = 2
+"""How often a task whose input turned out to be corrupt is tried."""
+
+
+@dataclass
+class Outcome:
+    """The artifacts of a plan by task name, and the reasons of the tasks that have none."""
+
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def look_up(plan: Plan, store: Store) -> Outcome:
+    """What the store already holds; corrupt artifacts are set aside."""
+    found = {task.name: store.sound(task.name) for task in plan.tasks()}
+    return Outcome({name: artifact for name, artifact in found.items() if artifact is not None})
+
+
+def run(plan: Plan, store: Store, make_executor: Callable[[], LocalExecutor], progress: Progress) -> Outcome:
+    """Do what is missing. A task that fails takes those that need it along; the others go on."""
+    outcome = look_up(plan, store)
+    missing = [task for task in plan.tasks() if task.name not in outcome.artifacts]
+    if not missing:
+        return outcome
+    executor = make_executor()
+    try:
+        with progress.over(missing):
+            _schedule(missing, store, executor, outcome, progress)
+    finally:
+        executor.close()
+    return outcome
+
+
+def _schedule(
+    missing: list[Task], store: Store, executor: LocalExecutor, outcome: Outcome, progress: Progress
+) -> None:
+    waiting = sorted(missing, key=lambda task: PRIORITY[task.kind])
+    not_before: dict[str, float] = {}
+    attempts: dict[str, int] = {}
+    tasks = {task.name: task for task in missing}
+    while waiting or executor.running:
+        for task in [task for task in waiting if _is_doomed(task, outcome)]:
+            waiting.remove(task)
+            cause = next(t for t in task.inputs.values() if t.name in outcome.failures)
+            outcome.failures[task.name] = outcome.failures[cause.name]
+            progress.dropped(task)
+        ready = [task for task in waiting if _is_ready(task, outcome) and time.monotonic() >= not_before.get(task.name, 0)]
+        for task in ready:
+            if not executor.has_room:
+                break
+            waiting.remove(task)
+            progress.started(task)
+            executor.submit(task)
+        if not executor.running:
+            time.sleep(0.05)
+            continue
+        for event, name, payload in executor.events(timeout=0.5):
+            task = tasks[name]
+            if event == "progress":
+                progress.advanced(task, payload)
+            elif event == "busy":
+                progress.waiting(task)
+                not_before[name] = time.monotonic() + BUSY_SECONDS
+                waiting.append(task)
+            elif event == "done":
+                artifact = store.sound(name)
+                if artifact is not None:
+                    outcome.artifacts[name] = artifact
+                    progress.finished(task)
+                elif attempts.setdefault(name, 1) < ATTEMPTS:
+                    attempts[name] += 1
+                    waiting.append(task)
+                else:
+                    outcome.failures[name] = "its artifact is corrupt again"
+            else:
+                outcome.failures[name] = payload
+                progress.failed(task, payload)
+
+
+def _is_ready(task: Task, outcome: Outcome) -> bool:
+    return all(needed.name in outcome.artifacts for needed in task.inputs.values())
+
+
+def _is_doomed(task: Task, outcome: Outcome) -> bool:
+    return any(needed.name in outcome.failures for needed in task.inputs.values())

@@ -1,0 +1,1 @@
+"""The stages of a run, one module each: `run(task)` makes an artifact in task.folder and returns its result."""

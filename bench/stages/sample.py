@@ -1,0 +1,71 @@
+"""Samples of one method at one NFE, from the noises that every method starts from."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ...methods.denoiser import metered
+from ...methods.randomness import noise
+from ..errors import TaskError
+from ..store import Artifact
+from . import teacher, train
+from .context import Context
+from .device import accelerator
+
+SAMPLES = "samples.safetensors"
+BATCH = 256
+
+
+def start_noise(seed: int, rows: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """The unit noise that samples `rows` of `seed` start from: the same for every method and batch size."""
+    return noise(seed, "start", rows, shape)
+
+
+def batches(count: int, make: Callable[[range], Tensor], on_progress: Callable[[float], None]) -> Tensor:
+    """make(rows) over 0..count-1 in batches, joined on the CPU."""
+    parts = []
+    for first in range(0, count, BATCH):
+        rows = range(first, min(count, first + BATCH))
+        parts.append(make(rows).cpu())
+        on_progress(rows.stop / count)
+    return torch.cat(parts).contiguous()
+
+
+def run(task: Context) -> dict[str, Any]:
+    params, parent = task.params, task.inputs["teacher"]
+    trained = task.inputs.get("train")
+    if trained is not None and trained.result["status"] != "done":
+        return {"status": trained.result["status"]}
+    device = accelerator(params["device"])
+    denoiser = teacher.load(parent)
+    method = train.load(trained, denoiser) if trained else train.build(params["method"], params["options"], denoiser)
+    method = method.to(device).eval()
+    shape, nfe = teacher.sample_shape(parent), params["nfe"]
+
+    def make(rows: range) -> Tensor:
+        def draws(j: int) -> Tensor:
+            return noise(params["seed"], f"draw-{j}", rows, shape).to(device)
+
+        batch = {"noise": start_noise(params["seed"], rows, shape).to(device), "nfe": nfe, "draws": draws}
+        return method.predict_step(batch, 0)
+
+    started = time.perf_counter()
+    with metered() as meter, torch.no_grad():
+        x0 = batches(params["samples"], make, task.on_progress)
+    seconds = (time.perf_counter() - started) / len(x0)
+    if meter.evaluations != nfe * len(x0):
+        raise TaskError(f"{params['method']} took {meter.evaluations / len(x0):g} evaluations a sample, not {nfe}")
+    if not x0.isfinite().all():
+        return {"status": "diverged: samples are not finite"}
+    save_file({"x0": x0}, task.folder / SAMPLES)
+    forwards = meter.forwards / len(x0)
+    return {"status": "done", "samples": len(x0), "nfe": nfe, "forwards": forwards, "seconds_per_image": seconds}
+
+
+def load(artifact: Artifact) -> Tensor:
+    """The samples (N, ...) of an artifact."""
+    return load_file(artifact.file(SAMPLES))["x0"]

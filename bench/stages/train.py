@@ -1,0 +1,62 @@
+"""One training run of one method under the budget."""
+
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from ... import datasets
+from ...methods import registry, solvers
+from ...methods.denoiser import Denoiser
+from ...methods.method import Method, TrainingFree
+from ..budget import Ledger
+from ..store import Artifact
+from ..tracking import tracked
+from ..training import DivergedError, fit
+from . import teacher
+from .context import Context
+from .device import accelerator
+
+WEIGHTS = "student.safetensors"
+
+
+def run(task: Context) -> dict[str, Any]:
+    params, parent = task.params, task.inputs["teacher"]
+    module = build(params["method"], params["options"], teacher.load(parent), params["seed"])
+    (unit, limit), *_ = params["budget"].items()
+    ledger = Ledger(limit, unit, parent.result["flops_per_evaluation"])
+    data = datasets.get(parent.manifest["params"]["dataset"])
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    status = "done"
+    with tracked(task.folder, task.key, task.label, params["method"], params) as record:
+        try:
+            fit(
+                module,
+                data,
+                params["seed"],
+                ledger,
+                task.folder,
+                record,
+                task.on_progress,
+                accelerator(params["device"]),
+            )
+            save_file(module.result().state_dict(), task.folder / WEIGHTS)
+        except DivergedError as error:
+            status = f"diverged: {error}"
+    return {"status": status, "trainable_parameters": trainable, "ledger": ledger.to_dict()}
+
+
+def build(name: str, options: dict[str, Any], denoiser: Denoiser, seed: int = 0) -> Method:
+    """The method `name` on a teacher, untrained."""
+    spec = registry.method(name)
+    if not spec.trains:
+        return TrainingFree(denoiser, solvers.get(name, **options))
+    method: Method = spec.load()(denoiser, spec.options.model_validate(options), seed=seed)
+    return method
+
+
+def load(artifact: Artifact, denoiser: Denoiser) -> Method:
+    """The trained method of an artifact."""
+    params = artifact.manifest["params"]
+    method = build(params["method"], params["options"], denoiser, params["seed"])
+    method.result().load_state_dict(load_file(artifact.file(WEIGHTS)))
+    return method

@@ -1,0 +1,173 @@
+"""The artifact store: one folder per finished task, written aside and renamed into place. No torch.
+
+    <root>/<kind>-<key>/           a finished task: manifest.json and its files
+    <root>/.work/<kind>-<key>/     one under way: checkpoints and the log, kept for the next attempt
+    <root>/.locks/, <root>/.corrupt/
+
+The manifest, written last, lists the size and SHA-256 of every file; a folder without a sound one is set
+aside, and its task is done again.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from .errors import InputError
+from .plan import canonical
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+UNHASHED = {"log.txt", "events.jsonl"}
+ALWAYS_HASHED = 16 * 2**20
+"""Files up to this size are hashed whenever an artifact is looked up; larger ones when they are read."""
+
+
+class CorruptError(Exception):
+    """An artifact whose files are not those that its manifest lists."""
+
+
+class BusyError(Exception):
+    """Another process is doing this task."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished task's folder; `result` is the small data that other tasks and reports read."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        result: dict[str, Any] = self.manifest["result"]
+        return result
+
+    def file(self, name: str) -> Path:
+        """The path of a file whose hash has just been checked."""
+        _check(self.folder, name, self.manifest["files"][name], whole=True)
+        return self.folder / name
+
+
+class Store:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def prepare(self) -> None:
+        """Make the folders; InputError if they cannot be written."""
+        try:
+            for folder in (".work", ".locks"):
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+            probe = self.root / ".work" / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise InputError(f"{self.root}: cannot write there: {error.strerror}") from None
+
+    def get(self, name: str) -> Artifact | None:
+        """The finished artifact `name`, or None. Raises CorruptError."""
+        folder = self.root / name
+        if not folder.is_dir():
+            return None
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            digest = manifest.pop("digest")
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise CorruptError(f"{folder / MANIFEST}: {error}") from None
+        if digest != _digest(manifest) or f"{manifest['kind']}-{manifest['key']}" != name:
+            raise CorruptError(f"{folder / MANIFEST}: its content does not match its digest")
+        for file, facts in manifest["files"].items():
+            _check(folder, file, facts, whole=facts["bytes"] <= ALWAYS_HASHED)
+        return Artifact(folder, manifest)
+
+    def sound(self, name: str) -> Artifact | None:
+        """As `get`; a corrupt artifact is set aside with a warning and counts as missing."""
+        try:
+            return self.get(name)
+        except CorruptError as error:
+            aside = self.root / ".corrupt" / f"{name}-{time.time_ns()}"
+            log.warning("corrupt artifact: %s; set aside as %s, to be built again", error, aside)
+            aside.parent.mkdir(exist_ok=True)
+            os.replace(self.root / name, aside)
+            return None
+
+    def need(self, name: str) -> Artifact:
+        """An artifact that must be there: a task's input."""
+        artifact = self.get(name)
+        if artifact is None:
+            raise CorruptError(f"{self.root / name} is missing")
+        return artifact
+
+    @contextmanager
+    def work(self, name: str) -> Iterator[Path]:
+        """The folder in which task `name` is worked on, under its lock. Raises BusyError if it is held."""
+        lock = FileLock(self.root / ".locks" / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise BusyError(name) from None
+        try:
+            folder = self.root / ".work" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            yield folder
+        finally:
+            lock.release()
+
+    def commit(self, task: dict[str, Any], folder: Path, result: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Seal `folder` with its manifest and rename it into place.
+
+        task: Task.to_json(); result: what readers need; facts: versions, device, times.
+        """
+        files = sorted(p for p in folder.iterdir() if p.is_file() and p.name not in UNHASHED | {MANIFEST})
+        manifest = {
+            **task,
+            "result": result,
+            "files": {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in files},
+            **facts,
+        }
+        write_atomic(folder / MANIFEST, json.dumps({**manifest, "digest": _digest(manifest)}, indent=1, sort_keys=True))
+        target = self.root / f"{task['kind']}-{task['key']}"
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(folder, target)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write aside, flush to disk, rename: readers see the old content or the new."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical(manifest).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(folder: Path, name: str, facts: dict[str, Any], whole: bool) -> None:
+    path = folder / name
+    try:
+        size = path.stat().st_size
+    except OSError:
+        raise CorruptError(f"{path} is missing") from None
+    if size != facts["bytes"]:
+        raise CorruptError(f"{path} has {size} bytes, not {facts['bytes']}")
+    if whole and _sha256(path) != facts["sha256"]:
+        raise CorruptError(f"{path} has another content than its manifest says")

@@ -1,0 +1,195 @@
+"""A suite file: what to compare. Checked by a schema, every mistake named with its line. No torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+
+from ..datasets.registry import DATASETS
+from ..methods import registry
+from ..methods.options import ExactOptions, Options, PretrainOptions
+from .errors import InputError
+from .suite_errors import Document, describe
+
+SHIPPED = Path(__file__).parent / "suites"
+
+
+def _listed(value: Any) -> Any:
+    """A single value stands for a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    if len({repr(value) for value in values}) < len(values):
+        raise ValueError("the same value stands there twice")
+    return values
+
+
+Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+METRIC_SUMMARIES = {
+    "fd_digits": "Fréchet distance in the features of a small classifier trained by the suite on digits (lower is better)",
+    "precision": "share of samples inside the manifold of real images, k = 3, same features (higher is better)",
+    "recall": "share of real images inside the manifold of samples, k = 3, same features (higher is better)",
+    "rmse": "root mean square distance per pixel to the teacher's exact ODE solution, same noise (lower is better)",
+}
+METRICS = tuple(METRIC_SUMMARIES)
+
+
+class Budget(Options):
+    """What one training run of one method may spend: exactly one of the units."""
+
+    evaluations: float | None = Field(None, gt=0)
+    flops: float | None = Field(None, gt=0)
+    images: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> "Budget":
+        if len(self.given()) != 1:
+            raise ValueError("give exactly one of evaluations, flops, images")
+        return self
+
+    def given(self) -> dict[str, float]:
+        return self.model_dump(exclude_none=True)
+
+    @property
+    def unit(self) -> str:
+        return next(iter(self.given()))
+
+    @property
+    def amount(self) -> float:
+        return next(iter(self.given().values()))
+
+    def label(self) -> str:
+        return f"{self.amount:.12g} {self.unit}"
+
+
+class Truth(Options):
+    """The exact ODE solutions: RK45 with rtol = atol = tolerance, for the first `samples` noises of each seed."""
+
+    samples: Positive = 256
+    tolerance: float = Field(1e-6, gt=0)
+
+
+class MethodEntry(Options):
+    """One method of the grid; `variant` names it where options are not enough; `nfe` overrides the suite's."""
+
+    name: str
+    options: dict[str, Any] = {}
+    nfe: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    variant: str | None = None
+
+    @property
+    def spec(self) -> registry.MethodSpec:
+        return registry.method(self.name)
+
+    def checked(self) -> Options:
+        return self.spec.options.model_validate(self.options)
+
+    def label(self) -> str:
+        """What tells this row from others of the same method: its grid, and the options that are not default."""
+        if self.variant is not None:
+            return self.variant
+        checked = self.checked()
+        grid = getattr(checked, "grid", None)
+        changed = checked.model_dump(exclude_defaults=True, exclude={"grid"})
+        return " ".join([*([grid.label()] if grid else []), *(f"{key}={value}" for key, value in changed.items())])
+
+
+Teacher = Annotated[PretrainOptions | ExactOptions, Field(discriminator="name")]
+
+
+class Suite(BaseModel):
+    """A grid of cells: datasets x teachers x methods x budgets x seeds x nfe."""
+
+    model_config = {"extra": "forbid", "frozen": True}
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    datasets: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)]
+    methods: Annotated[list[MethodEntry], BeforeValidator(_listed), Field(min_length=1)]
+    budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)]
+    seeds: Annotated[list[Seed], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)] = [0]
+    nfe: Annotated[list[Positive], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
+    samples: Positive = 1797
+    metrics: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
+    truth: Truth = Truth()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+def find(suite: str) -> Path:
+    """The file that SUITE means: a path, or the name of a shipped suite."""
+    path = Path(suite)
+    if path.is_file():
+        return path
+    shipped = shipped_names()
+    if suite in shipped:
+        return SHIPPED / f"{suite}.yaml"
+    raise InputError(f"no suite {suite!r}: not a file, nor a shipped suite{registry.did_you_mean(suite, shipped)}")
+
+
+def shipped_names() -> list[str]:
+    return sorted(str(path.relative_to(SHIPPED).with_suffix("")) for path in SHIPPED.rglob("*.yaml"))
+
+
+def load(suite: str, settings: Sequence[str] = ()) -> Suite:
+    """The suite of a path or shipped name with `KEY=VALUE` settings applied; InputError says what is wrong."""
+    path = find(suite)
+    try:
+        document = Document(path.name if path.parent == SHIPPED else str(path), path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    for setting in settings:
+        document.set(setting)
+    try:
+        checked = Suite.model_validate(document.data)
+    except ValidationError as error:
+        raise InputError(describe(document, (), error, Suite)) from None
+    _check_methods(document, checked)
+    _check_datasets(document, checked)
+    return checked
+
+
+def _check_methods(document: Document, suite: Suite) -> None:
+    for i, entry in enumerate(suite.methods):
+        where = ("methods", i)
+        try:
+            spec = entry.spec
+        except registry.UnknownNameError as error:
+            raise InputError(document.at((*where, "name"), str(error))) from None
+        try:
+            entry.checked()
+        except ValidationError as error:
+            raise InputError(describe(document, (*where, "options"), error, spec.options)) from None
+        exact = [j for j, teacher in enumerate(suite.teachers) if isinstance(teacher, ExactOptions)]
+        if spec.needs_network and exact:
+            message = f"{entry.name} trains a copy of the teacher's network, and teacher 'exact' is a formula"
+            raise InputError(document.at((*where, "name"), message + "; use a pretrain teacher"))
+    rows = [(entry.name, entry.label()) for entry in suite.methods]
+    for i, row in enumerate(rows):
+        if row in rows[:i]:
+            message = f"{row[0]} stands there twice with the same options; give one of them a variant"
+            raise InputError(document.at(("methods", i, "name"), message))
+
+
+def _check_datasets(document: Document, suite: Suite) -> None:
+    for i, name in enumerate(suite.datasets):
+        try:
+            spec = registry.pick(DATASETS, name, "dataset")
+        except registry.UnknownNameError as error:
+            raise InputError(document.at(("datasets", i), str(error))) from None
+        for j, metric in enumerate(suite.metrics):
+            if metric not in METRICS:
+                message = f"unknown metric {metric!r}{registry.did_you_mean(metric, METRICS)}"
+                raise InputError(document.at(("metrics", j), message))
+            if metric not in spec.metrics:
+                message = f"{metric} is not defined on {name}, which has {', '.join(spec.metrics)}"
+                raise InputError(document.at(("metrics", j), message))
+        for k, teacher in enumerate(suite.teachers):
+            network = getattr(teacher, "network", None)
+            fits = network is None or (network.name == "unet") == (len(spec.shape) == 3)
+            if not fits:
+                message = f"a {network.name} does not fit {name}, whose samples have shape {spec.shape}"
+                raise InputError(document.at(("teachers", k, "network"), message))

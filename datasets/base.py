@@ -1,0 +1,100 @@
+"""What a data set gives: samples scaled to [-1, 1], labels, and batches that depend on (seed, step) alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypedDict
+
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from ..methods.randomness import generator
+
+
+class Dataset(Protocol):
+    """`shape` is one sample's; `classes` is 0 without labels."""
+
+    name: str
+    shape: tuple[int, ...]
+    classes: int
+
+    def __len__(self) -> int: ...
+
+    def samples(self, indices: Tensor) -> Tensor:
+        """float32 (len(indices), *shape), scaled to [-1, 1] where the data are images."""
+        ...
+
+    def labels(self, indices: Tensor) -> Tensor | None:
+        """int64 (len(indices),), or None without labels."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images in memory: uint8 NCHW from 0 to max_value, labels int64 or None."""
+
+    name: str
+    images: Tensor
+    targets: Tensor | None = None
+    max_value: int = 255
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise ValueError(f"{self.name}: images must be uint8 NCHW, not {self.images.dtype} {self.images.ndim}-D")
+        if self.targets is not None and len(self.targets) != len(self.images):
+            raise ValueError(f"{self.name}: {len(self.targets)} labels for {len(self.images)} images")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def samples(self, indices: Tensor) -> Tensor:
+        return to_unit_range(self.images[indices], self.max_value)
+
+    def labels(self, indices: Tensor) -> Tensor | None:
+        return None if self.targets is None else self.targets[indices]
+
+
+def to_unit_range(images: Tensor, max_value: int = 255) -> Tensor:
+    """uint8 0..max_value to float32 [-1, 1]; the one place where images are scaled."""
+    return images.float() * (2 / max_value) - 1
+
+
+class Batch(TypedDict):
+    """One training step's data; `step` makes the step's noise a function of (seed, step)."""
+
+    step: int
+    x0: Tensor
+    labels: Tensor | None
+
+
+class Batches(IterableDataset[Batch]):
+    """Endless batches: step k's indices are a function of (seed, k), so that training resumes anywhere.
+
+    Each epoch is a permutation drawn from (seed, epoch); batches run across epoch ends. `start` is read
+    when iteration begins.
+    """
+
+    def __init__(self, data: Dataset, batch: int, seed: int, start: int = 0) -> None:
+        self.data, self.batch, self.seed, self.start = data, batch, seed, start
+
+    def indices(self, step: int) -> Tensor:
+        position = torch.arange(step * self.batch, (step + 1) * self.batch)
+        epochs = position // len(self.data)
+        rows = torch.empty_like(position)
+        for epoch in epochs.unique().tolist():
+            order = torch.randperm(len(self.data), generator=generator(self.seed, "epoch", epoch))
+            here = epochs == epoch
+            rows[here] = order[position[here] % len(self.data)]
+        return rows
+
+    def __iter__(self) -> Iterator[Batch]:
+        step = self.start
+        while True:
+            rows = self.indices(step)
+            yield Batch(step=step, x0=self.data.samples(rows), labels=self.data.labels(rows))
+            step += 1

@@ -1,0 +1,1 @@
+"""The mathematics of few-step sampling and the methods that the suite compares."""

@@ -1,0 +1,197 @@
+"""The denoiser D(x, t) = E[x0 | x_t = x], whatever the network behind it predicts.
+
+Every solver and every distillation loss speaks to a Denoiser; networks, papers' parameterisations,
+guidance and a change of path are wrappers around one another.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .paths import EDM, Path, Time, as_time, expand
+
+Condition = Any
+
+
+@dataclass
+class Meter:
+    """What sampling cost, counted per batch row as it happens.
+
+    evaluations: denoiser values asked for (NFE times samples); forwards: network forwards that they took
+    (a guided evaluation takes two, fused into one batch or not).
+    """
+
+    evaluations: int = 0
+    forwards: int = 0
+    _depth: int = field(default=0, repr=False)
+
+
+_meters: list[Meter] = []
+
+
+@contextmanager
+def metered() -> Iterator[Meter]:
+    """Count the evaluations and forwards of every denoiser called inside the block."""
+    meter = Meter()
+    _meters.append(meter)
+    try:
+        yield meter
+    finally:
+        _meters.remove(meter)
+
+
+class Denoiser(nn.Module):
+    """D(x, t, condition) -> x0 on `path`. Subclasses write `denoise`; calling counts and checks the time.
+
+    x: (B, ...), t: float, () or (B,), result: like x, in x's dtype.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """x: (B, ...), t: () or (B,), on x's device."""
+        raise NotImplementedError
+
+    def inner(self) -> "Denoiser | None":
+        """The denoiser that this one wraps, if its forwards are that one's."""
+        return None
+
+    def forward(self, x: Tensor, t: Time, condition: Condition = None) -> Tensor:
+        t = as_time(t).to(x.device)
+        if t.ndim > 1 or (t.ndim == 1 and len(t) != len(x)):
+            raise ValueError(f"t has shape {tuple(t.shape)}; expected () or ({len(x)},) for x {tuple(x.shape)}")
+        for meter in _meters:
+            meter.evaluations += len(x) if meter._depth == 0 else 0
+            meter.forwards += len(x) if self.inner() is None else 0
+            meter._depth += 1
+        try:
+            return self.denoise(x, t, condition).to(x.dtype)
+        finally:
+            for meter in _meters:
+                meter._depth -= 1
+
+    def on(self, path: Path) -> "Denoiser":
+        """The same denoiser, asked on another path: exact, see ChangeOfPath."""
+        return self if path == self.path else ChangeOfPath(self, path)
+
+
+class FunctionDenoiser(Denoiser):
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], path: Path) -> None:
+        super().__init__(path)
+        self.function = function
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return self.function(x, t)
+
+
+def from_function(function: Callable[[Tensor, Tensor], Tensor], path: Path) -> Denoiser:
+    """A denoiser from f(x, t) -> x0 on `path`; x: (B, ...), t: a scalar or (B,) tensor."""
+    return FunctionDenoiser(function, path)
+
+
+X0_FROM = {
+    "x0": lambda path, x, output, t: output,
+    "eps": Path.x0_from_eps,
+    "score": Path.x0_from_score,
+    "v": Path.x0_from_v,
+    "velocity": Path.x0_from_velocity,
+}
+
+
+class NetworkDenoiser(Denoiser):
+    """A network trained on `path` to predict x0, eps, score, v or velocity; called as network(x, t, condition)."""
+
+    def __init__(self, network: nn.Module, path: Path, prediction: str) -> None:
+        super().__init__(path)
+        if prediction not in X0_FROM:
+            raise ValueError(f"unknown prediction {prediction!r}; one of {', '.join(X0_FROM)}")
+        self.network = network
+        self.prediction = prediction
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        dtype = parameter_dtype(self.network, x)
+        output = self.network(x.to(dtype), t.expand(len(x)).to(dtype), condition).to(x.dtype)
+        return X0_FROM[self.prediction](self.path, x, output, t)
+
+
+class EDMDenoiser(Denoiser):
+    """EDM preconditioning (Karras et al. 2022, table 1): D = c_skip x + c_out F(c_in x, ln(sigma)/4).
+
+    `network` is F(x, c_noise, condition) with c_noise (B,).
+    """
+
+    def __init__(self, network: nn.Module, sigma_data: float, path: EDM) -> None:
+        super().__init__(path)
+        self.network = network
+        self.sigma_data = sigma_data
+
+    def scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(c_skip, c_out, c_in) at noise level sigma, of its shape."""
+        return edm_scalings(sigma, self.sigma_data)
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        c_skip, c_out, c_in = (expand(c, x) for c in self.scalings(t))
+        dtype = parameter_dtype(self.network, x)
+        c_noise = torch.log(t).expand(len(x)) / 4
+        return c_skip * x + c_out * self.network((c_in * x).to(dtype), c_noise.to(dtype), condition).to(x.dtype)
+
+
+def edm_scalings(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor]:
+    """(c_skip, c_out, c_in) of EDM, table 1."""
+    total = sigma**2 + sigma_data**2
+    return sigma_data**2 / total, sigma * sigma_data / total.sqrt(), 1 / total.sqrt()
+
+
+def parameter_dtype(network: nn.Module, x: Tensor) -> torch.dtype:
+    """The dtype that the network computes in; x's own for a network without parameters."""
+    return next((p.dtype for p in network.parameters()), x.dtype)
+
+
+class Guided(Denoiser):
+    """Classifier-free guidance (Ho & Salimans 2022): D_null + w (D_c - D_null). Two forwards an evaluation.
+
+    `scale` w = 1 is the conditional denoiser; `null` is the condition that means "none".
+    """
+
+    def __init__(self, denoiser: Denoiser, scale: float, null: Condition = None) -> None:
+        super().__init__(denoiser.path)
+        self.denoiser, self.scale, self.null = denoiser, scale, null
+
+    def inner(self) -> Denoiser:
+        return self.denoiser
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        unconditional = self.denoiser(x, t, self.null)
+        return unconditional + self.scale * (self.denoiser(x, t, condition) - unconditional)
+
+
+class ChangeOfPath(Denoiser):
+    """A denoiser asked on another Gaussian path: D(x; t) = D'(x alpha'/alpha; t') where sigma'/alpha' = sigma/alpha.
+
+    Above the largest noise level that the inner path reaches (a flow's t = 1 has none at all), x is pure
+    noise: the state keeps its direction and is asked at the inner path's t_max.
+    """
+
+    def __init__(self, denoiser: Denoiser, path: Path) -> None:
+        super().__init__(path)
+        self.denoiser = denoiser
+
+    def inner(self) -> Denoiser:
+        return self.denoiser
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        own = self.denoiser.path
+        level_max = own.noise_level(torch.as_tensor(own.t_max, dtype=t.dtype, device=t.device))
+        level = self.path.noise_level(t)
+        t_own = torch.where(level < level_max, own.time_at(level.clamp(max=level_max)), own.t_max)
+        # Matching sigma, not alpha, is the same rescaling and survives alpha = 0.
+        scale = torch.where(
+            self.path.sigma(t) > 0, own.sigma(t_own) / self.path.sigma(t), own.alpha(t_own) / self.path.alpha(t)
+        )
+        return self.denoiser(expand(scale, x) * x, t_own, condition)

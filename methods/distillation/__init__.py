@@ -1,0 +1,1 @@
+"""Students that need one or a few evaluations: one method, one file."""

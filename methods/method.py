@@ -1,0 +1,78 @@
+"""Method: what a leaderboard row is."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from .denoiser import Condition, Denoiser
+
+Draws = Callable[[int], Tensor]
+"""draws(j): the j-th fresh unit noise of a stochastic sampler, (B, ...), the same for every batch size."""
+
+
+class Trainable(LightningModule):
+    """What the training runner drives: a loss per step, optimisers, averages, a schedule in budget spent.
+
+    The runner sets `spent` (the share of the budget used before this step, 0 to 1) and scales every
+    optimiser's learning rate by `learning_rate_factor` before each step.
+    """
+
+    batch_size: int
+    spent: float = 0.0
+
+    def learning_rate_factor(self, step: int, spent: float) -> float:
+        """The factor on the base learning rate at optimiser step `step` (from 0)."""
+        return 1.0
+
+    def step_kind(self, step: int) -> str:
+        """Steps of one kind run the same networks on the same shapes, hence cost the same FLOPs."""
+        return "step"
+
+    def update_averages(self) -> None:
+        """Called after each optimiser step."""
+
+    def result(self) -> nn.Module:
+        """The module whose weights are what training made."""
+        raise NotImplementedError
+
+
+class Method(Trainable):
+    """A frozen teacher and a way to sample; trained methods add Trainable's steps.
+
+    The teacher is not a submodule: it stays in eval mode, out of the optimiser and out of checkpoints.
+    """
+
+    def __init__(self, teacher: Denoiser, seed: int = 0) -> None:
+        super().__init__()
+        self.__dict__["teacher"] = teacher.requires_grad_(False).eval()
+        self.seed = seed
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Method":
+        self.teacher._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+    def sample(
+        self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None
+    ) -> Tensor:
+        """x0 (B, ...) in exactly `nfe` evaluations per sample from unit noise (B, ...)."""
+        raise NotImplementedError
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        return self.sample(batch["noise"], batch["nfe"], batch.get("condition"), batch.get("draws"))
+
+
+class TrainingFree(Method):
+    """A solver as a row: nothing to train."""
+
+    def __init__(self, teacher: Denoiser, solver: Any) -> None:
+        super().__init__(teacher)
+        self.solver = solver
+
+    @torch.no_grad()
+    def sample(
+        self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None
+    ) -> Tensor:
+        return self.solver.sample(self.teacher, noise, nfe=nfe, condition=condition)

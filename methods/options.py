@@ -1,0 +1,123 @@
+"""Every option of every method and teacher, with its default: configuration is data, checked here.
+
+No torch in this file: a mistake in a suite is answered before anything heavy is imported.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Grid(Options):
+    """The time grid of a solver; see methods/solvers/grids.py for the formulas.
+
+    spacing: where the nodes lie between the largest and the smallest noise level.
+    end: "zero" replaces the last node by noise level 0, so that no evaluation is spent at sigma_min;
+    "append-zero" is EDM's (a node at sigma_min, then 0); "min" stops at the smallest level.
+    noise_min, noise_max: ends in sigma/alpha; the path's own where not given.
+    """
+
+    spacing: Literal["karras", "log-snr", "uniform", "quadratic"] = "karras"
+    rho: float = Field(7.0, gt=0)
+    end: Literal["zero", "append-zero", "min"] = "zero"
+    noise_min: float | None = Field(None, gt=0)
+    noise_max: float | None = Field(None, gt=0)
+
+    def label(self) -> str:
+        spacing = f"karras-{self.rho:g}" if self.spacing == "karras" else self.spacing
+        ends = [f"{key}={value:g}" for key, value in self.ends().items()]
+        return "grid=" + " ".join([spacing, self.end, *ends])
+
+    def ends(self) -> dict[str, float]:
+        given = {"noise_min": self.noise_min, "noise_max": self.noise_max}
+        return {key: value for key, value in given.items() if value is not None}
+
+
+class SolverOptions(Options):
+    grid: Grid = Grid()
+
+
+class AdaptiveOptions(Options):
+    """Dormand-Prince with one error control per sample; rtol = atol = tolerance."""
+
+    tolerance: float = Field(1e-5, gt=0)
+
+
+class ConsistencyOptions(Options):
+    """Consistency distillation (Song et al. 2023), spec of each option in methods/distillation/consistency.py.
+
+    The defaults are those of small budgets: EDM weights and a target without EMA (see the README).
+    last_level: where the last of several sampling levels lies on the rho = 7 curve, 0 at sigma_max, 1 at
+    sigma_min; the others are spread evenly before it (the paper searches each; its two-step choices lie
+    between 0.44 and 0.56).
+    """
+
+    grid_points: int = Field(18, ge=2)
+    ode_step: Literal["heun", "euler"] = "heun"
+    distance: Literal["l2", "l1", "pseudo-huber"] = "l2"
+    weight: Literal["uniform", "snr", "snr+1", "karras", "truncated-snr"] = "karras"
+    target_ema: float = Field(0.0, ge=0, lt=1)
+    last_level: float = Field(0.6, gt=0, lt=1)
+    ema: float = Field(0.99, ge=0, lt=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup_steps: int = Field(20, ge=0)
+    batch: int = Field(64, ge=1)
+
+
+class UNetOptions(Options):
+    name: Literal["unet"] = "unet"
+    channels: int = Field(16, ge=8, multiple_of=8)
+    multipliers: tuple[int, ...] = (1, 2)
+    blocks: int = Field(1, ge=1)
+    embedding: int = Field(64, ge=2)
+
+
+class MLPOptions(Options):
+    name: Literal["mlp"] = "mlp"
+    width: int = Field(96, ge=4)
+    blocks: int = Field(3, ge=1)
+
+
+class PretrainOptions(Options):
+    """An EDM-preconditioned network trained by the suite on the suite's data set (Karras et al. 2022)."""
+
+    name: Literal["pretrain"] = "pretrain"
+    network: UNetOptions | MLPOptions = Field(UNetOptions(), discriminator="name")
+    images: int = Field(128_000, ge=1)
+    batch: int = Field(64, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup_steps: int = Field(50, ge=0)
+    ema: float = Field(0.999, ge=0, lt=1)
+    sigma_data: float = Field(0.75, gt=0)
+    sigma_min: float = Field(0.01, gt=0)
+    sigma_max: float = Field(40.0, gt=0)
+    log_sigma_mean: float = -0.6
+    log_sigma_std: float = Field(1.3, gt=0)
+    seed: int = Field(0, ge=0)
+
+    def label(self) -> str:
+        return f"pretrain-{self.network.name}-{self.images // 1000}k"
+
+
+class ExactOptions(Options):
+    """The closed-form denoiser of the data law: a mixture's, or the ideal denoiser of a finite image set.
+
+    bandwidth: standard deviation of a Gaussian put on each image of a finite set.
+    """
+
+    name: Literal["exact"] = "exact"
+    bandwidth: float = Field(0.0, ge=0)
+    sigma_min: float = Field(0.01, gt=0)
+    sigma_max: float = Field(40.0, gt=0)
+
+    def label(self) -> str:
+        return f"exact-h{self.bandwidth:g}" if self.bandwidth else "exact"
+
+
+TeacherOptions = PretrainOptions | ExactOptions

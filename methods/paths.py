@@ -1,0 +1,260 @@
+"""Gaussian paths x_t = alpha(t) x0 + sigma(t) eps, and every conversion between what networks predict.
+
+Time runs from data (t = 0) to noise (t = t_max) on every path; a flow-matching paper's r is 1 - t.
+In each docstring: D = E[x0 | x_t], eps = E[eps | x_t], score = grad log p_t(x_t),
+v = alpha eps - sigma D, velocity = dx_t/dt along the probability-flow ODE.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Time = float | Tensor
+
+
+def as_time(t: Time) -> Tensor:
+    """A float becomes a float64 scalar tensor; a tensor is returned as it is."""
+    return t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
+
+
+def expand(coefficient: Tensor, x: Tensor) -> Tensor:
+    """Shape a coefficient () or (B,) so that it multiplies x (B, ...), in x's dtype and on its device."""
+    coefficient = coefficient.to(device=x.device, dtype=x.dtype)
+    return coefficient if coefficient.ndim == 0 else coefficient.reshape(-1, *[1] * (x.ndim - 1))
+
+
+class Path(ABC):
+    """The pair alpha(t), sigma(t) and its derivatives; t is a float or a tensor of any shape."""
+
+    t_min: float
+    t_max: float
+
+    @abstractmethod
+    def alpha(self, t: Time) -> Tensor: ...
+
+    @abstractmethod
+    def sigma(self, t: Time) -> Tensor: ...
+
+    @abstractmethod
+    def dalpha(self, t: Time) -> Tensor: ...
+
+    @abstractmethod
+    def dsigma(self, t: Time) -> Tensor: ...
+
+    @abstractmethod
+    def time_at(self, noise_level: Time) -> Tensor:
+        """The t at which sigma/alpha equals `noise_level`; 0 gives the time of clean data."""
+
+    def noise_level(self, t: Time) -> Tensor:
+        """sigma/alpha: EDM's sigma, the noise of the rescaled state x/alpha."""
+        return self.sigma(t) / self.alpha(t)
+
+    def half_log_snr(self, t: Time) -> Tensor:
+        """log(alpha/sigma), the lambda of the DPM-Solver papers."""
+        return torch.log(self.alpha(t)) - torch.log(self.sigma(t))
+
+    def dhalf_log_snr(self, t: Time) -> Tensor:
+        return self.dalpha(t) / self.alpha(t) - self.dsigma(t) / self.sigma(t)
+
+    def noisy(self, x0: Tensor, eps: Tensor, t: Time) -> Tensor:
+        """x_t = alpha x0 + sigma eps; x0, eps: (B, ...), t: () or (B,)."""
+        alpha, sigma = self._coefficients(t, x0)
+        return alpha * x0 + sigma * eps
+
+    def eps(self, x: Tensor, x0: Tensor, t: Time) -> Tensor:
+        """eps = (x - alpha D)/sigma."""
+        alpha, sigma = self._coefficients(t, x)
+        return (x - alpha * x0) / sigma
+
+    def score(self, x: Tensor, x0: Tensor, t: Time) -> Tensor:
+        """score = (alpha D - x)/sigma^2."""
+        alpha, sigma = self._coefficients(t, x)
+        return (alpha * x0 - x) / sigma**2
+
+    def v(self, x: Tensor, x0: Tensor, t: Time) -> Tensor:
+        """v = alpha eps - sigma D."""
+        alpha, sigma = self._coefficients(t, x)
+        return alpha * self.eps(x, x0, t) - sigma * x0
+
+    def velocity(self, x: Tensor, x0: Tensor, t: Time) -> Tensor:
+        """u = alpha' D + sigma' eps."""
+        return expand(self.dalpha(as_time(t)), x) * x0 + expand(self.dsigma(as_time(t)), x) * self.eps(
+            x, x0, t
+        )
+
+    def x0_from_eps(self, x: Tensor, eps: Tensor, t: Time) -> Tensor:
+        """D = (x - sigma eps)/alpha."""
+        alpha, sigma = self._coefficients(t, x)
+        return (x - sigma * eps) / alpha
+
+    def x0_from_score(self, x: Tensor, score: Tensor, t: Time) -> Tensor:
+        """D = (x + sigma^2 score)/alpha."""
+        alpha, sigma = self._coefficients(t, x)
+        return (x + sigma**2 * score) / alpha
+
+    def x0_from_v(self, x: Tensor, v: Tensor, t: Time) -> Tensor:
+        """D = (alpha x - sigma v)/(alpha^2 + sigma^2); the denominator is 1 on variance-preserving paths."""
+        alpha, sigma = self._coefficients(t, x)
+        return (alpha * x - sigma * v) / (alpha**2 + sigma**2)
+
+    def x0_from_velocity(self, x: Tensor, velocity: Tensor, t: Time) -> Tensor:
+        """D = (sigma' x - sigma u)/(alpha sigma' - alpha' sigma); holds at alpha = 0 too."""
+        alpha, sigma = self._coefficients(t, x)
+        dalpha, dsigma = expand(self.dalpha(as_time(t)), x), expand(self.dsigma(as_time(t)), x)
+        return (dsigma * x - sigma * velocity) / (alpha * dsigma - dalpha * sigma)
+
+    def ddim_step(self, x: Tensor, x0: Tensor, t: Time, s: Time) -> Tensor:
+        """x_s = alpha_s D + sigma_s (x_t - alpha_t D)/sigma_t: DDIM, which is Euler on (x/alpha, sigma/alpha)."""
+        alpha_s, sigma_s = self._coefficients(s, x)
+        return alpha_s * x0 + sigma_s * self.eps(x, x0, t)
+
+    def _coefficients(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:
+        t = as_time(t)
+        return expand(self.alpha(t), x), expand(self.sigma(t), x)
+
+
+@dataclass(frozen=True)
+class VPLinear(Path):
+    """Variance preserving, beta linear in t (Song et al. 2021): log alpha = -t^2 (b1 - b0)/4 - t b0/2."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    t_min: float = 1e-3
+    t_max: float = 1.0
+
+    def _log_alpha(self, t: Time) -> Tensor:
+        t = as_time(t)
+        return -(t**2) * (self.beta_max - self.beta_min) / 4 - t * self.beta_min / 2
+
+    def alpha(self, t: Time) -> Tensor:
+        return torch.exp(self._log_alpha(t))
+
+    def sigma(self, t: Time) -> Tensor:
+        return torch.sqrt(-torch.expm1(2 * self._log_alpha(t)))
+
+    def dalpha(self, t: Time) -> Tensor:
+        beta = self.beta_min + as_time(t) * (self.beta_max - self.beta_min)
+        return -beta / 2 * self.alpha(t)
+
+    def dsigma(self, t: Time) -> Tensor:
+        return -self.alpha(t) * self.dalpha(t) / self.sigma(t)
+
+    def time_at(self, noise_level: Time) -> Tensor:
+        b0, db = self.beta_min, self.beta_max - self.beta_min
+        q = 2 * db * torch.log1p(as_time(noise_level) ** 2)
+        return q / (db * (torch.sqrt(b0**2 + q) + b0))
+
+
+@dataclass(frozen=True)
+class VPCosine(Path):
+    """Cosine path clipped to a log-SNR range (Salimans & Ho 2022): alpha = cos(at + b), sigma = sin(at + b)."""
+
+    logsnr_min: float = -20.0
+    logsnr_max: float = 20.0
+    t_min: float = 0.0
+    t_max: float = 1.0
+
+    @property
+    def b(self) -> float:
+        return math.atan(math.exp(-self.logsnr_max / 2))
+
+    @property
+    def a(self) -> float:
+        return math.atan(math.exp(-self.logsnr_min / 2)) - self.b
+
+    def alpha(self, t: Time) -> Tensor:
+        return torch.cos(self.a * as_time(t) + self.b)
+
+    def sigma(self, t: Time) -> Tensor:
+        return torch.sin(self.a * as_time(t) + self.b)
+
+    def dalpha(self, t: Time) -> Tensor:
+        return -self.a * self.sigma(t)
+
+    def dsigma(self, t: Time) -> Tensor:
+        return self.a * self.alpha(t)
+
+    def time_at(self, noise_level: Time) -> Tensor:
+        return (torch.atan(as_time(noise_level)) - self.b) / self.a
+
+
+@dataclass(frozen=True)
+class EDM(Path):
+    """Variance exploding in EDM's time (Karras et al. 2022): alpha = 1, sigma = t."""
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+
+    @property
+    def t_min(self) -> float:  # type: ignore[override]
+        return self.sigma_min
+
+    @property
+    def t_max(self) -> float:  # type: ignore[override]
+        return self.sigma_max
+
+    def alpha(self, t: Time) -> Tensor:
+        return torch.ones_like(as_time(t))
+
+    def sigma(self, t: Time) -> Tensor:
+        return as_time(t)
+
+    def dalpha(self, t: Time) -> Tensor:
+        return torch.zeros_like(as_time(t))
+
+    def dsigma(self, t: Time) -> Tensor:
+        return torch.ones_like(as_time(t))
+
+    def time_at(self, noise_level: Time) -> Tensor:
+        return as_time(noise_level)
+
+
+@dataclass(frozen=True)
+class FlowOT(Path):
+    """Flow matching with straight lines (Lipman et al. 2023): alpha = 1 - t, sigma = t."""
+
+    t_min: float = 0.0
+    t_max: float = 1.0
+
+    def alpha(self, t: Time) -> Tensor:
+        return 1 - as_time(t)
+
+    def sigma(self, t: Time) -> Tensor:
+        return as_time(t)
+
+    def dalpha(self, t: Time) -> Tensor:
+        return -torch.ones_like(as_time(t))
+
+    def dsigma(self, t: Time) -> Tensor:
+        return torch.ones_like(as_time(t))
+
+    def time_at(self, noise_level: Time) -> Tensor:
+        rho = as_time(noise_level)
+        return torch.where(torch.isinf(rho), torch.ones_like(rho), rho / (1 + rho))
+
+
+@dataclass(frozen=True)
+class FlowCosine(Path):
+    """Flow matching on the cosine path (Albergo & Vanden-Eijnden 2023): alpha = cos(pi t/2), sigma = sin(pi t/2)."""
+
+    t_min: float = 0.0
+    t_max: float = 1.0
+
+    def alpha(self, t: Time) -> Tensor:
+        # sin of the complement is exactly 0 at t = 1, where cos(pi/2) leaves 6e-17.
+        return torch.sin(math.pi / 2 * (1 - as_time(t)))
+
+    def sigma(self, t: Time) -> Tensor:
+        return torch.sin(math.pi / 2 * as_time(t))
+
+    def dalpha(self, t: Time) -> Tensor:
+        return -math.pi / 2 * self.sigma(t)
+
+    def dsigma(self, t: Time) -> Tensor:
+        return math.pi / 2 * self.alpha(t)
+
+    def time_at(self, noise_level: Time) -> Tensor:
+        return 2 / math.pi * torch.atan(as_time(noise_level))

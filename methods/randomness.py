@@ -1,0 +1,24 @@
+"""Random numbers that depend on (seed, purpose, index) and on nothing else.
+
+Sample i of seed s starts from the same noise for every method, batch size, worker and device count:
+that is what makes comparisons paired and results resumable.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
+    """A CPU generator of its own for each (seed, purpose, index...)."""
+    key = "/".join([str(seed), purpose, *map(str, index)])
+    digest = hashlib.sha256(key.encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+
+
+def noise(seed: int, purpose: str, indices: Iterable[int], shape: Sequence[int]) -> Tensor:
+    """Unit Gaussian noise (len(indices), *shape), float32 on the CPU; row k depends on indices[k] alone."""
+    rows = [torch.randn(tuple(shape), generator=generator(seed, purpose, int(i))) for i in indices]
+    return torch.stack(rows) if rows else torch.empty(0, *shape)

@@ -1,0 +1,21 @@
+"""Training-free solvers: `get(name, **options).sample(denoiser, noise, nfe=...)`."""
+
+from typing import Any
+
+from ..registry import SOLVERS, pick
+from .base import Solver
+from .rk45 import AdaptiveSolver
+
+
+def names() -> list[str]:
+    return list(SOLVERS)
+
+
+def get(name: str, **options: Any) -> Solver | AdaptiveSolver:
+    """The solver of that name with its options (see methods/options.py); ValueError says what is wrong."""
+    spec = pick(SOLVERS, name, "solver")
+    checked = spec.options.model_validate(options)
+    if name == "rk45":
+        return AdaptiveSolver(**checked.model_dump())
+    fields = {key: getattr(checked, key) for key in type(checked).model_fields}
+    return Solver(name, spec.load(), spec.steps, **fields)

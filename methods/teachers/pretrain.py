@@ -1,0 +1,59 @@
+"""A teacher that the suite trains itself: a small network with EDM preconditioning (Karras et al. 2022, section 5)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .. import networks
+from ..denoiser import EDMDenoiser
+from ..ema import averaged, ramped_ema
+from ..method import Trainable
+from ..options import PretrainOptions
+from ..paths import EDM, expand
+from ..randomness import generator
+
+
+def denoiser(options: PretrainOptions, shape: Sequence[int]) -> EDMDenoiser:
+    """The untrained denoiser for samples of `shape`, its weights a function of options.seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        network = networks.build(options.network.model_dump(), shape)
+    return EDMDenoiser(network, options.sigma_data, EDM(options.sigma_min, options.sigma_max))
+
+
+class Pretrain(Trainable):
+    """EDM's loss: lambda(sigma) |D(x0 + sigma eps; sigma) - x0|^2, ln sigma ~ N(mean, std^2)."""
+
+    def __init__(self, options: PretrainOptions, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.options = options
+        self.batch_size = options.batch
+        self.denoiser = denoiser(options, shape)
+        self.average = averaged(self.denoiser, ramped_ema(options.ema))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        x0 = batch["x0"]
+        rng = generator(self.options.seed, "teacher", int(batch["step"]))
+        log_sigma = self.options.log_sigma_mean + self.options.log_sigma_std * torch.randn(len(x0), generator=rng)
+        sigma = log_sigma.exp().to(x0.device)
+        noise = torch.randn(x0.shape, generator=rng).to(x0)
+        error = self.denoiser(x0 + expand(sigma, x0) * noise, sigma) - x0
+        weight = 1 / self.options.sigma_data**2 + sigma**-2
+        return (weight * error.square().flatten(1).mean(1)).mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            self.denoiser.parameters(), self.options.learning_rate, betas=self.options.betas, fused=True
+        )
+
+    def learning_rate_factor(self, step: int, spent: float) -> float:
+        """Warm-up, constant to 30 % of the run, then linear to 2 %."""
+        decay = 1.0 if spent < 0.3 else 1 - 0.98 * (spent - 0.3) / 0.7
+        return min(1.0, (step + 1) / max(1, self.options.warmup_steps)) * decay
+
+    def update_averages(self) -> None:
+        self.average.update_parameters(self.denoiser)
+
+    def result(self) -> nn.Module:
+        return self.average.module

@@ -1,0 +1,1 @@
+"""From results.csv to leaderboards, figures and the report. Reads results and published numbers, nothing else."""

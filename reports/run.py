@@ -1,0 +1,70 @@
+"""The report of one run: leaderboard.csv, figures, and one HTML file that opens from disk without a network."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from . import figures, leaderboard
+from .tables import to_html
+
+
+def write_leaderboard(folder: Path) -> None:
+    """leaderboard.csv beside results.csv."""
+    board = leaderboard.read(folder)
+    (folder / "leaderboard.csv").write_text(leaderboard.render(board, "csv") + "\n", encoding="utf-8")
+
+
+def write_html(folder: Path, target: Path) -> None:
+    """The report of `folder` as `target`; its figures as SVG files under `folder`/figures."""
+    board = leaderboard.read(folder)
+    drawn = _figures(folder, board)
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, svg in drawn.items():
+        (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
+    environment = Environment(loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = environment.get_template("report.html").render(
+        board=board,
+        facts=_facts(folder),
+        tables=[Markup(to_html(table)) for table in leaderboard.tables(board, board.metrics)],
+        figures={name: Markup(svg) for name, svg in drawn.items()},
+        unfinished=list(dict.fromkeys((e.method, e.nfe, e.status) for e in board.entries if e.status != "done")),
+    )
+    target.write_text(page, encoding="utf-8")
+
+
+def _figures(folder: Path, board: leaderboard.Board) -> dict[str, str]:
+    drawn = {}
+    for dataset, teacher in dict.fromkeys((entry.dataset, entry.teacher) for entry in board.entries):
+        for metric in board.metrics:
+            name = f"{metric}_{dataset}_{teacher}"
+            drawn[name] = figures.quality_against_nfe(board, metric, dataset, teacher)
+    if (folder / "pictures.npz").is_file():
+        with np.load(folder / "pictures.npz", allow_pickle=False) as archive:
+            pictures = {name: archive[name] for name in archive.files}
+        samples = figures.samples_side_by_side(board, pictures, _cells(folder, set(pictures)))
+        if samples is not None:
+            drawn["samples"] = samples
+    return drawn
+
+
+def _cells(folder: Path, names: set[str]) -> dict[tuple[Any, ...], str]:
+    """(dataset, teacher, (method, variant, budget), nfe) -> the cell whose pictures were kept."""
+    with (folder / "results.csv").open(encoding="utf-8") as file:
+        return {
+            (row["dataset"], row["teacher"], (row["method"], row["variant"], row["budget"]), int(row["nfe"])): row["cell"]
+            for row in csv.DictReader(file)
+            if row["cell"] in names
+        }
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts
