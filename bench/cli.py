@@ -1,4 +1,4 @@
-"""The command line. Each command imports what it needs when it runs, so that --help and mistakes are answered at once."""
+"""The command line. Each command imports what it needs when it runs: --help and mistakes are answered at once."""
 
 import logging
 import os
@@ -93,7 +93,10 @@ def run(
 def _print_plan(plan: Any, artifacts: Any) -> None:
     for cell in plan.cells:
         state = f"skipped: {cell.skipped}" if cell.score is None else cell.id
-        click.echo(f"{cell.dataset} {cell.method} [{cell.variant}] budget {cell.budget} seed {cell.seed} NFE {cell.nfe}: {state}")
+        click.echo(
+            f"{cell.dataset} {cell.method} [{cell.variant}] budget {cell.budget} "
+            f"seed {cell.seed} NFE {cell.nfe}: {state}"
+        )
     tasks = plan.tasks()
     missing = [task for task in tasks if not (artifacts.root / task.name).is_dir()]
     click.echo(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do:")

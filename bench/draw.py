@@ -3,6 +3,7 @@
 import csv
 import math
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 from .store import CorruptError, Store
@@ -12,7 +13,9 @@ def draw(folder: Path, method: str, nfe: int, count: int, seed: int, root: Path 
     """Write a PNG grid of `count` samples; noise i is that of sample i of `seed` in the run."""
     from PIL import Image
 
-    store = Store(root or next((p for p in (folder / "store", folder.parent / "store") if p.is_dir()), folder / "store"))
+    store = Store(
+        root or next((p for p in (folder / "store", folder.parent / "store") if p.is_dir()), folder / "store")
+    )
     sample = _sample_manifest(folder, method, seed, store)
     x0 = _samples(sample, store, nfe, count, seed)
     if x0.ndim != 4:
@@ -30,7 +33,7 @@ def draw(folder: Path, method: str, nfe: int, count: int, seed: int, root: Path 
     image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(out, format="PNG")
 
 
-def _sample_manifest(folder: Path, method: str, seed: int, store: Store) -> dict:  # type: ignore[type-arg]
+def _sample_manifest(folder: Path, method: str, seed: int, store: Store) -> dict[str, Any]:
     """The manifest of some cell's samples of this method and seed: it names the teacher and the training run."""
     with (folder / "results.csv").open(encoding="utf-8") as file:
         table = list(csv.DictReader(file))
@@ -46,7 +49,7 @@ def _sample_manifest(folder: Path, method: str, seed: int, store: Store) -> dict
         raise InputError(f"{error}; run the suite again, or name its store with --store") from None
 
 
-def _samples(manifest: dict, store: Store, nfe: int, count: int, seed: int):  # type: ignore[no-untyped-def, type-arg]
+def _samples(manifest: dict[str, Any], store: Store, nfe: int, count: int, seed: int) -> Any:
     from ..methods import registry
     from ..methods.randomness import noise
     from .stages import sample, teacher, train

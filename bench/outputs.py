@@ -27,7 +27,9 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     """Write all outputs of a run; what would come out the same as before is left as it is."""
     text = results.to_csv(results.rows(plan, outcome))
     facts = run_facts(plan, outcome)
-    stamp = hashlib.sha256("\n".join([text, json.dumps(facts), sources.version(f"{sources.PACKAGE}.reports.run")]).encode())
+    stamp = hashlib.sha256(
+        "\n".join([text, json.dumps(facts), sources.version(f"{sources.PACKAGE}.reports.run")]).encode()
+    )
     previous = _read_json(out / FACTS)
     complete = all((out / name).is_file() for name in (RESULTS, LEADERBOARD, REPORT))
     if complete and previous.get("stamp") == stamp.hexdigest():

@@ -5,7 +5,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version as installed_version
 from typing import Any
 
@@ -63,6 +63,7 @@ class Task:
         }
 
 
+@cache
 def _torch_version() -> str:
     return installed_version("torch").partition("+")[0]
 
@@ -132,7 +133,11 @@ class Problem:
 
     @cached_property
     def teacher_task(self) -> Task:
-        params = {"dataset": self.dataset, "teacher": self.teacher.model_dump(mode="json"), "device": self.suite.device}
+        params = {
+            "dataset": self.dataset,
+            "teacher": self.teacher.model_dump(mode="json"),
+            "device": self.suite.device,
+        }
         cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
         return Task("teacher", params, {}, self.data_code, cost, f"teacher {self.teacher.label()} on {self.dataset}")
 
@@ -142,8 +147,20 @@ class Problem:
 
     def truth_task(self, seed: int) -> Task:
         samples = min(self.suite.truth.samples, self.suite.samples)
-        params = {"seed": seed, "samples": samples, "tolerance": self.suite.truth.tolerance, "device": self.suite.device}
-        return Task("truth", params, {"teacher": self.teacher_task}, self.data_code, 170.0 * samples, f"truth seed {seed}")
+        params = {
+            "seed": seed,
+            "samples": samples,
+            "tolerance": self.suite.truth.tolerance,
+            "device": self.suite.device,
+        }
+        return Task(
+            "truth",
+            params,
+            {"teacher": self.teacher_task},
+            self.data_code,
+            170.0 * samples,
+            f"truth seed {seed}",
+        )
 
     def train_task(self, entry: MethodEntry, budget: Budget, seed: int) -> Task:
         params = {
@@ -166,7 +183,15 @@ class Problem:
             score = None if reason else self._score_task(entry, budget, seed, nfe)
             label = budget.label() if budget else "0"
             yield Cell(
-                self.dataset, self.teacher.label(), entry.name, entry.label(), label, seed, nfe, score, reason or ""
+                self.dataset,
+                self.teacher.label(),
+                entry.name,
+                entry.label(),
+                label,
+                seed,
+                nfe,
+                score,
+                reason or "",
             )
 
     def _score_task(self, entry: MethodEntry, budget: Budget | None, seed: int, nfe: int) -> Task:
@@ -189,4 +214,11 @@ class Problem:
             scoring["truth"] = self.truth_task(seed)
         if set(self.suite.metrics) - {"rmse"}:
             scoring["extractor"] = self.extractor_task
-        return Task("score", {"metrics": sorted(self.suite.metrics)}, scoring, self.data_code, 1_500.0, f"score {what}")
+        return Task(
+            "score",
+            {"metrics": sorted(self.suite.metrics)},
+            scoring,
+            self.data_code,
+            1_500.0,
+            f"score {what}",
+        )

@@ -7,10 +7,26 @@ from typing import Any
 from .plan import Cell, Plan
 from .runner import Outcome
 
-COLUMNS = (
-    "suite dataset teacher method variant budget seed nfe metric value samples train_evaluations train_flops "
-    "train_seconds trainable_parameters seconds_per_image status cell"
-).split()
+COLUMNS = [
+    "suite",
+    "dataset",
+    "teacher",
+    "method",
+    "variant",
+    "budget",
+    "seed",
+    "nfe",
+    "metric",
+    "value",
+    "samples",
+    "train_evaluations",
+    "train_flops",
+    "train_seconds",
+    "trainable_parameters",
+    "seconds_per_image",
+    "status",
+    "cell",
+]
 
 
 def rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:

@@ -45,9 +45,7 @@ def run(plan: Plan, store: Store, make_executor: Callable[[], LocalExecutor], pr
     return outcome
 
 
-def _schedule(
-    missing: list[Task], store: Store, executor: LocalExecutor, outcome: Outcome, progress: Progress
-) -> None:
+def _schedule(missing: list[Task], store: Store, executor: LocalExecutor, outcome: Outcome, progress: Progress) -> None:
     waiting = sorted(missing, key=lambda task: PRIORITY[task.kind])
     not_before: dict[str, float] = {}
     attempts: dict[str, int] = {}
@@ -58,7 +56,9 @@ def _schedule(
             cause = next(t for t in task.inputs.values() if t.name in outcome.failures)
             outcome.failures[task.name] = outcome.failures[cause.name]
             progress.dropped(task)
-        ready = [task for task in waiting if _is_ready(task, outcome) and time.monotonic() >= not_before.get(task.name, 0)]
+        ready = [
+            task for task in waiting if _is_ready(task, outcome) and time.monotonic() >= not_before.get(task.name, 0)
+        ]
         for task in ready:
             if not executor.has_room:
                 break

@@ -27,6 +27,7 @@ NEUTRAL = {
 }
 
 
+@cache
 def version(*modules: str) -> str:
     """A hash of the named modules and of all that they import from their own package."""
     seen: dict[str, str] = {}

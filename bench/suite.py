@@ -29,7 +29,7 @@ def _unique(values: list[Any]) -> list[Any]:
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 METRIC_SUMMARIES = {
-    "fd_digits": "Fréchet distance in the features of a small classifier trained by the suite on digits (lower is better)",
+    "fd_digits": "Fréchet distance in the features of a classifier that the suite trains on digits (lower is better)",
     "precision": "share of samples inside the manifold of real images, k = 3, same features (higher is better)",
     "recall": "share of real images inside the manifold of samples, k = 3, same features (higher is better)",
     "rmse": "root mean square distance per pixel to the teacher's exact ODE solution, same noise (lower is better)",
@@ -189,7 +189,6 @@ def _check_datasets(document: Document, suite: Suite) -> None:
                 raise InputError(document.at(("metrics", j), message))
         for k, teacher in enumerate(suite.teachers):
             network = getattr(teacher, "network", None)
-            fits = network is None or (network.name == "unet") == (len(spec.shape) == 3)
-            if not fits:
+            if network is not None and (network.name == "unet") != (len(spec.shape) == 3):
                 message = f"a {network.name} does not fit {name}, whose samples have shape {spec.shape}"
                 raise InputError(document.at(("teachers", k, "network"), message))

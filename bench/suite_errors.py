@@ -61,8 +61,11 @@ class Document:
         return f"{self.name}:{self._line(location)}: {key + ': ' if key else ''}{message}"
 
     def _line(self, location: Location) -> int:
-        node, line = self._root, self._root.start_mark.line
+        node: Any = self._root
+        line = node.start_mark.line
         for part in location:
+            if isinstance(part, int) and not isinstance(node, yaml.SequenceNode):
+                continue
             if isinstance(node, yaml.MappingNode):
                 found = [(k, v) for k, v in node.value if k.value == str(part)]
                 if not found:

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 log = logging.getLogger(__name__)
 
 EVENTS = "events.jsonl"
+SERVERS = ("api.wandb.ai", "api.forge.coreweave.com")
+"""W&B's default servers: until and since version 0.31."""
 
 
 class Tracker(Protocol):
@@ -66,13 +68,16 @@ def wandb_mode() -> str:
 
 
 def _logged_in() -> bool:
+    """A key in the environment, or in netrc for the server in use (`wandb login` writes it there)."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").partition("://")[2].partition("/")[0]
+    url = os.environ.get("WANDB_BASE_URL")
+    hosts = [url.partition("://")[2].partition("/")[0]] if url else SERVERS
     try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+        entries = netrc.netrc(os.environ.get("NETRC"))
     except (OSError, netrc.NetrcParseError):
         return False
+    return any(entries.authenticators(host) is not None for host in hosts)
 
 
 @contextlib.contextmanager

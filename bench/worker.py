@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from multiprocessing import parent_process
@@ -35,8 +36,13 @@ def main(connection: Connection, root: Path, threads: int) -> None:
             task = connection.recv()
         except (EOFError, OSError):
             return
-        event, payload = execute(task, store, lambda share, name=_name(task): connection.send(("progress", name, share)))
-        connection.send((event, _name(task), payload))
+        name = _name(task)
+        event, payload = execute(task, store, partial(_report, connection, name))
+        connection.send((event, name, payload))
+
+
+def _report(connection: Connection, name: str, share: float) -> None:
+    connection.send(("progress", name, share))
 
 
 def _name(task: dict[str, Any]) -> str:
@@ -63,7 +69,10 @@ def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share:
         return "failed", str(error)
     except Exception as error:
         log_file = store.root / ".work" / name / LOG
-        return "failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} (see {log_file})"
+        return (
+            "failed",
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} (see {log_file})",
+        )
 
 
 def _make(task: dict[str, Any], store: Store, folder: Path, on_progress: Any) -> None:
@@ -120,7 +129,7 @@ def _logged(path: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         os.dup2(file, 1)
         os.dup2(file, 2)
@@ -148,4 +157,3 @@ def _die_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
-

@@ -14,9 +14,14 @@ from ..methods.randomness import generator
 class Dataset(Protocol):
     """`shape` is one sample's; `classes` is 0 without labels."""
 
-    name: str
-    shape: tuple[int, ...]
-    classes: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def classes(self) -> int: ...
 
     def __len__(self) -> int: ...
 

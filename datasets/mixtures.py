@@ -57,6 +57,9 @@ def mixture_8x8() -> MixtureSet:
     rows = torch.linspace(0, math.pi, 8)
     phases = torch.arange(10) * 0.7
     means = torch.stack(
-        [0.6 * torch.sin(rows * (1 + k % 3) + p)[:, None] * torch.cos(rows * (1 + k % 4) - p) for k, p in enumerate(phases)]
+        [
+            0.6 * torch.sin(rows * (1 + k % 3) + p)[:, None] * torch.cos(rows * (1 + k % 4) - p)
+            for k, p in enumerate(phases)
+        ]
     )
     return MixtureSet("mixture-8x8", torch.full((10,), 0.1), means[:, None], torch.full((10,), 0.2))

@@ -17,7 +17,7 @@ from .paths import EDM, Path, Time, as_time, expand
 Condition = Any
 
 
-@dataclass
+@dataclass(eq=False)
 class Meter:
     """What sampling cost, counted per batch row as it happens.
 
@@ -192,6 +192,8 @@ class ChangeOfPath(Denoiser):
         t_own = torch.where(level < level_max, own.time_at(level.clamp(max=level_max)), own.t_max)
         # Matching sigma, not alpha, is the same rescaling and survives alpha = 0.
         scale = torch.where(
-            self.path.sigma(t) > 0, own.sigma(t_own) / self.path.sigma(t), own.alpha(t_own) / self.path.alpha(t)
+            self.path.sigma(t) > 0,
+            own.sigma(t_own) / self.path.sigma(t),
+            own.alpha(t_own) / self.path.alpha(t),
         )
         return self.denoiser(expand(scale, x) * x, t_own, condition)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-Update = Callable[[list[Tensor], list[Tensor], Tensor | int], None]
+Weights = list[Tensor] | tuple[Tensor, ...]
+Update = Callable[[Weights, Weights, Tensor | int], None]
 
 
 def averaged(model: nn.Module, update: Update) -> AveragedModel:
@@ -19,7 +20,7 @@ def ema(decay: float) -> Update:
     """p <- m p + (1 - m) q; at the first update p is q itself."""
 
     @torch.no_grad()
-    def update(average: list[Tensor], current: list[Tensor], _: Tensor | int) -> None:
+    def update(average: Weights, current: Weights, _: Tensor | int) -> None:
         torch._foreach_lerp_(average, current, 1 - decay)
 
     return update
@@ -29,7 +30,7 @@ def ramped_ema(decay: float) -> Update:
     """As `ema`, with m = min(decay, (1 + i)/(10 + i)) at update i, so that short runs forget their start."""
 
     @torch.no_grad()
-    def update(average: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def update(average: Weights, current: Weights, count: Tensor | int) -> None:
         i = int(count)
         torch._foreach_lerp_(average, current, 1 - min(decay, (1 + i) / (10 + i)))
 

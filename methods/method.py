@@ -45,6 +45,8 @@ class Method(Trainable):
     The teacher is not a submodule: it stays in eval mode, out of the optimiser and out of checkpoints.
     """
 
+    teacher: Denoiser
+
     def __init__(self, teacher: Denoiser, seed: int = 0) -> None:
         super().__init__()
         self.__dict__["teacher"] = teacher.requires_grad_(False).eval()
@@ -54,9 +56,7 @@ class Method(Trainable):
         self.teacher._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
-    def sample(
-        self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None
-    ) -> Tensor:
+    def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 (B, ...) in exactly `nfe` evaluations per sample from unit noise (B, ...)."""
         raise NotImplementedError
 
@@ -72,7 +72,5 @@ class TrainingFree(Method):
         self.solver = solver
 
     @torch.no_grad()
-    def sample(
-        self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None
-    ) -> Tensor:
+    def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         return self.solver.sample(self.teacher, noise, nfe=nfe, condition=condition)

@@ -81,9 +81,7 @@ class Path(ABC):
 
     def velocity(self, x: Tensor, x0: Tensor, t: Time) -> Tensor:
         """u = alpha' D + sigma' eps."""
-        return expand(self.dalpha(as_time(t)), x) * x0 + expand(self.dsigma(as_time(t)), x) * self.eps(
-            x, x0, t
-        )
+        return expand(self.dalpha(as_time(t)), x) * x0 + expand(self.dsigma(as_time(t)), x) * self.eps(x, x0, t)
 
     def x0_from_eps(self, x: Tensor, eps: Tensor, t: Time) -> Tensor:
         """D = (x - sigma eps)/alpha."""

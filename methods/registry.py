@@ -59,10 +59,30 @@ def _solver(name: str, target: str, steps: Callable[[int], int], summary: str) -
 SOLVERS: dict[str, MethodSpec] = {
     spec.name: spec
     for spec in [
-        _solver("euler", "euler:euler", nfe.one_per_step, "Euler on (x/alpha, sigma/alpha), which is DDIM with eta 0"),
-        _solver("ddim", "euler:euler", nfe.one_per_step, "DDIM with eta 0 (Song et al. 2021); the same update as euler"),
-        _solver("heun", "heun:heun", nfe.heun_steps, "EDM's deterministic Heun sampler (Karras et al. 2022, algorithm 1)"),
-        _solver("dpmpp-2m", "dpm_solver:dpmpp_2m", nfe.one_per_step, "DPM-Solver++(2M) (Lu et al. 2022, algorithm 2)"),
+        _solver(
+            "euler",
+            "euler:euler",
+            nfe.one_per_step,
+            "Euler on (x/alpha, sigma/alpha), which is DDIM with eta 0",
+        ),
+        _solver(
+            "ddim",
+            "euler:euler",
+            nfe.one_per_step,
+            "DDIM with eta 0 (Song et al. 2021); the same update as euler",
+        ),
+        _solver(
+            "heun",
+            "heun:heun",
+            nfe.heun_steps,
+            "EDM's deterministic Heun sampler (Karras et al. 2022, algorithm 1)",
+        ),
+        _solver(
+            "dpmpp-2m",
+            "dpm_solver:dpmpp_2m",
+            nfe.one_per_step,
+            "DPM-Solver++(2M) (Lu et al. 2022, algorithm 2)",
+        ),
         MethodSpec(
             "rk45",
             f"{_PACKAGE}.solvers.rk45:AdaptiveSolver",

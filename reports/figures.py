@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from .leaderboard import Board
 
-STYLE = {"svg.hashsalt": "fewstep", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 10}
+STYLE: Any = {"svg.hashsalt": "fewstep", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 10}
 LOGARITHMIC = ("fd_", "rmse")
 
 
@@ -63,7 +63,11 @@ def samples_side_by_side(board: Board, pictures: dict[str, Any], cells: dict[tup
     with matplotlib.rc_context(STYLE):
         columns = max(len(images) for _, images in rows)
         figure, axes = pyplot.subplots(
-            len(rows), 1, figsize=(1.6 + 0.42 * columns, 0.46 * len(rows)), layout="constrained", squeeze=False
+            len(rows),
+            1,
+            figsize=(1.6 + 0.42 * columns, 0.46 * len(rows)),
+            layout="constrained",
+            squeeze=False,
         )
         for axis, (label, images) in zip(axes[:, 0], rows, strict=True):
             strip = np.concatenate([np.pad(image, ((0, 0), (0, 0), (0, 1))) for image in images], axis=2)

@@ -46,11 +46,11 @@ class Board:
 
 def read(folder: Path) -> Board:
     """The board of a folder's results.csv, entries in the order of the file."""
-    text = {column: "string" for column in ("variant", "budget", "status", "method")}
+    text = dict.fromkeys(("variant", "budget", "status", "method"), "string")
     frame = pd.read_csv(folder / "results.csv", dtype=text, keep_default_na=False, na_values={"value": [""]})
     entries = []
     for key, group in frame.groupby(KEY, sort=False):
-        dataset, teacher, method, variant, budget, nfe = key
+        dataset, teacher, method, variant, budget, nfe = map(str, key)
         bad = group.loc[group["status"] != "done", "status"]
         entry = Entry(dataset, teacher, method, variant, budget, int(nfe), bad.iloc[0] if len(bad) else "done")
         for metric, part in group.dropna(subset="value").groupby("metric", sort=False):
@@ -139,9 +139,21 @@ def _table(board: Board, dataset: str, teacher: str, metric: str) -> Table:
         f"{about} {_span(seeds)} seed{'s' if several else ''}, {_span(counts)} samples each; "
         + ("* best, or not distinguishable from it at 95 %" if several else "* best; one seed cannot tell how surely")
     ]
-    reasons = dict.fromkeys((e.method, e.status.removeprefix("skipped: ")) for e in entries if not e.values.get(metric))
-    notes += [f"– {method}: {reason}" for method, reason in reasons if reason != "done"]
+    notes += _reasons([entry for entry in entries if not entry.values.get(metric)])
     return Table(title, ["method", "options", "budget", *(f"NFE {nfe}" for nfe in nfes)], cells, notes)
+
+
+def _reasons(empty: list[Entry]) -> list[str]:
+    """Why cells have no value: the first reason of each method, and how many more there are."""
+    reasons: dict[str, list[str]] = {}
+    for entry in empty:
+        reason = entry.status.removeprefix("skipped: ")
+        if reason != "done" and reason not in reasons.setdefault(entry.method, []):
+            reasons[entry.method].append(reason)
+    return [
+        f"– {method}: {found[0]}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+        for method, found in reasons.items()
+    ]
 
 
 def _span(numbers: set[int]) -> str:

@@ -56,7 +56,12 @@ def _cells(folder: Path, names: set[str]) -> dict[tuple[Any, ...], str]:
     """(dataset, teacher, (method, variant, budget), nfe) -> the cell whose pictures were kept."""
     with (folder / "results.csv").open(encoding="utf-8") as file:
         return {
-            (row["dataset"], row["teacher"], (row["method"], row["variant"], row["budget"]), int(row["nfe"])): row["cell"]
+            (
+                row["dataset"],
+                row["teacher"],
+                (row["method"], row["variant"], row["budget"]),
+                int(row["nfe"]),
+            ): row["cell"]
             for row in csv.DictReader(file)
             if row["cell"] in names
         }

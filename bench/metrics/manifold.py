@@ -20,8 +20,6 @@ def precision_recall(real: Any, fake: Any, k: int = 3) -> tuple[float, float]:
     x, y = as_features(real, "real"), as_features(fake, "fake")
     if min(len(x), len(y)) <= k:
         raise ValueError(f"precision and recall with k = {k} need more than {k} rows, not {len(x)} and {len(y)}")
-    centre = x.mean(0)
-    x, y = x - centre, y - centre
     return _covered(y, x, _radii(x, k)), _covered(x, y, _radii(y, k))
 
 

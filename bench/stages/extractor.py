@@ -21,7 +21,8 @@ WEIGHTS, REFERENCE = "classifier.safetensors", "reference.safetensors"
 
 def run(task: Context) -> dict[str, Any]:
     data = datasets.get(task.params["dataset"])
-    assert isinstance(data, ImageSet) and data.targets is not None
+    assert isinstance(data, ImageSet)
+    assert data.targets is not None
     training, held_out = split(data)
     part = ImageSet("digits-train", data.images[training], data.targets[training], data.max_value, data.classes)
     module = ClassifierTraining()

@@ -63,7 +63,13 @@ def run(task: Context) -> dict[str, Any]:
         return {"status": "diverged: samples are not finite"}
     save_file({"x0": x0}, task.folder / SAMPLES)
     forwards = meter.forwards / len(x0)
-    return {"status": "done", "samples": len(x0), "nfe": nfe, "forwards": forwards, "seconds_per_image": seconds}
+    return {
+        "status": "done",
+        "samples": len(x0),
+        "nfe": nfe,
+        "forwards": forwards,
+        "seconds_per_image": seconds,
+    }
 
 
 def load(artifact: Artifact) -> Tensor:

@@ -89,7 +89,11 @@ def consistency_loss(
 
 
 def multistep(
-    f: Callable[[Tensor, Tensor], Tensor], noise: Tensor, levels: Tensor, sigma_min: float, draws: Draws | None
+    f: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+    levels: Tensor,
+    sigma_min: float,
+    draws: Draws | None,
 ) -> Tensor:
     """Algorithm 1: f at levels[0], then noise sqrt(level^2 - sigma_min^2) added and f again; NFE = len(levels)."""
     x0 = f(levels[0].to(noise) * noise, levels[0])
@@ -149,9 +153,7 @@ class Consistency(Method):
         return self.average.module
 
     @torch.no_grad()
-    def sample(
-        self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None
-    ) -> Tensor:
+    def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Levels evenly spread on the rho = 7 curve from sigma_max to options.last_level."""
         u = torch.linspace(0.0, self.options.last_level, nfe, dtype=torch.float64)
         levels = karras(u, self.student.path.t_max, self.student.path.t_min).to(noise.device)

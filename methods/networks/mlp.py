@@ -3,7 +3,18 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .embedding import NoiseEmbedding
+from .embedding import NoiseEmbedding, zero
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.wide = nn.Linear(width, 2 * width)
+        self.narrow = nn.Linear(2 * width, width)
+
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        return h + self.narrow(functional.silu(self.wide(self.norm(h) + embedding)))
 
 
 class ResidualMLP(nn.Module):
@@ -13,17 +24,12 @@ class ResidualMLP(nn.Module):
         super().__init__()
         self.embed = NoiseEmbedding(width)
         self.stem = nn.Linear(dimension, width)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList([nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)])
-            for _ in range(blocks)
-        )
-        self.out = nn.Linear(width, dimension)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
+        self.out = zero(nn.Linear(width, dimension))
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
         embedding = self.embed(c_noise)
         h = self.stem(x)
-        for norm, wide, narrow in self.blocks:
-            h = h + narrow(functional.silu(wide(norm(h) + embedding)))
+        for block in self.blocks:
+            h = block(h, embedding)
         return self.out(functional.silu(h))

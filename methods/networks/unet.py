@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .embedding import NoiseEmbedding
+from .embedding import NoiseEmbedding, zero
 
 
 class Block(nn.Module):
@@ -16,9 +16,7 @@ class Block(nn.Module):
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.shift = nn.Linear(embedding, channels_out)
         self.norm2 = nn.GroupNorm(min(8, channels_out // 4), channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        self.conv2 = zero(nn.Conv2d(channels_out, channels_out, 3, padding=1))
         self.skip = nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -27,7 +25,10 @@ class Block(nn.Module):
 
 
 class SmallUNet(nn.Module):
-    """F(x, c_noise, condition): x (B, C, H, W), c_noise (B,), labels (B,) int64 or None; H, W divisible by 2^(levels-1)."""
+    """F(x, c_noise, condition): x (B, C, H, W), c_noise (B,), labels (B,) int64 or None.
+
+    H and W must be divisible by 2^(levels - 1).
+    """
 
     def __init__(
         self,
@@ -65,9 +66,7 @@ class SmallUNet(nn.Module):
             if level > 0:
                 self.up.append(nn.Upsample(scale_factor=2, mode="nearest"))
         self.out_norm = nn.GroupNorm(min(8, width // 4), width)
-        self.out = nn.Conv2d(width, image_channels, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zero(nn.Conv2d(width, image_channels, 3, padding=1))
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
         embedding = self.embed(c_noise)

@@ -1,7 +1,7 @@
 """What every training-free solver shares: options, grid, the start from noise, the exact NFE."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -26,7 +26,7 @@ class Solver:
     name: str
     solve: Steps
     steps: Callable[[int], int]
-    grid: Grid = Grid()
+    grid: Grid = field(default_factory=lambda: Grid())
 
     @torch.no_grad()
     def sample(
@@ -66,4 +66,3 @@ def steps_of(times: Tensor) -> list[tuple[Tensor, Tensor]]:
 def is_clean(path: Path, t: Tensor) -> bool:
     """Whether t, () or (B,), is the time of clean data (sigma = 0), where a step ends on D itself."""
     return bool((path.sigma(t) == 0).all())
-

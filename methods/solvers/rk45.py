@@ -104,9 +104,7 @@ class AdaptiveSolver:
             part = condition[rows] if isinstance(condition, Tensor) else condition
             return y - denoiser(expand(path.alpha(at), y) * y, at, part)
 
-        ends_s = [float(path.noise_level(at).log()) for at in (t, last)]
-        y = dormand_prince(slope, x / expand(path.alpha(t), x), *ends_s, self.tolerance)
+        start, end = (float(path.noise_level(at).log()) for at in (t, last))
+        y = dormand_prince(slope, x / expand(path.alpha(t), x), start, end, self.tolerance)
         x = expand(path.alpha(last), y) * y
         return (denoiser(x, last, condition) if times is None else x).to(noise.dtype)
-
-

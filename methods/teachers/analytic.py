@@ -33,7 +33,7 @@ class GaussianDenoiser(Denoiser):
 class MixtureDenoiser(Denoiser):
     """Data sum_k w_k N(mu_k, v_k I); weights (K,), means (K, ...), variances (K,), a variance may be 0.
 
-    With V_k = alpha^2 v_k + sigma^2 and responsibilities r_k = softmax(log w_k - d/2 log V_k - |x - alpha mu_k|^2/2V_k):
+    With V_k = alpha^2 v_k + sigma^2 and r_k = softmax(log w_k - d/2 log V_k - |x - alpha mu_k|^2/2V_k):
     D = sum_k r_k [mu_k + alpha v_k/V_k (x - alpha mu_k)]. Computed in float64 whatever x is, so that
     |x - alpha mu|^2 can be expanded into one matrix product.
     """
@@ -53,9 +53,7 @@ class MixtureDenoiser(Denoiser):
         alpha = self.path.alpha(t.double()).reshape(-1, 1)
         sigma = self.path.sigma(t.double()).reshape(-1, 1)
         total = alpha**2 * self.variances + sigma**2
-        distance = (
-            flat.square().sum(1, keepdim=True) - 2 * alpha * (flat @ means.T) + alpha**2 * means.square().sum(1)
-        )
+        distance = flat.square().sum(1, keepdim=True) - 2 * alpha * (flat @ means.T) + alpha**2 * means.square().sum(1)
         log_r = self.weights.log() - flat.shape[1] / 2 * total.log() - distance / (2 * total)
         r = log_r.softmax(1)
         gain = r * (alpha * self.variances / total)

@@ -1,0 +1,147 @@
+"""The command line: quick answers, one line for a mistake, nothing half-written."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from fewstep.bench.cli import main
+
+SUITE = {
+    "name": "test",
+    "datasets": "mixture-2d",
+    "teachers": {"name": "exact"},
+    "budgets": {"evaluations": 1000},
+    "nfe": [2],
+    "samples": 10,
+    "metrics": ["rmse"],
+    "methods": [{"name": "euler"}],
+}
+
+
+@pytest.fixture
+def suite(tmp_path):
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump(SUITE))
+    return str(file)
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def fewstep(*arguments, **options):
+    """The command as a process of its own."""
+    command = [sys.executable, "-c", "from fewstep.bench.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def quickest(*arguments):
+    """The best of three: the command's own time, not what else the machine was doing."""
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        fewstep(*arguments)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def test_help_answers_in_under_a_second():
+    assert quickest("--help") < 1
+
+
+def test_a_typo_in_a_suite_answers_in_under_a_second(tmp_path, suite):
+    assert quickest("run", suite, "--set", "methods.0.name=eulr", "--out", tmp_path / "out") < 1
+    assert quickest("run", "quickstart", "--set", "methods.3.options.lerning_rate=1") < 1
+
+
+def test_no_command_that_only_reads_names_loads_torch():
+    code = (
+        "import sys; from click.testing import CliRunner; from fewstep.bench.cli import main\n"
+        "for kind in 'methods solvers datasets teachers metrics suites'.split():\n"
+        "    assert CliRunner().invoke(main, ['list', kind]).exit_code == 0\n"
+        "assert CliRunner().invoke(main, ['run', 'quickstart', '--dry-run']).exit_code == 0\n"
+        "assert not {'torch', 'pandas', 'wandb', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "quikstart"], "did you mean 'quickstart'?"),
+        (["run", "SUITE", "--set", "colour=red"], "unknown key 'colour'"),
+        (["run", "SUITE", "--set", "methods.0.name=eulr"], "unknown method 'eulr'; did you mean 'euler'?"),
+        (["run", "SUITE", "--set", "nfe=0"], "must be greater than or equal to 1, not 0"),
+        (["run", "SUITE", "--set", "budgets.evaluations=-1"], "must be greater than 0, not -1"),
+        (["run", "SUITE", "--only", "method=heun"], "the suite has no such method"),
+        (["run", "SUITE", "--out", "FILE/out"], "cannot write there"),
+        (["leaderboard", "nowhere"], "no results.csv there"),
+        (["report", "nowhere"], "no results.csv there"),
+        (["sample", "nowhere", "--method", "euler", "--nfe", "1", "--out", "x.png"], "no results.csv there"),
+    ],
+)
+def test_a_wrong_input_gets_one_line_and_exit_code_2(tmp_path, suite, arguments, message):
+    (tmp_path / "file").write_text("")
+    words = [suite if word == "SUITE" else word.replace("FILE", str(tmp_path / "file")) for word in arguments]
+    before = sorted(os.listdir(tmp_path))
+    result = fewstep(*words, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_out_folder_without_permission_is_exit_code_2(tmp_path, suite):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    result = call("run", suite, "--out", locked / "out")
+    assert result.exit_code == 2
+    assert "cannot write there" in result.stderr
+
+
+def test_a_dry_run_prints_the_cells_and_writes_nothing(tmp_path, suite):
+    before = sorted(os.listdir(tmp_path))
+    result = call(
+        "run", suite, "--out", tmp_path / "out", "--dry-run", "--set", "methods=[{name: euler}, {name: heun}]"
+    )
+    assert result.exit_code == 0
+    assert "mixture-2d euler [grid=karras-7 zero] budget 0 seed 0 NFE 2" in result.output
+    assert "skipped: Heun takes two evaluations" in result.output
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("methods", "consistency"),
+        ("solvers", "dpmpp-2m"),
+        ("datasets", "digits"),
+        ("teachers", "pretrain"),
+        ("metrics", "fd_digits"),
+        ("suites", "quickstart"),
+    ],
+)
+def test_list_names_what_a_suite_may_use(kind, name):
+    result = call("list", kind)
+    assert result.exit_code == 0
+    assert any(line.startswith(f"{name} ") for line in result.output.splitlines())
+
+
+def test_doctor_finds_an_embedded_suite_complete():
+    result = call("doctor", "quickstart")
+    assert result.exit_code == 0
+    assert "dataset digits: present" in result.output
+
+
+def test_doctor_names_a_missing_package(monkeypatch):
+    from fewstep.bench import doctor
+
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "sklearn" else object())
+    result = call("doctor")
+    assert result.exit_code == 1
+    assert "package scikit-learn: missing (pip install scikit-learn)" in result.output

@@ -1,0 +1,156 @@
+"""Tasks are named by all that determines their result, and by nothing else."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from fewstep.bench import sources
+from fewstep.bench.errors import InputError
+from fewstep.bench.plan import make_plan
+from fewstep.bench.select import select
+from fewstep.bench.suite import Suite, load
+
+SUITE = """
+name: test
+datasets: digits
+teachers: {name: pretrain}
+budgets: [{evaluations: 1000}, {evaluations: 2000}]
+seeds: [0, 1]
+nfe: [1, 2]
+metrics: [fd_digits, rmse]
+methods: [{name: euler}, {name: heun}, {name: consistency}]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _fresh_versions():
+    yield
+    sources.version.cache_clear()
+    sources._read.cache_clear()
+
+
+def plan(**changes):
+    return make_plan(Suite.model_validate({**yaml.safe_load(SUITE), **changes}))
+
+
+def names(a_plan, kind):
+    return {task.name for task in a_plan.tasks() if task.kind == kind}
+
+
+def test_each_thing_is_done_once_and_shared():
+    tasks = plan().tasks()
+    counts = {kind: len(names(plan(), kind)) for kind in ("teacher", "extractor", "truth", "train", "sample", "score")}
+    assert len(tasks) == len({task.name for task in tasks})
+    assert counts == {"teacher": 1, "extractor": 1, "truth": 2, "train": 4, "sample": 14, "score": 14}
+
+
+def test_inputs_come_before_the_tasks_that_read_them():
+    seen = set()
+    for task in plan().tasks():
+        assert all(needed.name in seen for needed in task.inputs.values())
+        seen.add(task.name)
+
+
+def test_what_a_method_cannot_do_is_a_skipped_cell_with_its_reason():
+    skipped = [cell for cell in plan().cells if cell.score is None]
+    assert {(cell.method, cell.nfe) for cell in skipped} == {("heun", 2)}
+    assert all("odd NFE" in cell.skipped for cell in skipped)
+
+
+def test_names_do_not_depend_on_order_or_on_neighbours():
+    alone = plan(methods=[{"name": "consistency"}], nfe=[2])
+    assert names(alone, "train") == names(plan(), "train")
+    assert names(alone, "score") < names(plan(), "score")
+    assert names(plan(name="other"), "score") == names(plan(), "score")
+
+
+@pytest.mark.parametrize(
+    ("changes", "renamed"),
+    [
+        ({"teachers": {"name": "pretrain", "seed": 1}}, {"teacher", "truth", "train", "sample", "score"}),
+        ({"budgets": {"evaluations": 3000}}, {"train", "sample", "score"}),
+        ({"methods": [{"name": "euler", "options": {"grid": {"rho": 5}}}]}, {"sample", "score"}),
+        ({"samples": 10}, {"truth", "sample", "score"}),
+        ({"truth": {"tolerance": 1e-4}}, {"truth", "score"}),
+        ({"metrics": ["fd_digits"]}, {"score"}),
+        ({"name": "other", "description": "x", "seeds": [1], "nfe": [2]}, set()),
+    ],
+)
+def test_a_change_renames_what_it_affects_and_nothing_else(changes, renamed):
+    before, after = plan(), plan(**changes)
+    kinds = ("teacher", "extractor", "truth", "train", "sample", "score")
+    assert {kind for kind in kinds if names(after, kind) - names(before, kind)} == renamed
+
+
+def test_a_changed_source_renames_the_tasks_that_run_it(monkeypatch, tmp_path):
+    before = sources.version("fewstep.methods.distillation.consistency")
+    other = sources.version("fewstep.methods.solvers.dpm_solver")
+    monkeypatch.setattr(sources, "_read", edited(sources._read, "fewstep.methods.solvers.heun"))
+    sources.version.cache_clear()
+    assert sources.version("fewstep.methods.distillation.consistency") != before
+    assert sources.version("fewstep.methods.solvers.dpm_solver") == other
+
+
+def edited(read, module):
+    return lambda name: ("edited", read(name)[1]) if name == module else read(name)
+
+
+def test_comments_do_not_rename_anything(tmp_path, monkeypatch):
+    package = tmp_path / "aplugin"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "method.py").write_text("from . import other\nx = 1\n")
+    (package / "other.py").write_text("y = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def version():
+        sources._read.cache_clear()
+        sources.version.cache_clear()
+        return sources.version("aplugin.method")
+
+    first = version()
+    (package / "method.py").write_text("from . import other\n\n# a comment\nx  =  1\n")
+    assert version() == first
+    (package / "other.py").write_text("y = 2\n")
+    assert version() != first
+
+
+def test_planning_loads_no_torch():
+    code = "import sys; from fewstep.bench.plan import make_plan; from fewstep.bench.suite import load;"
+    code += "make_plan(load('quickstart')).tasks(); assert not {'torch', 'pandas', 'wandb'} & set(sys.modules)"
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert time.perf_counter() - started < 5
+
+
+def test_only_selects_cells():
+    chosen = select(plan(), ["method=euler", "nfe=1", "nfe=2", "seed=1"])
+    assert {(cell.method, cell.nfe, cell.seed) for cell in chosen.cells} == {("euler", 1, 1), ("euler", 2, 1)}
+
+
+@pytest.mark.parametrize(
+    ("only", "message"),
+    [
+        ("method=eulr", "did you mean 'euler'"),
+        ("color=red", "KEY one of method"),
+        ("method", "expected KEY=VALUE"),
+    ],
+)
+def test_a_wrong_selection_is_named(only, message):
+    with pytest.raises(InputError, match=message):
+        select(plan(), [only])
+
+
+def test_ten_thousand_cells_are_planned_in_seconds():
+    started = time.perf_counter()
+    big = plan(seeds=list(range(500)), nfe=list(range(1, 11)), methods=[{"name": "euler"}, {"name": "dpmpp-2m"}])
+    assert len(big.cells) == 10_000
+    big.tasks()
+    assert time.perf_counter() - started < 6
+
+
+def test_the_quickstart_is_what_the_readme_says():
+    suite = load("quickstart")
+    assert (suite.seeds, suite.samples, suite.budgets[0].label()) == ([0, 1, 2], 1797, "100000 evaluations")

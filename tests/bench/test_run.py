@@ -1,0 +1,300 @@
+"""The whole way, from a suite file to the report, on real digits."""
+
+import csv
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+SUITE = {
+    "name": "small",
+    "datasets": "digits",
+    "teachers": {"name": "pretrain", "images": 12_800},
+    "budgets": {"evaluations": 6_000},
+    "seeds": [0, 1],
+    "nfe": [1, 2],
+    "samples": 300,
+    "truth": {"samples": 32},
+    "metrics": ["fd_digits", "precision", "recall", "rmse"],
+    "methods": [{"name": "euler"}, {"name": "heun", "nfe": [2, 3]}, {"name": "consistency"}],
+    "device": "cpu",
+}
+TIMING = ("train_seconds", "seconds_per_image")
+
+
+def write_suite(folder: Path, **changes) -> Path:
+    file = folder / "suite.yaml"
+    file.write_text(yaml.safe_dump({**SUITE, **changes}, sort_keys=False))
+    return file
+
+
+def command(suite, out, *more):
+    code = "from fewstep.bench.cli import main; main()"
+    return [sys.executable, "-c", code, "run", str(suite), "--out", str(out), *map(str, more)]
+
+
+def run(suite, out, *more, **environment):
+    return subprocess.run(
+        command(suite, out, *more),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    """results.csv without what depends on the clock."""
+    table = list(csv.DictReader(io.StringIO((out / "results.csv").read_text())))
+    return [{key: value for key, value in row.items() if key not in TIMING} for row in table]
+
+
+def artifacts(out: Path, kind: str) -> list[Path]:
+    return sorted((out / "store").glob(f"{kind}-*"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    suite = write_suite(folder)
+    result = run(suite, folder / "out", "--workers", 2)
+    assert result.returncode == 0, result.stderr
+    return suite, folder / "out", result
+
+
+def test_every_cell_has_its_rows(finished):
+    _, out, _ = finished
+    table = rows(out)
+    assert len(table) == 2 * (2 + 2 + 2) * 4
+    skipped = [row for row in table if row["status"] != "done"]
+    assert {(row["method"], row["nfe"]) for row in skipped} == {("heun", "2")}
+    assert all("odd NFE" in row["status"] and row["value"] == "" for row in skipped)
+    done = [row for row in table if row["status"] == "done"]
+    assert all(float(row["value"]) >= 0 for row in done)
+    counts = {row["metric"]: row["samples"] for row in done}
+    assert counts == {"fd_digits": "300", "precision": "300", "recall": "300", "rmse": "32"}
+
+
+def test_the_budget_of_trained_rows_is_measured_and_kept(finished):
+    _, out, _ = finished
+    for row in rows(out):
+        if row["method"] == "consistency":
+            assert 6_000 * 0.9 < float(row["train_evaluations"]) <= 6_000
+            assert int(row["trainable_parameters"]) == 149_153
+        elif row["status"] == "done":
+            assert float(row["train_evaluations"]) == 0
+
+
+def test_the_report_stands_alone(finished):
+    _, out, _ = finished
+    page = (out / "report.html").read_text()
+    assert page.count("<svg") == 5
+    assert "consistency" in page
+    links = [piece.split('"')[0] for piece in page.split('href="')[1:]]
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
+    assert "<script" not in page
+    assert "src=" not in page
+
+
+def test_the_run_prints_its_table_and_paths(finished):
+    _, out, result = finished
+    assert "small: fd_digits (lower is better) on digits" in result.stdout
+    for name in ("results.csv", "leaderboard.csv", "report.html"):
+        assert str(out / name) in result.stdout
+        assert (out / name).is_file()
+
+
+def test_progress_says_what_runs_and_how_long(finished):
+    assert "about" in finished[2].stderr
+    assert "finished teacher" in finished[2].stderr
+
+
+def test_each_task_has_a_log_and_a_manifest(finished):
+    _, out, _ = finished
+    for folder in (out / "store").glob("*-*"):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert (folder / "log.txt").is_file()
+        assert manifest["ended"] >= manifest["started"]
+        assert {"torch", "lightning", "python", "fewstep", "threads"} <= set(manifest["environment"])
+
+
+def test_a_second_run_answers_from_the_store_byte_for_byte(finished):
+    suite, out, first = finished
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.is_file()}
+    started = time.perf_counter()
+    second = run(suite, out)
+    assert time.perf_counter() - started < 10
+    assert second.stdout == first.stdout
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir() if path.is_file()} == before
+
+
+def test_workers_and_other_methods_do_not_change_a_result(finished, tmp_path):
+    """One worker, one method alone, another store: the same values for the same cells."""
+    suite, out, _ = finished
+    alone = run(suite, tmp_path / "out", "--workers", 1, "--only", "method=consistency", "--only", "seed=1")
+    assert alone.returncode == 0, alone.stderr
+    expected = [row for row in rows(out) if row["method"] == "consistency" and row["seed"] == "1"]
+    assert rows(tmp_path / "out") == expected
+
+
+def test_sample_i_starts_from_the_same_noise_for_every_method_and_batch(finished, monkeypatch):
+    from fewstep.bench.stages import sample
+
+    whole = sample.start_noise(1, range(300), (1, 8, 8))
+    monkeypatch.setattr(sample, "BATCH", 7)
+    seen = sample.batches(300, lambda part: sample.start_noise(1, part, (1, 8, 8)), lambda share: None)
+    assert torch.equal(whole, seen)
+
+
+def test_one_evaluation_from_the_same_noise_is_the_same_for_euler_and_heun(finished, tmp_path):
+    """At NFE 1 both are D at the largest noise: the saved samples show that both began with the same noise."""
+    suite, out, _ = finished
+    result = run(suite, out, "--set", "methods=[{name: euler}, {name: heun}]", "--set", "nfe=1")
+    assert result.returncode == 0, result.stderr
+    found = []
+    for folder in artifacts(out, "sample"):
+        params = json.loads((folder / "manifest.json").read_text())["params"]
+        if params["nfe"] == 1 and params["seed"] == 0 and params["method"] in ("euler", "heun"):
+            found.append(load_file(folder / "samples.safetensors")["x0"])
+    assert len(found) == 2
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("kind", ["teacher", "score"])
+def test_a_corrupt_artifact_is_set_aside_and_rebuilt(finished, kind):
+    suite, out, _ = finished
+    expected = rows(out) if kind == "teacher" else None
+    victim = artifacts(out, kind)[0]
+    file = next(path for path in sorted(victim.iterdir()) if path.suffix in (".safetensors", ".json"))
+    file.write_bytes(file.read_bytes()[:-20] + b"x" * 20)
+    result = run(suite, out)
+    assert result.returncode == 0, result.stderr
+    assert "WARNING: corrupt artifact" in result.stderr
+    assert victim.is_dir()
+    if expected is not None:
+        assert rows(out) == expected or len(rows(out)) == 48
+
+
+def kill_during(suite, out, seconds):
+    """Start the run, kill -9 its main process after `seconds`; False if it was already over."""
+    process = subprocess.Popen(command(suite, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(timeout=seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return True
+
+
+def test_a_killed_run_started_again_ends_with_the_same_results(finished, tmp_path):
+    suite, out, _ = finished
+    assert kill_during(suite, tmp_path / "out", 9.0)
+    result = run(suite, tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert rows(tmp_path / "out") == rows_of_suite(suite, out)
+
+
+def rows_of_suite(suite, out):
+    run(suite, out)
+    return rows(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attempt", range(4))
+def test_runs_killed_several_times_at_random_moments_end_with_the_same_results(finished, tmp_path, attempt):
+    suite, out, _ = finished
+    rng = random.Random(attempt)
+    while kill_during(suite, tmp_path / "out", rng.uniform(3, 20)):
+        pass
+    assert run(suite, tmp_path / "out").returncode == 0
+    assert rows(tmp_path / "out") == rows_of_suite(suite, out)
+
+
+def test_a_run_that_diverges_is_a_row_and_the_others_go_on(finished, tmp_path):
+    _, out, _ = finished
+    methods = [{"name": "euler"}, {"name": "consistency", "options": {"learning_rate": 1e30}}]
+    result = run(write_suite(tmp_path, methods=methods, seeds=0), tmp_path / "out", "--store", out / "store")
+    assert result.returncode == 1
+    status = {row["method"]: row["status"] for row in rows(tmp_path / "out")}
+    assert status["euler"] == "done"
+    assert status["consistency"].startswith("diverged: the loss is not finite at step")
+
+
+def test_a_budget_below_one_step_is_a_row(finished, tmp_path):
+    _, out, _ = finished
+    changed = write_suite(tmp_path, methods=[{"name": "consistency"}], budgets={"evaluations": 10}, seeds=0)
+    result = run(changed, tmp_path / "out", "--store", out / "store")
+    assert result.returncode == 1
+    assert all("out of budget: one step costs" in row["status"] for row in rows(tmp_path / "out"))
+    assert "Traceback" not in result.stderr
+
+
+def test_an_exact_teacher_needs_no_training(tmp_path):
+    changes = {
+        "datasets": ["mixture-2d", "mixture-8x8"],
+        "teachers": {"name": "exact"},
+        "methods": [{"name": "euler"}, {"name": "dpmpp-2m"}, {"name": "heun"}],
+        "nfe": [9, 35],
+        "samples": 50,
+        "metrics": "rmse",
+        "seeds": 0,
+    }
+    assert run(write_suite(tmp_path, **changes), tmp_path / "out").returncode == 0
+    value = {(r["dataset"], r["method"], r["nfe"]): float(r["value"]) for r in rows(tmp_path / "out")}
+    for dataset in changes["datasets"]:
+        assert value[dataset, "euler", "35"] < value[dataset, "euler", "9"]
+        assert value[dataset, "dpmpp-2m", "35"] < value[dataset, "euler", "35"]
+        assert value[dataset, "heun", "35"] < 0.05
+
+
+def test_sample_draws_a_finished_method(finished, tmp_path):
+    from PIL import Image
+
+    _, out, _ = finished
+    code = "from fewstep.bench.cli import main; main()"
+    words = [
+        "sample",
+        str(out),
+        "--method",
+        "consistency",
+        "--nfe",
+        "2",
+        "--count",
+        "9",
+        "--out",
+        str(tmp_path / "x.png"),
+    ]
+    result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    image = Image.open(tmp_path / "x.png")
+    assert image.size[0] == image.size[1]
+    assert len(set(image.tobytes())) > 10
+
+
+def test_training_is_mirrored_to_an_offline_wandb_run(tmp_path):
+    changes = {
+        "datasets": "mixture-2d",
+        "teachers": {"name": "pretrain", "images": 640, "network": {"name": "mlp", "width": 8, "blocks": 1}},
+        "methods": {"name": "consistency"},
+        "samples": 10,
+        "metrics": "rmse",
+        "seeds": 0,
+        "budgets": {"images": 640},
+    }
+    result = run(write_suite(tmp_path, **changes), tmp_path / "out", WANDB_MODE="offline")
+    assert result.returncode == 0, result.stderr
+    for kind in ("teacher", "train"):
+        (folder,) = artifacts(tmp_path / "out", kind)
+        assert len(list(folder.glob("wandb/offline-run-*/*.wandb"))) == 1
+        assert (folder / "events.jsonl").read_text().count("\n") >= 10

@@ -1,0 +1,202 @@
+"""The budget is measured, obeyed, and survives a kill; every run is a function of its seed."""
+
+import copy
+import json
+
+import pytest
+import torch
+from fewstep import datasets
+from fewstep.bench import training
+from fewstep.bench.budget import Ledger, forward_flops
+from fewstep.bench.errors import TaskError
+from fewstep.bench.tracking import NoTracker, Record, read_events
+from fewstep.bench.training import DivergedError, fit
+from fewstep.methods.denoiser import EDMDenoiser
+from fewstep.methods.distillation.consistency import Consistency
+from fewstep.methods.networks.mlp import ResidualMLP
+from fewstep.methods.networks.unet import SmallUNet
+from fewstep.methods.options import ConsistencyOptions, MLPOptions, PretrainOptions
+from fewstep.methods.paths import EDM
+from fewstep.methods.teachers.analytic import MixtureDenoiser
+from fewstep.methods.teachers.pretrain import Pretrain
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def mlp_teacher():
+    torch.manual_seed(0)
+    network = ResidualMLP(2, width=16, blocks=1)
+    nn.init.normal_(network.out.weight, std=0.3)
+    return EDMDenoiser(network, 0.75, EDM(0.01, 40.0)).requires_grad_(False)
+
+
+def unet_teacher():
+    torch.manual_seed(0)
+    return EDMDenoiser(SmallUNet(1, 8, (1, 2)), 0.75, EDM(0.01, 40.0)).requires_grad_(False)
+
+
+def consistency_run(folder, teacher, data="mixture-2d", budget=600.0, seed=0, tracker=None, **options):
+    unit = forward_flops(teacher, torch.randn(2, *datasets.get(data).shape))
+    method = Consistency(teacher, ConsistencyOptions(batch=8, **options), seed=seed)
+    ledger = Ledger(budget, "evaluations", unit)
+    fit(method, datasets.get(data), seed, ledger, folder, tracker or NoTracker())
+    return method, ledger
+
+
+def weights(method):
+    return torch.cat([p.detach().flatten() for p in method.result().parameters()])
+
+
+@pytest.mark.parametrize(("make", "data"), [(mlp_teacher, "mixture-2d"), (unet_teacher, "digits")])
+@pytest.mark.parametrize("options", [{}, {"ode_step": "euler"}, {"target_ema": 0.5}])
+def test_the_ledger_equals_a_flop_counter_around_the_whole_run(tmp_path, make, data, options):
+    teacher = make()
+    unit = forward_flops(teacher, torch.randn(2, *datasets.get(data).shape))
+    method = Consistency(teacher, ConsistencyOptions(batch=8, **options))
+    ledger = Ledger(500.0, "evaluations", unit)
+    with FlopCounterMode(display=False) as counter:
+        fit(method, datasets.get(data), 0, ledger, tmp_path, NoTracker())
+    assert ledger.steps > 5
+    assert ledger.flops == pytest.approx(counter.get_total_flops(), rel=0.005)
+
+
+@pytest.mark.parametrize(("options", "evaluations"), [({}, 6), ({"ode_step": "euler"}, 5)])
+def test_a_step_costs_what_the_networks_it_touches_cost(tmp_path, options, evaluations):
+    """Heun: two teacher forwards, one target forward, the student's forward and backward (counted as two)."""
+    _, ledger = consistency_run(tmp_path, unet_teacher(), "digits", 200.0, **options)
+    assert ledger.evaluations / ledger.images == pytest.approx(evaluations, rel=0.02)
+
+
+@pytest.mark.parametrize("budget", [100.0, 333.0, 1000.0])
+def test_training_stops_within_one_step_of_the_budget_and_never_above(tmp_path, budget):
+    _, ledger = consistency_run(tmp_path, mlp_teacher(), budget=budget)
+    step = ledger.evaluations / ledger.steps
+    assert budget - step < ledger.evaluations <= budget
+
+
+def test_a_budget_below_one_step_is_out_of_budget(tmp_path):
+    with pytest.raises(TaskError, match="out of budget: one step costs"):
+        consistency_run(tmp_path, mlp_teacher(), budget=10.0)
+
+
+def test_images_and_flops_are_budgets_too(tmp_path):
+    data = datasets.get("mixture-2d")
+    by_images = Ledger(80, "images", 1.0)
+    fit(
+        Consistency(mlp_teacher(), ConsistencyOptions(batch=8)),
+        data,
+        0,
+        by_images,
+        tmp_path / "a",
+        NoTracker(),
+    )
+    assert by_images.images == 80
+    by_flops = Ledger(by_images.flops, "flops", 1.0)
+    fit(
+        Consistency(mlp_teacher(), ConsistencyOptions(batch=8)),
+        data,
+        0,
+        by_flops,
+        tmp_path / "b",
+        NoTracker(),
+    )
+    assert by_flops.steps == by_images.steps
+
+
+class Killed(BaseException):
+    """Nothing in the house catches this, as nothing catches a kill."""
+
+
+class KillAfter(NoTracker):
+    def __init__(self, step):
+        self.step = step
+
+    def log(self, row):
+        if row["step"] >= self.step:
+            raise Killed
+
+
+@pytest.mark.parametrize("step", [1, 4, 9])
+def test_a_killed_run_resumed_equals_an_undisturbed_one(tmp_path, monkeypatch, step):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    teacher = mlp_teacher()
+    undisturbed, expected = consistency_run(tmp_path / "a", copy.deepcopy(teacher), target_ema=0.5)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(Killed):
+        consistency_run(tmp_path / "b", copy.deepcopy(teacher), target_ema=0.5, tracker=KillAfter(step))
+    assert (tmp_path / "b" / training.CHECKPOINT).exists() == (step > 1)
+    resumed, ledger = consistency_run(tmp_path / "b", copy.deepcopy(teacher), target_ema=0.5)
+    assert torch.equal(weights(resumed), weights(undisturbed))
+    assert (ledger.flops, ledger.images, ledger.steps) == (expected.flops, expected.images, expected.steps)
+
+
+def test_a_checkpoint_cut_off_by_a_kill_is_not_trusted(tmp_path):
+    teacher = mlp_teacher()
+    undisturbed, _ = consistency_run(tmp_path / "a", copy.deepcopy(teacher))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / training.CHECKPOINT).write_bytes(b"PK\x03\x04 not a checkpoint")
+    resumed, _ = consistency_run(tmp_path / "b", copy.deepcopy(teacher))
+    assert torch.equal(weights(resumed), weights(undisturbed))
+
+
+def test_seeds_determine_the_run(tmp_path):
+    runs = [
+        weights(consistency_run(tmp_path / str(i), mlp_teacher(), seed=seed)[0]) for i, seed in enumerate((0, 0, 1))
+    ]
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_divergence_is_told_with_its_step(tmp_path):
+    with pytest.raises(DivergedError, match="not finite at step") as error:
+        consistency_run(tmp_path, mlp_teacher(), budget=5000.0, learning_rate=1e30)
+    assert error.value.step >= 1
+
+
+def test_the_record_has_each_step_once_and_survives_a_cut_row(tmp_path):
+    record = Record(tmp_path)
+    for step, loss in ((1, 0.3), (2, 0.2), (2, 0.25)):
+        record.log({"step": step, "loss": loss})
+    record.close()
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')
+    assert [(row["step"], row["loss"]) for row in read_events(tmp_path)] == [(1, 0.3), (2, 0.25)]
+
+
+def test_the_record_shows_what_was_spent(tmp_path):
+    record = Record(tmp_path)
+    _, ledger = consistency_run(tmp_path, mlp_teacher(), tracker=record)
+    rows = read_events(tmp_path)
+    assert rows[-1]["step"] == ledger.steps
+    assert rows[-1]["budget/evaluations"] == pytest.approx(ledger.evaluations)
+    assert all(json.dumps(row) for row in rows)
+
+
+def test_a_mirror_that_fails_does_not_stop_the_run(tmp_path):
+    class Broken:
+        def log(self, row):
+            raise OSError("no network")
+
+    record = Record(tmp_path, Broken())
+    record.log({"step": 1})
+    record.log({"step": 2})
+    assert len(read_events(tmp_path)) == 2
+
+
+def test_a_pretrained_teacher_approaches_the_exact_denoiser(tmp_path):
+    data = datasets.get("mixture-2d")
+    options = PretrainOptions(network=MLPOptions(width=32, blocks=2), images=64 * 600)
+    module = Pretrain(options, data.shape)
+    exact = MixtureDenoiser(data.weights, data.means, data.stds**2, module.denoiser.path)
+    x = data.samples(torch.arange(1000)) + 0.4 * torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+
+    def error(denoiser):
+        with torch.no_grad():
+            return float((denoiser(x, 0.4) - exact(x, 0.4)).square().mean())
+
+    before = error(module.denoiser)
+    ledger = Ledger(options.images, "images", forward_flops(module.denoiser, torch.randn(2, 2)))
+    fit(module, data, options.seed, ledger, tmp_path, NoTracker())
+    assert error(module.result()) < 0.3 * before
+    assert ledger.images == options.images
+    assert ledger.evaluations / ledger.images == pytest.approx(3, rel=0.1)

@@ -1,0 +1,86 @@
+"""The embedded data sets and the batches drawn from them."""
+
+import hashlib
+
+import pytest
+import torch
+from fewstep import datasets
+from fewstep.datasets.base import Batches, ImageSet, to_unit_range
+from fewstep.datasets.digits import split
+from fewstep.datasets.registry import DATASETS
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_registry_tells_the_truth(name):
+    data, spec = datasets.get(name), DATASETS[name]
+    assert (data.name, data.shape, len(data)) == (spec.name, spec.shape, spec.size)
+    x = data.samples(torch.arange(4))
+    assert x.shape == (4, *spec.shape)
+    assert x.dtype == torch.float32
+
+
+def test_digits_are_scikit_learns():
+    data = datasets.get("digits")
+    assert hashlib.sha256(data.images.numpy().tobytes()).hexdigest().startswith("8f26b2bd9d135c25")
+    assert torch.bincount(data.targets).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
+def test_digits_are_scaled_to_the_unit_range():
+    data = datasets.get("digits")
+    x = data.samples(torch.arange(len(data)))
+    assert (float(x.min()), float(x.max())) == (-1.0, 1.0)
+    assert float(x.double().mean()) == pytest.approx(2 * 0.30526 - 1, abs=1e-4)
+
+
+def test_uint8_extremes_become_minus_one_and_one():
+    assert to_unit_range(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+
+
+def test_the_classifiers_split_is_disjoint_and_whole():
+    data = datasets.get("digits")
+    training, held_out = split(data)
+    assert len(held_out) == 360
+    assert torch.equal(torch.cat([training, held_out]).sort().values, torch.arange(len(data)))
+
+
+@pytest.mark.parametrize("name", ["mixture-2d", "mixture-8x8"])
+def test_mixture_samples_have_the_laws_moments(name):
+    data = datasets.get(name)
+    x = data.samples(torch.arange(5000)).double().flatten(1)
+    means, weights = data.means.double().flatten(1), data.weights.double()
+    mean = weights @ means
+    variance = weights @ (means**2 + data.stds.double()[:, None] ** 2) - mean**2
+    torch.testing.assert_close(x.mean(0), mean, rtol=0, atol=0.06)
+    torch.testing.assert_close(x.var(0), variance, rtol=0.1, atol=0.02)
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    data = datasets.get("digits")
+    whole = iter(Batches(data, 64, seed=0))
+    first = [next(whole) for _ in range(40)]
+    resumed = next(iter(Batches(data, 64, seed=0, start=37)))
+    assert resumed["step"] == 37
+    assert torch.equal(resumed["x0"], first[37]["x0"])
+    assert torch.equal(resumed["labels"], first[37]["labels"])
+    assert not torch.equal(next(iter(Batches(data, 64, seed=1)))["x0"], first[0]["x0"])
+
+
+def test_an_epoch_shows_every_image_once():
+    data = datasets.get("digits")
+    batches = Batches(data, 64, seed=0)
+    seen = torch.cat([batches.indices(step) for step in range(57)])
+    assert torch.equal(seen[: len(data)].sort().values, torch.arange(len(data)))
+    second = seen[len(data) : 2 * len(data)]
+    assert len(second.unique()) == len(second)
+
+
+def test_images_of_another_type_are_refused():
+    with pytest.raises(ValueError, match="uint8 NCHW"):
+        ImageSet("x", torch.zeros(1, 1, 8, 8))
+    with pytest.raises(ValueError, match="2 labels for 1 images"):
+        ImageSet("x", torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'digits'"):
+        datasets.get("digit")

@@ -1,0 +1,112 @@
+"""Denoisers: preconditioning, change of path, guidance, and the meter."""
+
+import pytest
+import torch
+from fewstep.methods.denoiser import (
+    ChangeOfPath,
+    EDMDenoiser,
+    Guided,
+    NetworkDenoiser,
+    from_function,
+    metered,
+)
+from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPLinear
+from torch import nn
+
+PATHS = [VPLinear(), VPCosine(), EDM(), FlowOT(), FlowCosine()]
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("own", PATHS, ids=lambda path: type(path).__name__)
+@pytest.mark.parametrize("other", PATHS, ids=lambda path: type(path).__name__)
+def test_change_of_path_is_exact(own, other, toy_mixture):
+    t = 0.05 + 0.9 * torch.rand(8, generator=rng(), dtype=torch.float64) * min(other.t_max, 3.0)
+    x = torch.randn(8, 3, 4, 4, generator=rng(1), dtype=torch.float64)
+    direct = toy_mixture(other)(x, t)
+    changed = ChangeOfPath(toy_mixture(own), other)(x, t)
+    torch.testing.assert_close(changed, direct, rtol=1e-9, atol=1e-9)
+
+
+def test_a_flow_start_asks_an_edm_network_at_its_largest_noise():
+    asked = []
+
+    def network(x, t):
+        asked.append((x.clone(), t.clone()))
+        return torch.zeros_like(x)
+
+    eps = torch.randn(4, 2, generator=rng(), dtype=torch.float64)
+    from_function(network, EDM(0.01, 40.0)).on(FlowOT())(eps, 1.0)
+    x, t = asked[0]
+    torch.testing.assert_close(x, 40 * eps)
+    assert float(t) == 40.0
+
+
+@pytest.mark.parametrize("prediction", ["x0", "eps", "score", "v", "velocity"])
+def test_network_predictions_become_the_denoiser(prediction, toy_mixture):
+    path = VPCosine()
+    exact = toy_mixture(path)
+
+    class Network(nn.Module):
+        def forward(self, x, t, condition):
+            x0 = exact(x, t)
+            return x0 if prediction == "x0" else getattr(path, prediction)(x, x0, t)
+
+    t = torch.linspace(0.1, 0.9, 8, dtype=torch.float64)
+    x = torch.randn(8, 3, 4, 4, generator=rng(), dtype=torch.float64)
+    torch.testing.assert_close(NetworkDenoiser(Network(), path, prediction)(x, t), exact(x, t), rtol=1e-9, atol=1e-9)
+
+
+def test_reference_edm_scalings(reference):
+    arrays = reference("distill/cm_scalings")
+    denoiser = EDMDenoiser(nn.Identity(), 0.5, EDM())
+    for name, value in zip(("skip", "out", "in"), denoiser.scalings(arrays["sigma"]), strict=True):
+        torch.testing.assert_close(value, arrays[f"edm_c_{name}"], rtol=1e-10, atol=0)
+
+
+def test_guidance_extrapolates_from_the_null_condition():
+    denoiser = from_function(lambda x, t: x, EDM())
+    denoiser.denoise = lambda x, t, condition: x + (0.0 if condition is None else condition)
+    x = torch.zeros(2, 1)
+    torch.testing.assert_close(Guided(denoiser, 3.0)(x, 1.0, 2.0), torch.full((2, 1), 6.0))
+
+
+def test_a_guided_evaluation_is_one_evaluation_and_two_forwards():
+    denoiser = from_function(lambda x, t: 0 * x, EDM())
+    with metered() as plain:
+        denoiser(torch.zeros(5, 2), 1.0)
+    with metered() as guided:
+        Guided(denoiser.on(VPLinear()), 2.0)(torch.zeros(5, 2), 0.5)
+    assert (plain.evaluations, plain.forwards) == (5, 5)
+    assert (guided.evaluations, guided.forwards) == (5, 10)
+
+
+def test_meters_count_only_inside_their_block():
+    denoiser = from_function(lambda x, t: 0 * x, EDM())
+    with metered() as outer:
+        denoiser(torch.zeros(1, 2), 1.0)
+        with metered() as inner:
+            denoiser(torch.zeros(2, 2), 1.0)
+    denoiser(torch.zeros(7, 2), 1.0)
+    assert (outer.evaluations, inner.evaluations) == (3, 2)
+
+
+def test_a_time_of_the_wrong_shape_is_refused():
+    with pytest.raises(ValueError, match=r"expected \(\) or \(3,\)"):
+        from_function(lambda x, t: x, EDM())(torch.zeros(3, 2), torch.ones(4))
+
+
+def test_the_result_has_the_states_dtype_whatever_the_network_computes_in():
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, x, c_noise, condition):
+            assert x.dtype == c_noise.dtype == torch.float32
+            return self.scale * x
+
+    x = torch.randn(2, 3, generator=rng(), dtype=torch.float64)
+    assert EDMDenoiser(Network(), 0.5, EDM())(x, 1.0).dtype == torch.float64
