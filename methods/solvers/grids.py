@@ -1,5 +1,7 @@
 """Time grids: where a solver with K steps evaluates. Data, recorded with every result."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -49,7 +51,7 @@ def _spaced(grid: Grid, path: Path, u: Tensor) -> Tensor:
             "give noise_min and noise_max, or spacing: uniform"
         )
     if grid.spacing == "log-snr":
-        levels = torch.exp(torch.lerp(torch.tensor(first).double().log(), torch.tensor(last).double().log(), u))
+        levels = torch.exp(math.log(first) + u * (math.log(last) - math.log(first)))
     else:
         levels = karras(u, first, last, grid.rho)
     t = path.time_at(levels)

@@ -9,8 +9,11 @@ from .base import Denoise, is_clean, steps_of
 def heun(denoise: Denoise, path: Path, x: Tensor, times: Tensor) -> Tensor:
     """On y = x/alpha and rho = sigma/alpha, dy/drho = eps: average eps at both ends of the step.
 
-    The step to clean data stays Euler's, since eps has no value there.
+    The step to clean data stays Euler's, since eps has no value there. Raises ValueError for a grid that
+    starts without signal (alpha = 0, a flow's t = 1), where rho is infinite.
     """
+    if path.alpha(times[0]) == 0:
+        raise ValueError("Heun steps in sigma/alpha, which is infinite at times[0]: give the grid a noise_max")
     for t, s in steps_of(times):
         x0 = denoise(x, t)
         x_next = path.ddim_step(x, x0, t, s)

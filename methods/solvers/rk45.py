@@ -25,8 +25,8 @@ A = (
 C = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 E = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 
-LARGEST_LEVEL = 1e4
-"""Above it (a flow starts at an infinite noise level) one DDIM step errs by less than 1e-8 data variances."""
+SOLVED_LEVELS = (1e-4, 1e4)
+"""Beyond these noise levels (a flow runs from infinity to 0) one DDIM step errs by about 1e-8."""
 
 Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(y (b, ...), s (b,), rows (b,)) -> dy/ds, for the rows of the batch that are still under way."""
@@ -83,28 +83,30 @@ class AdaptiveSolver:
         times: Tensor | None = None,
         condition: Condition = None,
     ) -> Tensor:
-        """x0 (B, ...) from unit noise; `times` may give the two ends (start, end) on the denoiser's path.
+        """x0 (B, ...) from unit noise; `times` may give the ends on the denoiser's path.
 
-        Without `times` the ODE is solved from path.t_max to path.t_min, then one step to clean data returns
-        D there. Raises UnreachableNFE if `nfe` is given.
+        Without `times` the ODE is solved from path.t_max to path.t_min, and one DDIM step to clean data
+        returns D there. Raises UnreachableNFE if `nfe` is given.
         """
         if nfe is not None:
             adaptive(nfe)
         path = denoiser.path
-        ends = torch.tensor([path.t_max, path.t_min], dtype=torch.float64) if times is None else times
-        first, last = ends[0].double(), ends[-1].double()
+        ends = torch.tensor([path.t_max, path.t_min], dtype=torch.float64) if times is None else times.double()
+        first, last = ends[0], path.time_at(0.0) if times is None else ends[-1]
+        levels = path.noise_level(ends[[0, -1]]).clamp(*SOLVED_LEVELS)
+        start, end = path.time_at(levels)
         x = expand(path.sigma(first), noise.double()) * noise.double()
-        t = first
-        if float(path.noise_level(first)) > LARGEST_LEVEL:
-            t = path.time_at(torch.tensor(LARGEST_LEVEL, dtype=torch.float64))
-            x = path.ddim_step(x, denoiser(x, first, condition), first, t)
+        if path.noise_level(first) > levels[0]:
+            x = path.ddim_step(x, denoiser(x, first, condition), first, start)
 
         def slope(y: Tensor, s: Tensor, rows: Tensor) -> Tensor:
             at = path.time_at(s.exp())
             part = condition[rows] if isinstance(condition, Tensor) else condition
             return y - denoiser(expand(path.alpha(at), y) * y, at, part)
 
-        start, end = (float(path.noise_level(at).log()) for at in (t, last))
-        y = dormand_prince(slope, x / expand(path.alpha(t), x), start, end, self.tolerance)
-        x = expand(path.alpha(last), y) * y
-        return (denoiser(x, last, condition) if times is None else x).to(noise.dtype)
+        low, high = float(levels[1].log()), float(levels[0].log())
+        y = dormand_prince(slope, x / expand(path.alpha(start), x), high, low, self.tolerance)
+        x = expand(path.alpha(end), y) * y
+        if path.noise_level(last) < levels[1]:
+            x = path.ddim_step(x, denoiser(x, end, condition), end, last)
+        return x.to(noise.dtype)
