@@ -12,7 +12,7 @@ def heun(denoise: Denoise, path: Path, x: Tensor, times: Tensor) -> Tensor:
     The step to clean data stays Euler's, since eps has no value there. Raises ValueError for a grid that
     starts without signal (alpha = 0, a flow's t = 1), where rho is infinite.
     """
-    if path.alpha(times[0]) == 0:
+    if (path.alpha(times[0]) == 0).any():
         raise ValueError("Heun steps in sigma/alpha, which is infinite at times[0]: give the grid a noise_max")
     for t, s in steps_of(times):
         x0 = denoise(x, t)
