@@ -72,10 +72,10 @@ def run(
         return _print_plan(plan, artifacts)
     _writable(folder)
     artifacts.prepare()
-    workers = workers or max(1, (os.cpu_count() or 1) // threads)
+    workers = workers or max(1, _cores() // threads)
 
-    def make_executor() -> LocalExecutor:
-        return LocalExecutor(artifacts.root, workers, threads)
+    def make_executor(tasks: int) -> LocalExecutor:
+        return LocalExecutor(artifacts.root, min(workers, tasks), threads)
 
     try:
         outcome = runner.run(plan, artifacts, make_executor, Progress())
@@ -122,6 +122,11 @@ def _writable(folder: Path) -> None:
         raise InputError(f"{folder}: cannot write there: {error.strerror}") from None
 
 
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _results_folder(place: str) -> Path:
     """The folder of results that DIR|SUITE means."""
     for folder in (Path(place), RUNS / place):
@@ -138,7 +143,10 @@ def leaderboard(place: str, style: str, metric: str | None) -> None:
     """Print the leaderboard of a run."""
     from ..reports import leaderboard as board
 
-    click.echo(board.render(board.read(_results_folder(place)), style, metric))
+    try:
+        click.echo(board.render(board.read(_results_folder(place)), style, metric))
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 @main.command()

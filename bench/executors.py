@@ -69,11 +69,9 @@ class LocalExecutor:
             yield event
 
     def close(self) -> None:
-        """End the workers, whatever they are doing."""
+        """End the workers, whatever they are doing: a task begun goes on from its checkpoint next time."""
         for process, connection in self._slots:
             connection.close()
-            process.terminate()
+            process.kill()
         for process, _ in self._slots:
-            process.join(timeout=5)
-            if process.is_alive():
-                process.kill()
+            process.join()

@@ -30,13 +30,16 @@ def look_up(plan: Plan, store: Store) -> Outcome:
     return Outcome({name: artifact for name, artifact in found.items() if artifact is not None})
 
 
-def run(plan: Plan, store: Store, make_executor: Callable[[], LocalExecutor], progress: Progress) -> Outcome:
-    """Do what is missing. A task that fails takes those that need it along; the others go on."""
+def run(plan: Plan, store: Store, make_executor: Callable[[int], LocalExecutor], progress: Progress) -> Outcome:
+    """Do what is missing. A task that fails takes those that need it along; the others go on.
+
+    make_executor: from the number of tasks to a running executor.
+    """
     outcome = look_up(plan, store)
     missing = [task for task in plan.tasks() if task.name not in outcome.artifacts]
     if not missing:
         return outcome
-    executor = make_executor()
+    executor = make_executor(len(missing))
     try:
         with progress.over(missing):
             _schedule(missing, store, executor, outcome, progress)

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import platform
+import signal
 import sys
 import threading
 import time
@@ -25,6 +26,8 @@ LOG = "log.txt"
 
 def main(connection: Connection, root: Path, threads: int) -> None:
     """Serve tasks until the connection closes. Messages out: (event, task name, payload)."""
+    # Ctrl-C reaches the whole process group: what to do about it is the parent's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     import torch
 

@@ -17,6 +17,8 @@ from .leaderboard import Board
 
 STYLE: Any = {"svg.hashsalt": "fewstep", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 10}
 LOGARITHMIC = ("fd_", "rmse")
+GAP = 110
+"""The grey between two pictures, between the black and the white of a digit."""
 
 
 def quality_against_nfe(board: Board, metric: str, dataset: str, teacher: str) -> str:
@@ -70,7 +72,9 @@ def samples_side_by_side(board: Board, pictures: dict[str, Any], cells: dict[tup
             squeeze=False,
         )
         for axis, (label, images) in zip(axes[:, 0], rows, strict=True):
-            strip = np.concatenate([np.pad(image, ((0, 0), (0, 0), (0, 1))) for image in images], axis=2)
+            strip = np.concatenate(
+                [np.pad(image, ((0, 0), (0, 0), (0, 1)), constant_values=GAP) for image in images], axis=2
+            )
             axis.imshow(strip.transpose(1, 2, 0).squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axis.set_axis_off()
             axis.text(-0.01, 0.5, label, transform=axis.transAxes, ha="right", va="center")
@@ -85,7 +89,7 @@ def _name(row: tuple[str, ...]) -> str:
 
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     pyplot.close(figure)
     text = buffer.getvalue()
     return text[text.index("<svg") :]

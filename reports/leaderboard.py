@@ -107,11 +107,9 @@ def to_frame(board: Board) -> pd.DataFrame:
 
 
 def render(board: Board, style: str, metric: str | None = None) -> str:
-    """The board as table, markdown, latex, csv or html; all metrics, or the one named."""
+    """The board as table, markdown, latex, csv or html; all metrics, or the one named. ValueError if unknown."""
     if metric is not None and metric not in board.metrics:
-        from ..bench.errors import InputError
-
-        raise InputError(f"no metric {metric!r} in these results; they have {', '.join(board.metrics)}")
+        raise ValueError(f"no metric {metric!r} in these results; they have {', '.join(board.metrics)}")
     if style == "csv":
         return to_frame(board).to_csv(index=False, lineterminator="\n").rstrip("\n")
     return "\n\n".join(write(table, style) for table in tables(board, [metric] if metric else board.metrics))

@@ -47,9 +47,9 @@ def run(task: Context) -> dict[str, Any]:
 
 def build(name: str, options: dict[str, Any], denoiser: Denoiser, seed: int = 0) -> Method:
     """The method `name` on a teacher, untrained."""
-    spec = registry.method(name)
-    if not spec.trains:
+    if name in registry.SOLVERS:
         return TrainingFree(denoiser, solvers.get(name, **options))
+    spec = registry.method(name)
     method: Method = spec.load()(denoiser, spec.options.model_validate(options), seed=seed)
     return method
 

@@ -210,6 +210,20 @@ def rows_of_suite(suite, out):
     return rows(out)
 
 
+def test_an_interrupted_run_says_so_and_leaves_no_worker(tmp_path):
+    process = subprocess.Popen(
+        command(write_suite(tmp_path), tmp_path / "out"), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert "started" in process.stderr.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.strip().splitlines()[-1] == "fewstep: stopped; the same command goes on from here"
+    assert "Traceback" not in stderr
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(4))
 def test_runs_killed_several_times_at_random_moments_end_with_the_same_results(finished, tmp_path, attempt):
@@ -256,6 +270,21 @@ def test_an_exact_teacher_needs_no_training(tmp_path):
         assert value[dataset, "euler", "35"] < value[dataset, "euler", "9"]
         assert value[dataset, "dpmpp-2m", "35"] < value[dataset, "euler", "35"]
         assert value[dataset, "heun", "35"] < 0.05
+
+
+def test_halving_the_tolerance_of_the_truth_moves_no_pixel(finished):
+    """At the default tolerance the trained network's ODE is solved to 1e-3 in every pixel."""
+    from fewstep.bench.stages import sample, teacher
+    from fewstep.bench.store import Store
+    from fewstep.bench.suite import Truth
+    from fewstep.methods.solvers.rk45 import AdaptiveSolver
+
+    _, out, _ = finished
+    artifact = Store(out / "store").need(artifacts(out, "teacher")[0].name)
+    denoiser, noise = teacher.load(artifact), sample.start_noise(0, range(96), (1, 8, 8))
+    tolerance = Truth().tolerance
+    coarse, fine = (AdaptiveSolver(value).sample(denoiser, noise) for value in (tolerance, tolerance / 2))
+    assert float((coarse - fine).abs().max()) < 1e-3
 
 
 def test_sample_draws_a_finished_method(finished, tmp_path):

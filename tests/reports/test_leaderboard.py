@@ -1,0 +1,143 @@
+"""Seeds become entries, entries are ranked, and a rank is shared where the difference is not significant."""
+
+import math
+
+import pytest
+from fewstep.bench.results import COLUMNS, to_csv
+from fewstep.reports import leaderboard
+from fewstep.reports.significance import differ, spread
+
+BASE = dict.fromkeys(COLUMNS, "") | {
+    "suite": "test",
+    "dataset": "digits",
+    "teacher": "small",
+    "nfe": 1,
+    "metric": "fd_digits",
+    "samples": 100,
+    "status": "done",
+}
+
+
+def row(method, seed, value, **changes):
+    return {**BASE, "method": method, "budget": "0", "seed": seed, "value": repr(value), **changes}
+
+
+@pytest.fixture
+def board(tmp_path):
+    def make(table):
+        (tmp_path / "results.csv").write_text(to_csv(table))
+        return leaderboard.read(tmp_path)
+
+    return make
+
+
+def ranks(a_board, metric="fd_digits"):
+    return {entry.method: entry.ranks.get(metric) for entry in a_board.entries}
+
+
+def test_spread_is_students():
+    found = spread([1.0, 2.0, 3.0])
+    assert (found.mean, found.std, found.n) == (2.0, 1.0, 3)
+    assert found.high - found.mean == pytest.approx(4.302652729911275 / math.sqrt(3))
+
+
+def test_one_value_has_no_interval():
+    found = spread([1.0])
+    assert found.mean == 1.0
+    assert math.isnan(found.std)
+    assert math.isnan(found.low)
+
+
+def test_pairs_differ_by_their_differences_not_by_their_spread():
+    assert differ([1.0, 5.0, 9.0], [1.5, 5.6, 9.4])
+    assert not differ([1.0, 5.0, 9.0], [1.5, 4.6, 9.3])
+
+
+def test_what_only_rounding_separates_does_not_differ():
+    assert not differ([0.314, 0.32, 0.31], [0.314 + 1e-8, 0.32 + 1.1e-8, 0.31 + 1e-8])
+
+
+def test_false_differences_are_rare():
+    """Under no difference about 5 % of tests call one."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    calls = [differ(rng.normal(size=5), rng.normal(size=5)) for _ in range(2000)]
+    assert 0.035 < np.mean(calls) < 0.065
+
+
+def test_seeds_are_aggregated(board):
+    (entry,) = board([row("a", seed, value) for seed, value in enumerate([1.0, 2.0, 3.0])]).entries
+    assert entry.spread("fd_digits").mean == 2.0
+    assert entry.samples == {"fd_digits": 100}
+
+
+def test_a_clear_difference_separates_ranks_and_a_small_one_shares_them(board):
+    table = [row("good", s, v) for s, v in enumerate([1.0, 1.1, 0.9])]
+    table += [row("alike", s, v) for s, v in enumerate([1.2, 1.0, 0.95])]
+    table += [row("bad", s, v) for s, v in enumerate([5.0, 5.1, 4.9])]
+    assert ranks(board(table)) == {"good": 1, "alike": 1, "bad": 3}
+
+
+def test_higher_is_better_for_recall(board):
+    table = [row(m, s, v + 0.01 * s, metric="recall") for m, v in (("low", 0.1), ("high", 0.9)) for s in range(3)]
+    assert ranks(board(table), "recall") == {"low": 2, "high": 1}
+
+
+def test_nfes_are_ranked_apart(board):
+    table = [row("a", 0, 2.0), row("b", 0, 1.0), row("a", 0, 0.5, nfe=2)]
+    entries = board(table).entries
+    assert [(e.method, e.nfe, e.ranks["fd_digits"]) for e in entries] == [("a", 1, 2), ("b", 1, 1), ("a", 2, 1)]
+
+
+def test_several_budgets_are_ranked_apart(board):
+    table = [row("a", 0, 2.0, budget="100 evaluations"), row("a", 0, 1.0, budget="900 evaluations")]
+    assert [entry.ranks["fd_digits"] for entry in board(table).entries] == [1, 1]
+
+
+def test_a_cell_without_value_is_a_dash_with_its_reason(board):
+    table = [row("a", 0, 1.0), {**row("b", 0, 0.0), "value": "", "status": "skipped: odd NFE only"}]
+    text = leaderboard.render(board(table), "table")
+    assert next(line for line in text.splitlines() if line.startswith("b ")).endswith("–")
+    assert "– b: odd NFE only" in text
+
+
+def test_a_cell_that_was_not_asked_for_is_empty(board):
+    text = leaderboard.render(board([row("a", 0, 1.0), row("b", 0, 1.0, nfe=2)]), "table")
+    assert next(line for line in text.splitlines() if line.startswith("a ")).split() == ["a", "0", "1.00*"]
+
+
+def test_one_seed_is_said_to_be_one_seed(board):
+    assert "one seed cannot tell how surely" in leaderboard.render(board([row("a", 0, 1.0)]), "table")
+
+
+def test_csv_has_the_columns_of_the_design(board):
+    table = [row("a", s, v) for s, v in enumerate([1.0, 2.0])]
+    header, line = leaderboard.render(board(table), "csv").splitlines()
+    assert header == (
+        "suite,dataset,teacher,method,variant,budget,nfe,"
+        "fd_digits_mean,fd_digits_std,fd_digits_low,fd_digits_high,seeds,rank,status"
+    )
+    assert line.startswith("test,digits,small,a,,0,1,1.5,0.7071067811865476,")
+
+
+def test_an_unknown_metric_is_refused_with_those_there_are(board):
+    with pytest.raises(ValueError, match="they have fd_digits"):
+        leaderboard.render(board([row("a", 0, 1.0)]), "table", "fid")
+
+
+def test_every_format_renders(board):
+    a_board = board([row("a_b", s, 1.0 + s) for s in range(2)])
+    latex = leaderboard.render(a_board, "latex")
+    assert r"a\_b" in latex
+    assert r"\begin{tabular}{lllr}" in latex
+    assert r"$\pm$" in latex
+    markdown = leaderboard.render(a_board, "markdown")
+    assert "| a_b |  | 0 | 1.50 ± 0.71\\* |" in markdown
+    assert "<td" in leaderboard.render(a_board, "html")
+
+
+def test_html_is_escaped(board):
+    html = leaderboard.render(board([row("<script>alert(1)</script>", 0, 1.0)]), "html")
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html

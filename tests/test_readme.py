@@ -1,0 +1,86 @@
+"""What the README shows is what the code does."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fewstep.bench.plan import make_plan
+from fewstep.bench.suite import load
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def block(name: str) -> str:
+    found = re.search(rf"<!-- {re.escape(name)} -->\n```\w+\n(.*?)```\n<!-- end -->", README, re.DOTALL)
+    assert found, f"the README has no block {name!r}"
+    return found[1]
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """The README's example as an installed package: two modules and an entry point."""
+    for name in ("my_methods.py", "my_specs.py"):
+        (tmp_path / name).write_text(block(f"method: {name}"))
+    facts = tmp_path / "mine-0.1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 0.1\n")
+    (facts / "entry_points.txt").write_text("[fewstep.methods]\ndistil = my_specs:DISTIL\n")
+    return tmp_path
+
+
+def fewstep(plugin, *arguments):
+    path = os.pathsep.join(filter(None, [str(plugin), os.environ.get("PYTHONPATH", "")]))
+    command = [sys.executable, "-c", "from fewstep.bench.cli import main; main()", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=plugin)
+
+
+def test_the_suite_of_the_readme_is_valid(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(block("suite"))
+    assert make_plan(load(str(file))).cells
+
+
+def test_the_method_of_the_readme_runs_and_is_charged(plugin):
+    suite = {
+        "name": "mine",
+        "datasets": "mixture-2d",
+        "teachers": {"name": "pretrain", "images": 64_000, "network": {"name": "mlp", "width": 32, "blocks": 2}},
+        "budgets": {"evaluations": 60_000},
+        "nfe": [1, 2],
+        "samples": 200,
+        "truth": {"samples": 200},
+        "metrics": "rmse",
+        "methods": [{"name": "euler"}, {"name": "distil"}],
+        "device": "cpu",
+    }
+    (plugin / "mine.yaml").write_text(yaml.safe_dump(suite))
+    result = fewstep(plugin, "run", "mine.yaml", "--out", "out")
+    assert result.returncode == 0, result.stderr
+    rows = [line.split(",") for line in (plugin / "out" / "results.csv").read_text().splitlines()]
+    table = {(row[3], row[7]): dict(zip(rows[0], row, strict=True)) for row in rows[1:]}
+    distilled = table["distil", "1"]
+    assert float(distilled["value"]) < 0.7 * float(table["euler", "1"]["value"])
+    steps = float(distilled["train_evaluations"]) / 64
+    assert 60_000 - 64 * 13 < float(distilled["train_evaluations"]) <= 60_000
+    assert steps == pytest.approx(round(steps / 12) * 12, rel=0.02)
+    assert table["distil", "2"]["status"] == "skipped: distil is trained for one evaluation"
+
+
+def test_a_plugins_mistake_is_named_like_ours(plugin):
+    assert "distil" in fewstep(plugin, "list", "methods").stdout
+    changed = "methods=[{name: distil, options: {btach: 3}}]"
+    result = fewstep(plugin, "run", "quickstart", "--set", changed, "--dry-run")
+    assert result.returncode == 2
+    assert "unknown key 'btach'; did you mean 'batch'?" in result.stderr
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
