@@ -42,7 +42,7 @@ class Record:
         if self._mirror is not None:
             try:
                 self._mirror.log(row)
-            except Exception as error:
+            except Exception as error:  # a mirror that breaks, however it breaks, must not stop the run
                 log.warning("W&B stopped mirroring: %s", error)
                 self._mirror = None
 
@@ -116,6 +116,6 @@ def _wandb_run(folder: Path, key: str, name: str, group: str, config: dict[str, 
             run.define_metric(axis)
         run.define_metric("*", step_metric="budget/evaluations")
         return run
-    except Exception as error:
+    except Exception as error:  # no network, no server, another version: the record on disk is enough
         log.warning("W&B does not mirror this run: %s", error)
         return None

@@ -4,6 +4,7 @@ Counters, averages and the budget live in one callback placed first; data and no
 (seed, step). A run killed at any moment and started again ends with the same weights and the same ledger.
 """
 
+import logging
 import math
 import os
 import time
@@ -21,6 +22,8 @@ from ..methods.method import Trainable
 from .budget import Ledger
 from .errors import TaskError
 from .tracking import Tracker
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT = "last.ckpt"
 CHECKPOINT_SECONDS = 5.0
@@ -168,9 +171,7 @@ def _saved_state(checkpoint: Path) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
         return state
-    except Exception as error:
-        import logging
-
-        logging.getLogger(__name__).warning("%s cannot be read (%s): training starts again", checkpoint, error)
+    except Exception as error:  # whatever torch raises for a file that a kill or a disk has damaged
+        log.warning("%s cannot be read (%s): training starts again", checkpoint, error)
         checkpoint.unlink()
         return None

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from fewstep.methods.paths import Path as NoisePath
 from fewstep.methods.teachers.analytic import GaussianDenoiser, MixtureDenoiser
-from torch import Tensor
 
 os.environ.setdefault("WANDB_MODE", "disabled")
 REFERENCE = Path(os.environ.get("FEWSTEP_REFERENCE", Path(__file__).parent / "reference"))

@@ -7,8 +7,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-import fewstep
 import pytest
+
+import fewstep
 
 ROOT = Path(fewstep.__file__).parent
 SOURCES = [path for part in ("methods", "datasets", "bench", "reports") for path in sorted((ROOT / part).rglob("*.py"))]

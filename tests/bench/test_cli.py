@@ -8,6 +8,7 @@ import time
 import pytest
 import yaml
 from click.testing import CliRunner
+
 from fewstep.bench.cli import main
 
 SUITE = {

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+
 from fewstep.bench.metrics import frechet_distance, frechet_from_moments, kernel_distance, precision_recall
 from fewstep.bench.stages.score import rmse
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import yaml
+
 from fewstep.bench import sources
 from fewstep.bench.errors import InputError
 from fewstep.bench.plan import make_plan

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from fewstep.bench.errors import InputError
 from fewstep.bench.store import ALWAYS_HASHED, BusyError, CorruptError, Store
 

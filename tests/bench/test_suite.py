@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from fewstep.bench import suite as suites
 from fewstep.bench.errors import InputError
 

@@ -1,6 +1,7 @@
 """Which W&B mode a user gets."""
 
 import pytest
+
 from fewstep.bench.tracking import SERVERS, wandb_mode
 
 

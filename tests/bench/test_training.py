@@ -5,6 +5,9 @@ import json
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
 from fewstep import datasets
 from fewstep.bench import training
 from fewstep.bench.budget import Ledger, forward_flops
@@ -19,8 +22,6 @@ from fewstep.methods.options import ConsistencyOptions, MLPOptions, PretrainOpti
 from fewstep.methods.paths import EDM
 from fewstep.methods.teachers.analytic import MixtureDenoiser
 from fewstep.methods.teachers.pretrain import Pretrain
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def mlp_teacher():

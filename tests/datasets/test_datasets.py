@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 import torch
+
 from fewstep import datasets
 from fewstep.datasets.base import Batches, ImageSet, to_unit_range
 from fewstep.datasets.digits import split

@@ -1,6 +1,7 @@
 """Closed-form denoisers against the reference and against what they must be."""
 
 import torch
+
 from fewstep.methods.paths import EDM, FlowOT, Path, VPLinear
 from fewstep.methods.teachers.analytic import GaussianDenoiser, MixtureDenoiser, ideal_denoiser
 

@@ -4,6 +4,8 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from fewstep.methods.denoiser import EDMDenoiser, metered
 from fewstep.methods.distillation.consistency import (
     Consistency,
@@ -18,7 +20,6 @@ from fewstep.methods.options import ConsistencyOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import noise
 from fewstep.methods.solvers.grids import karras
-from torch import Tensor, nn
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
 WEIGHTS = {"uniform": "uniform", "truncated_snr": "truncated-snr", "karras": "karras"}

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch import nn
+
 from fewstep.methods.denoiser import (
     ChangeOfPath,
     EDMDenoiser,
@@ -11,7 +13,6 @@ from fewstep.methods.denoiser import (
     metered,
 )
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPLinear
-from torch import nn
 
 PATHS = [VPLinear(), VPCosine(), EDM(), FlowOT(), FlowCosine()]
 

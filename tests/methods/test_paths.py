@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPLinear
 
 PATHS = {

@@ -1,6 +1,7 @@
 """Noise is a function of (seed, purpose, index)."""
 
 import torch
+
 from fewstep.methods.randomness import generator, noise
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import from_function, metered
 from fewstep.methods.nfe import UnreachableNFE

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import Guided, from_function, metered
 from fewstep.methods.nfe import UnreachableNFE

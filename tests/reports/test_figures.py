@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fewstep.reports.figures import quality_against_nfe, samples_side_by_side
 from fewstep.reports.leaderboard import Board, Entry
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from fewstep.bench.results import COLUMNS, to_csv
 from fewstep.reports import leaderboard
 from fewstep.reports.significance import differ, spread
