@@ -58,6 +58,7 @@ def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     for task in plan.tasks():
         artifact = outcome.artifacts.get(task.name)
         if task.kind == "teacher" and artifact is not None:
+            facts["environment"] = artifact.manifest["environment"]
             result = artifact.result
             ledger = result.get("ledger", {})
             facts["teachers"].append(

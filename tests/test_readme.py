@@ -11,6 +11,7 @@ import yaml
 
 from fewstep.bench.plan import make_plan
 from fewstep.bench.suite import load
+from fewstep.reports import leaderboard
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -84,3 +85,33 @@ def test_a_plugins_mistake_is_named_like_ours(plugin):
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    ("file", "mark", "metric"),
+    [("README.md", "quickstart table", "fd_digits"), ("leaderboards/README.md", "quickstart tables", None)],
+)
+def test_the_tables_are_those_of_the_committed_results(file, mark, metric):
+    board = leaderboard.read(ROOT / "leaderboards" / "quickstart")
+    shown = (ROOT / file).read_text().split(f"<!-- {mark} -->\n")[1].split("\n<!-- end -->")[0]
+    assert shown == leaderboard.render(board, "markdown", metric)
+
+
+BANDS = {
+    ("heun", 35): (0, 2.5),
+    ("consistency", 1): (4.8 * 0.75, 4.8 * 1.25),
+    ("consistency", 4): (3.0 * 0.75, 3.0 * 1.25),
+    ("euler", 1): (120 * 0.75, 120 * 1.25),
+    ("euler", 4): (11 * 0.75, 11 * 1.25),
+    ("dpmpp-2m", 8): (2.0 * 0.75, 2.0 * 1.25),
+}
+"""What an independent implementation measured on the same recipe, fd_digits, within a quarter."""
+
+
+@pytest.mark.parametrize("cell", BANDS, ids=str)
+def test_the_committed_results_lie_in_the_expected_bands(cell):
+    board = leaderboard.read(ROOT / "leaderboards" / "quickstart")
+    (entry,) = [entry for entry in board.entries if (entry.method, entry.nfe) == cell]
+    low, high = BANDS[cell]
+    assert low < entry.spread("fd_digits").mean < high
+    assert entry.spread("fd_digits").n == 3
