@@ -22,9 +22,10 @@ def draw(folder: Path, method: str, nfe: int, count: int, seed: int, root: Path 
         raise InputError(f"samples of shape {tuple(x0.shape[1:])} are not images")
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    padded = x0.new_full((rows * columns, *x0.shape[1:]), -1.0)
-    padded[:count] = x0
-    channels, height, width = x0.shape[1:]
+    channels, height, width = (x0.shape[1], x0.shape[2] + 1, x0.shape[3] + 1)
+    # One grey line and column between pictures, between the black and the white of a digit.
+    padded = x0.new_full((rows * columns, channels, height, width), -0.2)
+    padded[:count, :, :-1, :-1] = x0
     grid = padded.reshape(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2)
     pixels = (grid.reshape(rows * height, columns * width, channels) * 127.5 + 128).clamp(0, 255).byte().numpy()
     scale = max(1, 512 // (columns * width))

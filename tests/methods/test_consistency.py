@@ -110,6 +110,7 @@ def test_reference_exact_student_has_only_discretisation_error(reference, toy, t
         t = t.reshape(-1, 1, 1, 1)
         return mean + ((variance + 4e-6) / (variance + t**2)).sqrt() * (x - mean)
 
+    size = len(toy["x0"])
     residuals = [key for key in arrays.names if key.startswith("cd_residual_")]
     assert residuals
     for key in residuals:
@@ -117,7 +118,7 @@ def test_reference_exact_student_has_only_discretisation_error(reference, toy, t
         grid = karras(torch.linspace(0, 1, int(points[1:]), dtype=torch.float64), 80.0, 0.002)
         errors = [
             consistency_loss(
-                exact, exact, toy_gaussian(EDM()), toy["x0"], toy["noise"], t.expand(8), s.expand(8), step
+                exact, exact, toy_gaussian(EDM()), toy["x0"], toy["noise"], t.expand(size), s.expand(size), step
             ).mean()
             for t, s in pairwise(grid)
         ]
