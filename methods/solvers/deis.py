@@ -2,24 +2,33 @@
 values: in t (tAB) or in rho = sigma/alpha (rhoAB). Degree r uses r + 1 values; iPNDM-v is rhoAB by another name.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from ..paths import Path
 from .adams import coefficients, history, weighted
 from .base import Run, ddim, eps_of
 
 
 def deis_tab(run: Run, x: Tensor) -> Tensor:
     """tAB of degree run.order (paper, eq. 13)."""
-    times = [float(node.time) for node in run.nodes]
+    times, points = [float(node.time) for node in run.nodes], run.order + 1
+    return _steps(run, x, tab_coefficients(run.path, times, points, run.options.quadrature), points)
+
+
+def tab_coefficients(path: Path, times: Sequence[float], points: int, quadrature: str) -> list[list[float]]:
+    """C[i][j], newest first: the paper's C_ij over alpha at times[i + 1], with rho = sigma/alpha in
+    C[i][j] = integral of d(rho)/dt L_j(t) dt.
+    """
 
     def density(tau: Tensor) -> Tensor:
-        path, alpha = run.path, run.path.alpha(tau)
+        alpha = path.alpha(tau)
         return (path.dsigma(tau) * alpha - path.dalpha(tau) * path.sigma(tau)) / alpha**2
 
-    return _steps(run, x, coefficients(times, run.order + 1, density, run.options.quadrature), run.order + 1)
+    return coefficients(times, points, density, quadrature)
 
 
 def deis_rhoab(run: Run, x: Tensor) -> Tensor:
