@@ -95,9 +95,9 @@ class RungeKuttaOptions(SolverOptions):
 
 
 class RK4Options(RungeKuttaOptions):
-    """"rk4-3/8" is what torchdiffeq, hence flow matching's code, calls rk4; "rk4" is the classic tableau."""
+    """ "rk4-3/8" is what torchdiffeq, hence flow matching's code, calls rk4; "rk4" is the classic tableau."""
 
-    tableau: Literal["rk4", "rk4-3/8"] = "rk4-3/8"  # type: ignore[assignment]
+    tableau: Literal["rk4", "rk4-3/8"] = "rk4-3/8"
 
 
 class MultistepOptions(SolverOptions):
@@ -123,7 +123,7 @@ class SinglestepOptions(SolverOptions):
 
 
 class FastOptions(SinglestepOptions):
-    method: Literal["singlestep"] = "singlestep"  # type: ignore[assignment]
+    method: Literal["singlestep"] = "singlestep"
 
 
 class PlusPlusSinglestepOptions(SinglestepOptions):

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from . import nfe, options
+from .options import Options
 
 
 class UnknownNameError(ValueError):
@@ -31,7 +32,7 @@ class MethodSpec:
     trains: bool = False
     needs_network: bool = False
 
-    def refusal(self, evaluations: int, chosen: options.Options | None = None) -> str | None:
+    def refusal(self, evaluations: int, chosen: Options | None = None) -> str | None:
         """Why this method, with its default or the chosen options, cannot sample with so many evaluations."""
         try:
             self._plan(evaluations, chosen)
@@ -39,7 +40,7 @@ class MethodSpec:
             return str(error)
         return None
 
-    def _plan(self, evaluations: int, chosen: options.Options | None) -> Any:
+    def _plan(self, evaluations: int, chosen: Options | None) -> Any:
         return self.steps(evaluations)
 
     def load(self) -> Any:
@@ -60,7 +61,7 @@ class SolverSpec(MethodSpec):
     order: int = 1
     inner_nodes: bool = False
 
-    def _plan(self, evaluations: int, chosen: options.Options | None) -> nfe.Plan:
+    def _plan(self, evaluations: int, chosen: Options | None) -> nfe.Plan:
         chosen = chosen or self.options()
         clean = chosen.grid.end != "min"  # type: ignore[attr-defined]
         return nfe.plan(evaluations, self.rule, self.order, chosen, clean)
@@ -79,9 +80,7 @@ def _solver(
     inner_nodes: bool = False,
 ) -> SolverSpec:
     target = f"{_PACKAGE}.solvers.{target}"
-    return SolverSpec(
-        name, target, chosen, nfe.one_per_step, summary, rule=rule, order=order, inner_nodes=inner_nodes
-    )
+    return SolverSpec(name, target, chosen, nfe.one_per_step, summary, rule=rule, order=order, inner_nodes=inner_nodes)
 
 
 def _singlestep(name: str, summary: str, chosen: type[options.SinglestepOptions], order: int) -> SolverSpec:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ def coefficients(
     others of the last min(points, i + 1) positions.
     """
     table = []
-    for i, (start, end) in enumerate(zip(at[:-1], at[1:], strict=True)):
+    for i, (start, end) in enumerate(pairwise(at)):
         known = [at[i - j] for j in range(min(points, i + 1))]
         # diff-sampler sums only where it interpolates: its first step is Euler's, exactly.
         exact = name == "diff-sampler" and len(known) == 1

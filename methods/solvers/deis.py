@@ -52,8 +52,6 @@ def _steps(run: Run, x: Tensor, table: list[list[float]], points: int) -> Tensor
     for row, (t, s) in zip(table, pairwise(run.nodes), strict=True):
         x0 = run.x0(x, t)
         values.appendleft(eps_of(x, x0, t))
-        if t.signal:
-            x = (s.alpha / t.alpha) * x + weighted([s.alpha * c for c in row], values)
-        else:
-            x = ddim(x, x0, t, s)
+        moved = weighted([s.alpha * c for c in row], values)
+        x = (s.alpha / t.alpha) * x + moved if t.signal else ddim(x, x0, t, s)
     return x

@@ -51,7 +51,8 @@ def runge_kutta(run: Run, x: Tensor) -> Tensor:
             x0 = run.x0(x, t)
             return ddim(x, x0, t, s) if in_rho else x + float(s.time - t.time) * _slope(run, x, x0, t)
         h = s.level - t.level if in_rho else float(s.time - t.time)
-        y, slopes = x / t.alpha if in_rho else x, []
+        y = x / t.alpha if in_rho else x
+        slopes: list[Tensor] = []
         for stage, row in zip(stages[i], a, strict=True):
             at = _combined(y, h, row, slopes)
             at = at * stage.alpha if in_rho else at

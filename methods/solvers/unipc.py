@@ -23,17 +23,15 @@ def unipc(run: Run, x: Tensor) -> Tensor:
     for i, (t, s) in enumerate(pairwise(run.nodes)):
         order = order_of_step(i, steps, run.order, run.options.lower_order_final)
         z = form.z(t, s)
-        if not math.isfinite(z):
-            base, ratios, d = Integrator(noise=False).base(x, x0, t, s), [], []
-        else:
-            base = form.base(x, value, t, s)
-            ratios, d = history.differences(abs(z), order - 1)
+        finite = math.isfinite(z)
+        base = form.base(x, value, t, s) if finite else Integrator(noise=False).base(x, x0, t, s)
+        ratios, d = history.differences(abs(z), order - 1 if finite else 0)
         x = base - _correction(form, run.options.variant, z, s, ratios, d) if d else base
         if i == steps - 1:
             return x
         x0_new = run.x0(x, s)
         new = form.value(x, x0_new, s)
-        if math.isfinite(z):
+        if finite:
             x = base - _correction(form, run.options.variant, z, s, [*ratios, 1.0], [*d, new - value])
         value, x0 = new, x0_new
         history.push(s, value)
