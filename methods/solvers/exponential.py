@@ -1,7 +1,8 @@
 """Exponential integrators in lambda = log(alpha/sigma), on eps or on D: what the DPM-Solvers and UniPC share.
 
-With F = eps, z = h or F = D, z = -h (h = lambda_s - lambda_t), the exact solution from t to s is
-  x_s = DDIM(x) - amp_s sum_k p_k(z) (+-1)^... F^(k-1): in all the formulas below z carries the sign.
+For a step from t to s let h = lambda_s - lambda_t and d_k the k-th derivative of F over h^k. Then
+  x_s = lin x - amp (p_1(z) F + p_2(z) d_1 + p_3(z) d_2 + ...)
+with F = eps, z = h, lin = alpha_s/alpha_t, amp = sigma_s, or F = D, z = -h, lin = sigma_s/sigma_t, amp = alpha_s.
 """
 
 import math
