@@ -104,12 +104,12 @@ class MultistepOptions(SolverOptions):
     """algorithm_type: exponential integrator on eps ("dpmsolver") or on D ("dpmsolver++").
 
     solver_type: how the second order weighs its difference. lower_order_final: whether the last steps
-    fall to orders 2 and 1; the authors do so below ten steps.
+    fall to orders 2 and 1; true is the authors' code, below ten steps, "always" is diff-sampler's.
     """
 
     algorithm_type: Literal["dpmsolver", "dpmsolver++"] = "dpmsolver++"
     solver_type: Literal["dpmsolver", "taylor"] = "dpmsolver"
-    lower_order_final: Literal["below-10", "always", "never"] = "below-10"
+    lower_order_final: bool | Literal["always"] = True
 
 
 class SinglestepOptions(SolverOptions):

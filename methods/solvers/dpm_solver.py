@@ -3,12 +3,13 @@
 Steps in lambda = log(alpha/sigma), exact in the linear part; z, amp and p_k as in exponential.py.
 """
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor
 
-from .base import Node, Run
+from .base import Node, Run, ddim
 from .exponential import History, Integrator, order_of_step, p
 
 
@@ -19,20 +20,15 @@ def multistep(run: Run, x: Tensor) -> Tensor:
     """
     o, steps = run.options, len(run.nodes) - 1
     form = Integrator(o.algorithm_type == "dpmsolver")
-    lower_final = o.lower_order_final == "always" or (o.lower_order_final == "below-10" and steps < 10)
+    lower_final = o.lower_order_final == "always" or (o.lower_order_final is True and steps < 10)
     history = History(run.order)
     for i, (t, s) in enumerate(pairwise(run.nodes)):
         x0 = run.x0(x, t)
-        if s.clean or not t.signal:
-            history.push(t, form.value(x, x0, t))
-            x = Integrator(noise=False).base(x, x0, t, s)
-            continue
-        value = form.value(x, x0, t)
-        history.push(t, value)
-        z = form.z(t, s)
+        history.push(t, form.value(x, x0, t))
         order = order_of_step(i, steps, run.order, lower_final)
-        ratios, d = history.differences(abs(z), order - 1)
-        x = form.base(x, value, t, s)
+        z = form.z(t, s)
+        ratios, d = history.differences(abs(z), order - 1) if math.isfinite(z) else ([], [])
+        x = ddim(x, x0, t, s)
         if len(d) == 1:
             x = x - form.amp(s) * _second(o.solver_type, z) * d[0]
         elif len(d) == 2:
@@ -61,7 +57,7 @@ def singlestep(run: Run, x: Tensor) -> Tensor:
 
 def _first_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tensor:
     t, s = at
-    return Integrator(noise=False).base(x, run.x0(x, t), t, s)
+    return ddim(x, run.x0(x, t), t, s)
 
 
 def _second_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tensor:

@@ -10,7 +10,7 @@ from collections import deque
 
 from torch import Tensor
 
-from .base import Node, ddim, eps_of
+from .base import Node, ddim, eps_of, transfer
 
 
 def p(k: int, z: float) -> float:
@@ -34,9 +34,8 @@ class Integrator:
         return eps_of(x, x0, t) if self.noise else x0
 
     def base(self, x: Tensor, value: Tensor, t: Node, s: Node) -> Tensor:
-        """The first-order step lin x - amp p_1 F, which is DDIM's. Holds at alpha_t = 0."""
-        x0 = (x - t.sigma * value) / t.alpha if self.noise else value
-        return ddim(x, x0, t, s)
+        """The first-order step lin x - amp p_1 F, which is DDIM's with this F."""
+        return transfer(x, value, t, s) if self.noise else ddim(x, value, t, s)
 
     def z(self, t: Node, s: Node) -> float:
         h = float(s.half_log_snr - t.half_log_snr)
@@ -47,17 +46,19 @@ class Integrator:
 
 
 class History:
-    """The last values F with their nodes, newest first; those at an infinite log-SNR are of no use."""
+    """The last values F with their nodes, newest first."""
 
     def __init__(self, length: int) -> None:
         self._points: deque[tuple[Node, Tensor]] = deque(maxlen=length)
 
     def push(self, node: Node, value: Tensor) -> None:
-        if math.isfinite(node.half_log_snr) or not self._points:
-            self._points.appendleft((node, value))
+        self._points.appendleft((node, value))
 
     def differences(self, h: float, count: int) -> tuple[list[float], list[Tensor]]:
-        """([r_m], [(F_m - F_0)/r_m]), r_m = (lambda_m - lambda_0)/h < 0, of at most `count` older points."""
+        """([r_m], [(F_m - F_0)/r_m]), r_m = (lambda_m - lambda_0)/h < 0, of at most `count` older points.
+
+        A point at alpha = 0 is left out: lambda is infinite there.
+        """
         (newest, value), *older = self._points
         usable = [(node, f) for node, f in older if math.isfinite(node.half_log_snr)][:count]
         ratios = [float(node.half_log_snr - newest.half_log_snr) / h for node, _ in usable]

@@ -27,6 +27,8 @@ def times(grid: Grid, path: Path, steps: int) -> Tensor:
         raise ValueError(f"a time grid needs at least one step, not {steps}")
     clean = path.time_at(0.0).to(torch.float64).reshape(1)
     if grid.spacing in ("ddim-uniform", "ddim-quad"):
+        if grid.end == "min":
+            return _label_times(grid, path, steps + 1)
         return torch.cat([_label_times(grid, path, steps), clean])
     nodes = steps if grid.end == "append-zero" else steps + 1
     u = torch.linspace(0.0, 1.0, nodes, dtype=torch.float64) if nodes > 1 else torch.zeros(1, dtype=torch.float64)

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from .adams import weighted
-from .base import Node, Run
+from .base import Node, Run, ddim
 from .exponential import History, Integrator, order_of_step, p
 
 
@@ -24,7 +24,7 @@ def unipc(run: Run, x: Tensor) -> Tensor:
         order = order_of_step(i, steps, run.order, run.options.lower_order_final)
         z = form.z(t, s)
         finite = math.isfinite(z)
-        base = form.base(x, value, t, s) if finite else Integrator(noise=False).base(x, x0, t, s)
+        base = form.base(x, value, t, s) if finite else ddim(x, x0, t, s)
         ratios, d = history.differences(abs(z), order - 1 if finite else 0)
         x = base - _correction(form, run.options.variant, z, s, ratios, d) if d else base
         if i == steps - 1:

@@ -81,7 +81,7 @@ def test_reference_dpm_solver(matches):
         options |= {"solver_type": meta["solver_type"]} if "solver_type" in meta else {}
         options |= {"thresholding": 0.4} if method.endswith("_thr") else {}
         options |= {"denoise_to_zero": True} if method.endswith("_d0") else {}
-        options |= {"lower_order_final": "never"} if method.endswith("_nolof") else {}
+        options |= {"lower_order_final": False} if method.endswith("_nolof") else {}
         name = f"dpmpp-{meta['order']}m"
         if method.startswith("singlestep"):
             name = f"dpm-solver-{meta['order']}"
