@@ -7,7 +7,7 @@ MethodSpec, in a module that does not import torch either.
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
@@ -61,10 +61,10 @@ class SolverSpec(MethodSpec):
     order: int = 1
     inner_nodes: bool = False
 
-    def _plan(self, evaluations: int, chosen: Options | None) -> nfe.Plan:
-        chosen = chosen or self.options()
-        clean = chosen.grid.end != "min"  # type: ignore[attr-defined]
-        return nfe.plan(evaluations, self.rule, self.order, chosen, clean)
+    def _plan(self, evaluations: int, chosen: Options | None) -> Any:
+        if not isinstance(chosen, options.SolverOptions):
+            return super()._plan(evaluations, chosen)
+        return nfe.plan(evaluations, self.rule, self.order, chosen, chosen.grid.end != "min")
 
 
 _PACKAGE = __package__
@@ -79,8 +79,10 @@ def _solver(
     order: int = 1,
     inner_nodes: bool = False,
 ) -> SolverSpec:
+    default = chosen()
+    steps = partial(nfe.plan, rule=rule, order=order, options=default, clean=default.grid.end != "min")
     target = f"{_PACKAGE}.solvers.{target}"
-    return SolverSpec(name, target, chosen, nfe.one_per_step, summary, rule=rule, order=order, inner_nodes=inner_nodes)
+    return SolverSpec(name, target, chosen, steps, summary, rule=rule, order=order, inner_nodes=inner_nodes)
 
 
 def _singlestep(name: str, summary: str, chosen: type[options.SinglestepOptions], order: int) -> SolverSpec:

@@ -43,7 +43,7 @@ def history(length: int) -> deque[Tensor]:
 def quadrature(name: str) -> tuple[Tensor, Tensor]:
     """(positions in [0, 1], weights): 64-point Gauss-Legendre, or the sums of two published codes.
 
-    The Gauss points are spread as 1 - v^2, which removes the singularity of dsigma/dt at clean data.
+    The Gauss points are spread as 1 - v^2, closer at the end, where a step's functions vary fastest.
     """
     if name == "gauss-legendre":
         points, weights = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(64))
@@ -56,21 +56,25 @@ def quadrature(name: str) -> tuple[Tensor, Tensor]:
     return points, torch.full_like(points, 1 / SUM_POINTS)
 
 
-def coefficients(
-    at: Sequence[float], points: int, density: Callable[[Tensor], Tensor], name: str = "gauss-legendre"
-) -> list[list[float]]:
-    """C[i][j] = integral from at[i] to at[i+1] of density L_j, newest first: L_j is 1 at at[i-j] and 0 at the
+Measure = Callable[[float, float], tuple[Tensor, Tensor]]
+"""(start, end) -> (positions between them, the weight of each in the integral)."""
+
+
+def uniform(start: float, end: float, name: str = "gauss-legendre") -> tuple[Tensor, Tensor]:
+    """The measure of length."""
+    u, weights = quadrature(name)
+    return start + u * (end - start), weights * (end - start)
+
+
+def coefficients(at: Sequence[float], points: int, measure: Measure) -> list[list[float]]:
+    """C[i][j] = integral from at[i] to at[i+1] of L_j, newest first: L_j is 1 at at[i-j] and 0 at the
     others of the last min(points, i + 1) positions.
     """
     table = []
     for i, (start, end) in enumerate(pairwise(at)):
         known = [at[i - j] for j in range(min(points, i + 1))]
-        # diff-sampler sums only where it interpolates: its first step is Euler's, exactly.
-        exact = name == "diff-sampler" and len(known) == 1
-        u, weights = quadrature("gauss-legendre" if exact else name)
-        tau = start + u * (end - start)
-        measure = weights * (end - start) * density(tau)
-        table.append([float((measure * _lagrange(tau, known, j)).sum()) for j in range(len(known))])
+        tau, weights = measure(start, end)
+        table.append([float((weights * _lagrange(tau, known, j)).sum()) for j in range(len(known))])
     return table
 
 

@@ -3,13 +3,14 @@ values: in t (tAB) or in rho = sigma/alpha (rhoAB). Degree r uses r + 1 values; 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ..paths import Path
-from .adams import coefficients, history, weighted
+from .adams import coefficients, history, uniform, weighted
 from .base import Run, ddim, eps_of
 
 
@@ -20,15 +21,26 @@ def deis_tab(run: Run, x: Tensor) -> Tensor:
 
 
 def tab_coefficients(path: Path, times: Sequence[float], points: int, quadrature: str) -> list[list[float]]:
-    """C[i][j], newest first: the paper's C_ij over alpha at times[i + 1], with rho = sigma/alpha in
-    C[i][j] = integral of d(rho)/dt L_j(t) dt.
+    """C[i][j], newest first: the paper's C_ij over alpha at times[i + 1], the integral of L_j(t) d(rho).
+
+    The published codes sum over t; Gauss' points lie in rho, which is exact for one value on every path.
     """
 
-    def density(tau: Tensor) -> Tensor:
-        alpha = path.alpha(tau)
-        return (path.dsigma(tau) * alpha - path.dalpha(tau) * path.sigma(tau)) / alpha**2
+    def in_rho(start: float, end: float) -> tuple[Tensor, Tensor]:
+        first, last = path.noise_level(torch.tensor([start, end], dtype=torch.float64)).tolist()
+        levels, weights = uniform(first, last)
+        return path.time_at(levels), weights
 
-    return coefficients(times, points, density, quadrature)
+    def in_t(start: float, end: float) -> tuple[Tensor, Tensor]:
+        tau, weights = uniform(start, end, quadrature)
+        alpha = path.alpha(tau)
+        return tau, weights * (path.dsigma(tau) * alpha - path.dalpha(tau) * path.sigma(tau)) / alpha**2
+
+    table = coefficients(times, points, in_rho if quadrature == "gauss-legendre" else in_t)
+    if quadrature == "diff-sampler":
+        # It sums only where it interpolates: the first step is Euler's, exactly.
+        table[0] = coefficients(times[:2], 1, in_rho)[0]
+    return table
 
 
 def deis_rhoab(run: Run, x: Tensor) -> Tensor:
@@ -44,7 +56,7 @@ def ipndm_v(run: Run, x: Tensor) -> Tensor:
 def _in_rho(run: Run, x: Tensor, points: int, quadrature: str) -> Tensor:
     run.needs_signal("rhoAB integrates over sigma/alpha, which is infinite")
     levels = [node.level for node in run.nodes]
-    return _steps(run, x, coefficients(levels, points, torch.ones_like, quadrature), points)
+    return _steps(run, x, coefficients(levels, points, partial(uniform, name=quadrature)), points)
 
 
 def _steps(run: Run, x: Tensor, table: list[list[float]], points: int) -> Tensor:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .base import Node, Run, ddim, nodes, transfer
+from .base import Node, Run, ddim, eps_of, nodes, transfer
 
 
 def heun(run: Run, x: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ def heun(run: Run, x: Tensor) -> Tensor:
         if s.clean:
             x = ddim(x, x0, t, s)
         else:
-            eps = (x - t.alpha * x0) / t.sigma
+            eps = eps_of(x, x0, t)
             eps = (1 - weight) * eps + weight * run.eps(transfer(x, eps, t, stage), stage)
             x = transfer(x, eps, t, s)
     return x

@@ -314,3 +314,16 @@ def test_solvers_run_on_ddims_labels(name, toy_mixture):
         x = solvers.get(name, grid={"spacing": "ddim-uniform"}).sample(toy_mixture(path), noise, nfe=10)
     assert meter.evaluations == 4 * 10
     assert x.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "path", [VPLinear(), VPDiscrete(), VPCosine(), EDM(), FlowOT()], ids=lambda p: type(p).__name__
+)
+def test_one_step_of_every_multistep_method_is_ddim(path, toy_mixture):
+    """With one value there is nothing to extrapolate: the integrals must be exact on every path."""
+    noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    grid = path.time_at(torch.tensor([40.0, 0.0], dtype=torch.float64))
+    expected = solvers.get("ddim").sample(toy_mixture(path), noise, times=grid)
+    for name in ("dpmpp-3m", "unipc-3", "deis-tab3", "deis-rhoab3", "ipndm", "ipndm-v", "heun"):
+        x = solvers.get(name).sample(toy_mixture(path), noise, times=grid)
+        torch.testing.assert_close(x, expected, rtol=0, atol=1e-9)
