@@ -21,15 +21,15 @@ def heun(run: Run, x: Tensor) -> Tensor:
     starts = _churned(run, x)
     stages = _stages(run, x, starts)
     for j, (t, s) in enumerate(pairwise(run.nodes)):
-        x = x if starts[j] is t else _with_noise(run, x, t, starts[j], j)
-        t, stage = starts[j], stages[j]
-        x0 = run.x0(x, t)
+        hat, stage = starts[j], stages[j]
+        x = x if hat is t else _with_noise(run, x, t, hat, j)
+        x0 = run.x0(x, hat)
         if s.clean:
-            x = ddim(x, x0, t, s)
+            x = ddim(x, x0, hat, s)
         else:
-            eps = eps_of(x, x0, t)
-            eps = (1 - weight) * eps + weight * run.eps(transfer(x, eps, t, stage), stage)
-            x = transfer(x, eps, t, s)
+            eps = eps_of(x, x0, hat)
+            eps = (1 - weight) * eps + weight * run.eps(transfer(x, eps, hat, stage), stage)
+            x = transfer(x, eps, hat, s)
     return x
 
 
@@ -39,14 +39,13 @@ def _churned(run: Run, x: Tensor) -> list[Node]:
     gamma = min(o.S_churn / len(t), math.sqrt(2) - 1)
     if gamma == 0:
         return t
-    levels = [node.level * (1 + gamma * (o.S_min <= node.level <= o.S_max)) for node in t]
-    raised = nodes(run.path, run.path.time_at(torch.tensor(levels, dtype=torch.float64)), x)
-    return [new if new.level > old.level * (1 + gamma / 2) else old for new, old in zip(raised, t, strict=True)]
+    hats = _at_levels(run, x, [node.level * (1 + gamma) for node in t])
+    return [hat if o.S_min <= node.level <= o.S_max else node for hat, node in zip(hats, t, strict=True)]
 
 
-def _with_noise(run: Run, x: Tensor, t: Node, s: Node, j: int) -> Tensor:
-    added = math.sqrt(s.level**2 - t.level**2) * run.options.S_noise
-    return (s.alpha / t.alpha) * x + s.alpha * added * run.noise(j, x)
+def _with_noise(run: Run, x: Tensor, t: Node, hat: Node, j: int) -> Tensor:
+    added = math.sqrt(hat.level**2 - t.level**2) * run.options.S_noise
+    return (hat.alpha / t.alpha) * x + hat.alpha * added * run.noise(j, x)
 
 
 def _stages(run: Run, x: Tensor, starts: list[Node]) -> list[Node]:
@@ -55,4 +54,8 @@ def _stages(run: Run, x: Tensor, starts: list[Node]) -> list[Node]:
     if run.options.alpha == 1:
         return ends
     levels = [t.level + run.options.alpha * (s.level - t.level) for t, s in zip(starts, ends, strict=True)]
+    return _at_levels(run, x, levels)
+
+
+def _at_levels(run: Run, x: Tensor, levels: list[float]) -> list[Node]:
     return nodes(run.path, run.path.time_at(torch.tensor(levels, dtype=torch.float64)), x)
