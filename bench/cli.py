@@ -167,12 +167,27 @@ def report(place: str, out: Path | None) -> None:
 @click.argument("kind", type=click.Choice(["methods", "solvers", "datasets", "teachers", "metrics", "suites"]))
 def list_names(kind: str) -> None:
     """List what a suite may name."""
+    _list(kind)
+
+
+def _list(kind: str) -> None:
     from .catalogue import catalogue
 
     entries = catalogue(kind)
     width = max(len(name) for name, _ in entries)
     for name, summary in entries:
         click.echo(f"{name:<{width}}  {summary}".rstrip())
+
+
+@main.command()
+@click.option("--orders", is_flag=True, help="Measure each solver's order of accuracy on laws with a known solution.")
+def solvers(orders: bool) -> None:
+    """List the training-free solvers."""
+    if not orders:
+        return _list("solvers")
+    from ..methods.solvers.orders import table
+
+    table(click.echo)
 
 
 @main.command()

@@ -133,6 +133,16 @@ def test_list_names_what_a_suite_may_use(kind, name):
     assert any(line.startswith(f"{name} ") for line in result.output.splitlines())
 
 
+def test_solvers_lists_them_and_measures_their_orders(monkeypatch):
+    from fewstep.methods.solvers import orders
+
+    assert "dpmpp-2m" in call("solvers").output
+    monkeypatch.setattr(orders, "ORDERS", {"euler": 1, "heun": 2})
+    table = call("solvers", "--orders").output.splitlines()
+    assert [line.split()[:2] for line in table[1:]] == [["euler", "1"], ["heun", "2"]]
+    assert float(table[2].split()[2]) == pytest.approx(2, abs=0.1)
+
+
 def test_doctor_finds_an_embedded_suite_complete():
     result = call("doctor", "quickstart")
     assert result.exit_code == 0

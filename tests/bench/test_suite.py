@@ -95,7 +95,8 @@ def test_single_values_stand_for_lists(tmp_path):
         (
             {"methods": [{"name": "euler", "options": {"grid": {"spacing": "karas"}}}]},
             "spacing:",
-            "methods[0].options.grid.spacing: must be 'karras', 'log-snr', 'uniform' or 'quadratic', not 'karas'",
+            "methods[0].options.grid.spacing: must be 'karras', 'log-snr', 'uniform', 'quadratic', 'ddim-uniform' "
+            "or 'ddim-quad', not 'karas'",
         ),
         ({"teachers": {"name": "exact"}}, "- name: consistency", "teacher 'exact' is a formula"),
         ({"seeds": [0, 0]}, "seeds:", "the same value stands there twice"),

@@ -1,11 +1,11 @@
-"""The five Gaussian paths and the conversions between what networks predict."""
+"""The Gaussian paths and the conversions between what networks predict."""
 
 import math
 
 import pytest
 import torch
 
-from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPLinear
+from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPDiscrete, VPLinear
 
 PATHS = {
     "vp_linear": VPLinear(),
@@ -13,6 +13,7 @@ PATHS = {
     "edm": EDM(),
     "flow": FlowOT(),
     "flow_cosine": FlowCosine(),
+    "vp_discrete": VPDiscrete(),
 }
 PREDICTIONS = ["eps", "score", "v", "velocity"]
 
@@ -105,3 +106,19 @@ def test_a_float_time_and_a_batch_of_times_agree():
     path = VPLinear()
     x = torch.randn(3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     torch.testing.assert_close(path.noisy(x, x, 0.3), path.noisy(x, x, torch.full((3,), 0.3, dtype=torch.float64)))
+
+
+def test_labels_of_the_discrete_path_are_ddpms():
+    path = VPDiscrete()
+    labels = torch.arange(-1, 1000, dtype=torch.float64)
+    t = path.time_of_label(labels)
+    kept = torch.cumprod(1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64), 0)
+    torch.testing.assert_close(path.alpha(t) ** 2, torch.cat([torch.ones(1).double(), kept]), rtol=1e-10, atol=0)
+    torch.testing.assert_close(path.label(t), labels)
+    assert path.sigma(path.time_at(0.0)) == 0
+
+
+def test_a_vp_path_between_noise_levels_has_them_at_its_ends():
+    path = VPLinear.between(0.002, 80.0)
+    assert float(path.noise_level(path.t_min)) == pytest.approx(0.002)
+    assert float(path.noise_level(path.t_max)) == pytest.approx(80.0)

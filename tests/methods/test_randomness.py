@@ -2,7 +2,7 @@
 
 import torch
 
-from fewstep.methods.randomness import generator, noise
+from fewstep.methods.randomness import draws_from, generator, noise
 
 
 def test_a_samples_noise_does_not_depend_on_the_batch():
@@ -37,3 +37,13 @@ def test_noise_is_unit_gaussian():
 def test_the_stream_is_frozen():
     """A change of the stream would silently unpair new results from old ones."""
     assert int(torch.randint(2**31, (), generator=generator(0, "start", 0))) == 276092601
+
+
+def test_draws_of_a_start_depend_on_its_own_row_and_the_draw_alone():
+    start = torch.randn(4, 2, 3, dtype=torch.float64, generator=generator(0, "start"))
+    draws = draws_from(start)
+    assert torch.equal(draws(1), torch.cat([draws_from(row[None])(1) for row in start]))
+    assert torch.equal(draws(1), draws(1))
+    assert torch.equal(draws(1), draws_from(start.float())(1).double())
+    assert not torch.equal(draws(1), draws(2))
+    assert not torch.equal(draws(1)[0], draws(1)[1])

@@ -1,66 +1,22 @@
-"""Training-free solvers: the authors' numbers, orders of accuracy, exact NFE."""
+"""Training-free solvers: orders of accuracy, exact NFE, paths, batches, precision."""
 
-import math
 from itertools import pairwise
 
 import pytest
 import torch
 
+from fewstep.methods import nfe as nfe_rules
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import Guided, from_function, metered
 from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.options import Grid
-from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPLinear
+from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPDiscrete, VPLinear
 from fewstep.methods.registry import SOLVERS
 from fewstep.methods.solvers.grids import times
+from fewstep.methods.solvers.orders import ORDERS, order
 from fewstep.methods.teachers.analytic import GaussianDenoiser
 
 FIXED_STEP = [name for name in solvers.names() if name != "rk45"]
-SPACING = {"logSNR": "log-snr", "time_uniform": "uniform", "time_quadratic": "quadratic"}
-
-
-def assert_reference(x, expected):
-    assert float((x - expected).abs().max()) <= 1e-6 * max(1.0, float(expected.abs().max()))
-
-
-def entries(arrays, *wanted):
-    """(law, entry key) of the entries whose second part is in `wanted`."""
-    found = [(key.split("/")[0], key) for key in arrays.meta if key.split("/")[1] in wanted]
-    assert found, f"no entries {wanted}"
-    return found
-
-
-@pytest.mark.parametrize("name", ["euler", "heun"])
-def test_reference_edm(name, reference, problem, laws):
-    arrays = reference("solvers/edm_official")
-    for law, key in entries(arrays, name):
-        grid = arrays[f"{key}/grid"]
-        with metered() as meter:
-            x = solvers.get(name).sample(laws(law, EDM()), problem["x_T"], times=grid)
-        assert_reference(x, arrays[f"{key}/x"])
-        assert meter.evaluations == arrays.meta[key]["nfe"] * len(x)
-
-
-@pytest.mark.parametrize(("name", "entry"), [("euler", "euler"), ("dpmpp-2m", "dpmpp_2m")])
-def test_reference_k_diffusion(name, entry, reference, problem, laws):
-    arrays = reference("solvers/ve_k_diffusion")
-    for law, key in entries(arrays, entry):
-        x = solvers.get(name).sample(laws(law, EDM()), problem["x_T"], times=arrays[f"{key}/sigmas"])
-        assert_reference(x, arrays[f"{key}/x"])
-
-
-def test_reference_dpm_solver_multistep_2m(reference, problem, laws):
-    arrays = reference("solvers/vp_dpm_solver")
-    path = VPLinear()
-    found = [key for key in arrays.meta if "/dpmsolver++/multistep/o2/" in key]
-    assert found
-    for key in found:
-        meta = arrays.meta[key]
-        grid = times(Grid(spacing=SPACING[meta["skip_type"]], end="min"), path, meta["steps"])
-        # The authors start from x_T itself, not from sigma(1) x_T.
-        noise = problem["x_T"] / path.sigma(grid[0])
-        x = solvers.get("dpmpp-2m").sample(laws(key.split("/")[0], path), noise, times=grid)
-        assert_reference(x, arrays[f"{key}/x"])
 
 
 def test_reference_teacher_sampling_of_the_consistency_code(reference, toy_mixture):
@@ -69,7 +25,8 @@ def test_reference_teacher_sampling_of_the_consistency_code(reference, toy_mixtu
         for key in [key for key in arrays.names if key.startswith(f"teacher_{name}_")]:
             grid = times(Grid(end="append-zero"), EDM(), int(key.rpartition("_")[2]))
             x = solvers.get(name).sample(toy_mixture(EDM()), arrays["xT"] / 80, times=grid)
-            assert_reference(x, arrays[key])
+            expected = arrays[key]
+            assert float((x - expected).abs().max()) <= 1e-6 * max(1.0, float(expected.abs().max()))
 
 
 def test_reference_karras_grids(reference):
@@ -79,16 +36,6 @@ def test_reference_karras_grids(reference):
     for key in found:
         steps = int(key.rpartition("_")[2])
         torch.testing.assert_close(times(Grid(end="append-zero"), EDM(), steps), arrays[key], rtol=1e-12, atol=0)
-
-
-def test_reference_grids_of_dpm_solver(reference):
-    arrays = reference("solvers/schedules_and_grids")
-    found = [key for key in arrays.names if key.startswith("grid/dpm/")]
-    assert found
-    for key in found:
-        _, _, skip, steps, *_ = key.split("/")
-        grid = times(Grid(spacing=SPACING[skip], end="min"), VPLinear(), int(steps[1:]))
-        torch.testing.assert_close(grid, arrays[key], rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("path", [VPLinear(), VPCosine(), FlowOT(), FlowCosine()], ids=lambda p: type(p).__name__)
@@ -105,35 +52,14 @@ def test_ddim_on_any_path_is_euler_on_the_rescaled_state(path, toy_mixture):
     torch.testing.assert_close(x / path.alpha(grid[-1]), y, rtol=1e-12, atol=1e-12)
 
 
-def gaussian_error(name, path, steps, grid):
-    """RMSE of a solver to the closed-form flow of a Gaussian."""
-    generator = torch.Generator().manual_seed(0)
-    mean = torch.randn(6, generator=generator, dtype=torch.float64)
-    variance = 0.05 + torch.rand(6, generator=generator, dtype=torch.float64)
-    noise = torch.randn(64, 6, generator=generator, dtype=torch.float64)
-    t = times(grid, path, steps)
-    x = solvers.get(name).sample(GaussianDenoiser(mean, variance, path), noise, times=t)
-    a0, s0, a1, s1 = path.alpha(t[0]), path.sigma(t[0]), path.alpha(t[-1]), path.sigma(t[-1])
-    scale = ((a1**2 * variance + s1**2) / (a0**2 * variance + s0**2)).sqrt()
-    exact = a1 * mean + scale * (s0 * noise - a0 * mean)
-    return float((x - exact).square().mean().sqrt())
+@pytest.mark.parametrize("law", ["gaussian", "mixture"])
+@pytest.mark.parametrize("name", ORDERS)
+def test_solvers_converge_at_the_order_of_the_authors_code(name, law):
+    assert order(name, law) == pytest.approx(ORDERS[name], abs=0.3)
 
 
-@pytest.mark.parametrize(
-    ("name", "order", "path"),
-    [
-        ("euler", 1, EDM()),
-        ("euler", 1, VPLinear()),
-        ("heun", 2, EDM()),
-        ("heun", 2, VPLinear()),
-        ("dpmpp-2m", 2, VPLinear()),
-        ("dpmpp-2m", 2, EDM()),
-    ],
-)
-def test_solvers_converge_at_their_order(name, order, path):
-    grid = Grid(spacing="log-snr", end="min", noise_min=0.02, noise_max=20.0)
-    coarse, fine = (gaussian_error(name, path, steps, grid) for steps in (80, 160))
-    assert math.log2(coarse / fine) == pytest.approx(order, abs=0.3)
+def test_every_deterministic_solver_has_an_order():
+    assert {*ORDERS, "ddpm", "rk45"} == set(solvers.names())
 
 
 @pytest.mark.parametrize("path", [EDM(), VPLinear(), VPCosine()], ids=lambda path: type(path).__name__)
@@ -154,24 +80,186 @@ def test_nfe_is_met_exactly_or_refused(name, path, guided):
         assert meter.forwards == 3 * nfe * (2 if guided else 1)
 
 
-def test_heun_refuses_even_nfe():
-    with pytest.raises(UnreachableNFE, match="odd"):
-        solvers.get("heun").steps(4)
+VARIANTS = [
+    {"grid": {"end": "min"}},
+    {"grid": {"end": "append-zero"}},
+    {"afs": True},
+    {"grid": {"end": "min"}, "denoise_to_zero": True},
+    {"grid": {"spacing": "log-snr", "end": "min"}, "afs": True, "denoise_to_zero": True},
+]
 
 
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
 @pytest.mark.parametrize("name", FIXED_STEP)
+def test_nfe_is_met_exactly_or_refused_with_options(name, options):
+    denoiser, solver, spec = from_function(lambda x, t: 0.5 * x, EDM()), solvers.get(name, **options), SOLVERS[name]
+    met = 0
+    for nfe in range(1, 31):
+        if spec.refusal(nfe, solver.options):
+            with pytest.raises(UnreachableNFE):
+                solver.sample(denoiser, torch.zeros(2, 2), nfe=nfe)
+            continue
+        with metered() as meter:
+            solver.sample(denoiser, torch.zeros(2, 2, dtype=torch.float64), nfe=nfe)
+        assert meter.evaluations == 2 * nfe
+        met += 1
+    assert met >= 7
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "nfe", "reason"),
+    [
+        ("heun", {}, 4, "odd NFE only"),
+        ("heun", {"grid": {"end": "min"}}, 5, "even NFE only"),
+        ("heun", {"afs": True}, 5, "odd NFE only"),
+        ("dpm-solver-2", {}, 6, "spends every NFE"),
+        ("dpm-solver-3", {"grid": {"end": "min"}}, 7, "3 evaluations a step"),
+        ("s-pndm", {}, 1, "at least 3"),
+        ("s-pndm", {"grid": {"end": "min"}}, 1, "at least 2"),
+        ("f-pndm", {}, 12, "at least 13"),
+        ("rk4", {}, 6, "4 evaluations a step"),
+        ("euler", {"grid": {"end": "min"}, "denoise_to_zero": True}, 1, "at least 2"),
+        ("rk45", {}, 10, "adaptive"),
+    ],
+)
+def test_an_unreachable_nfe_is_refused_with_its_reason(name, options, nfe, reason):
+    assert reason in SOLVERS[name].refusal(nfe, SOLVERS[name].options.model_validate(options))
+    with pytest.raises(UnreachableNFE, match=reason):
+        solvers.get(name, **options).sample(from_function(lambda x, t: x, EDM()), torch.zeros(1, 2), nfe=nfe)
+
+
+@pytest.mark.parametrize("nfe", range(1, 51))
+def test_every_method_of_dpm_solver_fast_spends_its_budget_in_falling_orders(nfe):
+    plan = nfe_rules.fast(nfe)
+    assert sum(plan) == nfe
+    assert list(plan) == sorted(plan, reverse=True)
+
+
+NEEDS_SIGNAL = {"heun", "dpm-solver-2", "dpm-solver-3", "dpm-solver-fast", "dpmpp-2s", "ipndm-v", "pndm", "f-pndm"}
+NEEDS_SIGNAL |= {"s-pndm", "deis-rhoab1", "deis-rhoab2", "deis-rhoab3"}
+
+
+@pytest.mark.parametrize("name", [name for name in FIXED_STEP if name != "ddpm"])
 @pytest.mark.parametrize("path", [FlowOT(), FlowCosine()], ids=lambda path: type(path).__name__)
 def test_flows_start_without_signal_or_are_refused(name, path, toy_mixture):
     """At t = 1 alpha is 0: a solver either does not divide by it or says where to start instead."""
     noise = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     exact = solvers.get("rk45", tolerance=1e-8).sample(toy_mixture(path), noise)
-    grid = {"spacing": "uniform"}
-    if name == "heun":
+    nfe = next(n for n in range(40, 60) if not SOLVERS[name].refusal(n))
+    if name in NEEDS_SIGNAL:
         with pytest.raises(ValueError, match="give the grid a noise_max"):
-            solvers.get(name, grid=grid).sample(toy_mixture(path), noise, nfe=41)
-        grid = {"noise_min": 0.002, "noise_max": 80.0}
-    x = solvers.get(name, grid=grid).sample(toy_mixture(path), noise, nfe=41)
+            solvers.get(name, grid={"spacing": "uniform"}).sample(toy_mixture(path), noise, nfe=nfe)
+        x = solvers.get(name, grid={"noise_min": 0.002, "noise_max": 80.0}).sample(toy_mixture(path), noise, nfe=nfe)
+    else:
+        x = solvers.get(name, grid={"spacing": "uniform"}).sample(toy_mixture(path), noise, nfe=nfe)
     assert float((x - exact).square().mean().sqrt()) < 0.05
+
+
+IN_NOISE_LEVELS = [name for name in FIXED_STEP if not name.startswith(("deis-tab", "rk4", "runge", "pndm", "f-pndm"))]
+
+
+@pytest.mark.parametrize("name", IN_NOISE_LEVELS)
+@pytest.mark.parametrize(
+    "path", [VPLinear(), VPDiscrete(), VPCosine(), FlowOT(), FlowCosine()], ids=lambda p: type(p).__name__
+)
+def test_a_solver_in_noise_levels_does_not_see_the_path(name, path, toy_mixture):
+    """x/alpha over the same levels sigma/alpha is the same on every path."""
+    noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    levels = times(Grid(noise_min=0.05, noise_max=40.0, end="min"), EDM(), 8)
+    on_edm = solvers.get(name).sample(toy_mixture(EDM()), noise, times=levels)
+    x = solvers.get(name).sample(toy_mixture(path), noise, times=path.time_at(levels))
+    torch.testing.assert_close(x / path.alpha(path.time_at(levels[-1])), on_edm, rtol=0, atol=1e-8)
+
+
+def cheapest(name, least):
+    """The smallest NFE from `least` on that the solver can spend."""
+    return next(nfe for nfe in range(least, least + 20) if not SOLVERS[name].refusal(nfe))
+
+
+@pytest.mark.parametrize("name", FIXED_STEP)
+def test_a_sample_does_not_depend_on_its_batch(name, toy_mixture):
+    denoiser, nfe = toy_mixture(EDM(0.01, 40.0)), cheapest(name, 9)
+    noise = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    options = {"ddim": {"eta": 1.0}, "heun": {"S_churn": 5.0}}.get(name, {})
+    solver = solvers.get(name, **options)
+    together = solver.sample(denoiser, noise, nfe=nfe)
+    alone = torch.cat([solver.sample(denoiser, row[None], nfe=nfe) for row in noise])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("path", [EDM(0.01, 40.0), VPLinear(), VPDiscrete()], ids=lambda path: type(path).__name__)
+@pytest.mark.parametrize("name", FIXED_STEP)
+def test_float32_is_kept_and_near_float64(name, path, laws):
+    denoiser, nfe = laws("gmm", path), cheapest(name, 15)
+    noise = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    single = solvers.get(name).sample(denoiser, noise, nfe=nfe)
+    double = solvers.get(name).sample(denoiser, noise.double(), nfe=nfe)
+    assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+    torch.testing.assert_close(single.double(), double, rtol=0, atol=1e-4)
+
+
+PATHS = [VPLinear(), VPDiscrete(), EDM(0.01, 80.0), FlowOT()]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
+def test_ddpm_with_the_posterior_variance_is_ddim_with_eta_1(path, toy_mixture):
+    noise = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    grid = path.time_at(times(Grid(noise_min=0.05, noise_max=40.0, end="append-zero"), EDM(), 6))
+    ddim = solvers.get("ddim", eta=1.0).sample(toy_mixture(path), noise, times=grid)
+    ddpm = solvers.get("ddpm", variance="fixedsmall", clip_x0=False).sample(toy_mixture(path), noise, times=grid)
+    torch.testing.assert_close(ddim, ddpm, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ddpm", {"clip_x0": False}),
+        ("ddpm", {"clip_x0": False, "variance": "fixedsmall"}),
+        ("ddim", {"eta": 1.0}),
+        ("heun", {"S_churn": 30.0}),
+    ],
+)
+def test_stochastic_solvers_reach_the_data_law(name, options, path):
+    """Mean and standard deviation of a Gaussian, on a chain fine enough for its own error to vanish."""
+    mean, variance = torch.tensor([0.5, -1.0]).double(), torch.tensor([0.25, 1.0]).double()
+    noise = torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    grid = path.time_at(times(Grid(noise_min=0.02, noise_max=60.0, end="append-zero"), EDM(), 150))
+    generator = torch.Generator().manual_seed(1)
+    x = solvers.get(name, **options).sample(
+        GaussianDenoiser(mean, variance, path),
+        noise,
+        times=grid,
+        draws=lambda j: torch.randn(noise.shape, generator=generator, dtype=torch.float64),
+    )
+    torch.testing.assert_close(x.mean(0), mean, rtol=0, atol=0.04)
+    torch.testing.assert_close(x.std(0), variance.sqrt(), rtol=0.04, atol=0)
+
+
+def test_churn_draws_one_noise_a_step_and_none_outside_its_levels(toy_mixture):
+    drawn = []
+
+    def draws(j):
+        drawn.append(j)
+        return torch.zeros(2, 3, 4, 4)
+
+    grid = times(Grid(end="append-zero"), EDM(), 6)
+    solver = solvers.get("heun", S_churn=2.0, S_min=0.05, S_max=50.0)
+    solver.sample(toy_mixture(EDM()), torch.ones(2, 3, 4, 4), times=grid, draws=draws)
+    assert drawn == [j for j in range(6) if 0.05 <= grid[j] <= 50.0]
+
+
+@pytest.mark.parametrize("alpha", [0.5, 2 / 3])
+def test_heuns_family_is_runge_kutta_in_rho(alpha, toy_mixture):
+    noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    grid = times(Grid(end="append-zero"), EDM(), 6)
+    heun = solvers.get("heun", alpha=alpha).sample(toy_mixture(EDM()), noise, times=grid)
+    if alpha == 0.5:
+        other = solvers.get("runge-kutta", variable="rho", last_step="euler").sample(
+            toy_mixture(EDM()), noise, times=grid
+        )
+        torch.testing.assert_close(heun, other, rtol=0, atol=1e-12)
+    assert float((heun - solvers.get("heun").sample(toy_mixture(EDM()), noise, times=grid)).abs().max()) > 1e-4
 
 
 def test_the_default_grid_spends_no_evaluation_at_the_smallest_noise(toy_mixture):
@@ -199,3 +287,44 @@ def test_wrong_calls_say_what_is_wrong():
         solvers.get("euler").sample(denoiser, noise, nfe=4)
     with pytest.raises(ValueError, match="nois_max"):
         solvers.get("euler", grid={"nois_max": 3})
+    with pytest.raises(ValueError, match=r"needs grid\.end: min"):
+        solvers.get("euler", denoise_to_zero=True)
+    with pytest.raises(ValueError, match="needs the path VPDiscrete"):
+        solvers.get("ddim", grid={"spacing": "ddim-uniform"}).sample(denoiser, noise, nfe=4)
+    with pytest.raises(ValueError, match="afs divides by alpha"):
+        solvers.get("euler", grid={"spacing": "uniform"}, afs=True).sample(denoiser, noise, nfe=4)
+    with pytest.raises(ValueError, match="infinite at clean data"):
+        solvers.get("rk4", grid={"end": "zero"}).sample(from_function(lambda x, t: x, VPLinear()), noise, nfe=4)
+    with pytest.raises(ValueError, match="eta"):
+        solvers.get("euler", eta=0.5)
+
+
+def test_label_grids_walk_ddims_labels_down_to_clean_data():
+    path = VPDiscrete()
+    grid = times(Grid(spacing="ddim-uniform"), path, 4)
+    torch.testing.assert_close(path.label(grid), torch.tensor([750.0, 500.0, 250.0, 0.0, -1.0]).double())
+    with pytest.raises(ValueError, match="repeats a label"):
+        times(Grid(spacing="ddim-quad"), path, 200)
+
+
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "dpmpp-2m"])
+def test_solvers_run_on_ddims_labels(name, toy_mixture):
+    path = VPDiscrete()
+    noise = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with metered() as meter:
+        x = solvers.get(name, grid={"spacing": "ddim-uniform"}).sample(toy_mixture(path), noise, nfe=10)
+    assert meter.evaluations == 4 * 10
+    assert x.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "path", [VPLinear(), VPDiscrete(), VPCosine(), EDM(), FlowOT()], ids=lambda p: type(p).__name__
+)
+def test_one_step_of_every_multistep_method_is_ddim(path, toy_mixture):
+    """With one value there is nothing to extrapolate: the integrals must be exact on every path."""
+    noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    grid = path.time_at(torch.tensor([40.0, 0.0], dtype=torch.float64))
+    expected = solvers.get("ddim").sample(toy_mixture(path), noise, times=grid)
+    for name in ("dpmpp-3m", "unipc-3", "deis-tab3", "deis-rhoab3", "ipndm", "ipndm-v", "heun"):
+        x = solvers.get(name).sample(toy_mixture(path), noise, times=grid)
+        torch.testing.assert_close(x, expected, rtol=0, atol=1e-9)

@@ -1,0 +1,69 @@
+"""DEIS (Zhang & Chen 2023): x/alpha moves by the integral of eps d(rho), eps a polynomial through the last
+values: in t (tAB) or in rho = sigma/alpha (rhoAB). Degree r uses r + 1 values; iPNDM-v is rhoAB by another name.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ..paths import Path
+from .adams import coefficients, history, uniform, weighted
+from .base import Run, ddim, eps_of
+
+
+def deis_tab(run: Run, x: Tensor) -> Tensor:
+    """tAB of degree run.order (paper, eq. 13)."""
+    times, points = [float(node.time) for node in run.nodes], run.order + 1
+    return _steps(run, x, tab_coefficients(run.path, times, points, run.options.quadrature), points)
+
+
+def tab_coefficients(path: Path, times: Sequence[float], points: int, quadrature: str) -> list[list[float]]:
+    """C[i][j], newest first: the paper's C_ij over alpha at times[i + 1], the integral of L_j(t) d(rho).
+
+    The published codes sum over t; Gauss' points lie in rho, which is exact for one value on every path.
+    """
+
+    def in_rho(start: float, end: float) -> tuple[Tensor, Tensor]:
+        first, last = path.noise_level(torch.tensor([start, end], dtype=torch.float64)).tolist()
+        levels, weights = uniform(first, last)
+        return path.time_at(levels), weights
+
+    def in_t(start: float, end: float) -> tuple[Tensor, Tensor]:
+        tau, weights = uniform(start, end, quadrature)
+        alpha = path.alpha(tau)
+        return tau, weights * (path.dsigma(tau) * alpha - path.dalpha(tau) * path.sigma(tau)) / alpha**2
+
+    table = coefficients(times, points, in_rho if quadrature == "gauss-legendre" else in_t)
+    if quadrature == "diff-sampler":
+        # It sums only where it interpolates: the first step is Euler's, exactly.
+        table[0] = coefficients(times[:2], 1, in_rho)[0]
+    return table
+
+
+def deis_rhoab(run: Run, x: Tensor) -> Tensor:
+    """rhoAB of degree run.order."""
+    return _in_rho(run, x, run.order + 1, run.options.quadrature)
+
+
+def ipndm_v(run: Run, x: Tensor) -> Tensor:
+    """iPNDM with the exact weights of unequal steps, on at most options.max_order values."""
+    return _in_rho(run, x, run.options.max_order, "gauss-legendre")
+
+
+def _in_rho(run: Run, x: Tensor, points: int, quadrature: str) -> Tensor:
+    run.needs_signal("rhoAB integrates over sigma/alpha, which is infinite")
+    levels = [node.level for node in run.nodes]
+    return _steps(run, x, coefficients(levels, points, partial(uniform, name=quadrature)), points)
+
+
+def _steps(run: Run, x: Tensor, table: list[list[float]], points: int) -> Tensor:
+    values = history(points)
+    for row, (t, s) in zip(table, pairwise(run.nodes), strict=True):
+        x0 = run.x0(x, t)
+        values.appendleft(eps_of(x, x0, t))
+        moved = weighted([s.alpha * c for c in row], values)
+        x = (s.alpha / t.alpha) * x + moved if t.signal else ddim(x, x0, t, s)
+    return x

@@ -1,0 +1,72 @@
+"""Exponential integrators in lambda = log(alpha/sigma), on eps or on D: what the DPM-Solvers and UniPC share.
+
+For a step from t to s let h = lambda_s - lambda_t and d_k the k-th derivative of F over h^k. Then
+  x_s = lin x - amp (p_1(z) F + p_2(z) d_1 + p_3(z) d_2 + ...)
+with F = eps, z = h, lin = alpha_s/alpha_t, amp = sigma_s, or F = D, z = -h, lin = sigma_s/sigma_t, amp = alpha_s.
+"""
+
+import math
+from collections import deque
+
+from torch import Tensor
+
+from .base import Node, ddim, eps_of, transfer
+
+
+def p(k: int, z: float) -> float:
+    """p_1 = e^z - 1, p_2 = p_1/z - 1, p_3 = p_2/z - 1/2, ...: z phi_k(z), by its series where that is exact."""
+    if abs(z) < 1:
+        return z * sum(z**j / math.factorial(j + k) for j in range(20))
+    value = math.expm1(z)
+    for j in range(1, k):
+        value = value / z - 1 / math.factorial(j)
+    return value
+
+
+class Integrator:
+    """The two forms under one name: `noise` integrates eps (DPM-Solver), else D (DPM-Solver++)."""
+
+    def __init__(self, noise: bool) -> None:
+        self.noise = noise
+
+    def value(self, x: Tensor, x0: Tensor, t: Node) -> Tensor:
+        """F: eps or D."""
+        return eps_of(x, x0, t) if self.noise else x0
+
+    def base(self, x: Tensor, value: Tensor, t: Node, s: Node) -> Tensor:
+        """The first-order step lin x - amp p_1 F, which is DDIM's with this F."""
+        return transfer(x, value, t, s) if self.noise else ddim(x, value, t, s)
+
+    def z(self, t: Node, s: Node) -> float:
+        h = float(s.half_log_snr - t.half_log_snr)
+        return h if self.noise else -h
+
+    def amp(self, s: Node) -> float:
+        return float(s.sigma if self.noise else s.alpha)
+
+
+class History:
+    """The last values F with their nodes, newest first."""
+
+    def __init__(self, length: int) -> None:
+        self._points: deque[tuple[Node, Tensor]] = deque(maxlen=length)
+
+    def push(self, node: Node, value: Tensor) -> None:
+        self._points.appendleft((node, value))
+
+    def differences(self, h: float, count: int) -> tuple[list[float], list[Tensor]]:
+        """([r_m], [(F_m - F_0)/r_m]), r_m = (lambda_m - lambda_0)/h < 0, of at most `count` older points.
+
+        A point at alpha = 0 is left out: lambda is infinite there.
+        """
+        (newest, value), *older = self._points
+        usable = [(node, f) for node, f in older if math.isfinite(node.half_log_snr)][:count]
+        ratios = [float(node.half_log_snr - newest.half_log_snr) / h for node, _ in usable]
+        return ratios, [(f - value) / r for r, (_, f) in zip(ratios, usable, strict=True)]
+
+
+def order_of_step(i: int, steps: int, order: int, lower_final: bool) -> int:
+    """The order of step i (from 0) of a multistep method: rising from 1, and falling to 1 at the end if asked."""
+    if i + 1 < order:
+        return i + 1
+    return min(order, steps - i) if lower_final else order
