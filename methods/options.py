@@ -121,3 +121,22 @@ class ExactOptions(Options):
 
 
 TeacherOptions = PretrainOptions | ExactOptions
+
+
+class BespokeOptions(Options):
+    """Bespoke solvers (Shaul et al. 2024). One solver per NFE, each with its own run and budget.
+
+    loss: "bound" is the paper's RMSE-Bound, "lte" the local errors, "rmse" the error at the end.
+    trajectories: true paths to learn from, solved to `tolerance` and kept at `nodes` times.
+    """
+
+    order: Literal[1, 2] = 2
+    loss: Literal["bound", "lte", "rmse"] = "bound"
+    learn: Literal["scale-time", "time", "scale"] = "scale-time"
+    path: Literal["flow-ot", "flow-cosine"] = "flow-ot"
+    trajectories: int = Field(256, ge=1)
+    nodes: int = Field(65, ge=5)
+    tolerance: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(2e-2, gt=0)
+    gradient_clip: float = Field(1.0, gt=0)
+    batch: int = Field(32, ge=1)

@@ -12,6 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..denoiser import Condition, Denoiser
+from ..method import Draws, Method
+from ..nfe import UnreachableNFE, bespoke_steps
+from ..options import BespokeOptions
+from ..paths import FlowCosine, FlowOT
+from ..randomness import generator, noise
+from .ground_truth import Flow, GroundTruth
+
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """u(x, t): x (B, ...), t a scalar flow time in [0, 1); dx/dt, like x."""
 
@@ -155,3 +163,55 @@ def rmse_loss(solver: BespokeSolver, velocity: Velocity, truth: Tensor, slopes: 
 
 
 LOSSES = {"bound": bound_loss, "lte": lte_loss, "rmse": rmse_loss}
+FLOWS = {"flow-ot": FlowOT(), "flow-cosine": FlowCosine()}
+
+
+class Bespoke(Method):
+    """A bespoke solver for one NFE, fitted to true paths of the teacher; the network is not touched.
+
+    The paths are the training set: solving them is part of the first step and is charged with it.
+    """
+
+    def __init__(self, teacher: Denoiser, options: BespokeOptions, seed: int = 0, nfe: int = 4) -> None:
+        super().__init__(teacher, seed)
+        if teacher.sample_shape is None:
+            raise ValueError("bespoke needs the teacher's sample_shape: it draws its own noise")
+        self.options = options
+        self.batch_size = options.batch
+        self.flow = Flow.of(teacher, FLOWS[options.path])
+        self.solver = BespokeSolver(options.order, bespoke_steps(nfe, options.order), options.learn)
+        self.truth = GroundTruth(options.trajectories, options.nodes, teacher.sample_shape)
+
+    def step_kind(self, step: int) -> str:
+        return "ground truth" if step == 0 else "step"
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        rng = generator(self.seed, "train", int(batch["step"]))
+        rows = torch.randint(self.options.trajectories, (self.batch_size,), generator=rng)
+        if not self.truth.is_solved:
+            states = self.truth.states
+            start = noise(self.seed, "trajectory", range(self.options.trajectories), states.shape[2:])
+            self.truth.solve(self.flow, start.to(states), self.options.tolerance)
+        truth, slopes = self.truth.at(self.solver.step_times(), rows.to(self.truth.states.device))
+        return LOSSES[self.options.loss](self.solver, self.flow.velocity, truth, slopes)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        free = [p for p in self.solver.parameters() if p.requires_grad]
+        return torch.optim.Adam(free, self.options.learning_rate)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        nn.utils.clip_grad_norm_(self.solver.parameters(), self.options.gradient_clip)
+
+    def learning_rate_factor(self, step: int, spent: float) -> float:
+        """Linear to 0 as the budget runs out."""
+        return 1 - spent
+
+    def result(self) -> nn.Module:
+        return self.solver
+
+    @torch.no_grad()
+    def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """x0 by the learned solver. Raises UnreachableNFE for another NFE than the one it was trained for."""
+        if nfe != self.solver.nfe:
+            raise UnreachableNFE(f"this bespoke solver was trained for {self.solver.nfe} evaluations")
+        return self.solver.solve(self.flow.velocity, self.flow.start(noise))

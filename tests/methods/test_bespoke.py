@@ -5,8 +5,15 @@ import math
 import pytest
 import torch
 
-from fewstep.methods.learned_solvers.bespoke import LIPSCHITZ_BOUNDS, LOSSES, BespokeSolver, Knots
-from fewstep.methods.paths import FlowCosine, FlowOT
+from fewstep.methods import solvers
+from fewstep.methods.denoiser import from_function
+from fewstep.methods.learned_solvers.bespoke import LIPSCHITZ_BOUNDS, LOSSES, Bespoke, BespokeSolver, Knots
+from fewstep.methods.learned_solvers.ground_truth import Flow, GroundTruth
+from fewstep.methods.nfe import UnreachableNFE
+from fewstep.methods.options import BespokeOptions
+from fewstep.methods.paths import EDM, FlowCosine, FlowOT
+from fewstep.methods.randomness import noise
+from fewstep.methods.solvers.rk45 import DenseOutput, dormand_prince
 
 PATHS = {"ot": FlowOT(), "cosine": FlowCosine()}
 NAMES = {"t": "theta_t", "td": "theta_dt", "s": "theta_s", "sd": "theta_ds"}
@@ -175,3 +182,107 @@ def test_knots_are_valid_whatever_the_raw_parameters_are():
 def test_ablations_learn_only_their_half(learn, free):
     solver = BespokeSolver(2, 3, learn)
     assert {name for name, p in solver.named_parameters() if p.requires_grad} == free
+
+
+def test_dense_output_is_the_solution_at_its_nodes(laws, problem):
+    denoiser = laws("gmm", EDM())
+    nodes = torch.tensor([2.0, 0.3, -1.7], dtype=torch.float64)
+
+    def slope(y, s, rows):
+        return y - denoiser(y, s.exp())
+
+    start, end = math.log(80.0), math.log(0.01)
+    y = 80.0 * problem["x_T"]
+    dense = DenseOutput(nodes, y)
+    dormand_prince(slope, y, start, end, 1e-7, dense)
+    for node, states in zip(nodes, dense.states, strict=True):
+        torch.testing.assert_close(states, dormand_prince(slope, y, start, float(node), 1e-9), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_ground_truth_is_the_closed_form_flow_of_a_gaussian(path, laws, problem):
+    flow = Flow.of(laws("gauss", EDM(0.002, 80.0)), path)
+    noise = problem["x_T"]
+    truth = GroundTruth(len(noise), 65, noise.shape[1:]).double()
+    assert not truth.is_solved
+    truth.solve(flow, noise, 1e-8)
+    assert truth.is_solved
+    times = torch.tensor([0.0, 0.13, 0.5, 0.777, 1.0], dtype=torch.float64)
+    states, slopes = truth.at(times, torch.arange(8))
+    mean, variance = problem["gauss_mean"], problem["gauss_std"] ** 2
+
+    def exact(r):
+        (a0, s0), (a1, s1) = ((path.alpha(flow.time(q)), path.sigma(flow.time(q))) for q in (times[0], r))
+        scale = ((a1**2 * variance + s1**2) / (a0**2 * variance + s0**2)).sqrt()
+        return a1 * mean + scale * (s0 * noise - a0 * mean)
+
+    for i, r in enumerate(times):
+        torch.testing.assert_close(states[i], exact(r), rtol=0, atol=2e-4)
+        if 0 < r < 1:
+            derivative = (exact(r + 1e-5) - exact(r - 1e-5)) / 2e-5
+            torch.testing.assert_close(slopes[i], derivative, rtol=0, atol=2e-2)
+
+
+def test_flow_time_starts_at_the_teachers_largest_noise():
+    flow = Flow.of(from_function(lambda x, t: 0 * x, EDM(0.01, 40.0)), FlowOT())
+    assert flow.span == pytest.approx(40 / 41)
+    level = FlowOT().noise_level(flow.time(torch.tensor(0.0, dtype=torch.float64)))
+    assert float(level) == pytest.approx(40.0)
+
+
+@pytest.fixture
+def fitted(laws):
+    """(loss, learn) -> (rmse before, rmse after, loss before, loss after): RK2 with four steps on the mixture."""
+    teacher = laws("gmm", EDM(0.002, 80.0))
+    teacher.sample_shape = (3, 4, 4)
+    fresh = noise(1, "fresh", range(64), (3, 4, 4)).double()
+    exact = solvers.get("rk45", tolerance=1e-8).sample(teacher, fresh)
+
+    def fit(loss, learn="scale-time", steps=300):
+        options = BespokeOptions(loss=loss, learn=learn, nodes=65, batch=32, learning_rate=1e-2)
+        method = Bespoke(teacher, options, nfe=8).double()
+        error = [float((method.sample(fresh, 8) - exact).square().mean().sqrt())]
+        optimizer, losses = method.configure_optimizers(), []
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-2 * method.learning_rate_factor(step, step / steps)
+            optimizer.zero_grad()
+            value = method.training_step({"step": step}, 0)
+            value.backward()
+            method.on_before_optimizer_step(optimizer)
+            optimizer.step()
+            losses.append(float(value.detach()))
+        error.append(float((method.sample(fresh, 8) - exact).square().mean().sqrt()))
+        return *error, losses[0], sum(losses[-20:]) / 20
+
+    return fit
+
+
+@pytest.mark.parametrize(("loss", "share"), [("rmse", 0.5), ("bound", 0.7), ("lte", 0.7)])
+def test_training_cuts_the_error_of_the_base_solver(fitted, loss, share):
+    """In the paper's order: the loss on the end point cuts it most, the bound and the local errors follow."""
+    before, after, *_ = fitted(loss)
+    assert after < share * before
+
+
+@pytest.mark.parametrize("learn", ["time", "scale"])
+def test_either_half_of_the_transform_lowers_the_bound(fitted, learn):
+    *_, before, after = fitted("bound", learn)
+    assert after < 0.8 * before
+
+
+def test_another_nfe_than_the_trained_one_is_refused(laws):
+    teacher = laws("gmm", EDM(0.002, 80.0))
+    teacher.sample_shape = (3, 4, 4)
+    with pytest.raises(UnreachableNFE, match="trained for 8"):
+        Bespoke(teacher, BespokeOptions(), nfe=8).sample(torch.zeros(1, 3, 4, 4), 4)
+    with pytest.raises(UnreachableNFE, match="a multiple of 2"):
+        Bespoke(teacher, BespokeOptions(), nfe=5)
+
+
+def test_the_network_is_not_trained(laws):
+    teacher = laws("gmm", EDM(0.002, 80.0))
+    teacher.sample_shape = (3, 4, 4)
+    method = Bespoke(teacher, BespokeOptions(), nfe=8)
+    assert sum(p.numel() for p in method.parameters()) == 32
+    assert method.solver.parameter_count == 31
