@@ -134,9 +134,9 @@ class BespokeOptions(Options):
     loss: Literal["bound", "lte", "rmse"] = "bound"
     learn: Literal["scale-time", "time", "scale"] = "scale-time"
     path: Literal["flow-ot", "flow-cosine"] = "flow-ot"
-    trajectories: int = Field(256, ge=1)
-    nodes: int = Field(65, ge=5)
-    tolerance: float = Field(1e-4, gt=0)
+    trajectories: int = Field(128, ge=1)
+    nodes: int = Field(33, ge=5)
+    tolerance: float = Field(1e-5, gt=0)
     learning_rate: float = Field(2e-2, gt=0)
     gradient_clip: float = Field(1.0, gt=0)
     batch: int = Field(32, ge=1)

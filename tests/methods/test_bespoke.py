@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from fewstep.bench.stages.score import rmse
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import from_function
 from fewstep.methods.learned_solvers.bespoke import LIPSCHITZ_BOUNDS, LOSSES, Bespoke, BespokeSolver, Knots
@@ -241,7 +242,7 @@ def fitted(laws):
     def fit(loss, learn="scale-time", steps=300):
         options = BespokeOptions(loss=loss, learn=learn, nodes=65, batch=32, learning_rate=1e-2)
         method = Bespoke(teacher, options, nfe=8).double()
-        error = [float((method.sample(fresh, 8) - exact).square().mean().sqrt())]
+        error = [rmse(method.sample(fresh, 8), exact)]
         optimizer, losses = method.configure_optimizers(), []
         for step in range(steps):
             for group in optimizer.param_groups:
@@ -252,7 +253,7 @@ def fitted(laws):
             method.on_before_optimizer_step(optimizer)
             optimizer.step()
             losses.append(float(value.detach()))
-        error.append(float((method.sample(fresh, 8) - exact).square().mean().sqrt()))
+        error.append(rmse(method.sample(fresh, 8), exact))
         return *error, losses[0], sum(losses[-20:]) / 20
 
     return fit
