@@ -56,7 +56,8 @@ def _samples(manifest: dict[str, Any], store: Store, nfe: int, count: int, seed:
     from .stages import sample, teacher, train
 
     params = manifest["params"]
-    refusal = registry.method(params["method"]).refusal(nfe)
+    spec = registry.method(params["method"])
+    refusal = spec.refusal(nfe, spec.options.model_validate(params["options"]))
     if refusal:
         raise InputError(f"{params['method']} at NFE {nfe}: {refusal}")
     try:

@@ -179,7 +179,7 @@ class Problem:
         budgets = self.suite.budgets if entry.spec.trains else [None]
         grid = itertools.product(budgets, self.suite.seeds, entry.nfe or self.suite.nfe)
         for budget, seed, nfe in grid:
-            reason = entry.spec.refusal(nfe)
+            reason = entry.spec.refusal(nfe, entry.checked())
             score = None if reason else self._score_task(entry, budget, seed, nfe)
             label = budget.label() if budget else "0"
             yield Cell(

@@ -73,4 +73,4 @@ class TrainingFree(Method):
 
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        return self.solver.sample(self.teacher, noise, nfe=nfe, condition=condition)
+        return self.solver.sample(self.teacher, noise, nfe=nfe, condition=condition, draws=draws)

@@ -1,23 +1,95 @@
-"""How many steps a requested NFE buys: exact, or a refusal that says why. No torch."""
+"""How many steps a requested NFE buys: exact, or a refusal that says why. No torch.
+
+A rule maps (evaluations, order, options, clean) to the evaluations of each step; their sum is the
+evaluations asked for. `clean` says whether the grid's last node is clean data, where most solvers of
+more than one stage take a single evaluation.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+Plan = tuple[int, ...]
+Rule = Callable[[int, int, Any, bool], Plan]
 
 
 class UnreachableNFE(ValueError):
     """The method cannot spend exactly this many evaluations; the message is the reason in a table's dash."""
 
 
-def one_per_step(nfe: int) -> int:
-    """Euler, DDIM, the multistep DPM-Solver++: one evaluation a step."""
-    return nfe
+def one_per_step(nfe: int, order: int = 1, options: Any = None, clean: bool = True) -> Plan:
+    """Euler, DDIM and every multistep method: one evaluation a step."""
+    return (1,) * nfe
 
 
-def heun_steps(nfe: int) -> int:
-    """EDM's Heun: two evaluations a step, one in the last (to noise level 0): NFE = 2N - 1."""
-    if nfe % 2 == 0:
+def heun(nfe: int, order: int, options: Any, clean: bool) -> Plan:
+    """Two evaluations a step, one in the step to noise level 0: NFE = 2N - 1, or 2N without such a step."""
+    if clean and nfe % 2 == 0:
         raise UnreachableNFE("Heun takes two evaluations a step and one in the last: odd NFE only")
-    return (nfe + 1) // 2
+    if not clean and nfe % 2 == 1:
+        raise UnreachableNFE("Heun takes two evaluations a step on a grid that stops above noise 0: even NFE only")
+    return (2,) * (nfe // 2) + (1,) * clean
 
 
-def adaptive(nfe: int) -> int:
+def singlestep(nfe: int, order: int, options: Any, clean: bool) -> Plan:
+    """DPM-Solver's orders by step; an evaluation each. A step to noise level 0 is of order 1."""
+    full = nfe - clean
+    if options.method == "singlestep_fixed" and full % order:
+        rest = f"{order} evaluations a step" + (" and one in the step to noise 0" if clean else "")
+        raise UnreachableNFE(f"DPM-Solver-{order} takes {rest}; `method: singlestep` spends every NFE")
+    if options.method == "singlestep_fixed" or order == 1:
+        orders = (order,) * (full // order)
+    elif order == 2:
+        orders = (2,) * (full // 2) + (1,) * (full % 2)
+    else:
+        orders = fast(full)
+    return orders + (1,) * clean
+
+
+def fast(evaluations: int) -> Plan:
+    """DPM-Solver-fast (Lu et al. 2022, appendix B): steps of order 3, closed by 2 and 1, by 1, or by 2."""
+    threes, rest = divmod(evaluations, 3)
+    if rest == 0 and threes:
+        return (3,) * (threes - 1) + (2, 1)
+    return (3,) * threes + (rest,) * (rest > 0)
+
+
+def singlestep_plan_of(steps: int, order: int, options: Any, clean: bool) -> Plan:
+    """The orders over a grid of `steps` steps: of the largest NFE that has so many."""
+    full = steps - clean
+    if options.method == "singlestep_fixed" or order < 3:
+        return (order,) * full + (1,) * clean
+    return (3,) * (full - 1) + (2,) * (full > 0) + (1,) * clean
+
+
+STAGES = {"euler": 1, "midpoint": 2, "heun": 2, "kutta3": 3, "heun3": 3, "rk4": 4, "rk4-3/8": 4}
+
+
+def runge_kutta(nfe: int, order: int, options: Any, clean: bool) -> Plan:
+    """As many evaluations a step as the tableau has stages; one in a last step of Euler's."""
+    stages, euler_end = STAGES[options.tableau], clean and options.last_step == "euler"
+    steps, rest = divmod(nfe - euler_end, stages)
+    if rest:
+        end = " and one in the last" if euler_end else ""
+        raise UnreachableNFE(f"the tableau {options.tableau} takes {stages} evaluations a step{end}")
+    return (stages,) * steps + (1,) * euler_end
+
+
+def s_pndm(nfe: int, order: int, options: Any, clean: bool) -> Plan:
+    """Two evaluations in the first step, then one a step; the first step cannot end at noise 0."""
+    least = 3 if clean else 2
+    if nfe < least:
+        raise UnreachableNFE(f"S-PNDM's first step takes two evaluations: NFE of at least {least}")
+    return (2,) + (1,) * (nfe - 2)
+
+
+def f_pndm(nfe: int, order: int, options: Any, clean: bool) -> Plan:
+    """Four evaluations in each of the first three steps, then one a step."""
+    if nfe < 13:
+        raise UnreachableNFE("F-PNDM's first three steps take four evaluations each: NFE of at least 13")
+    return (4, 4, 4) + (1,) * (nfe - 12)
+
+
+def adaptive(nfe: int) -> Plan:
     raise UnreachableNFE("an adaptive solver chooses its own number of evaluations")
 
 
@@ -26,3 +98,11 @@ def bespoke_steps(nfe: int, order: int) -> int:
     if nfe % order:
         raise UnreachableNFE(f"RK{order} takes {order} evaluations a step: a multiple of {order}")
     return nfe // order
+
+
+def plan(nfe: int, rule: Rule, order: int, options: Any, clean: bool) -> Plan:
+    """The rule's plan for `nfe`, with what the options add: one evaluation more, one less."""
+    evaluations = nfe + options.afs - options.denoise_to_zero
+    if evaluations < 1:
+        raise UnreachableNFE("denoise_to_zero takes one evaluation beside the steps: NFE of at least 2")
+    return rule(evaluations, order, options, clean)

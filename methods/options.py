@@ -5,7 +5,7 @@ No torch in this file: a mistake in a suite is answered before anything heavy is
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Options(BaseModel):
@@ -15,13 +15,14 @@ class Options(BaseModel):
 class Grid(Options):
     """The time grid of a solver; see methods/solvers/grids.py for the formulas.
 
-    spacing: where the nodes lie between the largest and the smallest noise level.
+    spacing: where the nodes lie between the largest and the smallest noise level; "ddim-uniform" and
+    "ddim-quad" are DDIM's labels on a discrete path, of which the last is followed by clean data.
     end: "zero" replaces the last node by noise level 0, so that no evaluation is spent at sigma_min;
     "append-zero" is EDM's (a node at sigma_min, then 0); "min" stops at the smallest level.
     noise_min, noise_max: ends in sigma/alpha; the path's own where not given.
     """
 
-    spacing: Literal["karras", "log-snr", "uniform", "quadratic"] = "karras"
+    spacing: Literal["karras", "log-snr", "uniform", "quadratic", "ddim-uniform", "ddim-quad"] = "karras"
     rho: float = Field(7.0, gt=0)
     end: Literal["zero", "append-zero", "min"] = "zero"
     noise_min: float | None = Field(None, gt=0)
@@ -38,7 +39,119 @@ class Grid(Options):
 
 
 class SolverOptions(Options):
+    """What every training-free solver has.
+
+    afs: the first evaluation is replaced by its value for data of unit variance, x/sqrt(alpha^2 + sigma^2)
+    for eps (analytical first step, Dockhorn et al. 2022): one evaluation less.
+    denoise_to_zero: the result is D at the last node, one evaluation more; needs grid.end "min".
+    thresholding: dynamic thresholding of D (Saharia et al. 2022) with this smallest threshold.
+    """
+
     grid: Grid = Grid()
+    afs: bool = False
+    denoise_to_zero: bool = False
+    thresholding: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _ends_once(self) -> "SolverOptions":
+        if self.denoise_to_zero and self.grid.end != "min":
+            raise ValueError("denoise_to_zero needs grid.end: min; other grids end at clean data by themselves")
+        return self
+
+
+class DDIMOptions(SolverOptions):
+    """eta: 0 deterministic, 1 the posterior's own noise (Song et al. 2021, eq. 16)."""
+
+    eta: float = Field(0.0, ge=0, le=1)
+
+
+class DDPMOptions(SolverOptions):
+    """variance: the two choices of Ho et al. 2020, section 3.2. clip_x0: D is clamped to [-1, 1], as they do."""
+
+    variance: Literal["fixedlarge", "fixedsmall"] = "fixedlarge"
+    clip_x0: bool = True
+
+
+class HeunOptions(SolverOptions):
+    """Karras et al. 2022, algorithm 2; alpha is that of their second-order family (1 Heun, 1/2 midpoint)."""
+
+    S_churn: float = Field(0.0, ge=0)
+    S_min: float = Field(0.0, ge=0)
+    S_max: float = Field(float("inf"), ge=0)
+    S_noise: float = Field(1.0, ge=0)
+    alpha: float = Field(1.0, gt=0, le=1)
+
+
+class RungeKuttaOptions(SolverOptions):
+    """variable: integrate dx/dt in the path's t, or d(x/alpha)/d(rho) = eps in rho = sigma/alpha.
+
+    last_step: "euler" takes one evaluation in a step to clean data; "full" evaluates there too.
+    """
+
+    grid: Grid = Grid(end="min")
+    tableau: Literal["euler", "midpoint", "heun", "kutta3", "heun3", "rk4", "rk4-3/8"] = "midpoint"
+    variable: Literal["t", "rho"] = "t"
+    last_step: Literal["full", "euler"] = "full"
+
+
+class RK4Options(RungeKuttaOptions):
+    """"rk4-3/8" is what torchdiffeq, hence flow matching's code, calls rk4; "rk4" is the classic tableau."""
+
+    tableau: Literal["rk4", "rk4-3/8"] = "rk4-3/8"  # type: ignore[assignment]
+
+
+class MultistepOptions(SolverOptions):
+    """algorithm_type: exponential integrator on eps ("dpmsolver") or on D ("dpmsolver++").
+
+    solver_type: how the second order weighs its difference. lower_order_final: whether the last steps
+    fall to orders 2 and 1; the authors do so below ten steps.
+    """
+
+    algorithm_type: Literal["dpmsolver", "dpmsolver++"] = "dpmsolver++"
+    solver_type: Literal["dpmsolver", "taylor"] = "dpmsolver"
+    lower_order_final: Literal["below-10", "always", "never"] = "below-10"
+
+
+class SinglestepOptions(SolverOptions):
+    """method: "singlestep_fixed" takes steps of the full order only; "singlestep" spends every NFE, the
+    rest in steps of lower order, and is DPM-Solver-fast at order 3. The others as for multistep.
+    """
+
+    algorithm_type: Literal["dpmsolver", "dpmsolver++"] = "dpmsolver"
+    solver_type: Literal["dpmsolver", "taylor"] = "dpmsolver"
+    method: Literal["singlestep", "singlestep_fixed"] = "singlestep_fixed"
+
+
+class FastOptions(SinglestepOptions):
+    method: Literal["singlestep"] = "singlestep"  # type: ignore[assignment]
+
+
+class PlusPlusSinglestepOptions(SinglestepOptions):
+    algorithm_type: Literal["dpmsolver", "dpmsolver++"] = "dpmsolver++"
+
+
+class UniPCOptions(SolverOptions):
+    """variant: B(h) of the paper's section 3. lower_order_final: whether the last steps fall in order."""
+
+    variant: Literal["bh1", "bh2"] = "bh2"
+    prediction: Literal["data", "noise"] = "data"
+    lower_order_final: bool = True
+
+
+class DEISOptions(SolverOptions):
+    """quadrature: exact by default; "th_deis" and "diff-sampler" are the 10 000-point sums of those codes."""
+
+    quadrature: Literal["gauss-legendre", "th_deis", "diff-sampler"] = "gauss-legendre"
+
+
+class PNDMOptions(SolverOptions):
+    """integer_labels: on a discrete path, round the midpoint's transfer down to a label, as the authors' code."""
+
+    integer_labels: bool = False
+
+
+class IPNDMOptions(SolverOptions):
+    max_order: int = Field(4, ge=1, le=4)
 
 
 class AdaptiveOptions(Options):

@@ -8,6 +8,7 @@ v = alpha eps - sigma D, velocity = dx_t/dt along the probability-flow ODE.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -123,6 +124,14 @@ class VPLinear(Path):
     t_min: float = 1e-3
     t_max: float = 1.0
 
+    @classmethod
+    def between(cls, noise_min: float, noise_max: float, t_min: float = 1e-3) -> "VPLinear":
+        """The path with sigma/alpha = noise_min at t_min and noise_max at 1 (Karras et al. 2022, appendix C.3)."""
+        low, high = math.log1p(noise_min**2), math.log1p(noise_max**2)
+        slope = 2 * (low / t_min - high) / (t_min - 1)
+        beta_min = high - slope / 2
+        return cls(beta_min, beta_min + slope, t_min)
+
     def _log_alpha(self, t: Time) -> Tensor:
         t = as_time(t)
         return -(t**2) * (self.beta_max - self.beta_min) / 4 - t * self.beta_min / 2
@@ -144,6 +153,67 @@ class VPLinear(Path):
         b0, db = self.beta_min, self.beta_max - self.beta_min
         q = 2 * db * torch.log1p(as_time(noise_level) ** 2)
         return q / (db * (torch.sqrt(b0**2 + q) + b0))
+
+
+def linear_betas(first: float = 1e-4, last: float = 2e-2, labels: int = 1000) -> tuple[float, ...]:
+    """DDPM's betas (Ho et al. 2020, section 4)."""
+    return tuple(torch.linspace(first, last, labels, dtype=torch.float64).tolist())
+
+
+@dataclass(frozen=True)
+class VPDiscrete(Path):
+    """DDPM's chain (Ho et al. 2020) as a path: label n lies at t = (n + 1)/N with alpha^2 = alphabar_n.
+
+    Label -1, at t = 0, is clean data. Between labels log alpha is linear in t (Lu et al. 2022, appendix
+    D.2); beyond the last it goes on as before it. A network's label at t is `label(t)`, a real number.
+    """
+
+    betas: tuple[float, ...] = linear_betas()
+    t_min: float = 1e-3
+    t_max: float = 1.0
+
+    @property
+    def labels(self) -> int:
+        return len(self.betas)
+
+    def label(self, t: Time) -> Tensor:
+        return as_time(t) * self.labels - 1
+
+    def time_of_label(self, label: Time) -> Tensor:
+        return (as_time(label) + 1) / self.labels
+
+    @cached_property
+    def _log_alphas(self) -> Tensor:
+        """log alpha at t = 0, 1/N, ..., 1."""
+        steps = torch.log1p(-torch.tensor(self.betas, dtype=torch.float64)) / 2
+        return torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(0)])
+
+    def _piece(self, t: Time) -> tuple[Tensor, Tensor]:
+        """(log alpha, d log alpha/dt) at t."""
+        t = as_time(t)
+        knots = self._log_alphas.to(t.device)
+        i = (t * self.labels).floor().clamp(0, self.labels - 1).long()
+        slope = knots[i + 1] - knots[i]
+        return knots[i] + (t * self.labels - i) * slope, slope * self.labels
+
+    def alpha(self, t: Time) -> Tensor:
+        return torch.exp(self._piece(t)[0])
+
+    def sigma(self, t: Time) -> Tensor:
+        return torch.sqrt(-torch.expm1(2 * self._piece(t)[0]))
+
+    def dalpha(self, t: Time) -> Tensor:
+        log_alpha, slope = self._piece(t)
+        return slope * torch.exp(log_alpha)
+
+    def dsigma(self, t: Time) -> Tensor:
+        return -self.alpha(t) * self.dalpha(t) / self.sigma(t)
+
+    def time_at(self, noise_level: Time) -> Tensor:
+        log_alpha = -torch.log1p(as_time(noise_level) ** 2) / 2
+        falling = -self._log_alphas.to(log_alpha.device)
+        i = (torch.searchsorted(falling, -log_alpha.double(), right=True) - 1).clamp(0, self.labels - 1)
+        return (i + (-log_alpha - falling[i]) / (falling[i + 1] - falling[i])) / self.labels
 
 
 @dataclass(frozen=True)

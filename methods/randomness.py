@@ -5,7 +5,7 @@ that is what makes comparisons paired and results resumable.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,3 +22,16 @@ def noise(seed: int, purpose: str, indices: Iterable[int], shape: Sequence[int])
     """Unit Gaussian noise (len(indices), *shape), float32 on the CPU; row k depends on indices[k] alone."""
     rows = [torch.randn(tuple(shape), generator=generator(seed, purpose, int(i))) for i in indices]
     return torch.stack(rows) if rows else torch.empty(0, *shape)
+
+
+def draws_from(start: Tensor) -> Callable[[int], Tensor]:
+    """draws(j): unit noise like `start` (B, ...); row k depends on j and on start[k] as float32 alone."""
+    seeds: list[int] = []
+
+    def draw(j: int) -> Tensor:
+        if not seeds:
+            rows = start.detach().float().cpu().contiguous().numpy()
+            seeds.extend(int.from_bytes(hashlib.sha256(row.tobytes()).digest()[:4], "little") for row in rows)
+        return torch.cat([noise(seed, "draw", [j], start.shape[1:]) for seed in seeds]).to(start)
+
+    return draw

@@ -26,18 +26,21 @@ class MethodSpec:
     name: str
     target: str
     options: type[options.Options]
-    steps: Callable[[int], int]
+    steps: Callable[[int], Any]
     summary: str
     trains: bool = False
     needs_network: bool = False
 
-    def refusal(self, evaluations: int) -> str | None:
-        """Why this method cannot sample with so many evaluations; None if it can."""
+    def refusal(self, evaluations: int, chosen: options.Options | None = None) -> str | None:
+        """Why this method, with its default or the chosen options, cannot sample with so many evaluations."""
         try:
-            self.steps(evaluations)
+            self._plan(evaluations, chosen)
         except nfe.UnreachableNFE as error:
             return str(error)
         return None
+
+    def _plan(self, evaluations: int, chosen: options.Options | None) -> Any:
+        return self.steps(evaluations)
 
     def load(self) -> Any:
         """The class behind `target`."""
@@ -49,47 +52,102 @@ class MethodSpec:
         return self.target.partition(":")[0]
 
 
+@dataclass(frozen=True)
+class SolverSpec(MethodSpec):
+    """A fixed-step solver: how many evaluations its steps take follows from `rule`, `order` and the options."""
+
+    rule: nfe.Rule = nfe.one_per_step
+    order: int = 1
+    inner_nodes: bool = False
+
+    def _plan(self, evaluations: int, chosen: options.Options | None) -> nfe.Plan:
+        chosen = chosen or self.options()
+        clean = chosen.grid.end != "min"  # type: ignore[attr-defined]
+        return nfe.plan(evaluations, self.rule, self.order, chosen, clean)
+
+
 _PACKAGE = __package__
 
 
-def _solver(name: str, target: str, steps: Callable[[int], int], summary: str) -> MethodSpec:
-    return MethodSpec(name, f"{_PACKAGE}.solvers.{target}", options.SolverOptions, steps, summary)
+def _solver(
+    name: str,
+    target: str,
+    summary: str,
+    chosen: type[options.SolverOptions] = options.SolverOptions,
+    rule: nfe.Rule = nfe.one_per_step,
+    order: int = 1,
+    inner_nodes: bool = False,
+) -> SolverSpec:
+    target = f"{_PACKAGE}.solvers.{target}"
+    return SolverSpec(
+        name, target, chosen, nfe.one_per_step, summary, rule=rule, order=order, inner_nodes=inner_nodes
+    )
 
+
+def _singlestep(name: str, summary: str, chosen: type[options.SinglestepOptions], order: int) -> SolverSpec:
+    return _solver(name, "dpm_solver:singlestep", summary, chosen, nfe.singlestep, order, inner_nodes=True)
+
+
+def _by_order(
+    name: str, target: str, summary: str, chosen: type[options.SolverOptions], orders: Iterable[int] = (1, 2, 3)
+) -> list[SolverSpec]:
+    return [_solver(name.format(k), target, summary.format(k), chosen, order=k) for k in orders]
+
+
+_RK45 = MethodSpec(
+    "rk45",
+    f"{_PACKAGE}.solvers.rk45:AdaptiveSolver",
+    options.AdaptiveOptions,
+    nfe.adaptive,
+    "adaptive Dormand-Prince 5(4): the truth that rmse is measured against",
+)
 
 SOLVERS: dict[str, MethodSpec] = {
     spec.name: spec
     for spec in [
-        _solver(
-            "euler",
-            "euler:euler",
-            nfe.one_per_step,
-            "Euler on (x/alpha, sigma/alpha), which is DDIM with eta 0",
-        ),
-        _solver(
-            "ddim",
-            "euler:euler",
-            nfe.one_per_step,
-            "DDIM with eta 0 (Song et al. 2021); the same update as euler",
-        ),
+        _solver("euler", "euler:euler", "Euler on (x/alpha, sigma/alpha), which is DDIM with eta 0"),
+        _solver("ddim", "ddim:ddim_eta", "DDIM (Song et al. 2021); eta 0 is euler", options.DDIMOptions),
+        _solver("ddpm", "ddim:ddpm", "DDPM's ancestral sampling (Ho et al. 2020)", options.DDPMOptions),
         _solver(
             "heun",
             "heun:heun",
-            nfe.heun_steps,
-            "EDM's deterministic Heun sampler (Karras et al. 2022, algorithm 1)",
+            "EDM's Heun sampler, with or without churn (Karras et al. 2022)",
+            options.HeunOptions,
+            nfe.heun,
         ),
         _solver(
-            "dpmpp-2m",
-            "dpm_solver:dpmpp_2m",
-            nfe.one_per_step,
-            "DPM-Solver++(2M) (Lu et al. 2022, algorithm 2)",
+            "runge-kutta",
+            "runge_kutta:runge_kutta",
+            "explicit Runge-Kutta in t or in rho: flow matching's fixed steps, DEIS's rhoRK",
+            options.RungeKuttaOptions,
+            nfe.runge_kutta,
         ),
-        MethodSpec(
-            "rk45",
-            f"{_PACKAGE}.solvers.rk45:AdaptiveSolver",
-            options.AdaptiveOptions,
-            nfe.adaptive,
-            "adaptive Dormand-Prince 5(4): the truth that rmse is measured against",
+        _solver(
+            "rk4",
+            "runge_kutta:runge_kutta",
+            "fourth-order Runge-Kutta in t (Lipman et al. 2023 and after)",
+            options.RK4Options,
+            nfe.runge_kutta,
         ),
+        _RK45,
+        *[
+            _singlestep(f"dpm-solver-{k}", f"DPM-Solver-{k}, singlestep (Lu et al. 2022)", options.SinglestepOptions, k)
+            for k in (1, 2, 3)
+        ],
+        _singlestep("dpm-solver-fast", "DPM-Solver-fast: orders 3, 2, 1 (Lu et al. 2022)", options.FastOptions, 3),
+        _solver("dpmpp-1", "dpm_solver:multistep", "DPM-Solver++(1), which is DDIM", options.MultistepOptions),
+        _singlestep("dpmpp-2s", "DPM-Solver++(2S) (Lu et al. 2022)", options.PlusPlusSinglestepOptions, 2),
+        *_by_order(
+            "dpmpp-{}m", "dpm_solver:multistep", "DPM-Solver++({}M) (Lu et al. 2022)", options.MultistepOptions, (2, 3)
+        ),
+        *_by_order("deis-tab{}", "deis:deis_tab", "DEIS tAB{} (Zhang & Chen 2023)", options.DEISOptions),
+        *_by_order("deis-rhoab{}", "deis:deis_rhoab", "DEIS rhoAB{} (Zhang & Chen 2023)", options.DEISOptions),
+        _solver("pndm", "pndm:f_pndm", "PNDM, that is F-PNDM (Liu et al. 2022)", options.PNDMOptions, nfe.f_pndm),
+        _solver("f-pndm", "pndm:f_pndm", "F-PNDM, order 4 (Liu et al. 2022)", options.PNDMOptions, nfe.f_pndm),
+        _solver("s-pndm", "pndm:s_pndm", "S-PNDM, order 2 (Liu et al. 2022)", rule=nfe.s_pndm),
+        _solver("ipndm", "pndm:ipndm", "iPNDM, equal-step weights (Zhang & Chen 2023)", options.IPNDMOptions),
+        _solver("ipndm-v", "deis:ipndm_v", "iPNDM with weights of the grid's own steps", options.IPNDMOptions),
+        *_by_order("unipc-{}", "unipc:unipc", "UniPC-{} (Zhao et al. 2023)", options.UniPCOptions),
     ]
 }
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..ema import averaged, ema, ramped_ema
 from ..method import Draws, Method
-from ..options import ConsistencyOptions
+from ..options import ConsistencyOptions, HeunOptions, SolverOptions
 from ..paths import EDM, expand
 from ..randomness import generator
+from ..solvers.base import Run
 from ..solvers.euler import euler
 from ..solvers.grids import karras
 from ..solvers.heun import heun
@@ -50,7 +51,7 @@ def pseudo_huber(x: Tensor, y: Tensor) -> Tensor:
 
 
 DISTANCES = {"l1": l1, "l2": l2, "pseudo-huber": pseudo_huber}
-ODE_STEPS = {"heun": heun, "euler": euler}
+ODE_STEPS = {"heun": (heun, HeunOptions()), "euler": (euler, SolverOptions())}
 
 
 def loss_weight(name: str, t: Tensor, sigma_data: float) -> Tensor:
@@ -83,7 +84,8 @@ def consistency_loss(
     """
     x_t = x0 + expand(t, x0) * noise
     with torch.no_grad():
-        x_s = ODE_STEPS[ode_step](teacher, teacher.path, x_t, torch.stack([t, s]))
+        solve, options = ODE_STEPS[ode_step]
+        x_s = solve(Run.over(teacher, torch.stack([t, s]), x_t, options), x_t)
         y_target = target(x_s, s)
     return DISTANCES[distance](student(x_t, t), y_target)
 

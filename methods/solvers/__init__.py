@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..registry import SOLVERS, pick
+from ..registry import SOLVERS, SolverSpec, pick
 from .base import Solver
 from .rk45 import AdaptiveSolver
 
@@ -15,7 +15,6 @@ def get(name: str, **options: Any) -> Solver | AdaptiveSolver:
     """The solver of that name with its options (see methods/options.py); ValueError says what is wrong."""
     spec = pick(SOLVERS, name, "solver")
     checked = spec.options.model_validate(options)
-    if name == "rk45":
+    if not isinstance(spec, SolverSpec):
         return AdaptiveSolver(**checked.model_dump())
-    fields = {key: getattr(checked, key) for key in type(checked).model_fields}
-    return Solver(name, spec.load(), spec.steps, **fields)
+    return Solver(name, spec.load(), spec.rule, checked, spec.order, spec.inner_nodes)

@@ -1,32 +1,143 @@
-"""What every training-free solver shares: options, grid, the start from noise, the exact NFE."""
+"""What every training-free solver shares: nodes, the run over them, the start from noise, the exact NFE."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..denoiser import Condition, Denoiser, metered
-from ..options import Grid
+from ..nfe import Plan, Rule, plan, singlestep_plan_of
+from ..options import SolverOptions
 from ..paths import Path, expand
-from .grids import times as grid_times
+from ..randomness import draws_from
+from . import grids
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x, t) -> x0 with the condition already bound."""
+Scalar = Any
+"""A Python float, or a tensor that multiplies x where every sample has a time of its own."""
 
-Steps = Callable[[Denoise, Path, Tensor, Tensor], Tensor]
-"""(denoise, path, x, times) -> x at the last time: what a solver's file defines."""
+THRESHOLD_QUANTILE = 0.995
+
+
+@dataclass(frozen=True)
+class Node:
+    """A time of the grid with what a solver needs there: floats, so that a step costs no small tensors."""
+
+    time: Tensor
+    alpha: Scalar
+    sigma: Scalar
+    dalpha: Scalar
+    dsigma: Scalar
+    level: Scalar
+    half_log_snr: Scalar
+    clean: bool
+    """sigma = 0: a step ends there on D itself, and eps has no value."""
+    signal: bool
+    """alpha > 0; without it (a flow's t = 1) level is infinite and x/alpha has no value."""
+
+
+def nodes(path: Path, times: Tensor, x: Tensor) -> list[Node]:
+    """The nodes of times (K,), or (K, B) where each of x's samples has its own."""
+    functions = (path.alpha, path.sigma, path.dalpha, path.dsigma, path.noise_level, path.half_log_snr)
+    columns = [_scalars(function(times), x) for function in functions]
+    clean = (path.sigma(times) == 0).reshape(len(times), -1).all(1).tolist()
+    signal = (path.alpha(times) > 0).reshape(len(times), -1).all(1).tolist()
+    return [Node(*fields) for fields in zip(times.to(x.device), *columns, clean, signal, strict=True)]
+
+
+def _scalars(coefficient: Tensor, x: Tensor) -> list[Scalar]:
+    return coefficient.tolist() if coefficient.ndim == 1 else [expand(row, x) for row in coefficient]
+
+
+def eps_of(x: Tensor, x0: Tensor, t: Node) -> Tensor:
+    """eps = (x - alpha D)/sigma."""
+    return (x - t.alpha * x0) / t.sigma
+
+
+def ddim(x: Tensor, x0: Tensor, t: Node, s: Node) -> Tensor:
+    """x_s = alpha_s D + sigma_s eps: the exact step if D, or eps, is constant. Holds at alpha_t = 0."""
+    ratio = s.sigma / t.sigma
+    return ratio * x + (s.alpha - ratio * t.alpha) * x0
+
+
+def transfer(x: Tensor, eps: Tensor, t: Node, s: Node) -> Tensor:
+    """The DDIM step for a given eps: x_s = alpha_s (x - sigma_t eps)/alpha_t + sigma_s eps."""
+    ratio = s.alpha / t.alpha
+    return ratio * x + (s.sigma - ratio * t.sigma) * eps
+
+
+@dataclass
+class Run:
+    """One sampling run, as a solver's file sees it.
+
+    nodes: the grid, noisiest first; plan: evaluations of each step where `nfe` was asked for;
+    draws(j): the j-th unit noise of a stochastic solver.
+    """
+
+    denoise: Callable[[Tensor, Tensor], Tensor]
+    path: Path
+    nodes: list[Node]
+    options: Any = field(default_factory=SolverOptions)
+    order: int = 1
+    plan: Plan = ()
+    draws: Callable[[int], Tensor] | None = None
+    _started: bool = False
+
+    @classmethod
+    def over(cls, denoiser: Denoiser, times: Tensor, x: Tensor, options: Any) -> "Run":
+        """A run over `times` outside of Solver.sample: a distillation's teacher step."""
+        return cls(denoiser, denoiser.path, nodes(denoiser.path, times, x), options)
+
+    def x0(self, x: Tensor, t: Node) -> Tensor:
+        """D(x, t), evaluated; analytic in the first step if options.afs."""
+        if self.options.afs and not self._started:
+            self._started = True
+            if not t.signal:
+                raise ValueError("afs divides by alpha, which is 0 at the first node: give the grid a noise_max")
+            return (x - (t.sigma / (t.alpha**2 + t.sigma**2) ** 0.5) * x) / t.alpha
+        x0 = self.denoise(x, t.time)
+        return x0 if self.options.thresholding is None else _thresholded(x0, self.options.thresholding)
+
+    def eps(self, x: Tensor, t: Node) -> Tensor:
+        return eps_of(x, self.x0(x, t), t)
+
+    def noise(self, j: int, x: Tensor) -> Tensor:
+        """The j-th unit noise, like x."""
+        assert self.draws is not None
+        return self.draws(j).to(x)
+
+    def needs_signal(self, why: str) -> None:
+        """ValueError if the grid starts at alpha = 0."""
+        if not self.nodes[0].signal:
+            raise ValueError(f"{why} at times[0], where alpha is 0: give the grid a noise_max")
+
+
+def _thresholded(x0: Tensor, least: float) -> Tensor:
+    """Saharia et al. 2022, section 2.3: D clamped to its own quantile and scaled back by it."""
+    size = torch.quantile(x0.abs().flatten(1), THRESHOLD_QUANTILE, dim=1).clamp(min=least)
+    size = size.reshape(-1, *[1] * (x0.ndim - 1))
+    return x0.clamp(-size, size) / size
+
+
+Solve = Callable[[Run, Tensor], Tensor]
+"""(run, x at the first node) -> x at the last: what a solver's file defines."""
 
 
 @dataclass(frozen=True)
 class Solver:
-    """A solver with its options: `solve` runs it over a time grid, `steps` says how many steps an NFE buys."""
+    """A solver with its options. `rule` says how many evaluations each step takes; see methods/nfe.py."""
 
     name: str
-    solve: Steps
-    steps: Callable[[int], int]
-    grid: Grid = field(default_factory=lambda: Grid())
+    solve: Solve
+    rule: Rule
+    options: Any
+    order: int = 1
+    inner_nodes: bool = False
+
+    def steps(self, nfe: int) -> int:
+        """How many steps `nfe` evaluations buy on a grid with the options' end; UnreachableNFE if none do."""
+        return len(plan(nfe, self.rule, self.order, self.options, self.options.grid.end != "min"))
 
     @torch.no_grad()
     def sample(
@@ -36,33 +147,49 @@ class Solver:
         nfe: int | None = None,
         times: Tensor | None = None,
         condition: Condition = None,
+        draws: Callable[[int], Tensor] | None = None,
     ) -> Tensor:
         """x0 (B, ...) from unit Gaussian noise (B, ...), which is scaled by sigma(times[0]) inside.
 
         Give `nfe` (evaluations per sample, met exactly) or `times` (K + 1 decreasing times on the
-        denoiser's path). Raises UnreachableNFE where the solver cannot spend exactly `nfe`, ValueError
-        for neither or both, RuntimeError if the evaluations counted differ from `nfe`.
+        denoiser's path). A stochastic solver takes its j-th unit noise from draws(j), by default from a
+        generator that each row of `noise` seeds. Raises UnreachableNFE where the solver cannot spend
+        exactly `nfe`, ValueError for neither or both, RuntimeError if the evaluations counted differ.
         """
         if (nfe is None) == (times is None):
             raise ValueError("give nfe or times, one of the two")
         if nfe is not None and nfe < 1:
             raise ValueError(f"nfe must be at least 1, not {nfe}")
-        if times is None:
-            assert nfe is not None
-            times = grid_times(self.grid, denoiser.path, self.steps(nfe))
-        x = expand(denoiser.path.sigma(times[0]), noise) * noise
+        steps, times = self._grid(denoiser.path, nfe, times)
+        run = Run(
+            lambda x, t: denoiser(x, t, condition),
+            denoiser.path,
+            nodes(denoiser.path, times.double(), noise),
+            self.options,
+            self.order,
+            steps,
+            draws or draws_from(noise),
+        )
+        if self.options.denoise_to_zero and run.nodes[-1].clean:
+            raise ValueError("denoise_to_zero on a grid that ends at clean data: let the grid end above it")
         with metered() as meter:
-            x0 = self.solve(lambda x, t: denoiser(x, t, condition), denoiser.path, x, times.to(x.device))
+            x = self.solve(run, run.nodes[0].sigma * noise)
+            if self.options.denoise_to_zero:
+                x = run.x0(x, run.nodes[-1])
         if nfe is not None and meter.evaluations != nfe * len(noise):
             raise RuntimeError(f"{self.name} took {meter.evaluations / len(noise):g} evaluations, not {nfe}")
-        return x0
+        return x
 
-
-def steps_of(times: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The steps t -> s of a decreasing grid."""
-    return list(pairwise(times.unbind()))
-
-
-def is_clean(path: Path, t: Tensor) -> bool:
-    """Whether t, () or (B,), is the time of clean data (sigma = 0), where a step ends on D itself."""
-    return bool((path.sigma(t) == 0).all())
+    def _grid(self, path: Path, nfe: int | None, times: Tensor | None) -> tuple[Plan, Tensor]:
+        """(evaluations of each step, times), with the nodes inside the steps for solvers that have such."""
+        grid = self.options.grid
+        if times is not None:
+            if not self.inner_nodes:
+                return (), times
+            clean = bool(path.sigma(times[-1]) == 0)
+            steps = singlestep_plan_of(len(times) - 1, self.order, self.options, clean)
+            return steps, grids.with_inner(path, times.double(), steps)
+        assert nfe is not None
+        clean = grid.end != "min" or bool(path.sigma(path.t_min) == 0)
+        steps = plan(nfe, self.rule, self.order, self.options, clean)
+        return steps, grids.refined(grid, path, steps) if self.inner_nodes else grids.times(grid, path, len(steps))

@@ -1,29 +1,101 @@
-"""DPM-Solver++ (Lu et al. 2022): exponential integrators on the data prediction, in lambda = log(alpha/sigma)."""
+"""DPM-Solver (Lu et al. 2022a) and DPM-Solver++ (Lu et al. 2022b), multistep and singlestep, on any path.
 
-import torch
+Steps in lambda = log(alpha/sigma), exact in the linear part; z, amp and p_k as in exponential.py.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
 from torch import Tensor
 
-from ..paths import Path, expand
-from .base import Denoise, is_clean, steps_of
+from .base import Node, Run
+from .exponential import History, Integrator, order_of_step, p
 
 
-def dpmpp_2m(denoise: Denoise, path: Path, x: Tensor, times: Tensor) -> Tensor:
-    """DPM-Solver++(2M), algorithm 2: D extrapolated from the last two evaluations, then an exact linear step.
+def multistep(run: Run, x: Tensor) -> Tensor:
+    """2M (DPM-Solver++, algorithm 2) and 3M: F extrapolated from the last values, one evaluation a step.
 
-    x_s = (sigma_s/sigma_t) x - alpha_s (e^{-h} - 1) [D_0 + (D_0 - D_1)/(2 r)], r = h_last/h. The first step
-    is of order 1; so is the last one below ten steps (the authors' lower_order_final), and the step to
-    clean data, where h is infinite.
+    The step to clean data, where h is infinite, is of order 1.
     """
-    steps = steps_of(times)
-    x0_last = h_last = None
-    for i, (t, s) in enumerate(steps):
-        x0 = denoise(x, t)
-        h = path.half_log_snr(s) - path.half_log_snr(t)
-        lower_order = is_clean(path, s) or (i == len(steps) - 1 and len(steps) < 10)
-        if x0_last is None or h_last is None or lower_order:
-            data = x0
-        else:
-            data = x0 + expand(h / (2 * h_last), x) * (x0 - x0_last)
-        x = expand(path.sigma(s) / path.sigma(t), x) * x - expand(path.alpha(s) * torch.expm1(-h), x) * data
-        x0_last, h_last = x0, h
+    o, steps = run.options, len(run.nodes) - 1
+    form = Integrator(o.algorithm_type == "dpmsolver")
+    lower_final = o.lower_order_final == "always" or (o.lower_order_final == "below-10" and steps < 10)
+    history = History(run.order)
+    for i, (t, s) in enumerate(pairwise(run.nodes)):
+        x0 = run.x0(x, t)
+        if s.clean or not t.signal:
+            history.push(t, form.value(x, x0, t))
+            x = Integrator(noise=False).base(x, x0, t, s)
+            continue
+        value = form.value(x, x0, t)
+        history.push(t, value)
+        z = form.z(t, s)
+        order = order_of_step(i, steps, run.order, lower_final)
+        ratios, d = history.differences(abs(z), order - 1)
+        x = form.base(x, value, t, s)
+        if len(d) == 1:
+            x = x - form.amp(s) * _second(o.solver_type, z) * d[0]
+        elif len(d) == 2:
+            r1, r2 = ratios
+            slope = (r2 * d[0] - r1 * d[1]) / (r2 - r1)
+            # Half of the second derivative, where the singlestep solver has all of it: as the authors' code.
+            curvature = (d[1] - d[0]) / (r2 - r1)
+            x = x - form.amp(s) * (p(2, z) * slope + p(3, z) * curvature)
     return x
+
+
+def singlestep(run: Run, x: Tensor) -> Tensor:
+    """DPM-Solver-1, -2, -3 and their mixture: each step of order q takes q evaluations inside it.
+
+    Raises ValueError for a step of order above 1 from alpha = 0, where lambda is infinite.
+    """
+    form = Integrator(run.options.algorithm_type == "dpmsolver")
+    if run.plan and run.plan[0] > 1:
+        run.needs_signal("a step of DPM-Solver spans log(alpha/sigma), which is infinite")
+    i = 0
+    for order in run.plan:
+        x = STEPS[order](run, form, x, run.nodes[i : i + order + 1])
+        i += order
+    return x
+
+
+def _first_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tensor:
+    t, s = at
+    return Integrator(noise=False).base(x, run.x0(x, t), t, s)
+
+
+def _second_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tensor:
+    """DPM-Solver-2 (2022a, algorithm 4) with r_1 where the middle node lies."""
+    t, middle, s = at
+    z, r1 = form.z(t, s), form.z(t, middle) / form.z(t, s)
+    f0 = form.value(x, run.x0(x, t), t)
+    inner = form.base(x, f0, t, middle)
+    f1 = form.value(inner, run.x0(inner, middle), middle)
+    return form.base(x, f0, t, s) - form.amp(s) * _second(run.options.solver_type, z) / r1 * (f1 - f0)
+
+
+def _third_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tensor:
+    """DPM-Solver-3 (2022a, algorithm 5) with r_1, r_2 where the inner nodes lie."""
+    t, first, second, s = at
+    z = form.z(t, s)
+    r1, r2 = form.z(t, first) / z, form.z(t, second) / z
+    f0 = form.value(x, run.x0(x, t), t)
+    inner = form.base(x, f0, t, first)
+    f1 = form.value(inner, run.x0(inner, first), first)
+    inner = form.base(x, f0, t, second) - form.amp(second) * (r2 / r1) * p(2, r2 * z) * (f1 - f0)
+    f2 = form.value(inner, run.x0(inner, second), second)
+    a, b = (f1 - f0) / r1, (f2 - f0) / r2
+    x = form.base(x, f0, t, s)
+    if run.options.solver_type == "dpmsolver":
+        return x - form.amp(s) * p(2, z) * b
+    slope, curvature = (r2 * a - r1 * b) / (r2 - r1), 2 * (b - a) / (r2 - r1)
+    return x - form.amp(s) * (p(2, z) * slope + p(3, z) * curvature)
+
+
+Step = Callable[[Run, Integrator, Tensor, list[Node]], Tensor]
+STEPS: dict[int, Step] = {1: _first_order, 2: _second_order, 3: _third_order}
+
+
+def _second(solver_type: str, z: float) -> float:
+    """The weight of F's difference: p_2, or the authors' p_1/2 with the same first term."""
+    return p(2, z) if solver_type == "taylor" else p(1, z) / 2

@@ -1,15 +1,16 @@
 """Euler's method on the probability-flow ODE in (x/alpha, sigma/alpha).
 
-It is DDIM with eta = 0 (Song et al. 2021, eq. 12): one update under two names, order 1.
+It is DDIM with eta = 0 (Song et al. 2021, eq. 12) and DPM-Solver-1: one update under three names, order 1.
 """
+
+from itertools import pairwise
 
 from torch import Tensor
 
-from ..paths import Path
-from .base import Denoise, steps_of
+from .base import Run, ddim
 
 
-def euler(denoise: Denoise, path: Path, x: Tensor, times: Tensor) -> Tensor:
-    for t, s in steps_of(times):
-        x = path.ddim_step(x, denoise(x, t), t, s)
+def euler(run: Run, x: Tensor) -> Tensor:
+    for t, s in pairwise(run.nodes):
+        x = ddim(x, run.x0(x, t), t, s)
     return x

@@ -1,12 +1,14 @@
 """Time grids: where a solver with K steps evaluates. Data, recorded with every result."""
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ..options import Grid
-from ..paths import Path
+from ..paths import Path, VPDiscrete
 
 
 def times(grid: Grid, path: Path, steps: int) -> Tensor:
@@ -17,18 +19,46 @@ def times(grid: Grid, path: Path, steps: int) -> Tensor:
       log-snr    log level linear in u                                       (Lu et al. 2022)
       uniform    t linear in u
       quadratic  sqrt(t) linear in u                                         (Song et al. 2021, DDIM)
+    ddim-uniform and ddim-quad: see labels().
     grid.end says what happens to the last node: see options.Grid.
     Raises ValueError if steps < 1 or the largest level is infinite where the spacing needs it finite.
     """
     if steps < 1:
         raise ValueError(f"a time grid needs at least one step, not {steps}")
+    clean = path.time_at(0.0).to(torch.float64).reshape(1)
+    if grid.spacing in ("ddim-uniform", "ddim-quad"):
+        return torch.cat([_label_times(grid, path, steps), clean])
     nodes = steps if grid.end == "append-zero" else steps + 1
     u = torch.linspace(0.0, 1.0, nodes, dtype=torch.float64) if nodes > 1 else torch.zeros(1, dtype=torch.float64)
-    t = _spaced(grid, path, u)
-    clean = path.time_at(0.0).to(torch.float64).reshape(1)
+    t = _spaced(grid, path, u, *_ends(grid, path))
     if grid.end == "zero":
         return torch.cat([t[:-1], clean])
     return torch.cat([t, clean]) if grid.end == "append-zero" else t
+
+
+def refined(grid: Grid, path: Path, evaluations: Sequence[int]) -> Tensor:
+    """The grid of len(evaluations) steps, each divided by the grid's own spacing into as many parts as it
+    has evaluations: the nodes of a singlestep DPM-Solver (Lu et al. 2022; the authors' get_orders_and_timesteps).
+
+    A spacing in t is divided from the whole, so that every part is one step of the finer grid.
+    """
+    if grid.spacing not in ("karras", "log-snr"):
+        return times(grid, path, sum(evaluations))
+    parts = []
+    for (t, s), parts_in_step in zip(pairwise(times(grid, path, len(evaluations))), evaluations, strict=True):
+        u = torch.linspace(0.0, 1.0, parts_in_step + 1, dtype=torch.float64)
+        parts.append(_spaced(grid, path, u, float(t), float(s))[:-1] if parts_in_step > 1 else t.reshape(1))
+    return torch.cat([*parts, s.reshape(1)])
+
+
+def with_inner(path: Path, outer: Tensor, evaluations: Sequence[int]) -> Tensor:
+    """Given outer times, the nodes of each step at equal distances in log-SNR: the papers' r_1 and r_2."""
+    parts = []
+    for (t, s), parts_in_step in zip(pairwise(outer), evaluations, strict=True):
+        u = torch.arange(1, parts_in_step, dtype=torch.float64) / parts_in_step
+        high, low = path.half_log_snr(t), path.half_log_snr(s)
+        parts += [t.reshape(1), path.time_at(torch.exp(-(high + u * (low - high)))) if len(u) else u]
+    return torch.cat([*parts, outer[-1:]])
 
 
 def karras(u: Tensor, first: float, last: float, rho: float = 7.0) -> Tensor:
@@ -37,14 +67,40 @@ def karras(u: Tensor, first: float, last: float, rho: float = 7.0) -> Tensor:
     return torch.where(u == 0, first, torch.where(u == 1, last, levels))
 
 
-def _spaced(grid: Grid, path: Path, u: Tensor) -> Tensor:
-    t_first = path.t_max if grid.noise_max is None else float(path.time_at(grid.noise_max))
-    t_last = path.t_min if grid.noise_min is None else float(path.time_at(grid.noise_min))
+def labels(spacing: str, count: int, steps: int) -> list[int]:
+    """DDIM's ascending labels of a chain of `count` (Song et al. 2021, appendix D.2): "ddim-uniform" every
+    count//steps-th from 0, "ddim-quad" the squares of even steps up to sqrt(0.8 count).
+
+    Where `steps` does not divide `count` the uniform list is cut to `steps`.
+    """
+    if spacing == "ddim-uniform":
+        return list(range(0, count, count // steps))[:steps]
+    root = math.sqrt(0.8 * count)
+    return [int((root * i / max(steps - 1, 1)) ** 2) for i in range(steps)]
+
+
+def _label_times(grid: Grid, path: Path, steps: int) -> Tensor:
+    if not isinstance(path, VPDiscrete):
+        raise ValueError(f"{grid.spacing} is a grid of labels: it needs the path VPDiscrete, not {type(path).__name__}")
+    if steps > path.labels:
+        raise ValueError(f"{steps} steps on a path of {path.labels} labels")
+    chosen = labels(grid.spacing, path.labels, steps)
+    if len(set(chosen)) < steps:
+        raise ValueError(f"{grid.spacing} repeats a label at {steps} steps: take fewer, or ddim-uniform")
+    return path.time_of_label(torch.tensor(chosen[::-1], dtype=torch.float64))
+
+
+def _ends(grid: Grid, path: Path) -> tuple[float, float]:
+    first = path.t_max if grid.noise_max is None else float(path.time_at(grid.noise_max))
+    last = path.t_min if grid.noise_min is None else float(path.time_at(grid.noise_min))
+    return first, last
+
+
+def _spaced(grid: Grid, path: Path, u: Tensor, t_first: float, t_last: float) -> Tensor:
     if grid.spacing in ("uniform", "quadratic"):
         power = 1.0 if grid.spacing == "uniform" else 2.0
         return (t_first ** (1 / power) + u * (t_last ** (1 / power) - t_first ** (1 / power))) ** power
-    first = float(path.noise_level(t_first)) if grid.noise_max is None else grid.noise_max
-    last = float(path.noise_level(t_last)) if grid.noise_min is None else grid.noise_min
+    first, last = float(path.noise_level(t_first)), float(path.noise_level(t_last))
     if not (0 < last < first < float("inf")):
         raise ValueError(
             f"a {grid.spacing} grid needs finite noise levels 0 < min < max, not {last:g} and {first:g}: "

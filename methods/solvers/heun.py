@@ -1,26 +1,58 @@
-"""EDM's deterministic second-order sampler (Karras et al. 2022, algorithm 1), on any path."""
+"""EDM's second-order sampler, deterministic or with churn (Karras et al. 2022, algorithms 1 and 2), on any path."""
 
+import math
+from itertools import pairwise
+
+import torch
 from torch import Tensor
 
-from ..paths import Path, expand
-from .base import Denoise, is_clean, steps_of
+from .base import Node, Run, ddim, nodes, transfer
 
 
-def heun(denoise: Denoise, path: Path, x: Tensor, times: Tensor) -> Tensor:
-    """On y = x/alpha and rho = sigma/alpha, dy/drho = eps: average eps at both ends of the step.
+def heun(run: Run, x: Tensor) -> Tensor:
+    """On y = x/alpha and rho = sigma/alpha, dy/drho = eps: a step with the eps of both its ends.
 
-    The step to clean data stays Euler's, since eps has no value there. Raises ValueError for a grid that
-    starts without signal (alpha = 0, a flow's t = 1), where rho is infinite.
+    With options.alpha < 1 the second eps is taken inside the step (their appendix D.2). The step to clean
+    data stays Euler's, since eps has no value there. Raises ValueError for a grid that starts without
+    signal (alpha = 0, a flow's t = 1), where rho is infinite.
     """
-    if (path.alpha(times[0]) == 0).any():
-        raise ValueError("Heun steps in sigma/alpha, which is infinite at times[0]: give the grid a noise_max")
-    for t, s in steps_of(times):
-        x0 = denoise(x, t)
-        x_next = path.ddim_step(x, x0, t, s)
-        if not is_clean(path, s):
-            eps = (path.eps(x, x0, t) + path.eps(x_next, denoise(x_next, s), s)) / 2
-            alpha_t, alpha_s = expand(path.alpha(t), x), expand(path.alpha(s), x)
-            sigma_t, sigma_s = expand(path.sigma(t), x), expand(path.sigma(s), x)
-            x_next = alpha_s * (x - sigma_t * eps) / alpha_t + sigma_s * eps
-        x = x_next
+    run.needs_signal("Heun steps in sigma/alpha, which is infinite")
+    weight = 1 / (2 * run.options.alpha)
+    starts = _churned(run, x)
+    stages = _stages(run, x, starts)
+    for j, (t, s) in enumerate(pairwise(run.nodes)):
+        x = x if starts[j] is t else _with_noise(run, x, t, starts[j], j)
+        t, stage = starts[j], stages[j]
+        x0 = run.x0(x, t)
+        if s.clean:
+            x = ddim(x, x0, t, s)
+        else:
+            eps = (x - t.alpha * x0) / t.sigma
+            eps = (1 - weight) * eps + weight * run.eps(transfer(x, eps, t, stage), stage)
+            x = transfer(x, eps, t, s)
     return x
+
+
+def _churned(run: Run, x: Tensor) -> list[Node]:
+    """Where each step starts: at its node, or with churn at the level (1 + gamma) times higher."""
+    o, t = run.options, run.nodes[:-1]
+    gamma = min(o.S_churn / len(t), math.sqrt(2) - 1)
+    if gamma == 0:
+        return t
+    levels = [node.level * (1 + gamma * (o.S_min <= node.level <= o.S_max)) for node in t]
+    raised = nodes(run.path, run.path.time_at(torch.tensor(levels, dtype=torch.float64)), x)
+    return [new if new.level > old.level * (1 + gamma / 2) else old for new, old in zip(raised, t, strict=True)]
+
+
+def _with_noise(run: Run, x: Tensor, t: Node, s: Node, j: int) -> Tensor:
+    added = math.sqrt(s.level**2 - t.level**2) * run.options.S_noise
+    return (s.alpha / t.alpha) * x + s.alpha * added * run.noise(j, x)
+
+
+def _stages(run: Run, x: Tensor, starts: list[Node]) -> list[Node]:
+    """Where each step takes its second eps: at its end, or the share options.alpha of the way there."""
+    ends = run.nodes[1:]
+    if run.options.alpha == 1:
+        return ends
+    levels = [t.level + run.options.alpha * (s.level - t.level) for t, s in zip(starts, ends, strict=True)]
+    return nodes(run.path, run.path.time_at(torch.tensor(levels, dtype=torch.float64)), x)

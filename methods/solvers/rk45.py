@@ -123,6 +123,7 @@ class AdaptiveSolver:
         nfe: int | None = None,
         times: Tensor | None = None,
         condition: Condition = None,
+        draws: Callable[[int], Tensor] | None = None,
     ) -> Tensor:
         """x0 (B, ...) from unit noise; `times` may give the ends on the denoiser's path.
 

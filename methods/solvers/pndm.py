@@ -1,0 +1,74 @@
+"""PNDM (Liu et al. 2022) and iPNDM (Zhang & Chen 2023): DDIM's transfer with a mean of several eps.
+
+The weights are those of equal steps in t, whatever the grid: that is the method.
+"""
+
+from itertools import pairwise
+
+from torch import Tensor
+
+from ..paths import VPDiscrete
+from .adams import equal_steps, history
+from .base import Node, Run, ddim, eps_of, nodes, transfer
+
+
+def ipndm(run: Run, x: Tensor) -> Tensor:
+    """Orders 1, 2, ... up to options.max_order as values become available: no warm-up."""
+    values = history(run.options.max_order)
+    for t, s in pairwise(run.nodes):
+        x0 = run.x0(x, t)
+        values.appendleft(eps_of(x, x0, t))
+        x = transfer(x, equal_steps(values), t, s) if t.signal else ddim(x, x0, t, s)
+    return x
+
+
+def s_pndm(run: Run, x: Tensor) -> Tensor:
+    """S-PNDM, order 2: the first step averages eps at both its ends (paper, eq. 12)."""
+    run.needs_signal("PNDM divides by alpha")
+    values = history(2)
+    for t, s in pairwise(run.nodes):
+        values.appendleft(run.eps(x, t))
+        eps = equal_steps(values)
+        if len(values) == 1:
+            _refuse_clean(s)
+            eps = (eps + run.eps(transfer(x, eps, t, s), s)) / 2
+        x = transfer(x, eps, t, s)
+    return x
+
+
+def f_pndm(run: Run, x: Tensor) -> Tensor:
+    """F-PNDM, order 4: three pseudo Runge-Kutta steps, then four-step Adams-Bashforth (paper, algorithm 2)."""
+    run.needs_signal("PNDM divides by alpha")
+    values = history(4)
+    for t, s in pairwise(run.nodes):
+        values.appendleft(run.eps(x, t))
+        eps = equal_steps(values) if len(values) == 4 else _pseudo_runge_kutta(run, x, values[0], t, s)
+        x = transfer(x, eps, t, s)
+    return x
+
+
+def _pseudo_runge_kutta(run: Run, x: Tensor, k1: Tensor, t: Node, s: Node) -> Tensor:
+    """Paper, eq. 13: the classic four slopes, moved by DDIM's transfer to the middle in t and to the end."""
+    _refuse_clean(s)
+    at = (t.time + s.time)[None] / 2
+    (middle,) = nodes(run.path, at, x)
+    landing = middle
+    if run.options.integer_labels:
+        (landing,) = nodes(run.path, _floored(run, at), x)
+    k2 = run.eps(transfer(x, k1, t, landing), middle)
+    k3 = run.eps(transfer(x, k2, t, landing), middle)
+    k4 = run.eps(transfer(x, k3, t, s), s)
+    return (k1 + 2 * k2 + 2 * k3 + k4) / 6
+
+
+def _floored(run: Run, at: Tensor) -> Tensor:
+    path = run.path
+    if not isinstance(path, VPDiscrete):
+        raise ValueError("integer_labels needs the path VPDiscrete")
+    # Arithmetic may leave a whole label a rounding below itself.
+    return path.time_of_label((path.label(at) + 1e-6).floor())
+
+
+def _refuse_clean(s: Node) -> None:
+    if s.clean:
+        raise ValueError("PNDM's first steps evaluate at their ends, which cannot be clean data: give more steps")

@@ -1,0 +1,87 @@
+"""Explicit Runge-Kutta methods on the probability-flow ODE, in the path's t or in rho = sigma/alpha.
+
+In t they are the fixed-step solvers of flow matching (Lipman et al. 2023) and EDM's general form (Karras
+et al. 2022, algorithm 3, on the path of sigma(t) and s(t)); in rho they are DEIS's rhoRK (Zhang & Chen 2023).
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from .base import Node, Run, ddim, eps_of, nodes
+
+Row = tuple[float, ...]
+
+TABLEAUX: dict[str, tuple[Row, tuple[Row, ...], Row]] = {
+    "euler": ((0.0,), ((),), (1.0,)),
+    "midpoint": ((0.0, 1 / 2), ((), (1 / 2,)), (0.0, 1.0)),
+    "heun": ((0.0, 1.0), ((), (1.0,)), (1 / 2, 1 / 2)),
+    "kutta3": ((0.0, 1 / 2, 1.0), ((), (1 / 2,), (-1.0, 2.0)), (1 / 6, 4 / 6, 1 / 6)),
+    "heun3": ((0.0, 1 / 3, 2 / 3), ((), (1 / 3,), (0.0, 2 / 3)), (1 / 4, 0.0, 3 / 4)),
+    "rk4": (
+        (0.0, 1 / 2, 1 / 2, 1.0),
+        ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)),
+        (1 / 6, 1 / 3, 1 / 3, 1 / 6),
+    ),
+    "rk4-3/8": (
+        (0.0, 1 / 3, 2 / 3, 1.0),
+        ((), (1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0)),
+        (1 / 8, 3 / 8, 3 / 8, 1 / 8),
+    ),
+}
+"""name -> (c, a, b) in Butcher's notation."""
+
+
+def runge_kutta(run: Run, x: Tensor) -> Tensor:
+    """Steps of the tableau. A stage at clean data, where eps has no value, is asked just above it.
+
+    Raises ValueError in t where dsigma/dt is infinite at clean data (VP) and the last step is a full one,
+    in rho where the grid starts without signal.
+    """
+    o, in_rho = run.options, run.options.variable == "rho"
+    if in_rho:
+        run.needs_signal("a method in sigma/alpha is infinite")
+    elif run.nodes[-1].clean and o.last_step == "full" and abs(run.nodes[-1].dsigma) == float("inf"):
+        raise ValueError("dx/dt is infinite at clean data on this path: grid.end: min, or last_step: euler")
+    c, a, b = TABLEAUX[o.tableau]
+    stages = _stages(run, x, c)
+    for i, (t, s) in enumerate(pairwise(run.nodes)):
+        if s.clean and o.last_step == "euler":
+            x0 = run.x0(x, t)
+            return ddim(x, x0, t, s) if in_rho else x + float(s.time - t.time) * _slope(run, x, x0, t)
+        h = s.level - t.level if in_rho else float(s.time - t.time)
+        y, slopes = x / t.alpha if in_rho else x, []
+        for stage, row in zip(stages[i], a, strict=True):
+            at = _combined(y, h, row, slopes)
+            at = at * stage.alpha if in_rho else at
+            slopes.append(_slope(run, at, run.x0(at, stage), stage))
+        y = _combined(y, h, b, slopes)
+        x = y * s.alpha if in_rho else y
+    return x
+
+
+def _slope(run: Run, x: Tensor, x0: Tensor, t: Node) -> Tensor:
+    eps = eps_of(x, x0, t)
+    return eps if run.options.variable == "rho" else t.dalpha * x0 + t.dsigma * eps
+
+
+def _combined(y: Tensor, h: float, weights: Row, slopes: list[Tensor]) -> Tensor:
+    for weight, slope in zip(weights, slopes, strict=True):
+        y = y + (h * weight) * slope if weight else y
+    return y
+
+
+def _stages(run: Run, x: Tensor, c: Row) -> list[list[Node]]:
+    """The nodes of each step's stages."""
+    shares = torch.tensor(c, dtype=torch.float64)
+    ends = torch.stack([node.time.cpu() for node in run.nodes])
+    at = run.path.noise_level(ends) if run.options.variable == "rho" else ends
+    at = at[:-1, None] + (at[1:] - at[:-1])[:, None] * shares
+    times = run.path.time_at(at) if run.options.variable == "rho" else at
+    # The ends themselves, not as the arithmetic leaves them; a flow's path has no time beyond them.
+    times = torch.where(shares == 1, ends[1:, None], torch.where(shares == 0, ends[:-1, None], times))
+    nearly_clean = run.path.time_at(torch.finfo(x.dtype).eps ** 0.5).double()
+    flat = torch.where(run.path.sigma(times) == 0, nearly_clean, times).flatten()
+    found = nodes(run.path, flat, x)
+    return [found[i : i + len(c)] for i in range(0, len(found), len(c))]

@@ -1,0 +1,55 @@
+"""UniPC (Zhao et al. 2023): a multistep predictor, then a corrector that costs no evaluation."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+from torch import Tensor
+
+from .adams import weighted
+from .base import Node, Run
+from .exponential import History, Integrator, order_of_step, p
+
+
+def unipc(run: Run, x: Tensor) -> Tensor:
+    """Algorithms 1 and 2 with B_1(h) = h or B_2(h) = e^h - 1; the value at the predicted state enters
+    the history, and the last step has no corrector. The step to clean data is of order 1.
+    """
+    steps = len(run.nodes) - 1
+    form, history = Integrator(run.options.prediction == "noise"), History(run.order)
+    x0 = run.x0(x, run.nodes[0])
+    value = form.value(x, x0, run.nodes[0])
+    history.push(run.nodes[0], value)
+    for i, (t, s) in enumerate(pairwise(run.nodes)):
+        order = order_of_step(i, steps, run.order, run.options.lower_order_final)
+        z = form.z(t, s)
+        if not math.isfinite(z):
+            base, ratios, d = Integrator(noise=False).base(x, x0, t, s), [], []
+        else:
+            base = form.base(x, value, t, s)
+            ratios, d = history.differences(abs(z), order - 1)
+        x = base - _correction(form, run.options.variant, z, s, ratios, d) if d else base
+        if i == steps - 1:
+            return x
+        x0_new = run.x0(x, s)
+        new = form.value(x, x0_new, s)
+        if math.isfinite(z):
+            x = base - _correction(form, run.options.variant, z, s, [*ratios, 1.0], [*d, new - value])
+        value, x0 = new, x0_new
+        history.push(s, value)
+    return x
+
+
+def _correction(form: Integrator, variant: str, z: float, s: Node, ratios: list[float], d: list[Tensor]) -> Tensor:
+    """amp B sum_m rho_m d_m, with rho from the paper's linear system of len(d) conditions (eq. 10).
+
+    With one difference the authors take 1/2, which meets the condition to first order in h.
+    """
+    scale = z if variant == "bh1" else math.expm1(z)
+    if len(d) == 1:
+        weights = [0.5]
+    else:
+        matrix = np.vander(np.array(ratios), increasing=True).T
+        target = [math.factorial(m) * p(m + 1, z) / scale for m in range(1, len(d) + 1)]
+        weights = np.linalg.solve(matrix, np.array(target)).tolist()
+    return weighted([form.amp(s) * scale * weight for weight in weights], d)
