@@ -95,7 +95,7 @@ class RungeKuttaOptions(SolverOptions):
 
 
 class RK4Options(RungeKuttaOptions):
-    """"rk4-3/8" is what torchdiffeq, hence flow matching's code, calls rk4; "rk4" is the classic tableau."""
+    """ "rk4-3/8" is what torchdiffeq, hence flow matching's code, calls rk4; "rk4" is the classic tableau."""
 
     tableau: Literal["rk4", "rk4-3/8"] = "rk4-3/8"  # type: ignore[assignment]
 

@@ -21,7 +21,10 @@ class UnknownNameError(ValueError):
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """One method: `target` is "module:Class", imported when it runs; `steps` maps an NFE to steps or refuses it."""
+    """One method: `target` is "module:Class", imported when it runs; `steps` maps an NFE to steps or refuses it.
+
+    per_nfe: it is trained anew for every NFE, each time with the whole budget, and told which (`nfe=`).
+    """
 
     name: str
     target: str
@@ -30,6 +33,7 @@ class MethodSpec:
     summary: str
     trains: bool = False
     needs_network: bool = False
+    per_nfe: bool = False
 
     def refusal(self, evaluations: int, chosen: options.Options | None = None) -> str | None:
         """Why this method, with its default or the chosen options, cannot sample with so many evaluations."""
@@ -66,6 +70,14 @@ class SolverSpec(MethodSpec):
         return nfe.plan(evaluations, self.rule, self.order, chosen, clean)
 
 
+@dataclass(frozen=True)
+class BespokeSpec(MethodSpec):
+    """Bespoke solvers reach the multiples of their options' order."""
+
+    def _plan(self, evaluations: int, chosen: options.Options | None) -> int:
+        return nfe.bespoke_steps(evaluations, (chosen or self.options()).order)  # type: ignore[attr-defined]
+
+
 _PACKAGE = __package__
 
 
@@ -79,9 +91,7 @@ def _solver(
     inner_nodes: bool = False,
 ) -> SolverSpec:
     target = f"{_PACKAGE}.solvers.{target}"
-    return SolverSpec(
-        name, target, chosen, nfe.one_per_step, summary, rule=rule, order=order, inner_nodes=inner_nodes
-    )
+    return SolverSpec(name, target, chosen, nfe.one_per_step, summary, rule=rule, order=order, inner_nodes=inner_nodes)
 
 
 def _singlestep(name: str, summary: str, chosen: type[options.SinglestepOptions], order: int) -> SolverSpec:
@@ -162,6 +172,16 @@ TRAINED: dict[str, MethodSpec] = {
             "consistency distillation (Song et al. 2023)",
             trains=True,
             needs_network=True,
+        ),
+        BespokeSpec(
+            "bespoke",
+            f"{_PACKAGE}.learned_solvers.bespoke:Bespoke",
+            options.BespokeOptions,
+            nfe.one_per_step,
+            "Bespoke solvers (Shaul et al. 2024): a Runge-Kutta rule in a learned scale and time, one per NFE",
+            trains=True,
+            needs_network=True,
+            per_nfe=True,
         ),
     ]
 }

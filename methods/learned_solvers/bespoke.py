@@ -89,8 +89,9 @@ class BespokeSolver(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """4n - 1 (RK1) or 8n - 1 (RK2): the raw times have one redundant factor."""
-        return 4 * self.order * self.steps - 1
+        """4n - 1 (RK1) or 8n - 1 (RK2) with scale and time: the raw times have one redundant factor."""
+        free = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        return free - self.theta_t.requires_grad
 
     @property
     def nfe(self) -> int:
@@ -208,6 +209,9 @@ class Bespoke(Method):
 
     def result(self) -> nn.Module:
         return self.solver
+
+    def trainable_count(self) -> int:
+        return self.solver.parameter_count
 
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from collections import deque
 
 from torch import Tensor
 
-from .base import Node, Run, ddim, eps_of
+from .base import Node, ddim, eps_of
 
 
 def p(k: int, z: float) -> float:

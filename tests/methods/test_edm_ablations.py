@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import metered
 from fewstep.methods.options import Grid

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+
 from fewstep.methods import nfe, solvers
 from fewstep.methods.denoiser import ChangeOfPath
 from fewstep.methods.options import Grid, SinglestepOptions

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import metered
 from fewstep.methods.options import Grid
@@ -190,7 +191,9 @@ def test_reference_edm_samplers(matches):
         kind = key.split("/")[1]
         if kind.startswith("abl_"):
             return None
-        options = {name: float(meta[name]) for name in ("S_churn", "S_min", "S_max", "S_noise", "alpha") if name in meta}
+        options = {
+            name: float(meta[name]) for name in ("S_churn", "S_min", "S_max", "S_noise", "alpha") if name in meta
+        }
         grid = times(Grid(end="append-zero"), EDM(), meta["num_steps"])
         return Case("euler" if kind == "euler" else "heun", options, EDM(), times=grid)
 
