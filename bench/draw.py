@@ -16,7 +16,7 @@ def draw(folder: Path, method: str, nfe: int, count: int, seed: int, root: Path 
     store = Store(
         root or next((p for p in (folder / "store", folder.parent / "store") if p.is_dir()), folder / "store")
     )
-    sample = _sample_manifest(folder, method, seed, store)
+    sample = _sample_manifest(folder, method, nfe, seed, store)
     x0 = _samples(sample, store, nfe, count, seed)
     if x0.ndim != 4:
         raise InputError(f"samples of shape {tuple(x0.shape[1:])} are not images")
@@ -34,17 +34,17 @@ def draw(folder: Path, method: str, nfe: int, count: int, seed: int, root: Path 
     image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(out, format="PNG")
 
 
-def _sample_manifest(folder: Path, method: str, seed: int, store: Store) -> dict[str, Any]:
-    """The manifest of some cell's samples of this method and seed: it names the teacher and the training run."""
+def _sample_manifest(folder: Path, method: str, nfe: int, seed: int, store: Store) -> dict[str, Any]:
+    """The manifest of the nearest cell's samples (NFE first, then seed): it names the teacher and the training."""
     with (folder / "results.csv").open(encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     rows = [row for row in table if row["method"] == method and row["status"] == "done"]
     if not rows:
         known = ", ".join(dict.fromkeys(row["method"] for row in table))
         raise InputError(f"{folder}: no finished cell of method {method!r}; the run has {known}")
-    cells = [row["cell"] for row in rows if row["seed"] == str(seed)] or [rows[0]["cell"]]
+    nearest = max(rows, key=lambda row: (row["nfe"] == str(nfe), row["seed"] == str(seed)))
     try:
-        score = store.need(f"score-{cells[0]}")
+        score = store.need(f"score-{nearest['cell']}")
         return store.need(score.manifest["inputs"]["sample"]).manifest
     except CorruptError as error:
         raise InputError(f"{error}; run the suite again, or name its store with --store") from None
@@ -58,6 +58,8 @@ def _samples(manifest: dict[str, Any], store: Store, nfe: int, count: int, seed:
     params = manifest["params"]
     spec = registry.method(params["method"])
     refusal = spec.refusal(nfe, spec.options.model_validate(params["options"]))
+    if refusal is None and spec.per_nfe and nfe != params["nfe"]:
+        refusal = "it is trained per NFE, and the run has no cell with this one"
     if refusal:
         raise InputError(f"{params['method']} at NFE {nfe}: {refusal}")
     try:

@@ -162,8 +162,8 @@ class Problem:
             f"truth seed {seed}",
         )
 
-    def train_task(self, entry: MethodEntry, budget: Budget, seed: int) -> Task:
-        params = {
+    def train_task(self, entry: MethodEntry, budget: Budget, seed: int, nfe: int) -> Task:
+        params: dict[str, Any] = {
             "method": entry.name,
             "options": entry.checked().model_dump(mode="json"),
             "budget": budget.given(),
@@ -172,6 +172,9 @@ class Problem:
         }
         cost = budget.amount * {"evaluations": 1.3, "images": 8.0, "flops": 0.0}[budget.unit]
         label = f"train {entry.name} seed {seed}, {budget.label()}"
+        if entry.spec.per_nfe:
+            params["nfe"] = nfe
+            label += f", NFE {nfe}"
         code = (*self.data_code, entry.spec.module)
         return Task("train", params, {"teacher": self.teacher_task}, code, cost, label)
 
@@ -197,7 +200,7 @@ class Problem:
     def _score_task(self, entry: MethodEntry, budget: Budget | None, seed: int, nfe: int) -> Task:
         inputs = {"teacher": self.teacher_task}
         if budget is not None:
-            inputs["train"] = self.train_task(entry, budget, seed)
+            inputs["train"] = self.train_task(entry, budget, seed, nfe)
         params = {
             "method": entry.name,
             "options": entry.checked().model_dump(mode="json"),

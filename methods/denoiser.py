@@ -47,8 +47,11 @@ def metered() -> Iterator[Meter]:
 class Denoiser(nn.Module):
     """D(x, t, condition) -> x0 on `path`. Subclasses write `denoise`; calling counts and checks the time.
 
-    x: (B, ...), t: float, () or (B,), result: like x, in x's dtype.
+    x: (B, ...), t: float, () or (B,), result: like x, in x's dtype. `sample_shape` is one sample's, where it
+    is known: methods that read no data take it from their teacher.
     """
+
+    sample_shape: tuple[int, ...] | None = None
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -38,6 +38,10 @@ class Trainable(LightningModule):
         """The module whose weights are what training made."""
         raise NotImplementedError
 
+    def trainable_count(self) -> int:
+        """How many numbers training may set."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
 
 class Method(Trainable):
     """A frozen teacher and a way to sample; trained methods add Trainable's steps.

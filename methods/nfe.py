@@ -93,6 +93,13 @@ def adaptive(nfe: int) -> Plan:
     raise UnreachableNFE("an adaptive solver chooses its own number of evaluations")
 
 
+def bespoke_steps(nfe: int, order: int) -> int:
+    """A Runge-Kutta step takes as many evaluations as its order."""
+    if nfe % order:
+        raise UnreachableNFE(f"RK{order} takes {order} evaluations a step: a multiple of {order}")
+    return nfe // order
+
+
 def plan(nfe: int, rule: Rule, order: int, options: Any, clean: bool) -> Plan:
     """The rule's plan for `nfe`, with what the options add: one evaluation more, one less."""
     evaluations = nfe + options.afs - options.denoise_to_zero

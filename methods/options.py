@@ -73,11 +73,14 @@ class DDPMOptions(SolverOptions):
 
 
 class HeunOptions(SolverOptions):
-    """Karras et al. 2022, algorithm 2; alpha is that of their second-order family (1 Heun, 1/2 midpoint)."""
+    """Karras et al. 2022, algorithm 2; alpha is that of their second-order family (1 Heun, 1/2 midpoint).
+
+    Churn acts between the noise levels S_min and S_max; without S_max it has no upper end.
+    """
 
     S_churn: float = Field(0.0, ge=0)
     S_min: float = Field(0.0, ge=0)
-    S_max: float = Field(float("inf"), ge=0)
+    S_max: float | None = Field(None, ge=0)
     S_noise: float = Field(1.0, ge=0)
     alpha: float = Field(1.0, gt=0, le=1)
 
@@ -234,3 +237,22 @@ class ExactOptions(Options):
 
 
 TeacherOptions = PretrainOptions | ExactOptions
+
+
+class BespokeOptions(Options):
+    """Bespoke solvers (Shaul et al. 2024). One solver per NFE, each with its own run and budget.
+
+    loss: "bound" is the paper's RMSE-Bound, "lte" the local errors, "rmse" the error at the end.
+    trajectories: true paths to learn from, solved to `tolerance` and kept at `nodes` times.
+    """
+
+    order: Literal[1, 2] = 2
+    loss: Literal["bound", "lte", "rmse"] = "bound"
+    learn: Literal["scale-time", "time", "scale"] = "scale-time"
+    path: Literal["flow-ot", "flow-cosine"] = "flow-ot"
+    trajectories: int = Field(128, ge=1)
+    nodes: int = Field(33, ge=5)
+    tolerance: float = Field(1e-5, gt=0)
+    learning_rate: float = Field(2e-2, gt=0)
+    gradient_clip: float = Field(1.0, gt=0)
+    batch: int = Field(32, ge=1)

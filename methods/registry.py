@@ -22,7 +22,10 @@ class UnknownNameError(ValueError):
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """One method: `target` is "module:Class", imported when it runs; `steps` maps an NFE to steps or refuses it."""
+    """One method: `target` is "module:Class", imported when it runs; `steps` maps an NFE to steps or refuses it.
+
+    per_nfe: it is trained anew for every NFE, each time with the whole budget, and told which (`nfe=`).
+    """
 
     name: str
     target: str
@@ -31,6 +34,7 @@ class MethodSpec:
     summary: str
     trains: bool = False
     needs_network: bool = False
+    per_nfe: bool = False
 
     def refusal(self, evaluations: int, chosen: Options | None = None) -> str | None:
         """Why this method, with its default or the chosen options, cannot sample with so many evaluations."""
@@ -65,6 +69,15 @@ class SolverSpec(MethodSpec):
         if not isinstance(chosen, options.SolverOptions):
             return super()._plan(evaluations, chosen)
         return nfe.plan(evaluations, self.rule, self.order, chosen, chosen.grid.end != "min")
+
+
+@dataclass(frozen=True)
+class BespokeSpec(MethodSpec):
+    """Bespoke solvers reach the multiples of their options' order."""
+
+    def _plan(self, evaluations: int, chosen: Options | None) -> Any:
+        order = chosen.order if isinstance(chosen, options.BespokeOptions) else options.BespokeOptions().order
+        return nfe.bespoke_steps(evaluations, order)
 
 
 _PACKAGE = __package__
@@ -163,6 +176,16 @@ TRAINED: dict[str, MethodSpec] = {
             "consistency distillation (Song et al. 2023)",
             trains=True,
             needs_network=True,
+        ),
+        BespokeSpec(
+            "bespoke",
+            f"{_PACKAGE}.learned_solvers.bespoke:Bespoke",
+            options.BespokeOptions,
+            nfe.one_per_step,
+            "Bespoke solvers (Shaul et al. 2024): a Runge-Kutta rule in a learned scale and time, one per NFE",
+            trains=True,
+            needs_network=True,
+            per_nfe=True,
         ),
     ]
 }

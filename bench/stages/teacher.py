@@ -53,11 +53,17 @@ def load(artifact: Artifact) -> Denoiser:
     """The teacher of an artifact, frozen, on the CPU."""
     params = artifact.manifest["params"]
     data = datasets.get(params["dataset"])
+    denoiser = _made(artifact, params, data)
+    denoiser.sample_shape = data.shape
+    return denoiser.requires_grad_(False).eval()
+
+
+def _made(artifact: Artifact, params: dict[str, Any], data: Any) -> Denoiser:
     if params["teacher"]["name"] == "exact":
         return _exact(ExactOptions.model_validate(params["teacher"]), data)
     denoiser = pretrain.denoiser(PretrainOptions.model_validate(params["teacher"]), data.shape)
     denoiser.load_state_dict(load_file(artifact.file(WEIGHTS)))
-    return denoiser.requires_grad_(False).eval()
+    return denoiser
 
 
 def _exact(options: ExactOptions, data: Any) -> Denoiser:

@@ -21,11 +21,11 @@ WEIGHTS = "student.safetensors"
 
 def run(task: Context) -> dict[str, Any]:
     params, parent = task.params, task.inputs["teacher"]
-    module = build(params["method"], params["options"], teacher.load(parent), params["seed"])
+    module = build(params["method"], params["options"], teacher.load(parent), params["seed"], params.get("nfe"))
     (unit, limit), *_ = params["budget"].items()
     ledger = Ledger(limit, unit, parent.result["flops_per_evaluation"])
     data = datasets.get(parent.manifest["params"]["dataset"])
-    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    trainable = module.trainable_count()
     status = "done"
     with tracked(task.folder, task.key, task.label, params["method"], params) as record:
         try:
@@ -45,18 +45,19 @@ def run(task: Context) -> dict[str, Any]:
     return {"status": status, "trainable_parameters": trainable, "ledger": ledger.to_dict()}
 
 
-def build(name: str, options: dict[str, Any], denoiser: Denoiser, seed: int = 0) -> Method:
-    """The method `name` on a teacher, untrained."""
+def build(name: str, options: dict[str, Any], denoiser: Denoiser, seed: int = 0, nfe: int | None = None) -> Method:
+    """The method `name` on a teacher, untrained; `nfe` for a method that is trained per NFE."""
     if name in registry.SOLVERS:
         return TrainingFree(denoiser, solvers.get(name, **options))
     spec = registry.method(name)
-    method: Method = spec.load()(denoiser, spec.options.model_validate(options), seed=seed)
+    per_nfe = {"nfe": nfe} if spec.per_nfe else {}
+    method: Method = spec.load()(denoiser, spec.options.model_validate(options), seed=seed, **per_nfe)
     return method
 
 
 def load(artifact: Artifact, denoiser: Denoiser) -> Method:
     """The trained method of an artifact."""
     params = artifact.manifest["params"]
-    method = build(params["method"], params["options"], denoiser, params["seed"])
+    method = build(params["method"], params["options"], denoiser, params["seed"], params.get("nfe"))
     method.result().load_state_dict(load_file(artifact.file(WEIGHTS)))
     return method

@@ -40,7 +40,8 @@ def _churned(run: Run, x: Tensor) -> list[Node]:
     if gamma == 0:
         return t
     hats = _at_levels(run, x, [node.level * (1 + gamma) for node in t])
-    return [hat if o.S_min <= node.level <= o.S_max else node for hat, node in zip(hats, t, strict=True)]
+    highest = math.inf if o.S_max is None else o.S_max
+    return [hat if o.S_min <= node.level <= highest else node for hat, node in zip(hats, t, strict=True)]
 
 
 def _with_noise(run: Run, x: Tensor, t: Node, hat: Node, j: int) -> Tensor:

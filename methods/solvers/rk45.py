@@ -24,6 +24,16 @@ A = (
 )
 C = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 E = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
+DENSE = (
+    (1.0, -8048581381 / 2820520608, 8663915743 / 2820520608, -12715105075 / 11282082432),
+    (0.0, 0.0, 0.0, 0.0),
+    (0.0, 131558114200 / 32700410799, -68118460800 / 10900136933, 87487479700 / 32700410799),
+    (0.0, -1754552775 / 470086768, 14199869525 / 1410260304, -10690763975 / 1880347072),
+    (0.0, 127303824393 / 49829197408, -318862633887 / 49829197408, 701980252875 / 199316789632),
+    (0.0, -282668133 / 205662961, 2019193451 / 616988883, -1453857185 / 822651844),
+    (0.0, 40617522 / 29380423, -110615467 / 29380423, 69997945 / 29380423),
+)
+"""Shampine's quartic: y(s + theta h) = y(s) + h sum_j k_j sum_p DENSE[j][p] theta^(p+1)."""
 
 SOLVED_LEVELS = (1e-4, 1e4)
 """Beyond these noise levels (a flow runs from infinity to 0) one DDIM step errs by about 1e-8."""
@@ -32,10 +42,40 @@ Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(y (b, ...), s (b,), rows (b,)) -> dy/ds, for the rows of the batch that are still under way."""
 
 
-def dormand_prince(slope: Slope, y: Tensor, start: float, end: float, tolerance: float) -> Tensor:
+OnStep = Callable[[Tensor, Tensor, Tensor, Tensor, list[Tensor]], None]
+"""(rows (b,), s (b,), signed step (b,), y (b, ...), stages k): told of every accepted step."""
+
+
+class DenseOutput:
+    """The solution at `nodes` (K,), filled in as the steps pass them; `states` is (K, B, ...)."""
+
+    def __init__(self, nodes: Tensor, like: Tensor) -> None:
+        self.nodes = nodes
+        self.states = like.new_full((len(nodes), *like.shape), torch.nan)
+
+    def __call__(self, rows: Tensor, s: Tensor, h: Tensor, y: Tensor, k: list[Tensor]) -> None:
+        theta = (self.nodes[:, None] - s) / h
+        inside = (theta >= -1e-12) & (theta <= 1 + 1e-12)
+        weights = torch.tensor(DENSE, dtype=y.dtype, device=y.device)
+        for node in inside.any(1).nonzero().flatten().tolist():
+            at = inside[node]
+            powers = torch.stack([theta[node, at] ** (p + 1) for p in range(4)])
+            terms = [expand(share, y) * k_j[at] for share, k_j in zip(weights @ powers, k, strict=True)]
+            increment = torch.stack(terms).sum(0)
+            self.states[node, rows[at]] = y[at] + expand(h[at], y) * increment
+
+
+def ignore_step(rows: Tensor, s: Tensor, h: Tensor, y: Tensor, k: list[Tensor]) -> None:
+    pass
+
+
+def dormand_prince(
+    slope: Slope, y: Tensor, start: float, end: float, tolerance: float, on_step: OnStep = ignore_step
+) -> Tensor:
     """Integrate dy/ds from `start` to `end` with rtol = atol = tolerance, each row with its own steps.
 
     y: (B, ...) float64. A row's result does not depend on the other rows. The last step lands on `end`.
+    `on_step` is told of every accepted step, see DenseOutput.
     Raises RuntimeError if a row's step size underflows or its state is no longer finite.
     """
     y = y.clone()
@@ -58,6 +98,7 @@ def dormand_prince(slope: Slope, y: Tensor, start: float, end: float, tolerance:
         if not ratio.isfinite().all() or bool((h < 1e-10 * span).any()):
             raise RuntimeError("the probability-flow ODE could not be integrated: the denoiser's values blow up")
         accepted = ratio <= 1
+        on_step(rows[accepted], at[accepted], sign * h[accepted], y[rows[accepted]], [k_j[accepted] for k_j in k])
         step[rows] = h * (0.9 * ratio.clamp(min=1e-10) ** -0.2).clamp(0.2, 10.0)
         y[rows[accepted]] = y_stage[accepted]
         done[rows[accepted]] += h[accepted]

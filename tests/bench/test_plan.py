@@ -67,6 +67,26 @@ def test_names_do_not_depend_on_order_or_on_neighbours():
     assert names(plan(name="other"), "score") == names(plan(), "score")
 
 
+def test_a_method_trained_per_nfe_has_a_run_for_each_and_others_share_one():
+    methods = [{"name": "bespoke"}, {"name": "consistency"}]
+    tasks = [task for task in plan(methods=methods, nfe=[2, 4], seeds=[0]).tasks() if task.kind == "train"]
+    runs = [
+        (task.params["method"], task.params.get("nfe"))
+        for task in tasks
+        if task.params["budget"] == {"evaluations": 1000.0}
+    ]
+    assert sorted(runs, key=str) == [("bespoke", 2), ("bespoke", 4), ("consistency", None)]
+
+
+def test_options_decide_which_nfes_a_learned_solver_reaches():
+    def skipped(order):
+        methods = [{"name": "bespoke", "options": {"order": order}}]
+        return {cell.nfe for cell in plan(methods=methods, nfe=[1, 2, 3]).cells if cell.score is None}
+
+    assert skipped(2) == {1, 3}
+    assert skipped(1) == set()
+
+
 @pytest.mark.parametrize(
     ("changes", "renamed"),
     [

@@ -16,9 +16,10 @@ from fewstep.bench.tracking import NoTracker, Record, read_events
 from fewstep.bench.training import DivergedError, fit
 from fewstep.methods.denoiser import EDMDenoiser
 from fewstep.methods.distillation.consistency import Consistency
+from fewstep.methods.learned_solvers.bespoke import Bespoke
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.networks.unet import SmallUNet
-from fewstep.methods.options import ConsistencyOptions, MLPOptions, PretrainOptions
+from fewstep.methods.options import BespokeOptions, ConsistencyOptions, MLPOptions, PretrainOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.teachers.analytic import MixtureDenoiser
 from fewstep.methods.teachers.pretrain import Pretrain
@@ -66,6 +67,37 @@ def test_a_step_costs_what_the_networks_it_touches_cost(tmp_path, options, evalu
     """Heun: two teacher forwards, one target forward, the student's forward and backward (counted as two)."""
     _, ledger = consistency_run(tmp_path, unet_teacher(), "digits", 200.0, **options)
     assert ledger.evaluations / ledger.images == pytest.approx(evaluations, rel=0.02)
+
+
+def bespoke_run(folder, budget, tracker=None, **options):
+    teacher = mlp_teacher()
+    teacher.sample_shape = (2,)
+    chosen = BespokeOptions(trajectories=8, nodes=9, tolerance=1e-3, batch=8, **options)
+    method = Bespoke(teacher, chosen, nfe=4)
+    ledger = Ledger(budget, "evaluations", forward_flops(teacher, torch.randn(2, 2)))
+    fit(method, datasets.get("mixture-2d"), 0, ledger, folder, tracker or NoTracker())
+    return method, ledger
+
+
+@pytest.mark.parametrize("loss", ["bound", "rmse"])
+def test_a_learned_solvers_ground_truth_is_charged(tmp_path, loss):
+    with FlopCounterMode(display=False) as counter:
+        _, ledger = bespoke_run(tmp_path, 3000.0, loss=loss)
+    assert ledger.flops == pytest.approx(counter.get_total_flops(), rel=0.005)
+    assert ledger.step_flops["ground truth"] > 5 * ledger.step_flops["step"]
+    assert ledger.evaluations <= 3000
+
+
+def test_a_killed_learned_solver_resumed_equals_an_undisturbed_one(tmp_path, monkeypatch):
+    """The true paths are in the checkpoint: they are neither solved nor charged again."""
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    undisturbed, expected = bespoke_run(tmp_path / "a", 3000.0)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(Killed):
+        bespoke_run(tmp_path / "b", 3000.0, KillAfter(4))
+    resumed, ledger = bespoke_run(tmp_path / "b", 3000.0)
+    assert torch.equal(weights(resumed), weights(undisturbed))
+    assert (ledger.flops, ledger.steps) == (expected.flops, expected.steps)
 
 
 @pytest.mark.parametrize("budget", [100.0, 333.0, 1000.0])

@@ -1,0 +1,221 @@
+"""Bespoke solvers (Shaul et al., ICLR 2024): a Runge-Kutta solver in a learned scale and time.
+
+In flow time r from 0 (noise) to 1 (data) with velocity u_t(x) the path is transformed to
+s_r x(t_r); one base step of size h = 1/n on it, written back in x, has t, t', s, s' at its knots as free
+parameters. They start where the base solver is unchanged, and stay valid by construction.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..denoiser import Condition, Denoiser
+from ..method import Draws, Method
+from ..nfe import UnreachableNFE, bespoke_steps
+from ..options import BespokeOptions
+from ..paths import FlowCosine, FlowOT
+from ..randomness import generator, noise
+from .ground_truth import Flow, GroundTruth
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""u(x, t): x (B, ...), t a scalar flow time in [0, 1); dx/dt, like x."""
+
+LIPSCHITZ = 1.0
+"""L_tau: the bound on the velocity's Lipschitz constant, which the paper sets to 1."""
+
+
+@dataclass(frozen=True)
+class Knots:
+    """t (m + 1,) from 0 to 1, its derivative dt (m,), scale s (m + 1,) with s_0 = 1, its derivative ds (m,)."""
+
+    t: Tensor
+    dt: Tensor
+    s: Tensor
+    ds: Tensor
+
+
+def rk1_step(knots: Knots, n: int, i: int, velocity: Velocity, x: Tensor) -> Tensor:
+    """Step i of scale-time Euler (paper, eq. 16): from flow time t_i to t_{i+1}."""
+    t, dt, s, ds, h = knots.t, knots.dt, knots.s, knots.ds, 1 / n
+    return (s[i] + h * ds[i]) / s[i + 1] * x + h * dt[i] * s[i] / s[i + 1] * velocity(x, t[i])
+
+
+def rk2_step(knots: Knots, n: int, i: int, velocity: Velocity, x: Tensor) -> Tensor:
+    """Step i of the scale-time midpoint rule (eqs. 17-18); knots stand at half steps."""
+    t, dt, s, ds, h = knots.t, knots.dt, knots.s, knots.ds, 1 / n
+    a, b, c = 2 * i, 2 * i + 1, 2 * i + 2
+    z = (s[a] + h / 2 * ds[a]) * x + h / 2 * s[a] * dt[a] * velocity(x, t[a])
+    slope = ds[b] / s[b] * z + dt[b] * s[b] * velocity(z / s[b], t[b])
+    return s[a] / s[c] * x + h / s[c] * slope
+
+
+def rk1_lipschitz(knots: Knots, n: int) -> Tensor:
+    """L_i of each step (n,): how much an error of x_i grows in step i (lemma D.1)."""
+    s, bound = knots.s, knots.ds.abs() / knots.s[:-1] + knots.dt * LIPSCHITZ
+    return s[:-1] / s[1:] * (1 + bound / n)
+
+
+def rk2_lipschitz(knots: Knots, n: int) -> Tensor:
+    """L_i of each step (n,), through the half step (lemma D.2)."""
+    s, bound = knots.s, knots.ds.abs() / knots.s[:-1] + knots.dt * LIPSCHITZ
+    return s[:-1:2] / s[2::2] * (1 + bound[1::2] / n * (1 + bound[::2] / (2 * n)))
+
+
+STEPS = {1: rk1_step, 2: rk2_step}
+LIPSCHITZ_BOUNDS = {1: rk1_lipschitz, 2: rk2_lipschitz}
+
+
+class BespokeSolver(nn.Module):
+    """n steps of a scale-time Runge-Kutta rule of order 1 or 2; NFE = order x steps.
+
+    learn: "scale-time", or only "time" (s = 1) or "scale" (t uniform), the paper's ablation.
+    """
+
+    def __init__(self, order: int = 2, steps: int = 5, learn: str = "scale-time") -> None:
+        super().__init__()
+        if order not in STEPS or steps < 1:
+            raise ValueError(f"a bespoke solver has order 1 or 2 and at least one step, not {order} and {steps}")
+        self.order, self.steps = order, steps
+        m = order * steps
+        self.theta_t, self.theta_dt = nn.Parameter(torch.ones(m)), nn.Parameter(torch.ones(m))
+        self.theta_s, self.theta_ds = nn.Parameter(torch.zeros(m)), nn.Parameter(torch.zeros(m))
+        for parameter in (self.theta_t, self.theta_dt):
+            parameter.requires_grad_("time" in learn)
+        for parameter in (self.theta_s, self.theta_ds):
+            parameter.requires_grad_("scale" in learn)
+
+    @property
+    def parameter_count(self) -> int:
+        """4n - 1 (RK1) or 8n - 1 (RK2) with scale and time: the raw times have one redundant factor."""
+        free = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        return free - self.theta_t.requires_grad
+
+    @property
+    def nfe(self) -> int:
+        return self.order * self.steps
+
+    def knots(self) -> Knots:
+        """The parameters as knots: t increases from 0 to 1 and s > 0 whatever the raw values are."""
+        increments = self.theta_t.abs()
+        t = torch.cat([increments.new_zeros(1), increments.cumsum(0) / increments.sum()])
+        s = torch.cat([self.theta_s.new_ones(1), self.theta_s.exp()])
+        return Knots(t, self.theta_dt.abs(), s, self.theta_ds)
+
+    def step_times(self) -> Tensor:
+        """t at the ends of the steps, (n + 1,)."""
+        return self.knots().t[:: self.order]
+
+    def solve(self, velocity: Velocity, x: Tensor) -> Tensor:
+        """x at flow time 1 from x (B, ...) at 0."""
+        return self.trajectory(velocity, x)[-1]
+
+    def trajectory(self, velocity: Velocity, x: Tensor) -> list[Tensor]:
+        """The states at the ends of the steps, n + 1 of them."""
+        knots, states = self.knots(), [x]
+        for i in range(self.steps):
+            states.append(STEPS[self.order](knots, self.steps, i, velocity, states[-1]))
+        return states
+
+    def local_errors(self, velocity: Velocity, truth: Tensor, slopes: Tensor) -> Tensor:
+        """d_i (n, B): the RMS error of each step started on the true path (eq. 24).
+
+        truth, slopes (n + 1, B, ...): the true path and its velocity at the current step times. The
+        dependence on the learned times is kept to first order around them: x(t) + u (t - [t]).
+        """
+        knots, t = self.knots(), self.step_times()
+        shift = (t - t.detach()).reshape(-1, *[1] * (truth.ndim - 1)).to(truth)
+        inner = torch.zeros_like(shift)
+        inner[1:-1] = 1
+        path = truth + torch.where(inner > 0, slopes, torch.zeros_like(slopes)) * shift
+        steps = [STEPS[self.order](knots, self.steps, i, velocity, path[i]) for i in range(self.steps)]
+        return rms(path[1:] - torch.stack(steps))
+
+    def error_weights(self) -> Tensor:
+        """M_i = prod_{j >= i} L_j, i = 1..n, M_n = 1: how much d_i can grow until the end (eq. 25)."""
+        lipschitz = LIPSCHITZ_BOUNDS[self.order](self.knots(), self.steps)
+        grown = lipschitz[1:].flip(0).cumprod(0).flip(0)
+        return torch.cat([grown, grown.new_ones(1)])
+
+
+def rms(x: Tensor) -> Tensor:
+    """Root mean square over all but the first two axes: (n, B, ...) -> (n, B)."""
+    return x.flatten(2).square().mean(2).sqrt()
+
+
+def bound_loss(solver: BespokeSolver, velocity: Velocity, truth: Tensor, slopes: Tensor) -> Tensor:
+    """RMSE-Bound (eq. 26), the paper's loss: E sum_i M_i d_i bounds the error at the end."""
+    return (solver.error_weights()[:, None] * solver.local_errors(velocity, truth, slopes)).sum(0).mean()
+
+
+def lte_loss(solver: BespokeSolver, velocity: Velocity, truth: Tensor, slopes: Tensor) -> Tensor:
+    """The local truncation errors alone: E sum_i d_i."""
+    return solver.local_errors(velocity, truth, slopes).sum(0).mean()
+
+
+def rmse_loss(solver: BespokeSolver, velocity: Velocity, truth: Tensor, slopes: Tensor) -> Tensor:
+    """E |x(1) - x_n| through the whole solve, each step's activations recomputed in the backward pass."""
+    knots, x = solver.knots(), truth[0]
+    for i in range(solver.steps):
+        x = checkpoint(STEPS[solver.order], knots, solver.steps, i, velocity, x, use_reentrant=False)
+    return rms((truth[-1] - x)[None]).mean()
+
+
+LOSSES = {"bound": bound_loss, "lte": lte_loss, "rmse": rmse_loss}
+FLOWS = {"flow-ot": FlowOT(), "flow-cosine": FlowCosine()}
+
+
+class Bespoke(Method):
+    """A bespoke solver for one NFE, fitted to true paths of the teacher; the network is not touched.
+
+    The paths are the training set: solving them is part of the first step and is charged with it.
+    """
+
+    def __init__(self, teacher: Denoiser, options: BespokeOptions, seed: int = 0, nfe: int = 4) -> None:
+        super().__init__(teacher, seed)
+        if teacher.sample_shape is None:
+            raise ValueError("bespoke needs the teacher's sample_shape: it draws its own noise")
+        self.options = options
+        self.batch_size = options.batch
+        self.flow = Flow.of(teacher, FLOWS[options.path])
+        self.solver = BespokeSolver(options.order, bespoke_steps(nfe, options.order), options.learn)
+        self.truth = GroundTruth(options.trajectories, options.nodes, teacher.sample_shape)
+
+    def step_kind(self, step: int) -> str:
+        return "ground truth" if step == 0 else "step"
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        rng = generator(self.seed, "train", int(batch["step"]))
+        rows = torch.randint(self.options.trajectories, (self.batch_size,), generator=rng)
+        if not self.truth.is_solved:
+            states = self.truth.states
+            start = noise(self.seed, "trajectory", range(self.options.trajectories), states.shape[2:])
+            self.truth.solve(self.flow, start.to(states), self.options.tolerance)
+        truth, slopes = self.truth.at(self.solver.step_times(), rows.to(self.truth.states.device))
+        return LOSSES[self.options.loss](self.solver, self.flow.velocity, truth, slopes)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        free = [p for p in self.solver.parameters() if p.requires_grad]
+        return torch.optim.Adam(free, self.options.learning_rate)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        nn.utils.clip_grad_norm_(self.solver.parameters(), self.options.gradient_clip)
+
+    def learning_rate_factor(self, step: int, spent: float) -> float:
+        """Linear to 0 as the budget runs out."""
+        return 1 - spent
+
+    def result(self) -> nn.Module:
+        return self.solver
+
+    def trainable_count(self) -> int:
+        return self.solver.parameter_count
+
+    @torch.no_grad()
+    def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """x0 by the learned solver. Raises UnreachableNFE for another NFE than the one it was trained for."""
+        if nfe != self.solver.nfe:
+            raise UnreachableNFE(f"this bespoke solver was trained for {self.solver.nfe} evaluations")
+        return self.solver.solve(self.flow.velocity, self.flow.start(noise))

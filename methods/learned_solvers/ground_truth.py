@@ -1,0 +1,99 @@
+"""Flow time, and true paths in it: what learned solvers are fitted to, and charged for."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..denoiser import Denoiser
+from ..paths import Path, expand
+from ..solvers.rk45 import SOLVED_LEVELS, DenseOutput, dormand_prince
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A denoiser's ODE in flow time r from 0 (noise) to 1 (data), on a flow path: t = span (1 - r).
+
+    `span` is 1, or the t at which the path reaches the largest noise level that the teacher knows.
+    """
+
+    denoiser: Denoiser
+    span: float
+
+    @classmethod
+    def of(cls, teacher: Denoiser, path: Path) -> "Flow":
+        """`teacher` on the flow path, from the largest noise level of the teacher's own path."""
+        level = teacher.path.noise_level(torch.tensor(teacher.path.t_max, dtype=torch.float64))
+        return cls(teacher.on(path), float(path.time_at(level)))
+
+    def time(self, r: Tensor) -> Tensor:
+        return self.span * (1 - r)
+
+    def velocity(self, x: Tensor, r: Tensor) -> Tensor:
+        """dx/dr for x (B, ...) at a scalar r < 1."""
+        t = self.time(r)
+        return -self.span * self.denoiser.path.velocity(x, self.denoiser(x, t), t)
+
+    def start(self, noise: Tensor) -> Tensor:
+        """x at r = 0 from unit noise (B, ...)."""
+        return expand(self.denoiser.path.sigma(self.span), noise) * noise
+
+
+class GroundTruth(nn.Module):
+    """`count` true paths at `nodes` evenly spaced flow times; buffers, so that checkpoints hold them.
+
+    Between the nodes a path is its cubic Hermite interpolant.
+    """
+
+    states: Tensor
+    slopes: Tensor
+
+    def __init__(self, count: int, nodes: int, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("states", torch.full((nodes, count, *shape), torch.nan))
+        self.register_buffer("slopes", torch.full((nodes, count, *shape), torch.nan))
+
+    @property
+    def is_solved(self) -> bool:
+        return not bool(self.states[0, 0].isnan().any())
+
+    @torch.no_grad()
+    def solve(self, flow: Flow, noise: Tensor, tolerance: float) -> None:
+        """Fill in the paths that start from unit `noise` (count, ...): adaptive RK45 with dense output.
+
+        The slopes come from one evaluation per node; that of r = 1, where there is none, just before it.
+        """
+        path = flow.denoiser.path
+        r = torch.linspace(0.0, 1.0, len(self.states), dtype=torch.float64, device=noise.device)
+        levels = path.noise_level(flow.time(r[[0, -1]])).clamp(*SOLVED_LEVELS)
+        top, bottom = path.time_at(levels)
+        x = flow.start(noise.double())
+        if path.noise_level(flow.time(r[0])) > levels[0]:
+            x = path.ddim_step(x, flow.denoiser(x, flow.span), flow.span, top)
+
+        def slope(y: Tensor, s: Tensor, rows: Tensor) -> Tensor:
+            at = path.time_at(s.exp())
+            return y - flow.denoiser(expand(path.alpha(at), y) * y, at)
+
+        y = x / expand(path.alpha(top), x)
+        dense = DenseOutput(-path.half_log_snr(flow.time(r[1:-1])), y)
+        y = dormand_prince(slope, y, float(levels[0].log()), float(levels[1].log()), tolerance, dense)
+        x = expand(path.alpha(bottom), y) * y
+        self.states[0] = flow.start(noise)
+        self.states[-1] = path.ddim_step(x, flow.denoiser(x, bottom), bottom, path.time_at(0.0))
+        for i in range(1, len(r) - 1):
+            self.states[i] = expand(path.alpha(flow.time(r[i])), y) * dense.states[i - 1]
+        for i in range(len(r) - 1):
+            self.slopes[i] = flow.velocity(self.states[i], r[i])
+        self.slopes[-1] = flow.velocity(x, 1 - bottom / flow.span)
+
+    def at(self, times: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(states, slopes dx/dr) of paths `rows` (b,) at flow `times` (n,): each (n, b, ...)."""
+        last = len(self.states) - 1
+        position = times.detach().clamp(0, 1) * last
+        left = position.floor().clamp(max=last - 1).long()
+        theta = (position - left).reshape(-1, *[1] * (self.states.ndim - 1)).to(self.states)
+        x0, x1 = self.states[left][:, rows], self.states[left + 1][:, rows]
+        d0, d1 = self.slopes[left][:, rows] / last, self.slopes[left + 1][:, rows] / last
+        a, b = 2 * (x0 - x1) + d0 + d1, 3 * (x1 - x0) - 2 * d0 - d1
+        return ((a * theta + b) * theta + d0) * theta + x0, ((3 * a * theta + 2 * b) * theta + d0) * last
