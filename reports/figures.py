@@ -13,10 +13,11 @@ import seaborn
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from .leaderboard import Board
+from .leaderboard import Board, Entry
 
 STYLE: Any = {"svg.hashsalt": "fewstep", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 10}
 LOGARITHMIC = ("fd_", "rmse")
+PICTURED = (1, 2, 4, 8)
 GAP = 110
 """The grey between two pictures, between the black and the white of a digit."""
 
@@ -50,13 +51,15 @@ def quality_against_nfe(board: Board, metric: str, dataset: str, teacher: str) -
 def samples_side_by_side(board: Board, pictures: dict[str, Any], cells: dict[tuple[Any, ...], str]) -> str | None:
     """One row per method and NFE, one column per noise, the exact solution first; None without images.
 
+    Of many NFEs only those in PICTURED are shown, where there are any of these.
+
     pictures: name -> uint8 (n, C, H, W); cells: (dataset, teacher, row, nfe) -> name in `pictures`.
     """
     rows: list[tuple[str, Any]] = []
     for dataset, teacher in dict.fromkeys((entry.dataset, entry.teacher) for entry in board.entries):
         if (truth := pictures.get(f"truth/{dataset}/{teacher}")) is not None:
             rows.append(("exact ODE solution", truth))
-        for entry in board.entries:
+        for entry in _pictured(board.entries):
             name = cells.get((dataset, teacher, entry.row, entry.nfe))
             if name in pictures and (entry.dataset, entry.teacher) == (dataset, teacher):
                 rows.append((f"{entry.method}, NFE {entry.nfe}", pictures[name]))
@@ -79,6 +82,10 @@ def samples_side_by_side(board: Board, pictures: dict[str, Any], cells: dict[tup
             axis.set_axis_off()
             axis.text(-0.01, 0.5, label, transform=axis.transAxes, ha="right", va="center")
         return _svg(figure)
+
+
+def _pictured(entries: list[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.nfe in PICTURED] or entries
 
 
 def _name(row: tuple[str, ...]) -> str:
