@@ -38,6 +38,7 @@ def quality_against_nfe(board: Board, metric: str, dataset: str, teacher: str) -
                 frame, x="NFE", y=metric, hue="method", style="method", markers=True, dashes=False,
                 errorbar="sd", err_style="bars", ax=axes,
             )  # fmt: skip
+            seaborn.move_legend(axes, "upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
             ticks = sorted(frame["NFE"].unique())
             axes.set_xscale("log", base=2)
             axes.set_xticks(ticks, [str(tick) for tick in ticks])
