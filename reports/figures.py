@@ -31,7 +31,7 @@ def quality_against_nfe(board: Board, metric: str, dataset: str, teacher: str) -
         for value in entry.values.get(metric, {}).values()
     ]
     with matplotlib.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(5.2, 3.4), layout="constrained")
+        figure, axes = pyplot.subplots(figsize=(7.6, 3.6), layout="constrained")
         if rows:
             frame = pd.DataFrame(rows)
             seaborn.lineplot(
