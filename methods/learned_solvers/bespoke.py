@@ -38,13 +38,13 @@ class Knots:
 
 
 def rk1_step(knots: Knots, n: int, i: int, velocity: Velocity, x: Tensor) -> Tensor:
-    """Step i of scale-time Euler (paper, eq. 16): from flow time t_i to t_{i+1}."""
+    """Step i of scale-time Euler: from flow time t_i to t_{i+1}."""
     t, dt, s, ds, h = knots.t, knots.dt, knots.s, knots.ds, 1 / n
     return (s[i] + h * ds[i]) / s[i + 1] * x + h * dt[i] * s[i] / s[i + 1] * velocity(x, t[i])
 
 
 def rk2_step(knots: Knots, n: int, i: int, velocity: Velocity, x: Tensor) -> Tensor:
-    """Step i of the scale-time midpoint rule (eqs. 17-18); knots stand at half steps."""
+    """Step i of the scale-time midpoint rule; knots stand at half steps."""
     t, dt, s, ds, h = knots.t, knots.dt, knots.s, knots.ds, 1 / n
     a, b, c = 2 * i, 2 * i + 1, 2 * i + 2
     z = (s[a] + h / 2 * ds[a]) * x + h / 2 * s[a] * dt[a] * velocity(x, t[a])
@@ -53,13 +53,13 @@ def rk2_step(knots: Knots, n: int, i: int, velocity: Velocity, x: Tensor) -> Ten
 
 
 def rk1_lipschitz(knots: Knots, n: int) -> Tensor:
-    """L_i of each step (n,): how much an error of x_i grows in step i (lemma D.1)."""
+    """L_i of each step (n,): how much an error of x_i grows in step i."""
     s, bound = knots.s, knots.ds.abs() / knots.s[:-1] + knots.dt * LIPSCHITZ
     return s[:-1] / s[1:] * (1 + bound / n)
 
 
 def rk2_lipschitz(knots: Knots, n: int) -> Tensor:
-    """L_i of each step (n,), through the half step (lemma D.2)."""
+    """L_i of each step (n,), through the half step."""
     s, bound = knots.s, knots.ds.abs() / knots.s[:-1] + knots.dt * LIPSCHITZ
     return s[:-1:2] / s[2::2] * (1 + bound[1::2] / n * (1 + bound[::2] / (2 * n)))
 
@@ -120,7 +120,7 @@ class BespokeSolver(nn.Module):
         return states
 
     def local_errors(self, velocity: Velocity, truth: Tensor, slopes: Tensor) -> Tensor:
-        """d_i (n, B): the RMS error of each step started on the true path (eq. 24).
+        """d_i (n, B): the RMS error of each step started on the true path.
 
         truth, slopes (n + 1, B, ...): the true path and its velocity at the current step times. The
         dependence on the learned times is kept to first order around them: x(t) + u (t - [t]).
@@ -134,7 +134,7 @@ class BespokeSolver(nn.Module):
         return rms(path[1:] - torch.stack(steps))
 
     def error_weights(self) -> Tensor:
-        """M_i = prod_{j >= i} L_j, i = 1..n, M_n = 1: how much d_i can grow until the end (eq. 25)."""
+        """M_i = prod_{j >= i} L_j, i = 1..n, M_n = 1: how much d_i can grow until the end."""
         lipschitz = LIPSCHITZ_BOUNDS[self.order](self.knots(), self.steps)
         grown = lipschitz[1:].flip(0).cumprod(0).flip(0)
         return torch.cat([grown, grown.new_ones(1)])
@@ -146,7 +146,7 @@ def rms(x: Tensor) -> Tensor:
 
 
 def bound_loss(solver: BespokeSolver, velocity: Velocity, truth: Tensor, slopes: Tensor) -> Tensor:
-    """RMSE-Bound (eq. 26), the paper's loss: E sum_i M_i d_i bounds the error at the end."""
+    """RMSE-Bound, the paper's loss: E sum_i M_i d_i bounds the error at the end."""
     return (solver.error_weights()[:, None] * solver.local_errors(velocity, truth, slopes)).sum(0).mean()
 
 
