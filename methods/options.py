@@ -236,9 +236,6 @@ class ExactOptions(Options):
         return f"exact-h{self.bandwidth:g}" if self.bandwidth else "exact"
 
 
-TeacherOptions = PretrainOptions | ExactOptions
-
-
 class BespokeOptions(Options):
     """Bespoke solvers (Shaul et al. 2024). One solver per NFE, each with its own run and budget.
 

@@ -1,5 +1,6 @@
 """Consistency distillation against the authors' losses, gradients, scalings and sampler."""
 
+import copy
 from itertools import pairwise
 
 import pytest
@@ -148,6 +149,20 @@ def test_only_the_student_gets_gradients(teacher):
     assert any(p.grad.abs().sum() > 0 for p in method.student.parameters())
     others = [*teacher.parameters(), *method.average.parameters(), *method.target.parameters()]
     assert all(p.grad is None for p in others)
+
+
+def test_no_gradient_flows_through_the_target_when_it_is_the_student_itself(teacher):
+    """With target_ema 0 both sides share their weights: the right one is a constant all the same."""
+    student = Consistency(teacher, ConsistencyOptions()).student
+    x0, eps = torch.randn(2, 8, 2, generator=torch.Generator().manual_seed(0))
+    t, s = torch.full((8,), 2.0), torch.full((8,), 1.0)
+
+    def gradient(target):
+        loss = consistency_loss(student, target, teacher, x0, eps, t, s).mean()
+        return torch.autograd.grad(loss, list(student.parameters()))
+
+    for own, expected in zip(gradient(student), gradient(copy.deepcopy(student)), strict=True):
+        assert torch.equal(own, expected)
 
 
 def test_a_step_is_a_function_of_seed_and_step(teacher):
