@@ -12,7 +12,7 @@ from ..methods.randomness import generator
 
 
 class Dataset(Protocol):
-    """`shape` is one sample's; `classes` is 0 without labels."""
+    """`shape` is one sample's; `classes` is 0 without labels; `bound` is the largest |x0|, None where there is none."""
 
     @property
     def name(self) -> str: ...
@@ -22,6 +22,9 @@ class Dataset(Protocol):
 
     @property
     def classes(self) -> int: ...
+
+    @property
+    def bound(self) -> float | None: ...
 
     def __len__(self) -> int: ...
 
@@ -43,6 +46,7 @@ class ImageSet:
     targets: Tensor | None = None
     max_value: int = 255
     classes: int = 0
+    bound: float = 1.0
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:

@@ -26,6 +26,10 @@ class MixtureSet:
         return tuple(self.means.shape[1:])
 
     @property
+    def bound(self) -> None:
+        return None
+
+    @property
     def classes(self) -> int:
         return len(self.weights)
 

@@ -10,7 +10,7 @@ from typing import Any
 class DatasetSpec:
     """`target` is "module:function", called when the data are needed; `metrics` are those it can be scored by.
 
-    `size` is the number of samples it holds.
+    `size` is the number of samples it holds, `classes` the number of labels, 0 without.
     """
 
     name: str
@@ -19,6 +19,7 @@ class DatasetSpec:
     shape: tuple[int, ...]
     size: int
     metrics: tuple[str, ...]
+    classes: int = 0
 
     @property
     def module(self) -> str:
@@ -40,6 +41,7 @@ DATASETS = {
             (1, 8, 8),
             1797,
             ("fd_digits", "precision", "recall", "rmse"),
+            classes=10,
         ),
         DatasetSpec(
             "mixture-2d",
@@ -48,6 +50,7 @@ DATASETS = {
             (2,),
             20_000,
             ("rmse",),
+            classes=8,
         ),
         DatasetSpec(
             "mixture-8x8",
@@ -56,6 +59,7 @@ DATASETS = {
             (1, 8, 8),
             20_000,
             ("rmse",),
+            classes=10,
         ),
     ]
 }

@@ -4,7 +4,7 @@ Every solver and every distillation loss speaks to a Denoiser; networks, papers'
 guidance and a change of path are wrappers around one another.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .paths import EDM, Path, Time, as_time, expand
+from .randomness import categories
 
 Condition = Any
 
@@ -48,10 +49,15 @@ class Denoiser(nn.Module):
     """D(x, t, condition) -> x0 on `path`. Subclasses write `denoise`; calling counts and checks the time.
 
     x: (B, ...), t: float, () or (B,), result: like x, in x's dtype. `sample_shape` is one sample's, where it
-    is known: methods that read no data take it from their teacher.
+    is known: methods that read no data take it from their teacher. `sample_bound` is the largest |x0| that the
+    data can have, where they have one (images: 1). `class_counts` is how many samples of each class a
+    class-conditional denoiser's data set holds; its condition is a label (B,) int64, or None for the null label.
+    None: unconditional, whatever the condition.
     """
 
     sample_shape: tuple[int, ...] | None = None
+    sample_bound: float | None = None
+    class_counts: tuple[int, ...] | None = None
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -64,6 +70,23 @@ class Denoiser(nn.Module):
     def inner(self) -> "Denoiser | None":
         """The denoiser that this one wraps, if its forwards are that one's."""
         return None
+
+    def unwrapped(self) -> "Denoiser":
+        """The denoiser under guidance and changes of path: the network that a student copies."""
+        inner = self.inner()
+        return self if inner is None else inner.unwrapped()
+
+    def given(self, condition: Condition) -> "Denoiser":
+        """The same denoiser with its condition filled in, for what speaks to D(x, t)."""
+        return self if condition is None else Conditioned(self, condition)
+
+    def conditions(self, seed: int, purpose: str, indices: Iterable[int]) -> Tensor | None:
+        """Labels (len(indices),) int64 on the CPU, drawn in the data set's proportions; None if unconditional.
+
+        Row k depends on (seed, purpose, indices[k]) alone. Samples then have the reference set's classes, as a
+        Frechet distance to it requires.
+        """
+        return None if self.class_counts is None else categories(seed, purpose, indices, self.class_counts)
 
     def forward(self, x: Tensor, t: Time, condition: Condition = None) -> Tensor:
         t = as_time(t).to(x.device)
@@ -104,11 +127,15 @@ X0_FROM = {
     "score": Path.x0_from_score,
     "v": Path.x0_from_v,
     "velocity": Path.x0_from_velocity,
+    "both": Path.x0_from_x0_and_eps,
 }
 
 
 class NetworkDenoiser(Denoiser):
-    """A network trained on `path` to predict x0, eps, score, v or velocity; called as network(x, t, condition)."""
+    """A network trained on `path` to predict x0, eps, score, v, velocity, or both x0 and eps in twice the channels.
+
+    Called as network(x, t, condition).
+    """
 
     def __init__(self, network: nn.Module, path: Path, prediction: str) -> None:
         super().__init__(path)
@@ -128,6 +155,8 @@ class EDMDenoiser(Denoiser):
 
     `network` is F(x, c_noise, condition) with c_noise (B,).
     """
+
+    path: EDM
 
     def __init__(self, network: nn.Module, sigma_data: float, path: EDM) -> None:
         super().__init__(path)
@@ -156,37 +185,64 @@ def parameter_dtype(network: nn.Module, x: Tensor) -> torch.dtype:
     return next((p.dtype for p in network.parameters()), x.dtype)
 
 
-class Guided(Denoiser):
-    """Classifier-free guidance (Ho & Salimans 2022): D_null + w (D_c - D_null). Two forwards an evaluation.
+class Wrapper(Denoiser):
+    """A denoiser whose values are made of another's, on the same samples and classes."""
 
-    `scale` w = 1 is the conditional denoiser; `null` is the condition that means "none".
-    """
-
-    def __init__(self, denoiser: Denoiser, scale: float, null: Condition = None) -> None:
-        super().__init__(denoiser.path)
-        self.denoiser, self.scale, self.null = denoiser, scale, null
+    def __init__(self, denoiser: Denoiser, path: Path) -> None:
+        super().__init__(path)
+        self.denoiser = denoiser
+        self.sample_shape, self.sample_bound = denoiser.sample_shape, denoiser.sample_bound
+        self.class_counts = denoiser.class_counts
 
     def inner(self) -> Denoiser:
         return self.denoiser
+
+
+class Conditioned(Wrapper):
+    """A denoiser with one condition for every call: D(x, t) = D'(x, t, condition)."""
+
+    def __init__(self, denoiser: Denoiser, condition: Condition) -> None:
+        super().__init__(denoiser, denoiser.path)
+        self.condition = condition
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return self.denoiser(x, t, self.condition)
+
+
+class Guided(Wrapper):
+    """Classifier-free guidance (Ho & Salimans 2022): D_null + w (D_c - D_null).
+
+    `scale` w = 1 is the conditional denoiser, 0 the unconditional one; `null` is the condition that means
+    "none". One evaluation (NFE) is two forwards, and a budget, whose unit is one forward of the network on
+    one sample, is charged two.
+    """
+
+    def __init__(self, denoiser: Denoiser, scale: float, null: Condition = None) -> None:
+        super().__init__(denoiser, denoiser.path)
+        self.scale, self.null = scale, null
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         unconditional = self.denoiser(x, t, self.null)
         return unconditional + self.scale * (self.denoiser(x, t, condition) - unconditional)
 
 
-class ChangeOfPath(Denoiser):
+class Clipped(Wrapper):
+    """D clamped to [-bound, bound], for sampling from networks that overshoot the range of images."""
+
+    def __init__(self, denoiser: Denoiser, bound: float) -> None:
+        super().__init__(denoiser, denoiser.path)
+        self.bound = bound
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return self.denoiser(x, t, condition).clamp(-self.bound, self.bound)
+
+
+class ChangeOfPath(Wrapper):
     """A denoiser asked on another Gaussian path: D(x; t) = D'(x alpha'/alpha; t') where sigma'/alpha' = sigma/alpha.
 
     Above the largest noise level that the inner path reaches (a flow's t = 1 has none at all), x is pure
     noise: the state keeps its direction and is asked at the inner path's t_max.
     """
-
-    def __init__(self, denoiser: Denoiser, path: Path) -> None:
-        super().__init__(path)
-        self.denoiser = denoiser
-
-    def inner(self) -> Denoiser:
-        return self.denoiser
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         own = self.denoiser.path

@@ -1,6 +1,6 @@
 """Method: what a leaderboard row is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,19 +17,30 @@ class Trainable(LightningModule):
     """What the training runner drives: a loss per step, optimisers, averages, a schedule in budget spent.
 
     The runner sets `spent` (the share of the budget used before this step, 0 to 1) and scales every
-    optimiser's learning rate by `learning_rate_factor` before each step.
+    optimiser's learning rate by `learning_rate_factor` before each step. `quality` is set where the options
+    ask for it (`needs_quality`): the suite's Fréchet distance of samples (N, ...), lower is better.
     """
 
     batch_size: int
     spent: float = 0.0
+    finished: bool = False
+    """Set by a method that has nothing more to learn: training ends after this step, whatever the budget."""
+    quality: Callable[[Tensor], float] | None = None
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         """The factor on the base learning rate at optimiser step `step` (from 0)."""
         return 1.0
 
     def step_kind(self, step: int) -> str:
-        """Steps of one kind run the same networks on the same shapes, hence cost the same FLOPs."""
+        """What the next step does: steps of one kind run the same networks on the same shapes, hence cost the same."""
         return "step"
+
+    def finished_nfes(self, spent: float) -> tuple[int, ...]:
+        """The NFEs whose students a run makes no better once this share of the budget is used.
+
+        The runner keeps the ledger as it stood when each was finished; all others cost the whole run.
+        """
+        return ()
 
     def update_averages(self) -> None:
         """Called after each optimiser step."""
@@ -37,6 +48,10 @@ class Trainable(LightningModule):
     def result(self) -> nn.Module:
         """The module whose weights are what training made."""
         raise NotImplementedError
+
+    def learned(self) -> list[tuple[str, list[float]]]:
+        """The numbers that were learned, by name, where they are few enough to draw; first what they stand against."""
+        return []
 
     def trainable_count(self) -> int:
         """How many numbers training may set."""
@@ -56,6 +71,10 @@ class Method(Trainable):
         self.__dict__["teacher"] = teacher.requires_grad_(False).eval()
         self.seed = seed
 
+    def condition_of(self, batch: Mapping[str, Any]) -> Condition:
+        """A training batch's labels for a class-conditional teacher, None for an unconditional one."""
+        return None if self.teacher.class_counts is None else batch["labels"]
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Method":
         self.teacher._apply(fn, recurse)
         return super()._apply(fn, recurse)
@@ -63,6 +82,10 @@ class Method(Trainable):
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 (B, ...) in exactly `nfe` evaluations per sample from unit noise (B, ...)."""
         raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """What a saved file says of the method beside its options."""
+        return {}
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         return self.sample(batch["noise"], batch["nfe"], batch.get("condition"), batch.get("draws"))

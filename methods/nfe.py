@@ -5,7 +5,7 @@ evaluations asked for. `clean` says whether the grid's last node is clean data, 
 more than one stage take a single evaluation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Plan = tuple[int, ...]
@@ -93,11 +93,55 @@ def adaptive(nfe: int) -> Plan:
     raise UnreachableNFE("an adaptive solver chooses its own number of evaluations")
 
 
+def halvings(nfe: int, steps: Sequence[int]) -> int:
+    """One evaluation a step, by the student of so many steps."""
+    if nfe not in steps:
+        known = ", ".join(map(str, steps))
+        raise UnreachableNFE(f"halving the steps makes students of {known} evaluations and no other")
+    return nfe
+
+
 def bespoke_steps(nfe: int, order: int) -> int:
     """A Runge-Kutta step takes as many evaluations as its order."""
     if nfe % order:
         raise UnreachableNFE(f"RK{order} takes {order} evaluations a step: a multiple of {order}")
     return nfe // order
+
+
+def one_evaluation(nfe: int) -> int:
+    """A student that maps noise to data has no steps to divide."""
+    if nfe != 1:
+        raise UnreachableNFE("the student maps noise to data in one evaluation: NFE 1 only")
+    return 1
+
+
+def rectified_flow(nfe: int, distilled: int = 0) -> int:
+    """Euler's steps, any number of them; those of the sampler that it was distilled for, if it was (0: it was not)."""
+    if distilled and nfe != distilled:
+        raise UnreachableNFE(f"the flow was distilled to be sampled at NFE {distilled} only")
+    return nfe
+
+
+def iia_steps(steps: int, clean: bool, own: bool) -> int:
+    """The base solver's steps, if any is fitted: not one to clean data, nor a first one without columns of its own."""
+    if steps - clean - (not own) < 1:
+        past = "" if own else " and come after another"
+        raise UnreachableNFE(f"IIA fits steps that end above noise 0{past}: with none it would be its base solver")
+    return steps
+
+
+def searched_levels(nfe: int, searched_nfe: int) -> Plan:
+    """Consistency models' levels, where they are searched one after another up to some NFE."""
+    if nfe > searched_nfe:
+        raise UnreachableNFE(f"levels are searched for up to {searched_nfe} evaluations, see searched_nfe")
+    return one_per_step(nfe)
+
+
+def phase_end(nfe: int, phases: Sequence[int]) -> int:
+    """A method trained in phases has a student at the steps where one ends."""
+    if nfe not in phases:
+        raise UnreachableNFE(f"no phase ends at {nfe} steps: there are students of {', '.join(map(str, phases))}")
+    return nfe
 
 
 def plan(nfe: int, rule: Rule, order: int, options: Any, clean: bool) -> Plan:

@@ -99,6 +99,15 @@ class Path(ABC):
         alpha, sigma = self._coefficients(t, x)
         return (alpha * x - sigma * v) / (alpha**2 + sigma**2)
 
+    def x0_from_x0_and_eps(self, x: Tensor, x0_and_eps: Tensor, t: Time) -> Tensor:
+        """D = (sigma^2 x0' + alpha (x - sigma eps'))/(alpha^2 + sigma^2), two predictions (B, 2C, ...) in one.
+
+        Each is trusted where it is well conditioned: "both" of Salimans & Ho 2022.
+        """
+        own, eps = x0_and_eps.chunk(2, dim=1)
+        alpha, sigma = self._coefficients(t, x)
+        return (sigma**2 * own + alpha * (x - sigma * eps)) / (alpha**2 + sigma**2)
+
     def x0_from_velocity(self, x: Tensor, velocity: Tensor, t: Time) -> Tensor:
         """D = (sigma' x - sigma u)/(alpha sigma' - alpha' sigma); holds at alpha = 0 too."""
         alpha, sigma = self._coefficients(t, x)
@@ -109,6 +118,18 @@ class Path(ABC):
         """x_s = alpha_s D + sigma_s (x_t - alpha_t D)/sigma_t: DDIM, which is Euler on (x/alpha, sigma/alpha)."""
         alpha_s, sigma_s = self._coefficients(s, x)
         return alpha_s * x0 + sigma_s * self.eps(x, x0, t)
+
+    def x0_of_step(self, x: Tensor, x_s: Tensor, t: Time, s: Time) -> Tensor:
+        """The x0 for which one DDIM step from x at t lands on x_s at s; at sigma_s = 0 it is x_s/alpha_s.
+
+        D = (sigma_t x_s - sigma_s x_t)/(sigma_t alpha_s - sigma_s alpha_t), the distillation target of
+        Salimans & Ho 2022 and of Berthelot et al. 2023.
+        """
+        t, s = as_time(t), as_time(s)
+        sigma_t, sigma_s = self.sigma(t), self.sigma(s)
+        # In the times' own precision: for neighbouring times the two products are nearly equal.
+        scale = 1 / (sigma_t * self.alpha(s) - sigma_s * self.alpha(t))
+        return expand(scale * sigma_t, x) * x_s - expand(scale * sigma_s, x) * x
 
     def _coefficients(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:
         t = as_time(t)
@@ -326,3 +347,12 @@ class FlowCosine(Path):
 
     def time_at(self, noise_level: Time) -> Tensor:
         return 2 / math.pi * torch.atan(as_time(noise_level))
+
+
+PATHS: dict[str, Path] = {
+    "vp-linear": VPLinear(),
+    "vp-cosine": VPCosine(),
+    "flow-ot": FlowOT(),
+    "flow-cosine": FlowCosine(),
+}
+"""The papers' paths by the names that options use."""

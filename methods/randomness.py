@@ -5,7 +5,8 @@ that is what makes comparisons paired and results resumable.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -24,6 +25,13 @@ def noise(seed: int, purpose: str, indices: Iterable[int], shape: Sequence[int])
     return torch.stack(rows) if rows else torch.empty(0, *shape)
 
 
+def categories(seed: int, purpose: str, indices: Iterable[int], weights: Sequence[float]) -> Tensor:
+    """Categories int64 (len(indices),), drawn in proportion to `weights`; row k depends on indices[k] alone."""
+    probabilities = torch.tensor(weights, dtype=torch.float64)
+    rows = [torch.multinomial(probabilities, 1, generator=generator(seed, purpose, int(i))) for i in indices]
+    return torch.cat(rows) if rows else torch.empty(0, dtype=torch.int64)
+
+
 def draws_from(start: Tensor) -> Callable[[int], Tensor]:
     """draws(j): unit noise like `start` (B, ...); row k depends on j and on start[k] as float32 alone."""
     seeds: list[int] = []
@@ -35,3 +43,16 @@ def draws_from(start: Tensor) -> Callable[[int], Tensor]:
         return torch.cat([noise(seed, "draw", [j], start.shape[1:]) for seed in seeds]).to(start)
 
     return draw
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Inside, torch's global generators, which dropout draws from, start at `seed`; outside nothing changes."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def drawn_seed(rng: torch.Generator) -> int:
+    """A seed for `seeded`, drawn from `rng`."""
+    return int(torch.randint(2**62, (), generator=rng))

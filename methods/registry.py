@@ -25,6 +25,8 @@ class MethodSpec:
     """One method: `target` is "module:Class", imported when it runs; `steps` maps an NFE to steps or refuses it.
 
     per_nfe: it is trained anew for every NFE, each time with the whole budget, and told which (`nfe=`).
+    transfers: what it learns can be applied to another teacher of the same path.
+    conditional: its training takes the labels of a class-conditional teacher, so that it may stand beside one.
     """
 
     name: str
@@ -35,14 +37,19 @@ class MethodSpec:
     trains: bool = False
     needs_network: bool = False
     per_nfe: bool = False
+    transfers: bool = False
+    conditional: bool = False
 
     def refusal(self, evaluations: int, chosen: Options | None = None) -> str | None:
-        """Why this method, with its default or the chosen options, cannot sample with so many evaluations."""
+        """Why this method, with its default or the chosen options, cannot sample with so many evaluations.
+
+        What the options need and this machine lacks is such a reason too.
+        """
         try:
             self._plan(evaluations, chosen)
         except nfe.UnreachableNFE as error:
             return str(error)
-        return None
+        return None if chosen is None else chosen.missing()
 
     def _plan(self, evaluations: int, chosen: Options | None) -> Any:
         return self.steps(evaluations)
@@ -68,7 +75,18 @@ class SolverSpec(MethodSpec):
     def _plan(self, evaluations: int, chosen: Options | None) -> Any:
         if not isinstance(chosen, options.SolverOptions):
             return super()._plan(evaluations, chosen)
-        return nfe.plan(evaluations, self.rule, self.order, chosen, chosen.grid.end != "min")
+        clean = chosen.grid.end != "min" or (chosen.path or "").startswith("flow")
+        return nfe.plan(evaluations, self.rule, self.order, chosen, clean)
+
+
+@dataclass(frozen=True)
+class ConsistencySpec(MethodSpec):
+    """Consistency models reach every NFE, or those that levels are searched for."""
+
+    def _plan(self, evaluations: int, chosen: Options | None) -> Any:
+        if isinstance(chosen, options.ConsistencyStudentOptions) and chosen.levels == "searched":
+            return nfe.searched_levels(evaluations, chosen.searched_nfe)
+        return super()._plan(evaluations, chosen)
 
 
 @dataclass(frozen=True)
@@ -78,6 +96,54 @@ class BespokeSpec(MethodSpec):
     def _plan(self, evaluations: int, chosen: Options | None) -> Any:
         order = chosen.order if isinstance(chosen, options.BespokeOptions) else options.BespokeOptions().order
         return nfe.bespoke_steps(evaluations, order)
+
+
+@dataclass(frozen=True)
+class RectifiedFlowSpec(MethodSpec):
+    """Any NFE, or the one that the options distil for."""
+
+    def _plan(self, evaluations: int, chosen: Options | None) -> Any:
+        distilled = chosen.distil if isinstance(chosen, options.RectifiedFlowOptions) else 0
+        return nfe.rectified_flow(evaluations, distilled)
+
+
+@dataclass(frozen=True)
+class DODESpec(MethodSpec):
+    """D-ODE solvers reach what their base solver reaches."""
+
+    def _plan(self, evaluations: int, chosen: Options | None) -> Any:
+        name, given = (chosen if isinstance(chosen, options.DODEOptions) else options.DODEOptions()).base()
+        base = SOLVERS[name]
+        return base._plan(evaluations, base.options(**given))
+
+
+@dataclass(frozen=True)
+class IIASpec(MethodSpec):
+    """IIA reaches what its options' base solver reaches, where any step of that is fitted."""
+
+    def _plan(self, evaluations: int, chosen: Options | None) -> Any:
+        chosen = chosen if isinstance(chosen, options.IIAOptions) else options.IIAOptions()
+        base = SOLVERS[chosen.base]
+        steps = len(base._plan(evaluations, base.options.model_validate({"grid": chosen.grid})))
+        return nfe.iia_steps(steps, chosen.grid.end != "min", chosen.base == "heun")
+
+
+@dataclass(frozen=True)
+class ProgressiveSpec(MethodSpec):
+    """Progressive distillation has a student for each halving of its options' start_steps."""
+
+    def _plan(self, evaluations: int, chosen: Options | None) -> Any:
+        own = chosen if isinstance(chosen, options.ProgressiveOptions) else options.ProgressiveOptions()
+        return nfe.halvings(evaluations, own.steps)
+
+
+@dataclass(frozen=True)
+class TractSpec(MethodSpec):
+    """TRACT has a student at the steps where a phase ends."""
+
+    def _plan(self, evaluations: int, chosen: Options | None) -> Any:
+        own = chosen if isinstance(chosen, options.TractOptions) else options.TractOptions()
+        return nfe.phase_end(evaluations, own.phases)
 
 
 _PACKAGE = __package__
@@ -168,7 +234,7 @@ SOLVERS: dict[str, MethodSpec] = {
 TRAINED: dict[str, MethodSpec] = {
     spec.name: spec
     for spec in [
-        MethodSpec(
+        ConsistencySpec(
             "consistency",
             f"{_PACKAGE}.distillation.consistency:Consistency",
             options.ConsistencyOptions,
@@ -176,6 +242,67 @@ TRAINED: dict[str, MethodSpec] = {
             "consistency distillation (Song et al. 2023)",
             trains=True,
             needs_network=True,
+            conditional=True,
+        ),
+        ConsistencySpec(
+            "consistency-training",
+            f"{_PACKAGE}.distillation.consistency_training:ConsistencyTraining",
+            options.ConsistencyTrainingOptions,
+            nfe.one_per_step,
+            "consistency training: CT (Song et al. 2023), iCT (Song & Dhariwal 2023), ECT (Geng et al. 2024)",
+            trains=True,
+            needs_network=True,
+            conditional=True,
+        ),
+        ProgressiveSpec(
+            "progressive",
+            f"{_PACKAGE}.distillation.progressive:Progressive",
+            options.ProgressiveOptions,
+            nfe.one_per_step,
+            "progressive distillation (Salimans & Ho 2022): one run makes a student for each halving of the steps",
+            trains=True,
+            needs_network=True,
+            conditional=True,
+        ),
+        MethodSpec(
+            "boot",
+            f"{_PACKAGE}.distillation.boot:Boot",
+            options.BootOptions,
+            nfe.one_evaluation,
+            "BOOT: data-free bootstrapping of the signal along the ODE, one step (Gu et al. 2023)",
+            trains=True,
+            needs_network=True,
+            conditional=True,
+        ),
+        MethodSpec(
+            "knowledge",
+            f"{_PACKAGE}.distillation.knowledge:Knowledge",
+            options.KnowledgeOptions,
+            nfe.one_evaluation,
+            "knowledge distillation on pairs of noise and solution (Luhman & Luhman 2021)",
+            trains=True,
+            needs_network=True,
+            conditional=True,
+        ),
+        RectifiedFlowSpec(
+            "rectified-flow",
+            f"{_PACKAGE}.distillation.rectified_flow:RectifiedFlow",
+            options.RectifiedFlowOptions,
+            nfe.rectified_flow,
+            "reflow of the teacher's ODE (Liu et al. 2023), distilled for k steps if asked (InstaFlow)",
+            trains=True,
+            needs_network=True,
+            conditional=True,
+        ),
+        TractSpec(
+            "tract",
+            f"{_PACKAGE}.distillation.tract:Tract",
+            options.TractOptions,
+            nfe.one_per_step,
+            "TRACT (Berthelot et al. 2023): jumps distilled in phases, a student where each ends",
+            trains=True,
+            needs_network=True,
+            conditional=True,
         ),
         BespokeSpec(
             "bespoke",
@@ -184,8 +311,31 @@ TRAINED: dict[str, MethodSpec] = {
             nfe.one_per_step,
             "Bespoke solvers (Shaul et al. 2024): a Runge-Kutta rule in a learned scale and time, one per NFE",
             trains=True,
-            needs_network=True,
             per_nfe=True,
+            transfers=True,
+            conditional=True,
+        ),
+        DODESpec(
+            "d-ode",
+            f"{_PACKAGE}.learned_solvers.d_ode:DODE",
+            options.DODEOptions,
+            nfe.one_per_step,
+            "D-ODE solvers (Kim et al. 2024): one fitted scalar per evaluation of a base solver",
+            trains=True,
+            per_nfe=True,
+            transfers=True,
+            conditional=True,
+        ),
+        IIASpec(
+            "iia",
+            f"{_PACKAGE}.learned_solvers.iia:IIA",
+            options.IIAOptions,
+            nfe.one_per_step,
+            "IIA (Zhang et al. 2024): a solver's steps with coefficients fitted to its own finer steps, one per NFE",
+            trains=True,
+            per_nfe=True,
+            transfers=True,
+            conditional=True,
         ),
     ]
 }

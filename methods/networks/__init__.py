@@ -6,12 +6,15 @@ from typing import Any
 from torch import nn
 
 
-def build(config: dict[str, Any], shape: Sequence[int]) -> nn.Module:
-    """The network that `config` names (`name` and its options), for samples of `shape`: (C, H, W) or (D,)."""
+def build(config: dict[str, Any], shape: Sequence[int], classes: int = 0) -> nn.Module:
+    """The network that `config` names (`name` and its options), for samples of `shape`: (C, H, W) or (D,).
+
+    `classes` is how many labels it knows beside the null label, 0 for an unconditional network.
+    """
     from .mlp import ResidualMLP
     from .unet import SmallUNet
 
     options = {key: value for key, value in config.items() if key != "name"}
     if config["name"] == "unet":
-        return SmallUNet(image_channels=shape[0], **options)
-    return ResidualMLP(dimension=shape[0], **options)
+        return SmallUNet(image_channels=shape[0], classes=classes, **options)
+    return ResidualMLP(dimension=shape[0], classes=classes, **options)

@@ -1,4 +1,4 @@
-"""What the small backbones share: the embedding of the noise level, and layers that start at zero."""
+"""What the small backbones share: the embedding of the noise level and label, and layers that start at zero."""
 
 import math
 from typing import TypeVar
@@ -10,18 +10,23 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def zero(layer: Layer) -> Layer:
-    """The layer with its weights set to 0: a block that starts as the identity."""
+    """The layer with its weights set to 0: a block that starts as the identity, also when it is drawn anew."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
+    layer.__dict__["starts_at_zero"] = True
     return layer
 
 
 class NoiseEmbedding(nn.Module):
-    """Sines and cosines of c_noise (B,) at geometric frequencies, then two layers: (B, width)."""
+    """Sines and cosines of c_noise (B,) at geometric frequencies, then two layers: (B, width).
+
+    With `classes`, a learned row is added for each label (B,) int64. Row `classes` is the null label of
+    classifier-free guidance, which None stands for.
+    """
 
     frequencies: Tensor
 
-    def __init__(self, width: int, frequencies: int = 16, max_frequency: float = 32.0) -> None:
+    def __init__(self, width: int, classes: int = 0, frequencies: int = 16, max_frequency: float = 32.0) -> None:
         super().__init__()
         self.register_buffer(
             "frequencies",
@@ -29,7 +34,14 @@ class NoiseEmbedding(nn.Module):
             persistent=False,
         )
         self.layers = nn.Sequential(nn.Linear(2 * frequencies, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.labels = nn.Embedding(classes + 1, width) if classes else None
+        self.classes = classes
 
-    def forward(self, c_noise: Tensor) -> Tensor:
+    def forward(self, c_noise: Tensor, labels: Tensor | None = None) -> Tensor:
         angles = c_noise[:, None] * self.frequencies
-        return self.layers(torch.cat([angles.cos(), angles.sin()], dim=1))
+        embedding = self.layers(torch.cat([angles.cos(), angles.sin()], dim=1))
+        if self.labels is None:
+            return embedding
+        if labels is None:
+            labels = torch.full_like(c_noise, self.classes, dtype=torch.int64)
+        return embedding + self.labels(labels)

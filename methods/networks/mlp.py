@@ -18,17 +18,17 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualMLP(nn.Module):
-    """F(x, c_noise, condition): x (B, D), c_noise (B,); the condition is not used."""
+    """F(x, c_noise, condition): x (B, D), c_noise (B,), labels (B,) int64 or None."""
 
-    def __init__(self, dimension: int, width: int = 96, blocks: int = 3) -> None:
+    def __init__(self, dimension: int, width: int = 96, blocks: int = 3, classes: int = 0) -> None:
         super().__init__()
-        self.embed = NoiseEmbedding(width)
+        self.embed = NoiseEmbedding(width, classes)
         self.stem = nn.Linear(dimension, width)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
         self.out = zero(nn.Linear(width, dimension))
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
-        embedding = self.embed(c_noise)
+        embedding = self.embed(c_noise, condition)
         h = self.stem(x)
         for block in self.blocks:
             h = block(h, embedding)

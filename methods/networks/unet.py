@@ -41,10 +41,7 @@ class SmallUNet(nn.Module):
     ) -> None:
         super().__init__()
         widths = [channels * m for m in multipliers]
-        self.embed = NoiseEmbedding(embedding)
-        # The last row is the null label of classifier-free guidance.
-        self.labels = nn.Embedding(classes + 1, embedding) if classes else None
-        self.classes = classes
+        self.embed = NoiseEmbedding(embedding, classes)
         self.stem = nn.Conv2d(image_channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList()
         width = widths[0]
@@ -69,10 +66,7 @@ class SmallUNet(nn.Module):
         self.out = zero(nn.Conv2d(width, image_channels, 3, padding=1))
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
-        embedding = self.embed(c_noise)
-        if self.labels is not None:
-            labels = torch.full_like(c_noise, self.classes, dtype=torch.int64) if condition is None else condition
-            embedding = embedding + self.labels(labels)
+        embedding = self.embed(c_noise, condition)
         h = self.stem(x)
         skips = [h]
         for layer in self.down:

@@ -12,7 +12,7 @@ def names() -> list[str]:
 
 
 def get(name: str, **options: Any) -> Solver | AdaptiveSolver:
-    """The solver of that name with its options (see methods/options.py); ValueError says what is wrong."""
+    """The solver of that name with its options (see methods/options); ValueError says what is wrong."""
     spec = pick(SOLVERS, name, "solver")
     checked = spec.options.model_validate(options)
     if not isinstance(spec, SolverSpec):

@@ -1,5 +1,6 @@
 """What every training-free solver shares: nodes, the run over them, the start from noise, the exact NFE."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from ..denoiser import Condition, Denoiser, metered
 from ..nfe import Plan, Rule, plan, singlestep_plan_of
-from ..options import SolverOptions
-from ..paths import Path, expand
+from ..options import Grid, SolverOptions
+from ..paths import PATHS, Path, expand
 from ..randomness import draws_from
 from . import grids
 
@@ -160,7 +161,8 @@ class Solver:
             raise ValueError("give nfe or times, one of the two")
         if nfe is not None and nfe < 1:
             raise ValueError(f"nfe must be at least 1, not {nfe}")
-        steps, times = self._grid(denoiser.path, nfe, times)
+        denoiser, grid = self._on_path(denoiser)
+        steps, times = self.schedule(denoiser.path, nfe, times, grid)
         run = Run(
             lambda x, t: denoiser(x, t, condition),
             denoiser.path,
@@ -180,9 +182,24 @@ class Solver:
             raise RuntimeError(f"{self.name} took {meter.evaluations / len(noise):g} evaluations, not {nfe}")
         return x
 
-    def _grid(self, path: Path, nfe: int | None, times: Tensor | None) -> tuple[Plan, Tensor]:
-        """(evaluations of each step, times), with the nodes inside the steps for solvers that have such."""
-        grid = self.options.grid
+    def _on_path(self, denoiser: Denoiser) -> tuple[Denoiser, Grid]:
+        """The denoiser on options.path, and the grid from where the teacher's own path starts."""
+        grid: Grid = self.options.grid
+        if self.options.path is None:
+            return denoiser, grid
+        level = float(denoiser.path.noise_level(denoiser.path.t_max))
+        if grid.noise_max is None and math.isfinite(level):
+            grid = grid.model_copy(update={"noise_max": level})
+        return denoiser.on(PATHS[self.options.path]), grid
+
+    def schedule(
+        self, path: Path, nfe: int | None = None, times: Tensor | None = None, grid: Grid | None = None
+    ) -> tuple[Plan, Tensor]:
+        """(evaluations of each step, times), with the nodes inside the steps for solvers that have such.
+
+        One of `nfe` and `times`, as for sample; `grid` is the options' where not given.
+        """
+        grid = grid or self.options.grid
         if times is not None:
             if not self.inner_nodes:
                 return (), times

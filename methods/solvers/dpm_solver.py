@@ -5,7 +5,6 @@ Steps in lambda = log(alpha/sigma), exact in the linear part; z, amp and p_k as 
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 
 from torch import Tensor
 
@@ -14,29 +13,30 @@ from .exponential import History, Integrator, order_of_step, p
 
 
 def multistep(run: Run, x: Tensor) -> Tensor:
-    """2M (DPM-Solver++, algorithm 2) and 3M: F extrapolated from the last values, one evaluation a step.
+    """2M (DPM-Solver++, algorithm 2) and 3M: F extrapolated from the last values, one evaluation a step."""
+    form, history = Integrator(run.options.algorithm_type == "dpmsolver"), History(run.order)
+    for i, t in enumerate(run.nodes[:-1]):
+        x = multistep_step(run, form, history, i, x, run.x0(x, t))
+    return x
 
-    The step to clean data, where h is infinite, is of order 1.
-    """
-    o, steps = run.options, len(run.nodes) - 1
-    form = Integrator(o.algorithm_type == "dpmsolver")
+
+def multistep_step(run: Run, form: Integrator, history: History, i: int, x: Tensor, x0: Tensor) -> Tensor:
+    """Step i from x with D = x0, which enters the history. To clean data, where h is infinite, it is of order 1."""
+    o, steps, (t, s) = run.options, len(run.nodes) - 1, run.nodes[i : i + 2]
     lower_final = o.lower_order_final == "always" or (o.lower_order_final is True and steps < 10)
-    history = History(run.order)
-    for i, (t, s) in enumerate(pairwise(run.nodes)):
-        x0 = run.x0(x, t)
-        history.push(t, form.value(x, x0, t))
-        order = order_of_step(i, steps, run.order, lower_final)
-        z = form.z(t, s)
-        ratios, d = history.differences(abs(z), order - 1) if math.isfinite(z) else ([], [])
-        x = ddim(x, x0, t, s)
-        if len(d) == 1:
-            x = x - form.amp(s) * _second(o.solver_type, z) * d[0]
-        elif len(d) == 2:
-            r1, r2 = ratios
-            slope = (r2 * d[0] - r1 * d[1]) / (r2 - r1)
-            # Half of the second derivative, where the singlestep solver has all of it: as the authors' code.
-            curvature = (d[1] - d[0]) / (r2 - r1)
-            x = x - form.amp(s) * (p(2, z) * slope + p(3, z) * curvature)
+    history.push(t, form.value(x, x0, t))
+    order = order_of_step(i, steps, run.order, lower_final)
+    z = form.z(t, s)
+    ratios, d = history.differences(abs(z), order - 1) if math.isfinite(z) else ([], [])
+    x = ddim(x, x0, t, s)
+    if len(d) == 1:
+        x = x - form.amp(s) * _second(o.solver_type, z) * d[0]
+    elif len(d) == 2:
+        r1, r2 = ratios
+        slope = (r2 * d[0] - r1 * d[1]) / (r2 - r1)
+        # Half of the second derivative, where the singlestep solver has all of it: as the authors' code.
+        curvature = (d[1] - d[0]) / (r2 - r1)
+        x = x - form.amp(s) * (p(2, z) * slope + p(3, z) * curvature)
     return x
 
 

@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..options import Grid
-from ..paths import Path, VPDiscrete
+from ..paths import Path, Time, VPDiscrete
 
 
 def times(grid: Grid, path: Path, steps: int) -> Tensor:
@@ -46,11 +47,40 @@ def refined(grid: Grid, path: Path, evaluations: Sequence[int]) -> Tensor:
     """
     if grid.spacing not in ("karras", "log-snr"):
         return times(grid, path, sum(evaluations))
-    parts = []
-    for (t, s), parts_in_step in zip(pairwise(times(grid, path, len(evaluations))), evaluations, strict=True):
-        u = torch.linspace(0.0, 1.0, parts_in_step + 1, dtype=torch.float64)
-        parts.append(_spaced(grid, path, u, float(t), float(s))[:-1] if parts_in_step > 1 else t.reshape(1))
-    return torch.cat([*parts, s.reshape(1)])
+    outer = times(grid, path, len(evaluations))
+    return torch.cat([*divided(grid, path, outer, evaluations), outer[-1:]])
+
+
+def divided(grid: Grid, path: Path, outer: Tensor, parts: Sequence[int]) -> list[Tensor]:
+    """The times of each step of `outer` (K + 1,), its start included and its end not: parts[j] of them by the
+    grid's own spacing.
+
+    A step to clean data is divided down to the grid's smallest level, whose place clean data takes, as in a
+    grid of end "zero"; a step that starts there is not divided, since no network knows the levels below.
+    """
+    lowest, found = _ends(grid, path)[1], []
+    for (t, s), count in zip(pairwise(outer), parts, strict=True):
+        clean = bool(path.sigma(s) == 0)
+        if count == 1 or (clean and float(t) <= lowest):
+            found.append(t.reshape(1))
+        else:
+            found.append(within(grid, path, t, lowest if clean else s, count)[:-1])
+    return found
+
+
+def within(grid: Grid, path: Path, t: Time, s: Time, parts: int) -> Tensor:
+    """parts + 1 decreasing times from t to s > 0 by the grid's own spacing.
+
+    On a grid of labels: evenly spaced labels, rounded, each once, so that there may be fewer.
+    """
+    u = torch.linspace(0.0, 1.0, parts + 1, dtype=torch.float64)
+    if isinstance(path, VPDiscrete) and grid.spacing in ("ddim-uniform", "ddim-quad"):
+        first, last = path.label(t), path.label(s)
+        found = path.time_of_label((first + u * (last - first)).round().unique().flip(0))
+        # The ends exactly, not as the round trip through the label leaves them.
+        found[0], found[-1] = float(t), float(s)
+        return found
+    return _spaced(grid, path, u, float(t), float(s))
 
 
 def with_inner(path: Path, outer: Tensor, evaluations: Sequence[int]) -> Tensor:
@@ -77,8 +107,8 @@ def labels(spacing: str, count: int, steps: int) -> list[int]:
     """
     if spacing == "ddim-uniform":
         return list(range(0, count, count // steps))[:steps]
-    root = math.sqrt(0.8 * count)
-    return [int((root * i / max(steps - 1, 1)) ** 2) for i in range(steps)]
+    # numpy's linspace, as in DDIM's code: squares of integers fall on either side of a label by its rounding.
+    return [int(square) for square in np.linspace(0, math.sqrt(0.8 * count), steps) ** 2]
 
 
 def _label_times(grid: Grid, path: Path, steps: int) -> Tensor:
@@ -99,8 +129,8 @@ def _ends(grid: Grid, path: Path) -> tuple[float, float]:
 
 
 def _spaced(grid: Grid, path: Path, u: Tensor, t_first: float, t_last: float) -> Tensor:
-    if grid.spacing in ("uniform", "quadratic"):
-        power = 1.0 if grid.spacing == "uniform" else 2.0
+    if grid.spacing not in ("karras", "log-snr"):
+        power = 1.0 if grid.spacing in ("uniform", "ddim-uniform") else 2.0
         return (t_first ** (1 / power) + u * (t_last ** (1 / power) - t_first ** (1 / power))) ** power
     first, last = float(path.noise_level(t_first)), float(path.noise_level(t_last))
     if not (0 < last < first < float("inf")):

@@ -3,6 +3,7 @@
 The weights are those of equal steps in t, whatever the grid: that is the method.
 """
 
+from collections.abc import Collection
 from itertools import pairwise
 
 from torch import Tensor
@@ -28,12 +29,17 @@ def s_pndm(run: Run, x: Tensor) -> Tensor:
     values = history(2)
     for t, s in pairwise(run.nodes):
         values.appendleft(run.eps(x, t))
-        eps = equal_steps(values)
-        if len(values) == 1:
-            _refuse_clean(s)
-            eps = (eps + run.eps(transfer(x, eps, t, s), s)) / 2
-        x = transfer(x, eps, t, s)
+        x = transfer(x, s_pndm_eps(run, x, values, t, s), t, s)
     return x
+
+
+def s_pndm_eps(run: Run, x: Tensor, values: Collection[Tensor], t: Node, s: Node) -> Tensor:
+    """The mean eps of S-PNDM's step from x, given the last `values` of eps, newest first."""
+    eps = equal_steps(values)
+    if len(values) > 1:
+        return eps
+    _refuse_clean(s)
+    return (eps + run.eps(transfer(x, eps, t, s), s)) / 2
 
 
 def f_pndm(run: Run, x: Tensor) -> Tensor:

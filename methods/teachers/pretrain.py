@@ -14,22 +14,33 @@ from ..paths import EDM, expand
 from ..randomness import generator
 
 
-def denoiser(options: PretrainOptions, shape: Sequence[int]) -> EDMDenoiser:
-    """The untrained denoiser for samples of `shape`, its weights a function of options.seed."""
+def denoiser(options: PretrainOptions, shape: Sequence[int], classes: int = 0) -> EDMDenoiser:
+    """The untrained denoiser for samples of `shape`, its weights a function of options.seed.
+
+    With options.label_dropout it is conditional on the labels 0 to `classes` - 1. ValueError if there are none.
+    """
+    if options.label_dropout is not None and classes == 0:
+        raise ValueError("label_dropout makes a class-conditional teacher, and the data set has no labels")
+    known = 0 if options.label_dropout is None else classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        network = networks.build(options.network.model_dump(), shape)
+        network = networks.build(options.network.model_dump(), shape, known)
     return EDMDenoiser(network, options.sigma_data, EDM(options.sigma_min, options.sigma_max))
 
 
 class Pretrain(Trainable):
-    """EDM's loss: lambda(sigma) |D(x0 + sigma eps; sigma) - x0|^2, ln sigma ~ N(mean, std^2)."""
+    """EDM's loss: lambda(sigma) |D(x0 + sigma eps; sigma) - x0|^2, ln sigma ~ N(mean, std^2).
 
-    def __init__(self, options: PretrainOptions, shape: Sequence[int]) -> None:
+    A conditional network sees the labels, a share options.label_dropout of them replaced by the null label
+    `classes` (Ho & Salimans 2022, algorithm 1).
+    """
+
+    def __init__(self, options: PretrainOptions, shape: Sequence[int], classes: int = 0) -> None:
         super().__init__()
         self.options = options
+        self.classes = classes
         self.batch_size = options.batch
-        self.denoiser = denoiser(options, shape)
+        self.denoiser = denoiser(options, shape, classes)
         self.average = averaged(self.denoiser, ramped_ema(options.ema))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -38,9 +49,17 @@ class Pretrain(Trainable):
         log_sigma = self.options.log_sigma_mean + self.options.log_sigma_std * torch.randn(len(x0), generator=rng)
         sigma = log_sigma.exp().to(x0.device)
         noise = torch.randn(x0.shape, generator=rng).to(x0)
-        error = self.denoiser(x0 + expand(sigma, x0) * noise, sigma) - x0
+        labels = self._dropped(batch["labels"], rng)
+        error = self.denoiser(x0 + expand(sigma, x0) * noise, sigma, labels) - x0
         weight = 1 / self.options.sigma_data**2 + sigma**-2
         return (weight * error.square().flatten(1).mean(1)).mean()
+
+    def _dropped(self, labels: Tensor, rng: torch.Generator) -> Tensor | None:
+        """The labels (B,) with each replaced by the null label with probability label_dropout."""
+        if self.options.label_dropout is None:
+            return None
+        null = torch.rand(len(labels), generator=rng) < self.options.label_dropout
+        return labels.masked_fill(null.to(labels.device), self.classes)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(

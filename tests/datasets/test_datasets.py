@@ -15,6 +15,7 @@ from fewstep.datasets.registry import DATASETS
 def test_the_registry_tells_the_truth(name):
     data, spec = datasets.get(name), DATASETS[name]
     assert (data.name, data.shape, len(data)) == (spec.name, spec.shape, spec.size)
+    assert set(data.labels(torch.arange(len(data))).tolist()) == set(range(spec.classes))
     x = data.samples(torch.arange(4))
     assert x.shape == (4, *spec.shape)
     assert x.dtype == torch.float32

@@ -122,3 +122,15 @@ def test_a_vp_path_between_noise_levels_has_them_at_its_ends():
     path = VPLinear.between(0.002, 80.0)
     assert float(path.noise_level(path.t_min)) == pytest.approx(0.002)
     assert float(path.noise_level(path.t_max)) == pytest.approx(80.0)
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_x0_of_a_step_is_what_the_step_was_made_with(path):
+    """For single times and for a time of each sample's own; a step to clean data lands on x0 itself."""
+    draw = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    x, x0 = draw
+    t = torch.linspace(0.4, 0.8, 5, dtype=torch.float64) * path.t_max
+    for start, end in ((t, 0.3 * t), (float(t[0]), float(t[0]) / 4), (t, path.time_at(0.0))):
+        x_s = path.ddim_step(x, x0, start, end)
+        torch.testing.assert_close(path.x0_of_step(x, x_s, start, end), x0, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(path.x0_of_step(x, x0, t, path.time_at(0.0)), x0, rtol=1e-10, atol=1e-10)
