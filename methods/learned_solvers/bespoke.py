@@ -5,8 +5,10 @@ s_r x(t_r); one base step of size h = 1/n on it, written back in x, has t, t', s
 parameters. They start where the base solver is unchanged, and stay valid by construction.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,8 @@ from ..nfe import UnreachableNFE, bespoke_steps
 from ..options import BespokeOptions
 from ..paths import FlowCosine, FlowOT
 from ..randomness import generator, noise
+from ..solvers.rk45 import AdaptiveSolver
+from ..uses import spent_on
 from .ground_truth import Flow, GroundTruth
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -164,37 +168,87 @@ def rmse_loss(solver: BespokeSolver, velocity: Velocity, truth: Tensor, slopes: 
 
 
 LOSSES = {"bound": bound_loss, "lte": lte_loss, "rmse": rmse_loss}
+FIRST_LOT = 8
+"""True paths that are solved first; each further lot doubles their number."""
 FLOWS = {"flow-ot": FlowOT(), "flow-cosine": FlowCosine()}
 
 
 class Bespoke(Method):
     """A bespoke solver for one NFE, fitted to true paths of the teacher; the network is not touched.
 
-    The paths are the training set: solving them is part of the first step and is charged with it.
+    The paths are the training set: solving them is part of the first steps and is charged with them.
     """
+
+    best_score: Tensor
+    exact: Tensor
 
     def __init__(self, teacher: Denoiser, options: BespokeOptions, seed: int = 0, nfe: int = 4) -> None:
         super().__init__(teacher, seed)
         if teacher.sample_shape is None:
             raise ValueError("bespoke needs the teacher's sample_shape: it draws its own noise")
-        self.options = options
+        self.options, self.shape = options, teacher.sample_shape
         self.batch_size = options.batch
         self.flow = Flow.of(teacher, FLOWS[options.path])
         self.solver = BespokeSolver(options.order, bespoke_steps(nfe, options.order), options.learn)
-        self.truth = GroundTruth(options.trajectories, options.nodes, teacher.sample_shape)
+        labels = teacher.conditions(seed, "label-trajectory", range(options.trajectories))
+        self.truth = GroundTruth(options.trajectories, options.nodes, self.shape, labels)
+        self.best = self.solver
+        if options.select != "last":
+            self.best = copy.deepcopy(self.solver).requires_grad_(False)
+            self.register_buffer("best_score", torch.tensor(torch.inf, dtype=torch.float64))
+            self.register_buffer("exact", torch.full((options.select_samples, *self.shape), torch.nan))
+
+    def next_lot(self) -> int:
+        """How many true paths to solve before the next step: as many again as there are, while the budget's
+        share for them allows it.
+        """
+        solved, wanted = int(self.truth.solved), self.options.trajectories
+        if solved and 2 * self.spent > self.options.truth_share:
+            return 0
+        return min(max(solved, FIRST_LOT), wanted - solved)
+
+    def selects(self, step: int) -> bool:
+        return self.options.select != "last" and step % self.options.select_every == 0
 
     def step_kind(self, step: int) -> str:
-        return "ground truth" if step == 0 else "step"
+        lot = self.next_lot()
+        truth = f"{lot} true paths, " if lot else ""
+        return truth + ("step and selection" if self.selects(step) else "step")
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        rng = generator(self.seed, "train", int(batch["step"]))
-        rows = torch.randint(self.options.trajectories, (self.batch_size,), generator=rng)
-        if not self.truth.is_solved:
-            states = self.truth.states
-            start = noise(self.seed, "trajectory", range(self.options.trajectories), states.shape[2:])
-            self.truth.solve(self.flow, start.to(states), self.options.tolerance)
-        truth, slopes = self.truth.at(self.solver.step_times(), rows.to(self.truth.states.device))
-        return LOSSES[self.options.loss](self.solver, self.flow.velocity, truth, slopes)
+        step, lot = int(batch["step"]), self.next_lot()
+        if lot:
+            first = int(self.truth.solved)
+            start = noise(self.seed, "trajectory", range(first, first + lot), self.shape)
+            with spent_on("ground truth"):
+                self.truth.solve(self.flow, start.to(self.truth.states), self.options.tolerance)
+        if self.selects(step):
+            with spent_on("selection"):
+                self.keep_the_best()
+        rng = generator(self.seed, "train", step)
+        rows = torch.randint(int(self.truth.solved), (self.batch_size,), generator=rng).to(self.truth.states.device)
+        truth, slopes = self.truth.at(self.solver.step_times(), rows)
+        velocity = partial(self.flow.velocity, condition=self.truth.labels_of(rows))
+        return LOSSES[self.options.loss](self.solver, velocity, truth, slopes)
+
+    @torch.no_grad()
+    def keep_the_best(self) -> None:
+        """Keep the present parameters if they are better than those kept, on noises of the selection's own."""
+        indices = range(self.options.select_samples)
+        start = noise(self.seed, "selection", indices, self.shape).to(self.exact)
+        labels = self.teacher.conditions(self.seed, "label-selection", indices)
+        labels = None if labels is None else labels.to(start.device)
+        x0 = self.solver.solve(partial(self.flow.velocity, condition=labels), self.flow.start(start))
+        if self.options.select == "best-fd":
+            assert self.quality is not None
+            score = torch.tensor(self.quality(x0))
+        else:
+            if self.exact.isnan().any():
+                self.exact.copy_(AdaptiveSolver(self.options.tolerance).sample(self.teacher, start, condition=labels))
+            score = rms((x0 - self.exact)[None]).mean()
+        if score < self.best_score:
+            self.best_score.copy_(score)
+            self.best.load_state_dict(self.solver.state_dict())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         free = [p for p in self.solver.parameters() if p.requires_grad]
@@ -207,15 +261,25 @@ class Bespoke(Method):
         """Linear to 0 as the budget runs out."""
         return 1 - spent
 
-    def result(self) -> nn.Module:
-        return self.solver
+    def result(self) -> BespokeSolver:
+        return self.best
 
     def trainable_count(self) -> int:
         return self.solver.parameter_count
+
+    def facts(self) -> dict[str, int]:
+        return {"order": self.solver.order, "steps": self.solver.steps}
+
+    @torch.no_grad()
+    def learned(self) -> list[tuple[str, list[float]]]:
+        """t and s at the knots, beside r where they stand."""
+        knots = self.best.knots()
+        r = torch.linspace(0, 1, len(knots.t))
+        return [("r", r.tolist()), ("t", knots.t.tolist()), ("s", knots.s.tolist())]
 
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by the learned solver. Raises UnreachableNFE for another NFE than the one it was trained for."""
         if nfe != self.solver.nfe:
             raise UnreachableNFE(f"this bespoke solver was trained for {self.solver.nfe} evaluations")
-        return self.solver.solve(self.flow.velocity, self.flow.start(noise))
+        return self.best.solve(partial(self.flow.velocity, condition=condition), self.flow.start(noise))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..denoiser import Denoiser
+from ..denoiser import Condition, Denoiser
 from ..paths import Path, expand
 from ..solvers.rk45 import SOLVED_LEVELS, DenseOutput, dormand_prince
 
@@ -29,10 +29,10 @@ class Flow:
     def time(self, r: Tensor) -> Tensor:
         return self.span * (1 - r)
 
-    def velocity(self, x: Tensor, r: Tensor) -> Tensor:
+    def velocity(self, x: Tensor, r: Tensor, condition: Condition = None) -> Tensor:
         """dx/dr for x (B, ...) at a scalar r < 1."""
         t = self.time(r)
-        return -self.span * self.denoiser.path.velocity(x, self.denoiser(x, t), t)
+        return -self.span * self.denoiser.path.velocity(x, self.denoiser(x, t, condition), t)
 
     def start(self, noise: Tensor) -> Tensor:
         """x at r = 0 from unit noise (B, ...)."""
@@ -40,52 +40,61 @@ class Flow:
 
 
 class GroundTruth(nn.Module):
-    """`count` true paths at `nodes` evenly spaced flow times; buffers, so that checkpoints hold them.
+    """`count` true paths at `nodes` evenly spaced flow times, of which the first `solved` are filled in.
 
-    Between the nodes a path is its cubic Hermite interpolant.
+    They are buffers, so that checkpoints hold them. Between the nodes a path is its cubic Hermite interpolant.
+    `labels` (count,) are the paths' conditions, None for an unconditional teacher.
     """
 
     states: Tensor
     slopes: Tensor
+    solved: Tensor
+    labels: Tensor | None
 
-    def __init__(self, count: int, nodes: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, count: int, nodes: int, shape: tuple[int, ...], labels: Tensor | None = None) -> None:
         super().__init__()
+        self.register_buffer("labels", labels)
+        self.register_buffer("solved", torch.tensor(0))
         self.register_buffer("states", torch.full((nodes, count, *shape), torch.nan))
         self.register_buffer("slopes", torch.full((nodes, count, *shape), torch.nan))
 
-    @property
-    def is_solved(self) -> bool:
-        return not bool(self.states[0, 0].isnan().any())
-
     @torch.no_grad()
     def solve(self, flow: Flow, noise: Tensor, tolerance: float) -> None:
-        """Fill in the paths that start from unit `noise` (count, ...): adaptive RK45 with dense output.
+        """Fill in the next paths, which start from unit `noise` (b, ...): adaptive RK45 with dense output.
 
         The slopes come from one evaluation per node; that of r = 1, where there is none, just before it.
         """
-        path = flow.denoiser.path
+        path, first = flow.denoiser.path, int(self.solved)
+        mine = slice(first, first + len(noise))
+        labels = None if self.labels is None else self.labels[mine]
         r = torch.linspace(0.0, 1.0, len(self.states), dtype=torch.float64, device=noise.device)
         levels = path.noise_level(flow.time(r[[0, -1]])).clamp(*SOLVED_LEVELS)
         top, bottom = path.time_at(levels)
         x = flow.start(noise.double())
         if path.noise_level(flow.time(r[0])) > levels[0]:
-            x = path.ddim_step(x, flow.denoiser(x, flow.span), flow.span, top)
+            x = path.ddim_step(x, flow.denoiser(x, flow.span, labels), flow.span, top)
 
         def slope(y: Tensor, s: Tensor, rows: Tensor) -> Tensor:
             at = path.time_at(s.exp())
-            return y - flow.denoiser(expand(path.alpha(at), y) * y, at)
+            return y - flow.denoiser(expand(path.alpha(at), y) * y, at, None if labels is None else labels[rows])
 
         y = x / expand(path.alpha(top), x)
         dense = DenseOutput(-path.half_log_snr(flow.time(r[1:-1])), y)
         y = dormand_prince(slope, y, float(levels[0].log()), float(levels[1].log()), tolerance, dense)
         x = expand(path.alpha(bottom), y) * y
-        self.states[0] = flow.start(noise)
-        self.states[-1] = path.ddim_step(x, flow.denoiser(x, bottom), bottom, path.time_at(0.0))
+        states, slopes = self.states[:, mine], self.slopes[:, mine]
+        states[0] = flow.start(noise)
+        states[-1] = path.ddim_step(x, flow.denoiser(x, bottom, labels), bottom, path.time_at(0.0))
         for i in range(1, len(r) - 1):
-            self.states[i] = expand(path.alpha(flow.time(r[i])), y) * dense.states[i - 1]
+            states[i] = expand(path.alpha(flow.time(r[i])), y) * dense.states[i - 1]
         for i in range(len(r) - 1):
-            self.slopes[i] = flow.velocity(self.states[i], r[i])
-        self.slopes[-1] = flow.velocity(x, 1 - bottom / flow.span)
+            slopes[i] = flow.velocity(states[i], r[i], labels)
+        slopes[-1] = flow.velocity(x, 1 - bottom / flow.span, labels)
+        self.solved += len(noise)
+
+    def labels_of(self, rows: Tensor) -> Tensor | None:
+        """The conditions (b,) of paths `rows` (b,)."""
+        return None if self.labels is None else self.labels[rows]
 
     def at(self, times: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(states, slopes dx/dr) of paths `rows` (b,) at flow `times` (n,): each (n, b, ...)."""
