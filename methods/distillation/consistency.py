@@ -5,21 +5,25 @@ The student is taught that one teacher step along the trajectory changes nothing
 """
 
 import copy
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from ..denoiser import Condition, Denoiser, EDMDenoiser
-from ..ema import averaged, ema, ramped_ema
-from ..method import Draws, Method
-from ..options import ConsistencyOptions, HeunOptions, SolverOptions
+from ..ema import follow
+from ..method import Draws
+from ..nfe import UnreachableNFE
+from ..options import ConsistencyOptions, ConsistencyStudentOptions, HeunOptions, SolverOptions
 from ..paths import EDM, expand
-from ..randomness import generator
+from ..randomness import drawn_seed, generator, noise, seeded
 from ..solvers.base import Run
 from ..solvers.euler import euler
 from ..solvers.grids import karras
 from ..solvers.heun import heun
+from ..uses import spent_on
+from .distances import Distance, distance, l2
+from .multistep import Function, at_positions, multistep, probe, search_levels, spread_levels
+from .student import StudentMethod
 
 
 class ConsistencyFunction(EDMDenoiser):
@@ -35,22 +39,6 @@ def boundary_scalings(sigma: Tensor, sigma_data: float, sigma_min: float) -> tup
     return sigma_data**2 / (shifted**2 + sigma_data**2), shifted * sigma_data / total.sqrt(), 1 / total.sqrt()
 
 
-def l1(x: Tensor, y: Tensor) -> Tensor:
-    return (x - y).abs().flatten(1).mean(1)
-
-
-def l2(x: Tensor, y: Tensor) -> Tensor:
-    return (x - y).square().flatten(1).mean(1)
-
-
-def pseudo_huber(x: Tensor, y: Tensor) -> Tensor:
-    """sqrt(|x - y|^2 + c^2) - c on the vector norm, c = 0.00054 sqrt(d) (Song & Dhariwal 2023)."""
-    difference = (x - y).flatten(1)
-    c = 0.00054 * difference.shape[1] ** 0.5
-    return (difference.square().sum(1) + c**2).sqrt() - c
-
-
-DISTANCES = {"l1": l1, "l2": l2, "pseudo-huber": pseudo_huber}
 ODE_STEPS = {"heun": (heun, HeunOptions()), "euler": (euler, SolverOptions())}
 
 
@@ -67,100 +55,228 @@ def loss_weight(name: str, t: Tensor, sigma_data: float) -> Tensor:
     return weights[name]
 
 
+def residual(
+    student: Function, target: Function, x_t: Tensor, t: Tensor, x_s: Tensor, s: Tensor, distance: Distance, masks: int
+) -> Tensor:
+    """dist(f(x_t, t), SG f^-(x_s, s)) per sample (B,), both sides under the dropout masks of seed `masks`."""
+    with seeded(masks, x_t.device):
+        y = student(x_t, t)
+    with torch.no_grad(), spent_on("target"), seeded(masks, x_t.device):
+        y_target = target(x_s, s)
+    return distance(y, y_target)
+
+
 def consistency_loss(
-    student: Denoiser,
-    target: Callable[[Tensor, Tensor], Tensor],
+    student: Function,
+    target: Function,
     teacher: Denoiser,
     x0: Tensor,
     noise: Tensor,
     t: Tensor,
     s: Tensor,
     ode_step: str = "heun",
-    distance: str = "l2",
+    distance: Distance = l2,
+    masks: int = 0,
 ) -> Tensor:
     """dist(f(x_t, t), SG f^-(x_s, s)) per sample (B,), unweighted (paper, eq. 7).
 
     x_t = x0 + t noise; x_s is one teacher step from t (B,) down to s (B,).
     """
     x_t = x0 + expand(t, x0) * noise
-    with torch.no_grad():
-        solve, options = ODE_STEPS[ode_step]
+    solve, options = ODE_STEPS[ode_step]
+    with torch.no_grad(), spent_on("teacher"):
         x_s = solve(Run.over(teacher, torch.stack([t, s]), x_t, options), x_t)
-        y_target = target(x_s, s)
-    return DISTANCES[distance](student(x_t, t), y_target)
+    return residual(student, target, x_t, t, x_s, s, distance, masks)
 
 
-def multistep(
-    f: Callable[[Tensor, Tensor], Tensor],
-    noise: Tensor,
-    levels: Tensor,
-    sigma_min: float,
-    draws: Draws | None,
-) -> Tensor:
-    """Algorithm 1: f at levels[0], then noise sqrt(level^2 - sigma_min^2) added and f again; NFE = len(levels)."""
-    x0 = f(levels[0].to(noise) * noise, levels[0])
-    for j, level in enumerate(levels[1:]):
-        if draws is None:
-            raise ValueError("multistep consistency sampling is stochastic: give draws")
-        x0 = f(x0 + (level**2 - sigma_min**2).sqrt().to(noise) * draws(j).to(noise), level)
-    return x0
+class LevelSearch(nn.Module):
+    """The search for a student's sampling levels at the end of its training, and what it found.
+
+    What it will cost is measured: the first step also makes one probe, so the first two steps tell how large a
+    share of the budget a probe takes, and training stops where just enough is left.
+    """
+
+    positions: Tensor
+    spent: Tensor
+
+    def __init__(self, function: nn.Module, options: ConsistencyStudentOptions) -> None:
+        super().__init__()
+        self.function, self.options = function, options
+        self.register_buffer("positions", torch.full((options.searched_nfe,), torch.nan, dtype=torch.float64))
+        self.register_buffer("spent", torch.full((2,), torch.nan, dtype=torch.float64))
+
+    def note(self, step: int, spent: float) -> None:
+        """Remember the share spent before steps 1 and 2. ValueError where the search takes most of the budget."""
+        if step in (1, 2):
+            self.spent[step - 1] = spent
+        if step == 2 and self.reserve() > 0.5:
+            share = f"{100 * self.reserve():.0f} % of the budget"
+            raise ValueError(f"searching the levels takes {share}: lower search_samples, search_rounds, searched_nfe")
+
+    def reserve(self) -> float:
+        """The share of the budget that the search takes, at most; 0 while it is not known."""
+        if self.spent.isnan().any():
+            return 0.0
+        first, second = self.spent.tolist()
+        probe = first - (second - first)
+        probes = sum(level + 2 * self.options.search_rounds for level in range(1, self.options.searched_nfe))
+        return probes * probe
+
+    def is_due(self, step: int, spent: float) -> bool:
+        """Whether one more step of training would leave less than the search and a step take."""
+        first, second = self.spent.tolist()
+        return step > 2 and spent + 2 * (second - first) + self.reserve() > 1
 
 
-class Consistency(Method):
-    """Trained once, sampled at any NFE."""
+class ConsistencyModel(StudentMethod):
+    """What distillation and training share: when the levels are searched, and the sampler.
 
-    student: ConsistencyFunction
+    `floor` is the noise that the student leaves in its output, see `multistep`. With options.levels "searched"
+    the last step searches the levels, see LevelSearch.
+    """
 
-    def __init__(self, teacher: Denoiser, options: ConsistencyOptions, seed: int = 0) -> None:
-        super().__init__(teacher, seed)
-        if not isinstance(teacher, EDMDenoiser) or not isinstance(teacher.path, EDM):
-            raise ValueError("consistency distillation starts from a teacher network with EDM preconditioning")
+    student: EDMDenoiser
+    options: ConsistencyStudentOptions
+    progress: float = 0.0
+    """The share of its training, without the search, that lies behind a step."""
+
+    def __init__(
+        self, teacher: Denoiser, student: EDMDenoiser, options: ConsistencyStudentOptions, seed: int, floor: float
+    ) -> None:
+        super().__init__(teacher, student, options, seed)
         self.options = options
-        self.batch_size = options.batch
-        self.sigma_data = teacher.sigma_data
-        u = torch.linspace(0.0, 1.0, options.grid_points, dtype=torch.float64)
-        self.grid = karras(u, teacher.path.t_max, teacher.path.t_min)
-        self.student = ConsistencyFunction(copy.deepcopy(teacher.network), teacher.sigma_data, teacher.path)
-        self.student.requires_grad_(True).train()
-        self.average = averaged(self.student, ramped_ema(options.ema))
-        self.target = averaged(self.student, ema(options.target_ema)) if options.target_ema else None
+        self.floor = floor
+        self.search = LevelSearch(self.average.module, options) if options.levels == "searched" else None
+
+    def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
+        """The loss of one training step."""
+        raise NotImplementedError
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        x0 = batch["x0"]
-        rng = generator(self.seed, "train", int(batch["step"]))
-        index = torch.randint(len(self.grid) - 1, (len(x0),), generator=rng)
-        noise = torch.randn(x0.shape, generator=rng).to(x0)
-        t, s = self.grid[index].to(x0.device), self.grid[index + 1].to(x0.device)
-        target = self.target.module if self.target is not None else self.student
-        distances = consistency_loss(
-            self.student, target, self.teacher, x0, noise, t, s, self.options.ode_step, self.options.distance
-        )
-        return (loss_weight(self.options.weight, t, self.sigma_data).to(x0) * distances).mean()
+        step = int(batch["step"])
+        self.progress = self.progress_at(self.spent)
+        if self.search is None:
+            return self.consistency_step(batch)
+        self.search.note(step, self.spent)
+        if self.search.is_due(step, self.spent):
+            self.search.positions.copy_(self.searched(batch["x0"], self.options.searched_nfe))
+            self.finished = True
+            # Nothing is learned in this step: its gradient and its learning rate are 0.
+            return 0 * next(self.student.parameters()).sum()
+        if step == 0:
+            self.searched(batch["x0"], nfe=1)
+        return self.consistency_step(batch)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            self.student.parameters(), self.options.learning_rate, betas=self.options.betas, fused=True
-        )
+    def searched(self, like: Tensor, nfe: int) -> Tensor:
+        """The positions of nfe levels, on noises of the search's own, shaped and placed as the samples `like`.
+
+        For nfe = 1 there is nothing to find; what one probe evaluates is evaluated.
+        """
+        if self.quality is None:
+            raise ValueError("levels: searched asks the runner for a quality of samples, and got none")
+        count, shape = range(self.options.search_samples), like.shape[1:]
+        labels = self.teacher.conditions(self.seed, "label-levels", count)
+        f = self.function(None if labels is None else labels.to(like.device))
+
+        def draws(j: int) -> Tensor:
+            return noise(self.seed, f"levels-{j}", count, shape).to(like)
+
+        self.average.eval()
+        start, path = noise(self.seed, "levels", count, shape).to(like), self.student.path
+        if nfe == 1:
+            probe(f, self.quality, path, start)
+        return search_levels(f, self.quality, path, start, draws, nfe, self.floor, self.options.search_rounds)
+
+    def progress_at(self, spent: float) -> float:
+        return min(1.0, spent / (1 - (0.0 if self.search is None else self.search.reserve())))
+
+    def step_kind(self, step: int) -> str:
+        if self.search is None:
+            return "step"
+        if self.search.is_due(step, self.spent):
+            return "search of levels"
+        return "step and a probe" if step == 0 else "step"
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
-        """Warm-up in steps, then linear to 0 as the budget runs out."""
-        return min(1.0, (step + 1) / max(1, self.options.warmup_steps)) * (1 - spent)
+        """Warm-up in steps, then linear to 0 as the training's part of the budget runs out; 0 in the search."""
+        if self.search is not None and self.search.is_due(step, spent):
+            return 0.0
+        return super().learning_rate_factor(step, self.progress_at(spent))
 
     def update_averages(self) -> None:
-        self.average.update_parameters(self.student)
-        if self.target is not None:
-            self.target.update_parameters(self.student)
+        if not self.finished:
+            super().update_averages()
 
     def result(self) -> nn.Module:
-        return self.average.module
+        return super().result() if self.search is None else self.search
+
+    def function(self, condition: Condition) -> Function:
+        """The averaged student as f(x, t)."""
+
+        def f(x: Tensor, t: Tensor) -> Tensor:
+            x0: Tensor = self.average.module(x, t, condition)
+            return x0.clamp(-1, 1) if self.options.clip_x0 else x0
+
+        return f
+
+    def levels(self, nfe: int) -> Tensor:
+        """The noise levels of nfe evaluations. UnreachableNFE where they were not searched."""
+        if self.search is None:
+            return spread_levels(self.student.path, nfe, self.options.last_level)
+        found = self.search.positions[:nfe].cpu()
+        if len(found) < nfe or found.isnan().any():
+            raise UnreachableNFE(f"no levels were searched for {nfe} evaluations")
+        return at_positions(self.student.path, found)
+
+    def learned(self) -> list[tuple[str, list[float]]]:
+        """The searched levels."""
+        if self.search is None or self.search.positions.isnan().any():
+            return []
+        levels = self.levels(self.options.searched_nfe).tolist()
+        return [("evaluation", [float(j + 1) for j in range(len(levels))]), ("sigma", levels)]
 
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Levels evenly spread on the rho = 7 curve from sigma_max to options.last_level."""
-        u = torch.linspace(0.0, self.options.last_level, nfe, dtype=torch.float64)
-        levels = karras(u, self.student.path.t_max, self.student.path.t_min).to(noise.device)
+        """x0 by algorithm 1 over `levels`."""
+        return multistep(self.function(condition), noise, self.levels(nfe).to(noise.device), self.floor, draws)
 
-        def f(x: Tensor, t: Tensor) -> Tensor:
-            return self.average.module(x, t, condition)
 
-        return multistep(f, noise, levels, self.student.path.t_min, draws)
+def edm_network(teacher: Denoiser, method: str) -> EDMDenoiser:
+    """The preconditioned network behind the teacher, which a student copies; ValueError if there is none."""
+    network = teacher.unwrapped()
+    if not isinstance(network, EDMDenoiser) or not isinstance(teacher.path, EDM):
+        raise ValueError(f"{method} starts from a teacher network with EDM preconditioning")
+    return network
+
+
+class Consistency(ConsistencyModel):
+    """Consistency distillation: trained once, sampled at any NFE."""
+
+    options: ConsistencyOptions
+
+    def __init__(self, teacher: Denoiser, options: ConsistencyOptions, seed: int = 0) -> None:
+        network = edm_network(teacher, "consistency distillation")
+        student = ConsistencyFunction(copy.deepcopy(network.network), network.sigma_data, network.path)
+        super().__init__(teacher, student, options, seed, floor=network.path.t_min)
+        self.distance = distance(options.distance)
+        u = torch.linspace(0.0, 1.0, options.grid_points, dtype=torch.float64)
+        self.grid = karras(u, teacher.path.t_max, teacher.path.t_min)
+        self.target = copy.deepcopy(self.student).requires_grad_(False) if options.target_ema else None
+
+    def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
+        x0, condition = batch["x0"], self.condition_of(batch)
+        rng = generator(self.seed, "train", int(batch["step"]))
+        index = torch.randint(len(self.grid) - 1, (len(x0),), generator=rng)
+        noise, masks = torch.randn(x0.shape, generator=rng).to(x0), drawn_seed(rng)
+        t, s = self.grid[index].to(x0.device), self.grid[index + 1].to(x0.device)
+        networks = (self.student, self.student if self.target is None else self.target, self.teacher)
+        student, target, teacher = (f.given(condition) for f in networks)
+        distances = consistency_loss(
+            student, target, teacher, x0, noise, t, s, self.options.ode_step, self.distance, masks
+        )
+        return (loss_weight(self.options.weight, t, self.student.sigma_data).to(x0) * distances).mean()
+
+    def update_averages(self) -> None:
+        super().update_averages()
+        if self.target is not None and not self.finished:
+            follow(self.target, self.student, self.options.target_ema)

@@ -6,7 +6,13 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from fewstep.bench import training
+from fewstep.bench.budget import Ledger, forward_flops
+from fewstep.bench.tracking import NoTracker
+from fewstep.bench.training import fit
+from fewstep.methods import registry, saved, solvers
 from fewstep.methods.denoiser import EDMDenoiser, metered
 from fewstep.methods.distillation.consistency import (
     Consistency,
@@ -14,13 +20,22 @@ from fewstep.methods.distillation.consistency import (
     boundary_scalings,
     consistency_loss,
     loss_weight,
+)
+from fewstep.methods.distillation.distances import DISTANCES
+from fewstep.methods.distillation.multistep import (
+    at_positions,
     multistep,
+    search_levels,
+    search_next,
+    spread_levels,
 )
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.options import ConsistencyOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import noise
 from fewstep.methods.solvers.grids import karras
+from fewstep.methods.uses import divided
+from fewstep.tests.methods import killing, toy2d
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
 WEIGHTS = {"uniform": "uniform", "truncated_snr": "truncated-snr", "karras": "karras"}
@@ -37,6 +52,17 @@ class ToyNetwork(nn.Module):
         tau = 1000 * c_noise.reshape(-1, 1, 1, 1)
         p = self.p
         return p[0] * u + p[1] * torch.tanh(2 * u) + p[2] * torch.sin(tau + u) + p[3] * torch.cos(tau)
+
+
+class Answer(nn.Module):
+    """A network that says the same whatever it is asked."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, u, c_noise, condition):
+        return self.answer
 
 
 def toy_function(p):
@@ -73,7 +99,9 @@ def test_reference_losses_and_gradients(reference, toy, toy_mixture):
     for prefix, step, distance, weight, key in cases:
         student, target = toy_function(toy["p_student"]), toy_function(toy["p_target"])
         t, s = arrays[f"{prefix}_t"], arrays[f"{prefix}_t_next"]
-        distances = consistency_loss(student, target, toy_mixture(EDM()), toy["x0"], toy["noise"], t, s, step, distance)
+        distances = consistency_loss(
+            student, target, toy_mixture(EDM()), toy["x0"], toy["noise"], t, s, step, DISTANCES[distance]
+        )
         loss = loss_weight(weight, t, 0.5) * distances
         torch.testing.assert_close(loss, arrays[key], **EXACT)
         (gradient,) = torch.autograd.grad(loss.mean(), student.network.p)
@@ -98,8 +126,56 @@ def test_reference_multistep_sampling(reference, toy):
         levels = arrays[f"{case}_sigmas"][:-1]
         with torch.no_grad(), metered() as meter:
             x = multistep(f, arrays["xT"] / 80, levels, 0.002, lambda j: arrays["noises"][j])
+            clamped = multistep(
+                lambda x, t: f(x, t).clamp(-1, 1), arrays["xT"] / 80, levels, 0.002, lambda j: arrays["noises"][j]
+            )
         torch.testing.assert_close(x, arrays[f"{case}_out"], **EXACT)
-        assert meter.evaluations == len(levels) * len(x)
+        torch.testing.assert_close(clamped, arrays[f"{case}_out_clamped"], **EXACT)
+        assert meter.evaluations == 2 * len(levels) * len(x)
+
+
+def test_reference_one_step_sampling(reference, toy):
+    arrays = reference("distill/cm_sampling")
+    with torch.no_grad():
+        x = multistep(toy_function(toy["p_student"]), arrays["xT"] / 80, spread_levels(EDM(), 1, 0.6), 0.002, None)
+    torch.testing.assert_close(x, arrays["onestep_out"], **EXACT)
+
+
+def test_reference_teacher_sampling(reference, toy_mixture):
+    """The baselines in the authors' repository: Heun and Euler on the grid that they share."""
+    arrays = reference("distill/cm_sampling")
+    cases = [key for key in arrays.names if key.startswith("teacher_")]
+    assert cases
+    for case in cases:
+        _, name, points = case.split("_")
+        nfe = 2 * int(points) - 1 if name == "heun" else int(points)
+        solver = solvers.get(name, grid={"end": "append-zero"})
+        torch.testing.assert_close(solver.sample(toy_mixture(EDM()), arrays["xT"] / 80, nfe=nfe), arrays[case], **EXACT)
+
+
+def test_reference_multistep_sampling_with_a_denoiser(reference, problem, laws):
+    """The released sampler with D(x; t) in the role of f; NFE as recorded."""
+    arrays = reference("solvers/consistency")
+    assert arrays.meta
+    for case, facts in arrays.meta.items():
+        u = torch.tensor(facts["ts"][:-1], dtype=torch.float64) / (facts["steps"] - 1)
+        with metered() as meter:
+            x = multistep(
+                laws("gmm", EDM()), problem["x_T"], at_positions(EDM(), u), 0.002, lambda j: problem["noise"][j]
+            )
+        torch.testing.assert_close(x, arrays[f"{case}/x"], **EXACT)
+        assert meter.evaluations == facts["nfe"] * len(x)
+
+
+def test_reference_exact_function_of_a_gaussian(reference, toy):
+    """f* through its own preconditioning: a network that returns F* makes f*."""
+    arrays = reference("distill/gaussian_exact")
+    t = arrays["cm_t"]
+    f = ConsistencyFunction(Answer(arrays["cm_F_exact"]), 0.5, EDM())(arrays["cm_x"], t)
+    torch.testing.assert_close(f, arrays["cm_f_exact"], **EXACT)
+    mean, variance, level = toy["gauss_mean"], toy["gauss_var"], t.reshape(-1, 1, 1, 1)
+    closed = mean + ((variance + 4e-6) / (variance + level**2)).sqrt() * (arrays["cm_x"] - mean)
+    torch.testing.assert_close(closed, arrays["cm_f_exact"], **EXACT)
 
 
 def test_reference_exact_student_has_only_discretisation_error(reference, toy, toy_gaussian):
@@ -181,13 +257,12 @@ def test_the_student_starts_as_the_teachers_network(teacher):
 
 def test_the_target_follows_the_student_at_its_own_rate(teacher):
     method = Consistency(teacher, ConsistencyOptions(target_ema=0.9))
-    method.update_averages()
-    before = [p.clone() for p in method.target.module.parameters()]
+    before = [p.clone() for p in method.target.parameters()]
     with torch.no_grad():
         for p in method.student.parameters():
             p.add_(1.0)
     method.update_averages()
-    for p, q in zip(method.target.module.parameters(), before, strict=True):
+    for p, q in zip(method.target.parameters(), before, strict=True):
         torch.testing.assert_close(p, q + 0.1)
 
 
@@ -205,3 +280,193 @@ def test_the_teacher_is_neither_saved_nor_trained(teacher):
     assert not any("teacher" in name for name in method.state_dict())
     method.train()
     assert not method.teacher.training
+
+
+def test_the_boundary_scalings_are_edms_far_from_data():
+    sigma = torch.tensor([1e3, 1e5], dtype=torch.float64)
+    c_skip, c_out, _ = boundary_scalings(sigma, 0.5, 0.002)
+    assert (c_skip < 1e-6).all()
+    torch.testing.assert_close(c_out, torch.full_like(c_out, 0.5), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize(("step", "ratio"), [("euler", 16), ("heun", 64)])
+def test_twice_the_points_leave_a_sixteenth_of_eulers_residual_and_a_64th_of_heuns(toy_gaussian, toy, step, ratio):
+    """CM-4: the loss at the exact consistency function is the square of the teacher step's local error."""
+    mean, variance, size = toy["gauss_mean"], toy["gauss_var"], len(toy["x0"])
+
+    def exact(x, t):
+        return mean + ((variance + 4e-6) / (variance + t.reshape(-1, 1, 1, 1) ** 2)).sqrt() * (x - mean)
+
+    def residual(points):
+        grid = karras(torch.linspace(0, 1, points, dtype=torch.float64), 80.0, 0.002)
+        pairs = [(t.expand(size), s.expand(size)) for t, s in pairwise(grid)]
+        case = (exact, exact, toy_gaussian(EDM()), toy["x0"], toy["noise"])
+        return torch.stack([consistency_loss(*case, t, s, step).mean() for t, s in pairs]).mean()
+
+    assert float(residual(80) / residual(160)) == pytest.approx(ratio, rel=0.1)
+
+
+def test_clipping_is_of_every_output(teacher):
+    """As in the released sampler: what noise is added to is clipped too."""
+    plain, clipped = (Consistency(teacher, ConsistencyOptions(clip_x0=clip)).eval() for clip in (False, True))
+    start, draws = 3 * torch.randn(16, 2), lambda j: noise(0, f"draw-{j}", range(16), (2,))
+    levels, f = spread_levels(teacher.path, 2, 0.6), plain.average.module
+    one = f(levels[0] * start, levels[0]).clamp(-1, 1)
+    two = f(one + (levels[1] ** 2 - 1e-4).sqrt().float() * draws(0), levels[1]).clamp(-1, 1)
+    torch.testing.assert_close(clipped.sample(start, 2, draws=draws), two)
+    assert plain.sample(start, 1).abs().max() > 1
+
+
+class Dropping(nn.Module):
+    """A network with dropout, whose masks come from torch's global generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.mlp = ResidualMLP(2, width=16, blocks=1)
+        nn.init.normal_(self.mlp.out.weight, std=0.3)
+
+    def forward(self, x, c_noise, condition=None):
+        return self.mlp(nn.functional.dropout(x, 0.3, self.training), c_noise)
+
+
+def test_both_sides_drop_the_same_units_whatever_the_global_generator():
+    torch.manual_seed(0)
+    teacher = EDMDenoiser(Dropping(), 0.75, EDM(0.01, 40.0)).requires_grad_(False)
+    model = copy.deepcopy(teacher).train()
+    x0, eps, t = torch.randn(3, 64, 2)[0], torch.randn(64, 2), torch.full((64,), 1.3)
+    same = consistency_loss(model, model, teacher.eval(), x0, eps, t, t, "euler", masks=3)
+    assert torch.equal(same, torch.zeros(64))
+    losses = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        losses.append(Consistency(teacher, ConsistencyOptions(batch=8, target_ema=0.5)).training_step(batch(), 0))
+    assert torch.equal(*losses)
+
+
+def position_of(level, path):
+    root = [value ** (1 / 7) for value in (path.t_max, level, path.t_min)]
+    return (root[0] - root[1]) / (root[0] - root[2])
+
+
+def test_a_search_finds_the_valley_of_the_quality():
+    """f says at which level it was asked: the best is known. Five rounds leave (2/3)^5 of the interval."""
+    path, asked = EDM(0.01, 40.0), []
+
+    def f(x, t):
+        asked.append(len(x))
+        return t.to(x).expand(x.shape)
+
+    def quality(x0):
+        return abs(position_of(float(x0.mean()), path) - 0.43)
+
+    start, draws = torch.randn(7, 2), lambda j: torch.randn(7, 2)
+    first = torch.zeros(1, dtype=torch.float64)
+    position = search_next(f, quality, path, first, start, draws, floor=path.t_min, rounds=5)
+    assert abs(position - 0.43) < (2 / 3) ** 5
+    assert sum(asked) == 7 * (1 + 2 * 5)
+    assert abs(search_next(f, quality, path, first, start, draws, path.t_min, rounds=12) - 0.43) < (2 / 3) ** 12
+
+
+def test_a_search_is_greedy_and_booked_as_selection():
+    """Each level is sought after the one before it, which stays; the last of three levels decides what comes out."""
+    path, spent = EDM(0.01, 40.0), [0.0]
+
+    def f(x, t):
+        spent[0] += len(x)
+        return t.to(x).expand(x.shape)
+
+    wanted = iter([0.3] * 10 + [0.7] * 10)
+
+    def quality(x0):
+        return abs(position_of(float(x0.mean()), path) - next(wanted))
+
+    with divided(lambda: spent[0]) as meter:
+        start = torch.randn(7, 2)
+        positions = search_levels(f, quality, path, start, lambda j: torch.randn(7, 2), 3, path.t_min, rounds=5)
+    assert positions.tolist() == pytest.approx([0, 0.3, 0.7], abs=0.14)
+    assert meter.finish() == {"selection": 7 * (1 + 10 + 2 + 10)}
+
+
+SEARCH = {"levels": "searched", "searched_nfe": 3, "search_samples": 64, "search_rounds": 3}
+
+
+def searched_run(folder, budget=1500.0, kill=None):
+    method = Consistency(killing.small_teacher(), ConsistencyOptions(batch=8, **SEARCH))
+    method.quality = toy2d.swd
+    return method, killing.train(method, budget, folder, kill)
+
+
+def test_the_search_is_charged_within_the_budget(tmp_path):
+    """Two levels on 64 noises: a probe, then 1 + 6 and 2 + 6 evaluations, with a quality that costs nothing itself."""
+    method = Consistency(killing.small_teacher(), ConsistencyOptions(batch=8, **SEARCH))
+    method.quality = lambda x0: float(x0.abs().mean())
+    ledger = Ledger(2500.0, "evaluations", forward_flops(method.teacher, torch.zeros(2, 2)))
+    with FlopCounterMode(display=False) as counter:
+        fit(method, toy2d.DATA, 0, ledger, tmp_path, NoTracker())
+    assert ledger.flops == pytest.approx(counter.get_total_flops(), rel=0.005)
+    assert ledger.uses["selection"] / ledger.flops_per_evaluation == pytest.approx(64 * 16)
+    assert 2500 - 64 - 3 * 48 < ledger.evaluations <= 2500
+    assert method.levels(3).diff().max() < 0
+
+
+def test_searched_levels_survive_a_kill_and_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    undisturbed, expected = searched_run(tmp_path / "a", 2500.0)
+    with pytest.raises(killing.Killed):
+        searched_run(tmp_path / "b", 2500.0, kill=expected.steps)
+    resumed, ledger = searched_run(tmp_path / "b", 2500.0)
+    assert killing.same(resumed, undisturbed)
+    assert (ledger.flops, ledger.steps) == (expected.flops, expected.steps)
+    saved.save(undisturbed, "consistency", undisturbed.options, tmp_path / "student.safetensors")
+    loaded = saved.load(tmp_path / "student.safetensors", killing.small_teacher()).eval()
+    start, draws = torch.randn(5, 2), lambda j: noise(0, f"draw-{j}", range(5), (2,))
+    assert torch.equal(loaded.sample(start, 3, draws=draws), undisturbed.sample(start, 3, draws=draws))
+    assert loaded.learned() == undisturbed.learned()
+
+
+def test_the_search_leaves_the_student_alone(tmp_path):
+    """Adam's momentum would still move it: the learning rate is 0 by then, and the averages rest."""
+    method, ledger = searched_run(tmp_path / "a", 2500.0)
+    method.quality, short = toy2d.swd, ledger.steps - 1
+    before = Consistency(killing.small_teacher(), ConsistencyOptions(batch=8, **SEARCH))
+    before.quality = toy2d.swd
+    with pytest.raises(killing.Killed):
+        killing.train(before, 2500.0, tmp_path / "b", kill=short)
+    for own, other in zip(method.average.parameters(), before.average.parameters(), strict=True):
+        assert torch.equal(own, other)
+
+
+def test_a_search_that_would_take_most_of_the_budget_is_refused_at_once(tmp_path):
+    method = Consistency(killing.small_teacher(), ConsistencyOptions(batch=8, levels="searched"))
+    method.quality = toy2d.swd
+    with pytest.raises(ValueError, match=r"searching the levels takes \d+ % of the budget: lower search_samples"):
+        killing.train(method, 5000.0, tmp_path)
+
+
+def test_a_budget_in_images_ends_with_the_search_too(tmp_path):
+    method = Consistency(killing.small_teacher(), ConsistencyOptions(batch=8, **SEARCH))
+    method.quality = toy2d.swd
+    ledger = Ledger(80, "images", 1.0)
+    fit(method, toy2d.DATA, 0, ledger, tmp_path, NoTracker())
+    assert ledger.images <= 80
+    assert method.levels(3).diff().max() < 0
+
+
+def test_levels_beyond_those_searched_are_refused():
+    spec, options = registry.method("consistency"), ConsistencyOptions(levels="searched", searched_nfe=3)
+    assert spec.refusal(3, options) is None
+    assert spec.refusal(4, options) == "levels are searched for up to 3 evaluations, see searched_nfe"
+    assert spec.refusal(8, ConsistencyOptions()) is None
+    assert options.needs_quality
+    assert not ConsistencyOptions().needs_quality
+
+
+@pytest.mark.slow
+def test_one_step_reaches_the_mixture_where_euler_does_not(tmp_path):
+    """Twice the sliced distance of two real samples, within 150,000 evaluations; Euler's one step is at 0.7."""
+    teacher, start = toy2d.teacher(), noise(0, "start", range(2000), (2,))
+    method = Consistency(toy2d.teacher(), ConsistencyOptions(batch=256))
+    ledger = toy2d.train(method, 150_000, tmp_path)
+    assert ledger.evaluations <= 150_000
+    assert toy2d.swd(method.sample(start, 1)) < 0.15
+    assert toy2d.swd(solvers.get("euler").sample(teacher, start, nfe=1)) > 0.6

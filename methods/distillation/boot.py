@@ -1,0 +1,194 @@
+"""BOOT (Gu, Zhai, Zhang, Liu & Susskind 2023): data-free distillation into one step, by bootstrapping.
+
+Along the teacher's trajectory from noise eps, x_t = alpha_t y_t + sigma_t eps defines the signal y_t: smooth
+in t, and the sample itself where the noise ends. The student y(eps, t) sees the noise alone, and learns its
+value at s from its own at t > s moved by one teacher step.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..denoiser import Condition, Denoiser, EDMDenoiser
+from ..method import Draws
+from ..networks.embedding import zero
+from ..nfe import one_evaluation
+from ..options import BootOptions
+from ..paths import EDM, Path, VPCosine, expand
+from ..randomness import generator
+from ..solvers.grids import karras
+from ..uses import spent_on
+from .consistency import l2
+from .student import StudentMethod
+
+Signal = Callable[[Tensor, Tensor], Tensor]
+"""y(eps, t): eps (B, ...), t () or (B,); like eps."""
+DataPrediction = Callable[[Tensor, Tensor], Tensor]
+"""f(x, t): the teacher's D at its condition."""
+
+
+def slope(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    """-dy/dt = lambda'_t (D(x_t, t) - y_t), the signal ODE, with lambda = log(sigma/alpha)."""
+    rate = -path.dhalf_log_snr(t)
+    return expand(rate, y) * (f(path.noisy(y, eps, t), t) - y)
+
+
+def ddim_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    """y_s = (1 - r) D + r y_t, r = e^(lambda_s - lambda_t): exact if D is constant, and DDIM's step on x."""
+    r = path.noise_level(s) / path.noise_level(t)
+    return y + expand(1 - r, y) * (f(path.noisy(y, eps, t), t) - y)
+
+
+def first_order_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    """Euler's step of the signal ODE in t: its finite difference; on EDM it is `ddim_step`."""
+    return y + expand(t - s, y) * slope(f, path, y, eps, t)
+
+
+def heun_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    """Heun's step of the signal ODE in t: two teacher evaluations."""
+    first = slope(f, path, y, eps, t)
+    second = slope(f, path, y + expand(t - s, y) * first, eps, s)
+    return y + expand((t - s) / 2, y) * (first + second)
+
+
+STEPS = {"ddim": ddim_step, "first-order": first_order_step, "heun": heun_step}
+
+
+def bootstrapping_loss(
+    signal: Signal, f: DataPrediction, path: Path, eps: Tensor, t: Tensor, s: Tensor, step: str = "ddim"
+) -> Tensor:
+    """|y(eps, s) - SG[y(eps, t) moved to s]|^2 per sample (B,), its elements' mean, unweighted; s < t, each (B,)."""
+    with torch.no_grad():
+        with spent_on("target"):
+            y_t = signal(eps, t)
+        with spent_on("teacher"):
+            target = STEPS[step](f, path, y_t, eps, t, s)
+    return l2(signal(eps, s), target)
+
+
+def loss_weight(name: str, path: Path, t: Tensor, s: Tensor) -> Tensor:
+    """Of the step from t to s, in t's shape; k = 1 - e^(lambda_s - lambda_t) is the share that D takes in it."""
+    weights = {
+        "uniform": torch.ones_like(t),
+        "1/delta^2": (t - s) ** -2,
+        "1/k^2": (1 - path.noise_level(s) / path.noise_level(t)) ** -2,
+    }
+    return weights[name]
+
+
+def boundary_loss(signal: Signal, f: DataPrediction, x: Tensor, eps: Tensor, t_max: Tensor) -> Tensor:
+    """|y(eps, t_max) - D(x, t_max)|^2 per sample (B,), x = eps at the scale that the path has there.
+
+    Whatever finite y the trajectory starts with is forgotten as alpha -> 0: just below, the signal is D.
+    """
+    with torch.no_grad(), spent_on("teacher"):
+        target = f(x, t_max)
+    return l2(signal(eps, t_max), target)
+
+
+class TargetTime(nn.Module):
+    """A network's noise embedding, held at the largest level, plus one of the target time, zero at the start."""
+
+    level: Tensor
+
+    def __init__(self, embed: nn.Module, c_noise_max: float) -> None:
+        super().__init__()
+        self.register_buffer("level", torch.tensor([c_noise_max]), persistent=False)
+        self.noise, self.time = embed, copy.deepcopy(embed)
+        with torch.no_grad():
+            width = embed(self.level).shape[1]
+        self.out = zero(nn.Linear(width, width))
+
+    def forward(self, c_noise: Tensor, *rest: Any) -> Tensor:
+        """c_noise (B,) of the target time; the rest, if any, is the embedding's own."""
+        embedded: Tensor = self.noise(self.level, *rest) + self.out(self.time(c_noise))
+        return embedded
+
+
+class SignalPredictor(EDMDenoiser):
+    """y(eps, t), from the teacher's weights: its network always sees pure noise, at the level of pure noise.
+
+    The time is told by an embedding of its own, so that no t promises an input with less noise than it has.
+    Before training y(eps, t) = D(t_max eps, t_max), for all t.
+    """
+
+    def __init__(self, teacher: EDMDenoiser) -> None:
+        network = copy.deepcopy(teacher.network)
+        embed = getattr(network, "embed", None)
+        if not isinstance(embed, nn.Module):
+            kind = type(network).__name__
+            raise ValueError(f"boot adds the target time to the noise embedding `embed`, which {kind} does not have")
+        network.embed = TargetTime(embed, math.log(teacher.path.t_max) / 4)
+        assert isinstance(teacher.path, EDM)
+        super().__init__(network, teacher.sigma_data, teacher.path)
+
+    def scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return super().scalings(torch.full_like(sigma, self.path.t_max))
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return super().denoise(self.path.t_max * x, t, condition)
+
+
+def uniform(u: Tensor, first: float, last: float) -> Tensor:
+    return first + u * (last - first)
+
+
+SPACINGS: dict[str, Callable[[Tensor, float, float], Tensor]] = {"edm": karras, "vp-cosine": uniform}
+
+
+class Boot(StudentMethod):
+    """Sampled in one evaluation. No data are read: noise, times and labels are drawn."""
+
+    def __init__(self, teacher: Denoiser, options: BootOptions, seed: int = 0) -> None:
+        network = teacher.unwrapped()
+        if not isinstance(network, EDMDenoiser) or not isinstance(teacher.path, EDM):
+            raise ValueError("boot starts from a teacher network with EDM preconditioning")
+        if network.sample_shape is None:
+            raise ValueError("boot needs the teacher's sample_shape: it draws its own noise")
+        super().__init__(teacher, SignalPredictor(network), options, seed)
+        self.options = options
+        self.shape = network.sample_shape
+        self.path: Path = VPCosine() if options.path == "vp-cosine" else teacher.path
+        self.t_max, self.t_min = (float(self.path.time_at(level)) for level in (teacher.path.t_max, teacher.path.t_min))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        rng, delta = generator(self.seed, "train", int(batch["step"])), self.options.delta
+        u = torch.rand(self.batch_size, generator=rng, dtype=torch.float64) * (1 - delta)
+        spacing = SPACINGS[self.options.path]
+        t, s = (spacing(v, self.t_max, self.t_min).to(self.device) for v in (u, u + delta))
+        signal, f, eps = self._drawn(self.batch_size, rng)
+        bootstrapping = bootstrapping_loss(signal, f, self.path, eps, t, s, self.options.step)
+        weight = loss_weight(self.options.weight, self.path, t, s).to(eps)
+        signal, f, eps = self._drawn(math.ceil(self.options.boundary_share * self.batch_size), rng)
+        t_max = torch.tensor(self.t_max, dtype=torch.float64, device=self.device)
+        boundary = boundary_loss(signal, f, expand(self.path.sigma(t_max), eps) * eps, eps, t_max)
+        return (weight * bootstrapping).mean() + self.options.boundary_weight * boundary.mean()
+
+    def _drawn(self, count: int, rng: torch.Generator) -> tuple[Signal, DataPrediction, Tensor]:
+        """(student, teacher, eps (count, ...)), both at labels in the data's proportions if it has any."""
+        eps = torch.randn(count, *self.shape, generator=rng).to(self.device)
+        labels = None
+        if self.teacher.class_counts is not None:
+            proportions = torch.tensor(self.teacher.class_counts, dtype=torch.float64)
+            labels = torch.multinomial(proportions, count, replacement=True, generator=rng).to(self.device)
+        teacher, clip = self.teacher.on(self.path), 1.0 if self.options.clip else math.inf
+
+        def signal(eps: Tensor, t: Tensor) -> Tensor:
+            return self.student(eps, self.path.noise_level(t), labels)
+
+        def f(x: Tensor, t: Tensor) -> Tensor:
+            return teacher(x, t, labels).clamp(-clip, clip)
+
+        return signal, f, eps
+
+    @torch.no_grad()
+    def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """y(noise, t_min). Raises UnreachableNFE for any NFE but 1, ValueError for a missing label."""
+        one_evaluation(nfe)
+        if self.teacher.class_counts is not None and condition is None:
+            raise ValueError("this student was trained with labels: give `condition`, a label for each sample")
+        return self.average.module(noise, self.student.path.t_min, condition)

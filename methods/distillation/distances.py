@@ -1,0 +1,39 @@
+"""Distances between a student's output and its target: (x, y), each (B, ...), to one number per sample (B,)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+def l1(x: Tensor, y: Tensor) -> Tensor:
+    return (x - y).abs().flatten(1).mean(1)
+
+
+def l2(x: Tensor, y: Tensor) -> Tensor:
+    return (x - y).square().flatten(1).mean(1)
+
+
+def pseudo_huber(x: Tensor, y: Tensor, c: float | None = None) -> Tensor:
+    """sqrt(|x - y|^2 + c^2) - c on the vector norm; c = 0.00054 sqrt(d) unless given (Song & Dhariwal 2023).
+
+    c = 0 is the norm itself, whose gradient at x = y is taken as 0.
+    """
+    difference = (x - y).flatten(1)
+    c = 0.00054 * difference.shape[1] ** 0.5 if c is None else c
+    # The norm of (x - y, c): torch gives it a gradient where it is 0.
+    return torch.linalg.vector_norm(torch.nn.functional.pad(difference, (0, 1), value=c), dim=1) - c
+
+
+DISTANCES: dict[str, Distance] = {"l1": l1, "l2": l2, "pseudo-huber": pseudo_huber}
+
+
+def distance(name: str) -> Distance:
+    """The distance that an option names; "lpips" loads its network. FileNotFoundError where that is missing."""
+    if name == "lpips":
+        from .perceptual import Perceptual
+
+        return Perceptual.load()
+    return DISTANCES[name]

@@ -1,0 +1,138 @@
+"""LPIPS as a distance: the code path with random weights in the real files' format, and what is said without them."""
+
+import pytest
+import torch
+
+from fewstep.bench.budget import Ledger, forward_flops
+from fewstep.bench.doctor import findings
+from fewstep.bench.suite import Suite
+from fewstep.bench.tracking import NoTracker
+from fewstep.bench.training import fit
+from fewstep.datasets import get
+from fewstep.methods import assets, registry
+from fewstep.methods.distillation.consistency import Consistency
+from fewstep.methods.distillation.consistency_training import ConsistencyTraining
+from fewstep.methods.distillation.distances import distance
+from fewstep.methods.options import ConsistencyOptions, ConsistencyTrainingOptions
+from fewstep.tests.methods import killing
+
+CT_LPIPS = {"variant": {"name": "ct", "distance": "lpips"}}
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def weights(empty_cache):
+    """VGG-16's state dict (its unused classifier without storage) and LPIPS's list of five, all random."""
+    pytest.importorskip("piq")
+    models = pytest.importorskip("torchvision.models")
+    rng = torch.Generator().manual_seed(0)
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in models.vgg16().state_dict().items()}
+    state = {
+        name: torch.randn(shape, generator=rng) * (2 / shape[1:].numel()) ** 0.5
+        if name.startswith("features")
+        else torch.zeros(1).expand(shape)
+        for name, shape in shapes.items()
+    }
+    empty_cache.mkdir(parents=True)
+    torch.save(state, empty_cache / "vgg16-397923af.pth")
+    channels = (64, 128, 256, 512, 512)
+    lpips = [torch.rand(1, width, 1, 1, generator=rng) for width in channels]
+    torch.save(lpips, empty_cache / "lpips_weights.pt")
+    return empty_cache
+
+
+def images(count, channels=1, side=8, seed=0):
+    return torch.rand(count, channels, side, side, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_what_is_missing_is_one_line_with_a_command(empty_cache, monkeypatch):
+    monkeypatch.setattr(assets, "find_spec", lambda name: None)
+    assert assets.missing_lpips() == "missing package piq, get it by `pip install piq torchvision`"
+    monkeypatch.setattr(assets, "find_spec", lambda name: name)
+    for name in ("vgg16-397923af.pth", "lpips_weights.pt"):
+        file, line = empty_cache / name, assets.missing_lpips()
+        assert line.startswith(f"missing {file}, get it by `curl -L --create-dirs -o {file} https://")
+        assert "\n" not in line
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert assets.missing_lpips() is None
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        (Consistency, ConsistencyOptions(distance="lpips")),
+        (ConsistencyTraining, ConsistencyTrainingOptions(**CT_LPIPS)),
+    ],
+)
+def test_absent_weights_stop_a_method_before_it_is_made(empty_cache, monkeypatch, method, options):
+    monkeypatch.setattr(assets, "find_spec", lambda name: name)
+    with pytest.raises(FileNotFoundError, match=r"missing .*vgg16-397923af.pth, get it by `curl"):
+        method(killing.small_unet(), options)
+
+
+def test_absent_weights_skip_the_row_before_anything_is_trained(empty_cache, monkeypatch):
+    monkeypatch.setattr(assets, "find_spec", lambda name: name)
+    for name, options in (("consistency", {"distance": "lpips"}), ("consistency-training", CT_LPIPS)):
+        spec = registry.method(name)
+        reason = spec.refusal(1, spec.options.model_validate(options))
+        assert reason.startswith(f"missing {empty_cache / 'vgg16-397923af.pth'}, get it by")
+        assert spec.refusal(1, spec.options()) is None
+        suite = Suite(
+            name="x",
+            datasets="digits",
+            teachers={"name": "pretrain"},
+            budgets={"evaluations": 1000},
+            nfe=1,
+            metrics="rmse",
+            methods={"name": name, "options": options},
+        )
+        assert [advice for what, state, advice in findings(suite) if what.startswith(f"method {name}")] == [
+            reason.removeprefix("missing ")
+        ]
+
+
+def test_it_is_piqs_lpips_with_average_pooling(weights):
+    """As openai/consistency_models calls it: [0, 1], 224 pixels, no reduction."""
+    import piq
+
+    x, y = images(3, 3), images(3, 3, seed=1)
+    official = piq.LPIPS(replace_pooling=True, reduction="none")
+    scaled = [torch.nn.functional.interpolate((z + 1) / 2, size=224, mode="bilinear") for z in (x, y)]
+    torch.testing.assert_close(distance("lpips")(x, y), official(*scaled))
+
+
+def test_it_is_a_distance_of_grey_images_with_gradients_to_the_student_alone(weights):
+    lpips, x, y = distance("lpips"), images(2).requires_grad_(), images(2, seed=1)
+    apart = lpips(x, y)
+    assert apart.shape == (2,)
+    assert (apart > 0).all()
+    assert torch.equal(lpips(y, y), torch.zeros(2))
+    torch.testing.assert_close(apart, lpips(y, x))
+    apart.sum().backward()
+    assert x.grad.abs().sum() > 0
+    assert all(p.grad is None for p in lpips.network.parameters())
+    with pytest.raises(ValueError, match=r"lpips compares images of one or three channels, not samples of \(2,\)"):
+        lpips(torch.zeros(4, 2), torch.zeros(4, 2))
+
+
+@pytest.mark.parametrize(
+    ("make", "options"), [(Consistency, ConsistencyOptions), (ConsistencyTraining, ConsistencyTrainingOptions)]
+)
+def test_its_flops_are_charged_and_its_weights_are_nobodys(weights, tmp_path, make, options):
+    given = {"distance": "lpips"} if make is Consistency else CT_LPIPS
+    method = make(killing.small_unet(), options(batch=2, **given))
+    assert not any("distance" in name or "vgg" in name for name in method.state_dict())
+    data = get("digits")
+    unit = forward_flops(method.teacher, torch.zeros(2, *data.shape))
+    ledger = Ledger(2, "images", unit)
+    fit(method, data, 0, ledger, tmp_path, NoTracker())
+    # VGG-16's convolutions at 224 x 224 are 15.3 GMACs, as published; two images are compared.
+    assert ledger.uses["auxiliary"] / ledger.images == pytest.approx(2 * 2 * 15.35e9, rel=0.01)
+    assert ledger.uses["student backward"] / ledger.images > 2 * 15e9
