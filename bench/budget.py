@@ -1,5 +1,6 @@
 """The budget: what a training run may spend, and the ledger of what it did spend, in measured FLOPs."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,8 +16,10 @@ from .errors import TaskError
 class Ledger:
     """Spending against `limit` in `unit`: evaluations, flops or images.
 
-    An evaluation is the FLOPs of one teacher forward on one sample. `step_flops` holds, for each kind of
-    step, the FLOPs measured on the first real one: forward and backward of every network it touches.
+    An evaluation is the FLOPs of one forward of the teacher's network on one sample: a guided teacher takes two.
+    `step_uses` holds, for each kind of step, the FLOPs measured on the first real one, forward and backward of
+    every network it touches, by use. `students` holds, for each NFE whose student was finished before the run
+    ended, what had been spent by then.
     """
 
     limit: float
@@ -26,7 +29,14 @@ class Ledger:
     images: int = 0
     steps: int = 0
     seconds: float = 0.0
-    step_flops: dict[str, float] = field(default_factory=dict)
+    step_uses: dict[str, dict[str, float]] = field(default_factory=dict)
+    uses: dict[str, float] = field(default_factory=dict)
+    students: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def step_flops(self) -> dict[str, float]:
+        """The FLOPs of one step of each kind."""
+        return {kind: sum(uses.values()) for kind, uses in self.step_uses.items()}
 
     @property
     def evaluations(self) -> float:
@@ -45,6 +55,8 @@ class Ledger:
     def charge(self, kind: str, images: int, seconds: float) -> None:
         """Enter one step. Raises TaskError if it overspends, which a measured kind cannot."""
         self.flops += self.step_flops[kind]
+        for use, flops in self.step_uses[kind].items():
+            self.uses[use] = self.uses.get(use, 0) + flops
         self.images += images
         self.steps += 1
         self.seconds += seconds
@@ -55,17 +67,24 @@ class Ledger:
     def _in_unit(self, flops: float, images: float) -> float:
         return {"evaluations": flops / self.flops_per_evaluation, "flops": flops, "images": images}[self.unit]
 
+    def note_students(self, nfes: Iterable[int]) -> None:
+        """The students of these NFEs are finished: what is spent so far is what they cost."""
+        for nfe in nfes:
+            spent = {"evaluations": self.evaluations, "uses": dict(self.uses)}
+            spent |= {key: getattr(self, key) for key in ("flops", "images", "steps", "seconds")}
+            self.students.setdefault(str(nfe), spent)
+
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "evaluations": self.evaluations}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over the counts of a saved ledger; the limit stays this run's own."""
-        for key in ("flops", "images", "steps", "seconds", "step_flops"):
+        for key in ("flops", "images", "steps", "seconds", "step_uses", "uses", "students"):
             setattr(self, key, state[key])
 
 
 def forward_flops(denoiser: Denoiser, noise: Tensor, condition: Any = None) -> float:
-    """FLOPs of one forward on one sample, measured on the batch `noise`; 0 for a closed form."""
+    """FLOPs of one forward on one sample, measured on the batch `noise`: of its matrix products."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         denoiser(noise, denoiser.path.t_max, condition)
     return counter.get_total_flops() / len(noise)

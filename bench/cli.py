@@ -190,19 +190,44 @@ def solvers(orders: bool) -> None:
     table(click.echo)
 
 
-@main.command()
-@click.argument("place", metavar="RUN")
-@click.option("--method", required=True, help="A method of the run.")
-@click.option("--nfe", type=click.IntRange(min=1), required=True)
-@click.option("--count", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--store", type=click.Path(path_type=Path), envvar="FEWSTEP_STORE")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The PNG to write.")
-def sample(place: str, method: str, nfe: int, count: int, seed: int, store: Path | None, out: Path) -> None:
-    """Draw samples of a method of a finished run as a picture."""
-    from .draw import draw
+def _row_options(command: Any) -> Any:
+    """The options that name a row of a finished run."""
+    for option in reversed(
+        [
+            click.argument("place", metavar="RUN"),
+            click.option("--method", required=True, help="A method of the run."),
+            click.option("--nfe", type=click.IntRange(min=1), required=True),
+            click.option("--variant", help="Its options, as the leaderboard shows them [default: the first row]."),
+            click.option("--budget", help="Its budget, as the leaderboard shows it [default: the first row]."),
+            click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+            click.option("--store", type=click.Path(path_type=Path), envvar="FEWSTEP_STORE"),
+            click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True),
+        ]
+    ):
+        command = option(command)
+    return command
 
-    draw(_results_folder(place), method, nfe, count, seed, store, out)
+
+@main.command()
+@_row_options
+@click.option("--count", type=click.IntRange(min=1), default=64, show_default=True)
+def sample(place: str, store: Path | None, out: Path, count: int, **row: Any) -> None:
+    """Draw samples of a method of a finished run as a PNG picture."""
+    from .draw import draw
+    from .finished import Wanted
+
+    draw(_results_folder(place), Wanted(**row), count, store, out)
+    click.echo(out)
+
+
+@main.command()
+@_row_options
+def export(place: str, store: Path | None, out: Path, **row: Any) -> None:
+    """Copy what a method of a finished run learned: a safetensors file that fewstep.methods.saved loads."""
+    from .finished import Wanted
+    from .finished import export as copy
+
+    copy(_results_folder(place), Wanted(**row), store, out)
     click.echo(out)
 
 

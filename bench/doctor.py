@@ -24,4 +24,7 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     found.append(("W&B", wandb_mode(), "set WANDB_MODE to change it"))
     for dataset in suite.datasets if suite else ():
         found.append((f"dataset {dataset}", "present", "embedded"))
+    for entry in suite.methods if suite else ():
+        if (missing := entry.checked().missing()) is not None:
+            found.append((f"method {entry.name} {entry.label()}", "missing", missing.removeprefix("missing ")))
     return found

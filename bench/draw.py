@@ -1,23 +1,21 @@
 """`fewstep sample`: a picture of one method's samples, from the artifacts of a finished run."""
 
-import csv
 import math
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .finished import Wanted, sample_manifest, store_of
 from .store import CorruptError, Store
 
 
-def draw(folder: Path, method: str, nfe: int, count: int, seed: int, root: Path | None, out: Path) -> None:
-    """Write a PNG grid of `count` samples; noise i is that of sample i of `seed` in the run."""
+def draw(folder: Path, wanted: Wanted, count: int, root: Path | None, out: Path) -> None:
+    """Write a PNG grid of `count` samples; noise i is that of sample i of the seed in the run."""
     from PIL import Image
 
-    store = Store(
-        root or next((p for p in (folder / "store", folder.parent / "store") if p.is_dir()), folder / "store")
-    )
-    sample = _sample_manifest(folder, method, nfe, seed, store)
-    x0 = _samples(sample, store, nfe, count, seed)
+    store = store_of(folder, root)
+    manifest = sample_manifest(folder, wanted, store)
+    x0 = _samples(manifest, store, wanted.nfe, count, wanted.seed)
     if x0.ndim != 4:
         raise InputError(f"samples of shape {tuple(x0.shape[1:])} are not images")
     columns = math.ceil(math.sqrt(count))
@@ -34,22 +32,6 @@ def draw(folder: Path, method: str, nfe: int, count: int, seed: int, root: Path 
     image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(out, format="PNG")
 
 
-def _sample_manifest(folder: Path, method: str, nfe: int, seed: int, store: Store) -> dict[str, Any]:
-    """The manifest of the nearest cell's samples (NFE first, then seed): it names the teacher and the training."""
-    with (folder / "results.csv").open(encoding="utf-8") as file:
-        table = list(csv.DictReader(file))
-    rows = [row for row in table if row["method"] == method and row["status"] == "done"]
-    if not rows:
-        known = ", ".join(dict.fromkeys(row["method"] for row in table))
-        raise InputError(f"{folder}: no finished cell of method {method!r}; the run has {known}")
-    nearest = max(rows, key=lambda row: (row["nfe"] == str(nfe), row["seed"] == str(seed)))
-    try:
-        score = store.need(f"score-{nearest['cell']}")
-        return store.need(score.manifest["inputs"]["sample"]).manifest
-    except CorruptError as error:
-        raise InputError(f"{error}; run the suite again, or name its store with --store") from None
-
-
 def _samples(manifest: dict[str, Any], store: Store, nfe: int, count: int, seed: int) -> Any:
     from ..methods import registry
     from ..methods.randomness import noise
@@ -64,13 +46,15 @@ def _samples(manifest: dict[str, Any], store: Store, nfe: int, count: int, seed:
         raise InputError(f"{params['method']} at NFE {nfe}: {refusal}")
     try:
         parent = store.need(manifest["inputs"]["teacher"])
-        denoiser = teacher.load(parent)
+        denoiser = teacher.load(parent, params.get("guidance"))
         if "train" in manifest["inputs"]:
-            method = train.load(store.need(manifest["inputs"]["train"]), denoiser)
+            trained = store.need(manifest["inputs"]["train"])
+            method = train.load(trained, denoiser, params.get("transfer", False))
         else:
             method = train.build(params["method"], params["options"], denoiser)
     except CorruptError as error:
         raise InputError(f"{error}; run the suite again, or name its store with --store") from None
     shape, rows = teacher.sample_shape(parent), range(count)
     start = sample.start_noise(seed, rows, shape)
-    return method.eval().sample(start, nfe, draws=lambda j: noise(seed, f"draw-{j}", rows, shape))
+    labels = sample.start_labels(denoiser, seed, rows)
+    return method.eval().sample(start, nfe, labels, draws=lambda j: noise(seed, f"draw-{j}", rows, shape))

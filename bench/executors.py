@@ -1,8 +1,9 @@
 """Where tasks run: a pool of worker processes on this machine."""
 
 import os
+import signal
 from collections.abc import Iterator
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,14 @@ class LocalExecutor:
         # Read by OpenMP when the child imports torch, before any code of ours runs there.
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
         process = context.Process(target=worker.main, args=(theirs, self.root, self.threads))
-        process.start()
+        # A child inherits the mask: Ctrl-C while it still imports must not end it with a traceback. The
+        # tracker, which multiprocessing starts with the first child, would lift it.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return process, ours
 

@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from . import results, sources
+from . import costs, results, sources
 from .plan import Cell, Plan
 from .runner import Outcome
 from .store import write_atomic
 
-RESULTS, LEADERBOARD, REPORT, FACTS, PICTURES = (
+RESULTS, COSTS, LEADERBOARD, REPORT, FACTS, PICTURES, LEARNED = (
     "results.csv",
+    "costs.csv",
     "leaderboard.csv",
     "report.html",
     "run.json",
     "pictures.npz",
+    "learned.json",
 )
 SHOWN = 12
 """Samples per row of the picture that shows methods side by side."""
@@ -26,15 +28,19 @@ SHOWN = 12
 def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     """Write all outputs of a run; what would come out the same as before is left as it is."""
     text = results.to_csv(results.rows(plan, outcome))
+    spent = results.to_csv(costs.rows(plan, outcome), costs.COLUMNS)
+    learned = json.dumps(_learned(plan, outcome))
     facts = run_facts(plan, outcome)
     stamp = hashlib.sha256(
-        "\n".join([text, json.dumps(facts), sources.version(f"{sources.PACKAGE}.reports.run")]).encode()
+        "\n".join([text, spent, learned, json.dumps(facts), sources.version(f"{sources.PACKAGE}.reports.run")]).encode()
     )
     previous = _read_json(out / FACTS)
     complete = all((out / name).is_file() for name in (RESULTS, LEADERBOARD, REPORT))
     if complete and previous.get("stamp") == stamp.hexdigest():
         return
     write_atomic(out / RESULTS, text)
+    write_atomic(out / COSTS, spent)
+    write_atomic(out / LEARNED, learned)
     _save_pictures(plan, outcome, out / PICTURES)
     write_atomic(out / FACTS, json.dumps(facts, indent=1))
     from ..reports import run as report
@@ -72,6 +78,17 @@ def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         if task.kind == "extractor" and artifact is not None:
             facts["extractor"] = {"name": task.name, **artifact.result}
     return facts
+
+
+def _learned(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
+    """The numbers of each run that learned only a few, with the cell's key."""
+    found = []
+    for cell in plan.cells:
+        artifact = costs.train_artifact(cell, outcome)
+        if artifact is not None and artifact.result.get("learned"):
+            key = {name: getattr(cell, name) for name in costs.KEY[1:]}
+            found.append({**key, "learned": artifact.result["learned"]})
+    return found
 
 
 def _save_pictures(plan: Plan, outcome: Outcome, path: Path) -> None:

@@ -131,15 +131,22 @@ class Problem:
     def data_code(self) -> tuple[str, ...]:
         return (DATASETS[self.dataset].module,)
 
+    @property
+    def guidance(self) -> dict[str, float]:
+        """What the tasks after the teacher's know of guidance: the weights are trained once for all its scales."""
+        scale = getattr(self.teacher, "guidance", None)
+        return {} if scale is None else {"guidance": scale}
+
     @cached_property
     def teacher_task(self) -> Task:
+        trained = self.teacher.model_copy(update={"guidance": None}) if self.guidance else self.teacher
         params = {
             "dataset": self.dataset,
-            "teacher": self.teacher.model_dump(mode="json"),
+            "teacher": trained.model_dump(mode="json", exclude={"guidance"}),
             "device": self.suite.device,
         }
         cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
-        return Task("teacher", params, {}, self.data_code, cost, f"teacher {self.teacher.label()} on {self.dataset}")
+        return Task("teacher", params, {}, self.data_code, cost, f"teacher {trained.label()} on {self.dataset}")
 
     @cached_property
     def extractor_task(self) -> Task:
@@ -152,13 +159,14 @@ class Problem:
             "samples": samples,
             "tolerance": self.suite.truth.tolerance,
             "device": self.suite.device,
+            **self.guidance,
         }
         return Task(
             "truth",
             params,
             {"teacher": self.teacher_task},
             self.data_code,
-            170.0 * samples,
+            170.0 * samples * (2 if self.guidance else 1),
             f"truth seed {seed}",
         )
 
@@ -169,17 +177,20 @@ class Problem:
             "budget": budget.given(),
             "seed": seed,
             "device": self.suite.device,
+            **self.guidance,
         }
         cost = budget.amount * {"evaluations": 1.3, "images": 8.0, "flops": 0.0}[budget.unit]
         label = f"train {entry.name} seed {seed}, {budget.label()}"
         if entry.spec.per_nfe:
             params["nfe"] = nfe
             label += f", NFE {nfe}"
-        code = (*self.data_code, entry.spec.module)
-        return Task("train", params, {"teacher": self.teacher_task}, code, cost, label)
+        inputs = {"teacher": self.teacher_task}
+        if entry.checked().needs_quality:
+            inputs["extractor"] = self.extractor_task
+        return Task("train", params, inputs, (*self.data_code, entry.spec.module), cost, label)
 
     def cells(self, entry: MethodEntry) -> Iterator[Cell]:
-        budgets = self.suite.budgets if entry.spec.trains else [None]
+        budgets = (entry.budgets or self.suite.budgets) if entry.spec.trains else [None]
         grid = itertools.product(budgets, self.suite.seeds, entry.nfe or self.suite.nfe)
         for budget, seed, nfe in grid:
             reason = entry.spec.refusal(nfe, entry.checked())
@@ -197,10 +208,16 @@ class Problem:
                 reason or "",
             )
 
+    def _source(self, entry: MethodEntry) -> "Problem":
+        """Where the method is trained: here, or where the entry says."""
+        if entry.fitted_on is None:
+            return self
+        return Problem(self.suite, entry.fitted_on.dataset, entry.fitted_on.teacher or self.teacher)
+
     def _score_task(self, entry: MethodEntry, budget: Budget | None, seed: int, nfe: int) -> Task:
         inputs = {"teacher": self.teacher_task}
         if budget is not None:
-            inputs["train"] = self.train_task(entry, budget, seed, nfe)
+            inputs["train"] = self._source(entry).train_task(entry, budget, seed, nfe)
         params = {
             "method": entry.name,
             "options": entry.checked().model_dump(mode="json"),
@@ -208,7 +225,10 @@ class Problem:
             "nfe": nfe,
             "samples": self.suite.samples,
             "device": self.suite.device,
+            **self.guidance,
         }
+        if entry.fitted_on is not None:
+            params["transfer"] = True
         what = f"{entry.name} NFE {nfe} seed {seed}"
         code = (*self.data_code, entry.spec.module)
         sample = Task("sample", params, inputs, code, float(nfe * self.suite.samples), f"sample {what}")

@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Any
 
+from .costs import train_artifact, trained_ledger
 from .plan import Cell, Plan
 from .runner import Outcome
 
@@ -34,10 +35,10 @@ def rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
     return [row for cell in plan.cells for row in _cell_rows(plan, cell, outcome)]
 
 
-def to_csv(table: list[dict[str, Any]]) -> str:
+def to_csv(table: list[dict[str, Any]], columns: list[str] = COLUMNS) -> str:
     """Values at full precision; what a row does not have is empty."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)
     return buffer.getvalue()
@@ -76,17 +77,20 @@ def status_and_metrics(cell: Cell, outcome: Outcome) -> tuple[str, dict[str, Any
 
 
 def _costs(cell: Cell, outcome: Outcome) -> dict[str, Any]:
-    """What training and sampling cost; the training columns are 0 for a method without training."""
+    """What training and sampling cost; the training columns are 0 for a method without training.
+
+    A student that was finished before its run ended cost what had been spent by then.
+    """
     if cell.score is None:
         return {}
     sample = cell.score.inputs["sample"]
     costs: dict[str, Any] = {}
+    trained, ledger = train_artifact(cell, outcome), trained_ledger(cell, outcome)
     if "train" not in sample.inputs:
         costs |= {"train_evaluations": 0, "train_flops": 0, "train_seconds": 0, "trainable_parameters": 0}
-    elif sample.inputs["train"].name in outcome.artifacts:
-        trained = outcome.artifacts[sample.inputs["train"].name].result
-        costs |= {f"train_{key}": trained["ledger"][key] for key in ("evaluations", "flops", "seconds")}
-        costs["trainable_parameters"] = trained["trainable_parameters"]
+    elif ledger is not None:
+        costs |= {f"train_{key}": ledger[key] for key in ("evaluations", "flops", "seconds")}
+        costs["trainable_parameters"] = trained.result["trainable_parameters"]
     if sample.name in outcome.artifacts:
         costs["seconds_per_image"] = outcome.artifacts[sample.name].result.get("seconds_per_image", "")
     return costs

@@ -35,6 +35,8 @@ METRIC_SUMMARIES = {
     "rmse": "root mean square distance per pixel to the teacher's exact ODE solution, same noise (lower is better)",
 }
 METRICS = tuple(METRIC_SUMMARIES)
+QUALITY = "fd_digits"
+"""What training that selects by a Fréchet distance selects by."""
 
 
 class Budget(Options):
@@ -72,13 +74,27 @@ class Truth(Options):
     tolerance: float = Field(1e-6, gt=0)
 
 
+Teacher = Annotated[PretrainOptions | ExactOptions, Field(discriminator="name")]
+
+
+class FittedOn(Options):
+    """Where a learned solver is fitted, if not on the row's own data set (the transfer of Shaul et al. 2024)."""
+
+    dataset: str
+    teacher: Teacher | None = None
+
+
 class MethodEntry(Options):
-    """One method of the grid; `variant` names it where options are not enough; `nfe` overrides the suite's."""
+    """One method of the grid; `variant` names it where options are not enough; `nfe` and `budgets` override
+    the suite's.
+    """
 
     name: str
     options: dict[str, Any] = {}
     nfe: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)] | None = None
     variant: str | None = None
+    fitted_on: FittedOn | None = None
 
     @property
     def spec(self) -> registry.MethodSpec:
@@ -94,10 +110,15 @@ class MethodEntry(Options):
         checked = self.checked()
         grid = getattr(checked, "grid", None)
         changed = checked.model_dump(exclude_defaults=True, exclude={"grid"})
-        return " ".join([*([grid.label()] if grid else []), *(f"{key}={value}" for key, value in changed.items())])
+        words = [f"{key}={_short(getattr(checked, key), value)}" for key, value in changed.items()]
+        if self.fitted_on is not None:
+            words.append(f"fitted_on={self.fitted_on.dataset}")
+        return " ".join([*([grid.label()] if grid else []), *words])
 
 
-Teacher = Annotated[PretrainOptions | ExactOptions, Field(discriminator="name")]
+def _short(option: Any, dumped: Any) -> Any:
+    """An option as a table shows it: nested options that have a short form are shown by it."""
+    return option.label() if hasattr(option, "label") else dumped
 
 
 class Suite(BaseModel):
@@ -152,6 +173,10 @@ def load(suite: str, settings: Sequence[str] = ()) -> Suite:
     return checked
 
 
+def _is_conditional(teacher: Teacher) -> bool:
+    return isinstance(teacher, PretrainOptions) and teacher.label_dropout is not None
+
+
 def _check_methods(document: Document, suite: Suite) -> None:
     for i, entry in enumerate(suite.methods):
         where = ("methods", i)
@@ -163,15 +188,31 @@ def _check_methods(document: Document, suite: Suite) -> None:
             entry.checked()
         except ValidationError as error:
             raise InputError(describe(document, (*where, "options"), error, spec.options)) from None
+        if entry.fitted_on is not None:
+            _check_fitted_on(document, (*where, "fitted_on"), entry)
         exact = [j for j, teacher in enumerate(suite.teachers) if isinstance(teacher, ExactOptions)]
         if spec.needs_network and exact:
             message = f"{entry.name} trains a copy of the teacher's network, and teacher 'exact' is a formula"
             raise InputError(document.at((*where, "name"), message + "; use a pretrain teacher"))
+        conditional = [teacher for teacher in suite.teachers if _is_conditional(teacher)]
+        if spec.trains and not spec.conditional and conditional:
+            message = f"{entry.name} trains without labels, and teacher {conditional[0].label()} needs them"
+            raise InputError(document.at((*where, "name"), message + "; leave one of the two out"))
     rows = [(entry.name, entry.label()) for entry in suite.methods]
     for i, row in enumerate(rows):
         if row in rows[:i]:
             message = f"{row[0]} stands there twice with the same options; give one of them a variant"
             raise InputError(document.at(("methods", i, "name"), message))
+
+
+def _check_fitted_on(document: Document, where: tuple[int | str, ...], entry: MethodEntry) -> None:
+    assert entry.fitted_on is not None
+    if not entry.spec.transfers:
+        raise InputError(document.at(where, f"{entry.name} is not a learned solver; only these are fitted elsewhere"))
+    try:
+        registry.pick(DATASETS, entry.fitted_on.dataset, "dataset")
+    except registry.UnknownNameError as error:
+        raise InputError(document.at((*where, "dataset"), str(error))) from None
 
 
 def _check_datasets(document: Document, suite: Suite) -> None:
@@ -187,8 +228,15 @@ def _check_datasets(document: Document, suite: Suite) -> None:
             if metric not in spec.metrics:
                 message = f"{metric} is not defined on {name}, which has {', '.join(spec.metrics)}"
                 raise InputError(document.at(("metrics", j), message))
+        for j, entry in enumerate(suite.methods):
+            if entry.checked().needs_quality and QUALITY not in spec.metrics:
+                message = f"{entry.name} with these options selects by {QUALITY}, which {name} does not have"
+                raise InputError(document.at(("methods", j, "options"), message))
         for k, teacher in enumerate(suite.teachers):
             network = getattr(teacher, "network", None)
             if network is not None and (network.name == "unet") != (len(spec.shape) == 3):
                 message = f"a {network.name} does not fit {name}, whose samples have shape {spec.shape}"
                 raise InputError(document.at(("teachers", k, "network"), message))
+            if _is_conditional(teacher) and not spec.classes:
+                message = f"{name} has no labels, and a teacher with label_dropout is trained on them; leave it out"
+                raise InputError(document.at(("teachers", k, "label_dropout"), message))

@@ -9,15 +9,18 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..datasets.base import Batches, Dataset
+from ..methods import uses
 from ..methods.method import Trainable
 from .budget import Ledger
 from .errors import TaskError
@@ -44,7 +47,9 @@ class BudgetCallback(Callback):
 
     def __init__(self, ledger: Ledger, tracker: Tracker, on_progress: Callable[[float], None]) -> None:
         self.ledger, self.tracker, self.on_progress = ledger, tracker, on_progress
-        self._counter: FlopCounterMode | None = None
+        self._counting = ExitStack()
+        self._uses: uses.UseMeter | None = None
+        self._kind = ""
         self._started = 0.0
         self._recorded = -1
 
@@ -64,33 +69,44 @@ class BudgetCallback(Callback):
         self._started = time.perf_counter()
         step, spent = self.ledger.steps, self.ledger.spent
         pl_module.spent = spent
+        self.ledger.note_students(pl_module.finished_nfes(spent))
         factor = pl_module.learning_rate_factor(step, spent)
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
-        if pl_module.step_kind(step) not in self.ledger.step_flops:
-            self._counter = FlopCounterMode(display=False)
-            self._counter.__enter__()
+        self._kind = pl_module.step_kind(step)
+        if self._kind not in self.ledger.step_uses:
+            counter = self._counting.enter_context(FlopCounterMode(display=False))
+            self._uses = self._counting.enter_context(uses.divided(counter.get_total_flops))
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        if self._uses is not None:
+            self._uses.enter(uses.BACKWARD)
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._uses is not None:
+            self._uses.leave()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, Trainable)
-        kind = pl_module.step_kind(self.ledger.steps)
-        if self._counter is not None:
-            self._counter.__exit__(None, None, None)
-            self.ledger.step_flops[kind] = float(self._counter.get_total_flops())
-            self._counter = None
+        if self._uses is not None:
+            self.ledger.step_uses[self._kind] = self._uses.finish()
+            self._stop_counting()
         pl_module.update_averages()
-        self.ledger.charge(kind, len(batch["x0"]), time.perf_counter() - self._started)
-        if not self.ledger.affords(pl_module.step_kind(self.ledger.steps), pl_module.batch_size):
+        self.ledger.charge(self._kind, len(batch["x0"]), time.perf_counter() - self._started)
+        pl_module.spent = self.ledger.spent
+        if pl_module.finished or not self.ledger.affords(pl_module.step_kind(self.ledger.steps), pl_module.batch_size):
             trainer.should_stop = True
         self._record(float(outputs["loss"].detach()), trainer.should_stop)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if self._counter is not None:
-            self._counter.__exit__(None, None, None)
-            self._counter = None
+        self._stop_counting()
+
+    def _stop_counting(self) -> None:
+        self._counting.close()
+        self._uses = None
 
     def _record(self, loss: float, last: bool) -> None:
         if not math.isfinite(loss):

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
@@ -152,6 +153,8 @@ def _quiet_libraries() -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    # A method says itself which of its networks train with dropout.
+    warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
 
 
 def _die_with_parent() -> None:

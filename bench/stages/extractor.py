@@ -1,5 +1,6 @@
 """The feature network of a data set, and the features of its reference images."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from ... import datasets
 from ...datasets.base import ImageSet
 from ...datasets.digits import split
 from ..budget import Ledger
+from ..metrics import frechet_distance
 from ..metrics.digits import BATCH, STEPS, ClassifierTraining, DigitsClassifier
 from ..store import Artifact
 from ..tracking import tracked
@@ -44,3 +46,14 @@ def load(artifact: Artifact) -> tuple[DigitsClassifier, Tensor]:
     classifier = DigitsClassifier()
     classifier.load_state_dict(load_file(artifact.file(WEIGHTS)))
     return classifier.eval(), load_file(artifact.file(REFERENCE))["features"]
+
+
+def quality(artifact: Artifact) -> Callable[[Tensor], float]:
+    """The Fréchet distance of samples (N, ...) to the reference, for training that selects by it."""
+    classifier, reference = load(artifact)
+
+    @torch.no_grad()
+    def distance(x0: Tensor) -> float:
+        return frechet_distance(reference, classifier.features(x0.float().cpu()))
+
+    return distance

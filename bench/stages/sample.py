@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ...methods.denoiser import metered
+from ...methods.denoiser import Denoiser, metered
 from ...methods.randomness import noise
 from ..errors import TaskError
 from ..store import Artifact
@@ -23,6 +23,14 @@ BATCH = 256
 def start_noise(seed: int, rows: Sequence[int], shape: Sequence[int]) -> Tensor:
     """The unit noise that samples `rows` of `seed` start from: the same for every method and batch size."""
     return noise(seed, "start", rows, shape)
+
+
+def start_labels(denoiser: Denoiser, seed: int, rows: Sequence[int], device: str = "cpu") -> Tensor | None:
+    """The labels of samples `rows` of `seed`, in the data set's proportions: the same for every method and batch
+    size. None for an unconditional teacher.
+    """
+    labels = denoiser.conditions(seed, "label", rows)
+    return None if labels is None else labels.to(device)
 
 
 def batches(count: int, make: Callable[[range], Tensor], on_progress: Callable[[float], None]) -> Tensor:
@@ -41,8 +49,12 @@ def run(task: Context) -> dict[str, Any]:
     if trained is not None and trained.result["status"] != "done":
         return {"status": trained.result["status"]}
     device = accelerator(params["device"])
-    denoiser = teacher.load(parent)
-    method = train.load(trained, denoiser) if trained else train.build(params["method"], params["options"], denoiser)
+    denoiser = teacher.load(parent, params.get("guidance"))
+    method = (
+        train.load(trained, denoiser, params.get("transfer", False))
+        if trained
+        else train.build(params["method"], params["options"], denoiser)
+    )
     method = method.to(device).eval()
     shape, nfe = teacher.sample_shape(parent), params["nfe"]
 
@@ -50,8 +62,9 @@ def run(task: Context) -> dict[str, Any]:
         def draws(j: int) -> Tensor:
             return noise(params["seed"], f"draw-{j}", rows, shape).to(device)
 
-        batch = {"noise": start_noise(params["seed"], rows, shape).to(device), "nfe": nfe, "draws": draws}
-        return method.predict_step(batch, 0)
+        start = start_noise(params["seed"], rows, shape).to(device)
+        labels = start_labels(denoiser, params["seed"], rows, device)
+        return method.predict_step({"noise": start, "nfe": nfe, "condition": labels, "draws": draws}, 0)
 
     started = time.perf_counter()
     with metered() as meter, torch.no_grad():

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from ... import datasets
 from ...datasets.registry import DATASETS
-from ...methods.denoiser import Denoiser
+from ...methods.denoiser import Denoiser, Guided
 from ...methods.options import ExactOptions, PretrainOptions
 from ...methods.paths import EDM
 from ...methods.randomness import noise
@@ -27,9 +27,10 @@ def run(task: Context) -> dict[str, Any]:
     data = datasets.get(task.params["dataset"])
     options = task.params["teacher"]
     if options["name"] == "exact":
-        return {"flops_per_evaluation": 0.0, "parameters": 0}
+        exact = _exact(ExactOptions.model_validate(options), data)
+        return {"flops_per_evaluation": forward_flops(exact, noise(0, "probe", range(2), data.shape)), "parameters": 0}
     checked = PretrainOptions.model_validate(options)
-    module = pretrain.Pretrain(checked, data.shape)
+    module = pretrain.Pretrain(checked, data.shape, data.classes)
     probe = noise(0, "probe", range(2), data.shape)
     unit = forward_flops(module.denoiser, probe)
     ledger = Ledger(checked.images, "images", unit)
@@ -49,19 +50,25 @@ def run(task: Context) -> dict[str, Any]:
     return {"flops_per_evaluation": unit, "parameters": parameters, "ledger": ledger.to_dict()}
 
 
-def load(artifact: Artifact) -> Denoiser:
-    """The teacher of an artifact, frozen, on the CPU."""
+def load(artifact: Artifact, guidance: float | None = None) -> Denoiser:
+    """The teacher of an artifact, frozen, on the CPU; guided with that scale unless None."""
     params = artifact.manifest["params"]
     data = datasets.get(params["dataset"])
     denoiser = _made(artifact, params, data)
-    denoiser.sample_shape = data.shape
+    denoiser.sample_shape, denoiser.sample_bound = data.shape, data.bound
+    if params["teacher"].get("label_dropout") is not None:
+        labels = data.labels(torch.arange(len(data)))
+        assert labels is not None
+        denoiser.class_counts = tuple(torch.bincount(labels, minlength=data.classes).tolist())
+    if guidance is not None:
+        denoiser = Guided(denoiser, guidance)
     return denoiser.requires_grad_(False).eval()
 
 
 def _made(artifact: Artifact, params: dict[str, Any], data: Any) -> Denoiser:
     if params["teacher"]["name"] == "exact":
         return _exact(ExactOptions.model_validate(params["teacher"]), data)
-    denoiser = pretrain.denoiser(PretrainOptions.model_validate(params["teacher"]), data.shape)
+    denoiser = pretrain.denoiser(PretrainOptions.model_validate(params["teacher"]), data.shape, data.classes)
     denoiser.load_state_dict(load_file(artifact.file(WEIGHTS)))
     return denoiser
 

@@ -2,17 +2,16 @@
 
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-
 from ... import datasets
-from ...methods import registry, solvers
+from ...methods import registry, saved, solvers
 from ...methods.denoiser import Denoiser
 from ...methods.method import Method, TrainingFree
 from ..budget import Ledger
+from ..errors import TaskError
 from ..store import Artifact
 from ..tracking import tracked
 from ..training import DivergedError, fit
-from . import teacher
+from . import extractor, teacher
 from .context import Context
 from .device import accelerator
 
@@ -21,7 +20,10 @@ WEIGHTS = "student.safetensors"
 
 def run(task: Context) -> dict[str, Any]:
     params, parent = task.params, task.inputs["teacher"]
-    module = build(params["method"], params["options"], teacher.load(parent), params["seed"], params.get("nfe"))
+    denoiser = teacher.load(parent, params.get("guidance"))
+    module = build(params["method"], params["options"], denoiser, params["seed"], params.get("nfe"))
+    if "extractor" in task.inputs:
+        module.quality = extractor.quality(task.inputs["extractor"])
     (unit, limit), *_ = params["budget"].items()
     ledger = Ledger(limit, unit, parent.result["flops_per_evaluation"])
     data = datasets.get(parent.manifest["params"]["dataset"])
@@ -39,10 +41,12 @@ def run(task: Context) -> dict[str, Any]:
                 task.on_progress,
                 accelerator(params["device"]),
             )
-            save_file(module.result().state_dict(), task.folder / WEIGHTS)
+            options = registry.method(params["method"]).options.model_validate(params["options"])
+            saved.save(module, params["method"], options, task.folder / WEIGHTS, params.get("nfe"))
         except DivergedError as error:
             status = f"diverged: {error}"
-    return {"status": status, "trainable_parameters": trainable, "ledger": ledger.to_dict()}
+    learned = module.learned() if status == "done" else []
+    return {"status": status, "trainable_parameters": trainable, "ledger": ledger.to_dict(), "learned": learned}
 
 
 def build(name: str, options: dict[str, Any], denoiser: Denoiser, seed: int = 0, nfe: int | None = None) -> Method:
@@ -55,9 +59,9 @@ def build(name: str, options: dict[str, Any], denoiser: Denoiser, seed: int = 0,
     return method
 
 
-def load(artifact: Artifact, denoiser: Denoiser) -> Method:
-    """The trained method of an artifact."""
-    params = artifact.manifest["params"]
-    method = build(params["method"], params["options"], denoiser, params["seed"], params.get("nfe"))
-    method.result().load_state_dict(load_file(artifact.file(WEIGHTS)))
-    return method
+def load(artifact: Artifact, denoiser: Denoiser, transfer: bool = False) -> Method:
+    """The trained method of an artifact, on its teacher or, with `transfer`, on another of the same path."""
+    try:
+        return saved.load(artifact.file(WEIGHTS), denoiser, transfer)
+    except saved.MismatchError as error:
+        raise TaskError(str(error)) from None

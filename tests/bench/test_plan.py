@@ -78,6 +78,26 @@ def test_a_method_trained_per_nfe_has_a_run_for_each_and_others_share_one():
     assert sorted(runs, key=str) == [("bespoke", 2), ("bespoke", 4), ("consistency", None)]
 
 
+def test_guidance_scales_share_the_trained_teacher_and_nothing_after_it():
+    conditional = {"name": "pretrain", "label_dropout": 0.1}
+    plain = plan(teachers=[conditional])
+    scales = plan(teachers=[conditional, {**conditional, "guidance": 1}, {**conditional, "guidance": 3}])
+    assert names(scales, "teacher") == names(plain, "teacher")
+    assert names(scales, "extractor") == names(plain, "extractor")
+    for kind in ("truth", "train", "sample", "score"):
+        assert len(names(scales, kind)) == 3 * len(names(plain, kind))
+        assert names(plain, kind) < names(scales, kind)
+    for task in scales.tasks():
+        if task.kind == "teacher":
+            assert "guidance" not in task.params["teacher"]
+            assert task.label == "teacher pretrain-unet-128k-drop0.1 on digits"
+    assert [cell.teacher for cell in scales.cells[:: len(plain.cells)]] == [
+        "pretrain-unet-128k-drop0.1",
+        "pretrain-unet-128k-drop0.1-w1",
+        "pretrain-unet-128k-drop0.1-w3",
+    ]
+
+
 def test_options_decide_which_nfes_a_learned_solver_reaches():
     def skipped(order):
         methods = [{"name": "bespoke", "options": {"order": order}}]
@@ -91,6 +111,10 @@ def test_options_decide_which_nfes_a_learned_solver_reaches():
     ("changes", "renamed"),
     [
         ({"teachers": {"name": "pretrain", "seed": 1}}, {"teacher", "truth", "train", "sample", "score"}),
+        (
+            {"teachers": {"name": "pretrain", "label_dropout": 0.1}},
+            {"teacher", "truth", "train", "sample", "score"},
+        ),
         ({"budgets": {"evaluations": 3000}}, {"train", "sample", "score"}),
         ({"methods": [{"name": "euler", "options": {"grid": {"rho": 5}}}]}, {"sample", "score"}),
         ({"samples": 10}, {"truth", "sample", "score"}),

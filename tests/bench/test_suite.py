@@ -1,5 +1,6 @@
 """A suite's mistakes are named with their place, before anything heavy is loaded."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import yaml
 
 from fewstep.bench import suite as suites
 from fewstep.bench.errors import InputError
+from fewstep.datasets.registry import DATASETS
+from fewstep.methods import registry
+from fewstep.methods.options import PretrainOptions
 
 GOOD = {
     "name": "test",
@@ -98,6 +102,27 @@ def test_single_values_stand_for_lists(tmp_path):
             "methods[0].options.grid.spacing: must be 'karras', 'log-snr', 'uniform', 'quadratic', 'ddim-uniform' "
             "or 'ddim-quad', not 'karas'",
         ),
+        (
+            {"teachers": {"name": "pretrain", "guidance": 2}},
+            "teachers:",
+            "teachers[0]: guidance needs a teacher that knows labels and no label: set label_dropout, such as 0.1",
+        ),
+        (
+            {"teachers": {"name": "pretrain", "label_dropout": 0, "guidance": 2}},
+            "teachers:",
+            "guidance needs a teacher that knows labels and no label",
+        ),
+        (
+            {"teachers": {"name": "pretrain", "label_dropout": 1.5}},
+            "label_dropout:",
+            "teachers[0].label_dropout: must be less than 1, not 1.5",
+        ),
+        (
+            {"teachers": {"name": "pretrain", "label_dropout": 0.1, "guidance": -1}},
+            "guidance:",
+            "teachers[0].guidance: must be greater than or equal to 0, not -1",
+        ),
+        ({"teachers": {"name": "exact", "guidance": 2}}, "guidance:", "unknown key 'guidance'"),
         ({"teachers": {"name": "exact"}}, "- name: consistency", "teacher 'exact' is a formula"),
         ({"seeds": [0, 0]}, "seeds:", "the same value stands there twice"),
     ],
@@ -111,6 +136,39 @@ def test_a_mistake_is_named_with_its_line(tmp_path, changes, place, message):
     assert "\n" not in text
     line = int(text.split("suite.yaml:")[1].split(":")[0])
     assert place in Path(file).read_text().splitlines()[line - 1]
+
+
+def test_a_conditional_teacher_on_data_without_labels_is_refused(tmp_path, monkeypatch):
+    unlabelled = dataclasses.replace(DATASETS["digits"], name="strokes", classes=0)
+    monkeypatch.setitem(DATASETS, "strokes", unlabelled)
+    teachers = [{"name": "pretrain"}, {"name": "pretrain", "label_dropout": 0.1}]
+    suites.load(write(tmp_path, datasets="strokes", teachers=teachers[:1]))
+    with pytest.raises(
+        InputError, match=r":\d+: teachers\[1\]\.label_dropout: strokes has no labels, .*; leave it out$"
+    ):
+        suites.load(write(tmp_path, datasets="strokes", teachers=teachers))
+
+
+def test_a_method_that_trains_without_labels_is_refused_beside_a_conditional_teacher(tmp_path, monkeypatch):
+    unaware = dataclasses.replace(registry.method("consistency"), name="unaware", conditional=False)
+    monkeypatch.setitem(registry.methods(), "unaware", unaware)
+    methods = [{"name": "euler"}, {"name": "unaware"}]
+    suites.load(write(tmp_path, methods=methods))
+    file = write(tmp_path, methods=methods, teachers={"name": "pretrain", "label_dropout": 0.1})
+    with pytest.raises(
+        InputError, match=r"methods\[1\]\.name: unaware trains without labels, .*; leave one of the two out$"
+    ):
+        suites.load(file)
+
+
+def test_a_teachers_label_shows_labels_and_guidance():
+    def label(**options):
+        return PretrainOptions(**options).label()
+
+    assert label() == "pretrain-unet-128k"
+    assert label(label_dropout=0.1) == "pretrain-unet-128k-drop0.1"
+    assert label(label_dropout=0.1, guidance=1) == "pretrain-unet-128k-drop0.1-w1"
+    assert label(label_dropout=0.15, guidance=2.5) == "pretrain-unet-128k-drop0.15-w2.5"
 
 
 def test_what_is_not_yaml_is_said_with_its_line(tmp_path):

@@ -14,7 +14,7 @@ from fewstep.bench.budget import Ledger, forward_flops
 from fewstep.bench.errors import TaskError
 from fewstep.bench.tracking import NoTracker, Record, read_events
 from fewstep.bench.training import DivergedError, fit
-from fewstep.methods.denoiser import EDMDenoiser
+from fewstep.methods.denoiser import EDMDenoiser, Guided
 from fewstep.methods.distillation.consistency import Consistency
 from fewstep.methods.learned_solvers.bespoke import Bespoke
 from fewstep.methods.networks.mlp import ResidualMLP
@@ -25,11 +25,18 @@ from fewstep.methods.teachers.analytic import MixtureDenoiser
 from fewstep.methods.teachers.pretrain import Pretrain
 
 
-def mlp_teacher():
+def mlp_teacher(classes=0):
     torch.manual_seed(0)
-    network = ResidualMLP(2, width=16, blocks=1)
+    network = ResidualMLP(2, width=16, blocks=1, classes=classes)
     nn.init.normal_(network.out.weight, std=0.3)
     return EDMDenoiser(network, 0.75, EDM(0.01, 40.0)).requires_grad_(False)
+
+
+def guided_teacher():
+    """A conditional network of mixture-2d, under guidance."""
+    network = mlp_teacher(classes=8)
+    network.class_counts = (1,) * 8
+    return Guided(network, 2.0)
 
 
 def unet_teacher():
@@ -49,11 +56,13 @@ def weights(method):
     return torch.cat([p.detach().flatten() for p in method.result().parameters()])
 
 
-@pytest.mark.parametrize(("make", "data"), [(mlp_teacher, "mixture-2d"), (unet_teacher, "digits")])
+@pytest.mark.parametrize(
+    ("make", "data"), [(mlp_teacher, "mixture-2d"), (guided_teacher, "mixture-2d"), (unet_teacher, "digits")]
+)
 @pytest.mark.parametrize("options", [{}, {"ode_step": "euler"}, {"target_ema": 0.5}])
 def test_the_ledger_equals_a_flop_counter_around_the_whole_run(tmp_path, make, data, options):
     teacher = make()
-    unit = forward_flops(teacher, torch.randn(2, *datasets.get(data).shape))
+    unit = forward_flops(teacher.unwrapped(), torch.randn(2, *datasets.get(data).shape))
     method = Consistency(teacher, ConsistencyOptions(batch=8, **options))
     ledger = Ledger(500.0, "evaluations", unit)
     with FlopCounterMode(display=False) as counter:
@@ -69,12 +78,32 @@ def test_a_step_costs_what_the_networks_it_touches_cost(tmp_path, options, evalu
     assert ledger.evaluations / ledger.images == pytest.approx(evaluations, rel=0.02)
 
 
-def bespoke_run(folder, budget, tracker=None, **options):
-    teacher = mlp_teacher()
+def test_the_ledger_says_what_was_spent_on_what(tmp_path):
+    """Per sample: Heun's two teacher forwards, the target's, the student's forward, and its backward as two."""
+    _, ledger = consistency_run(tmp_path, unet_teacher(), "digits", 200.0)
+    per_sample = {use: flops / ledger.flops_per_evaluation / ledger.images for use, flops in ledger.uses.items()}
+    expected = {"teacher": 2, "target": 1, "student forward": 1, "student backward": 2}
+    assert per_sample == pytest.approx(expected, rel=0.02)
+    assert sum(ledger.uses.values()) == pytest.approx(ledger.flops)
+
+
+def test_a_guided_teachers_evaluation_is_charged_two(tmp_path):
+    teacher = guided_teacher()
+    unit = forward_flops(teacher.unwrapped(), torch.randn(2, 2))
+    assert forward_flops(teacher, torch.randn(2, 2)) == 2 * unit
+    method, ledger = Consistency(teacher, ConsistencyOptions(batch=8)), Ledger(400.0, "evaluations", unit)
+    fit(method, datasets.get("mixture-2d"), 0, ledger, tmp_path, NoTracker())
+    per_sample = {use: flops / unit / ledger.images for use, flops in ledger.uses.items()}
+    assert per_sample.pop("student backward") < 2
+    assert per_sample == {"teacher": 4, "target": 1, "student forward": 1}
+
+
+def bespoke_run(folder, budget, tracker=None, make=mlp_teacher, **options):
+    teacher = make()
     teacher.sample_shape = (2,)
     chosen = BespokeOptions(trajectories=8, nodes=9, tolerance=1e-3, batch=8, **options)
     method = Bespoke(teacher, chosen, nfe=4)
-    ledger = Ledger(budget, "evaluations", forward_flops(teacher, torch.randn(2, 2)))
+    ledger = Ledger(budget, "evaluations", forward_flops(teacher.unwrapped(), torch.randn(2, 2)))
     fit(method, datasets.get("mixture-2d"), 0, ledger, folder, tracker or NoTracker())
     return method, ledger
 
@@ -84,18 +113,43 @@ def test_a_learned_solvers_ground_truth_is_charged(tmp_path, loss):
     with FlopCounterMode(display=False) as counter:
         _, ledger = bespoke_run(tmp_path, 3000.0, loss=loss)
     assert ledger.flops == pytest.approx(counter.get_total_flops(), rel=0.005)
-    assert ledger.step_flops["ground truth"] > 5 * ledger.step_flops["step"]
+    truth = ledger.step_uses["8 true paths, step"]["ground truth"]
+    assert truth > 4 * ledger.step_flops["step"]
+    assert ledger.uses["ground truth"] == truth
     assert ledger.evaluations <= 3000
 
 
-def test_a_killed_learned_solver_resumed_equals_an_undisturbed_one(tmp_path, monkeypatch):
+def test_a_learned_solver_of_a_closed_form_is_charged_too(tmp_path):
+    data = datasets.get("mixture-2d")
+
+    def exact():
+        return MixtureDenoiser(data.weights, data.means, data.stds**2, EDM(0.01, 40.0))
+
+    with FlopCounterMode(display=False) as counter:
+        _, ledger = bespoke_run(tmp_path, 3000.0, make=exact)
+    assert ledger.flops == pytest.approx(counter.get_total_flops(), rel=0.005)
+    assert 2000 < ledger.evaluations <= 3000
+
+
+def test_selecting_the_best_parameters_is_charged(tmp_path):
+    """Per look: the exact solutions of its noises once, then NFE evaluations for each of them."""
+    with FlopCounterMode(display=False) as counter:
+        _, ledger = bespoke_run(tmp_path, 6000.0, select="best-rmse", select_every=3, select_samples=8)
+    assert ledger.flops == pytest.approx(counter.get_total_flops(), rel=0.005)
+    looks = ledger.step_uses["step and selection"]["selection"] / ledger.flops_per_evaluation
+    assert looks == pytest.approx(4 * 8)
+    assert ledger.uses["selection"] / ledger.flops_per_evaluation > 50 * 8
+
+
+@pytest.mark.parametrize("make", [mlp_teacher, guided_teacher])
+def test_a_killed_learned_solver_resumed_equals_an_undisturbed_one(tmp_path, monkeypatch, make):
     """The true paths are in the checkpoint: they are neither solved nor charged again."""
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    undisturbed, expected = bespoke_run(tmp_path / "a", 3000.0)
+    undisturbed, expected = bespoke_run(tmp_path / "a", 6000.0, make=make)
     (tmp_path / "b").mkdir()
     with pytest.raises(Killed):
-        bespoke_run(tmp_path / "b", 3000.0, KillAfter(4))
-    resumed, ledger = bespoke_run(tmp_path / "b", 3000.0)
+        bespoke_run(tmp_path / "b", 6000.0, KillAfter(4), make)
+    resumed, ledger = bespoke_run(tmp_path / "b", 6000.0, make=make)
     assert torch.equal(weights(resumed), weights(undisturbed))
     assert (ledger.flops, ledger.steps) == (expected.flops, expected.steps)
 
@@ -105,6 +159,23 @@ def test_training_stops_within_one_step_of_the_budget_and_never_above(tmp_path, 
     _, ledger = consistency_run(tmp_path, mlp_teacher(), budget=budget)
     step = ledger.evaluations / ledger.steps
     assert budget - step < ledger.evaluations <= budget
+
+
+def test_a_step_is_of_one_kind_before_it_and_in_it(tmp_path):
+    """A method whose stages end with a share of the budget is asked for its next step's kind with that share."""
+    seen = {}
+
+    class Staged(Consistency):
+        def step_kind(self, step):
+            seen.setdefault(step, set()).add(self.spent)
+            return "step"
+
+    teacher = mlp_teacher()
+    ledger = Ledger(600.0, "evaluations", forward_flops(teacher, torch.randn(2, 2)))
+    fit(Staged(teacher, ConsistencyOptions(batch=8)), datasets.get("mixture-2d"), 0, ledger, tmp_path, NoTracker())
+    assert len(seen) == ledger.steps + 1
+    assert all(len(shares) == 1 for shares in seen.values())
+    assert [*seen[ledger.steps]] == [ledger.spent]
 
 
 def test_a_budget_below_one_step_is_out_of_budget(tmp_path):
@@ -233,3 +304,26 @@ def test_a_pretrained_teacher_approaches_the_exact_denoiser(tmp_path):
     assert error(module.result()) < 0.3 * before
     assert ledger.images == options.images
     assert ledger.evaluations / ledger.images == pytest.approx(3, rel=0.1)
+
+
+def test_a_conditional_teacher_approaches_the_exact_denoisers_with_and_without_label(tmp_path):
+    """Class k of mixture-2d is one Gaussian: D(x; sigma | k) = mu_k + v_k/(v_k + sigma^2) (x - mu_k)."""
+    data = datasets.get("mixture-2d")
+    options = PretrainOptions(network=MLPOptions(width=32, blocks=2), images=64 * 800, label_dropout=0.2)
+    module = Pretrain(options, data.shape, data.classes)
+    rows, sigma = torch.arange(1000), 0.4
+    x = data.samples(rows) + sigma * torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    labels = data.labels(rows)
+    mean, variance = data.means[labels], data.stds[labels, None] ** 2
+    conditional = mean + variance / (variance + sigma**2) * (x - mean)
+    whole = MixtureDenoiser(data.weights, data.means, data.stds**2, module.denoiser.path)(x, sigma)
+
+    def errors(denoiser):
+        with torch.no_grad():
+            pairs = [(denoiser(x, sigma, labels), conditional), (denoiser(x, sigma), whole)]
+        return [float((own - exact).square().mean()) for own, exact in pairs]
+
+    apart = float((conditional - whole).square().mean())
+    assert min(errors(module.denoiser)) > 0.2 * apart
+    fit(module, data, options.seed, Ledger(options.images, "images", 1.0), tmp_path, NoTracker())
+    assert max(errors(module.result())) < 0.2 * apart
