@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from . import costs
 from .significance import Spread, differ, spread
 from .tables import Table, write
 
@@ -28,6 +29,8 @@ class Entry:
     values: dict[str, dict[int, float]] = field(default_factory=dict)
     samples: dict[str, int] = field(default_factory=dict)
     ranks: dict[str, int] = field(default_factory=dict)
+    evaluations: float = 0.0
+    """What training spent, the mean over seeds."""
 
     def spread(self, metric: str) -> Spread | None:
         return spread(list(self.values[metric].values())) if self.values.get(metric) else None
@@ -42,6 +45,7 @@ class Board:
     suite: str
     metrics: list[str]
     entries: list[Entry]
+    costs: Table | None = None
 
 
 def read(folder: Path) -> Board:
@@ -53,11 +57,13 @@ def read(folder: Path) -> Board:
         dataset, teacher, method, variant, budget, nfe = map(str, key)
         bad = group.loc[group["status"] != "done", "status"]
         entry = Entry(dataset, teacher, method, variant, budget, int(nfe), bad.iloc[0] if len(bad) else "done")
+        spent = pd.to_numeric(group["train_evaluations"], errors="coerce").mean()
+        entry.evaluations = 0.0 if math.isnan(spent) else float(spent)
         for metric, part in group.dropna(subset="value").groupby("metric", sort=False):
             entry.values[str(metric)] = dict(zip(part["seed"].astype(int), part["value"].astype(float), strict=True))
             entry.samples[str(metric)] = int(part["samples"].iloc[0])
         entries.append(entry)
-    board = Board(str(frame["suite"].iloc[0]), list(dict.fromkeys(frame["metric"])), entries)
+    board = Board(str(frame["suite"].iloc[0]), list(dict.fromkeys(frame["metric"])), entries, costs.table(folder))
     for metric in board.metrics:
         _rank(board.entries, metric)
     return board
@@ -107,12 +113,18 @@ def to_frame(board: Board) -> pd.DataFrame:
 
 
 def render(board: Board, style: str, metric: str | None = None) -> str:
-    """The board as table, markdown, latex, csv or html; all metrics, or the one named. ValueError if unknown."""
+    """The board as table, markdown, latex, csv or html; all metrics and the costs, or the one metric named.
+
+    ValueError if it is unknown.
+    """
     if metric is not None and metric not in board.metrics:
         raise ValueError(f"no metric {metric!r} in these results; they have {', '.join(board.metrics)}")
     if style == "csv":
         return to_frame(board).to_csv(index=False, lineterminator="\n").rstrip("\n")
-    return "\n\n".join(write(table, style) for table in tables(board, [metric] if metric else board.metrics))
+    shown = tables(board, [metric] if metric else board.metrics)
+    if metric is None and board.costs is not None:
+        shown.append(board.costs)
+    return "\n\n".join(write(table, style) for table in shown)
 
 
 def tables(board: Board, metrics: list[str]) -> list[Table]:

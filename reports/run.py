@@ -9,7 +9,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from . import figures, leaderboard
+from . import figures, leaderboard, learned
 from .tables import to_html
 
 
@@ -31,6 +31,7 @@ def write_html(folder: Path, target: Path) -> None:
         board=board,
         facts=_facts(folder),
         tables=[Markup(to_html(table)) for table in leaderboard.tables(board, board.metrics)],
+        costs=Markup(to_html(board.costs)) if board.costs is not None else None,
         figures={name: Markup(svg) for name, svg in drawn.items()},
         unfinished=list(dict.fromkeys((e.method, e.nfe, e.status) for e in board.entries if e.status != "done")),
     )
@@ -43,6 +44,12 @@ def _figures(folder: Path, board: leaderboard.Board) -> dict[str, str]:
         for metric in board.metrics:
             name = f"{metric}_{dataset}_{teacher}"
             drawn[name] = figures.quality_against_nfe(board, metric, dataset, teacher)
+            by_budget = figures.quality_against_budget(board, metric, dataset, teacher)
+            if by_budget is not None:
+                drawn[f"budget_{name}"] = by_budget
+    curves = learned.curves(learned.read(folder))
+    if curves is not None:
+        drawn["learned"] = curves
     if (folder / "pictures.npz").is_file():
         with np.load(folder / "pictures.npz", allow_pickle=False) as archive:
             pictures = {name: archive[name] for name in archive.files}

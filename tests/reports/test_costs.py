@@ -1,0 +1,102 @@
+"""What training cost stands beside what it gave."""
+
+import json
+
+import pytest
+
+from fewstep.bench import costs as bench_costs
+from fewstep.bench.results import COLUMNS, to_csv
+from fewstep.reports import costs, leaderboard, learned
+from fewstep.reports.figures import quality_against_budget
+
+KEY = {"suite": "test", "dataset": "digits", "teacher": "small"}
+
+
+def result(method, budget, nfe, seed, evaluations, seconds, value=1.0):
+    return dict.fromkeys(COLUMNS, "") | KEY | {
+        "method": method, "budget": budget, "nfe": nfe, "seed": seed, "metric": "rmse", "value": repr(value),
+        "samples": 10, "status": "done", "train_evaluations": evaluations, "train_seconds": seconds,
+        "trainable_parameters": 31 if evaluations else 0,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A solver without training; one learned per NFE with two budgets; one student for all NFEs."""
+    table = [result("euler", "0", nfe, seed, 0, 0, 4.0) for nfe in (4, 8) for seed in (0, 1)]
+    spent = []
+    for nfe, seconds in ((4, 2.0), (8, 6.0)):
+        for seed in (0, 1):
+            for budget in (1000, 5000):
+                name = f"{budget} evaluations"
+                table.append(result("bespoke", name, nfe, seed, budget, seconds + seed, 1000 / budget))
+                key = {
+                    **KEY,
+                    "method": "bespoke",
+                    "variant": "",
+                    "budget": name,
+                    "seed": seed,
+                    "nfe": nfe,
+                    "run": f"{budget}-{seed}-{nfe}",
+                }
+                uses = {"ground truth": 300, "selection": 50 * nfe, "student forward": budget - 300 - 50 * nfe}
+                spent += [{**key, "use": use, "evaluations": n, "flops": 10 * n} for use, n in uses.items()]
+            table.append(result("consistency", "5000 evaluations", nfe, seed, 5000, 9.0 + seed))
+            key = {
+                **KEY,
+                "method": "consistency",
+                "variant": "",
+                "budget": "5000 evaluations",
+                "seed": seed,
+                "nfe": nfe,
+            }
+            spent.append({**key, "run": f"c-{seed}", "use": "teacher", "evaluations": 5000, "flops": 50_000})
+    (tmp_path / "results.csv").write_text(to_csv(table))
+    (tmp_path / "costs.csv").write_text(to_csv(spent, bench_costs.COLUMNS))
+    return tmp_path
+
+
+def test_the_cost_table_has_a_line_per_trained_row_with_its_uses(folder):
+    table = costs.table(folder)
+    assert table.columns[3:] == [
+        "trained for", "evaluations", "ground truth", "selection", "seconds", "parameters",
+    ]  # fmt: skip
+    small, large, student = table.rows
+    assert small[0] == "bespoke"
+    assert small[2:] == ["1000 evaluations", "each NFE", "1,000", "300", "200–400", "2–7", "31"]
+    assert large[4] == "5,000"
+    assert student[3:] == ["all NFEs", "5,000", "0", "0", "9–10", "31"]
+
+
+def test_the_leaderboard_ends_with_the_costs_unless_one_metric_is_asked(folder):
+    board = leaderboard.read(folder)
+    assert "what training cost" in leaderboard.render(board, "markdown")
+    assert "what training cost" not in leaderboard.render(board, "markdown", "rmse")
+
+
+def test_results_without_training_have_no_costs(tmp_path):
+    (tmp_path / "results.csv").write_text(to_csv([result("euler", "0", 4, 0, 0, 0)]))
+    assert costs.table(tmp_path) is None
+
+
+def test_quality_is_drawn_against_what_training_spent(folder):
+    svg = quality_against_budget(leaderboard.read(folder), "rmse", "digits", "small")
+    assert "NFE 4" in svg
+    assert "NFE 8" in svg
+    assert "bespoke" in svg
+
+
+def test_one_budget_makes_no_curve(tmp_path):
+    (tmp_path / "results.csv").write_text(to_csv([result("bespoke", "9 evaluations", 4, 0, 9, 1)]))
+    assert quality_against_budget(leaderboard.read(tmp_path), "rmse", "digits", "small") is None
+
+
+def test_learned_numbers_are_drawn_at_the_largest_budget(tmp_path):
+    key = {"dataset": "digits", "teacher": "small", "method": "bespoke", "variant": "loss=rmse", "nfe": 4, "seed": 0}
+    curves = [["r", [0.0, 0.5, 1.0]], ["t", [0.0, 0.6, 1.0]], ["s", [1.0, 1.1, 1.2]]]
+    records = [{**key, "budget": f"{n} evaluations", "learned": curves} for n in (900, 10_000)]
+    (tmp_path / "learned.json").write_text(json.dumps(records))
+    svg = learned.curves(learned.read(tmp_path))
+    assert svg.count("bespoke loss=rmse") == 2
+    assert learned.curves([]) is None
+    assert learned.read(tmp_path / "absent") == []
