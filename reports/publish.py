@@ -1,0 +1,58 @@
+"""Committed results: a run's files copied into leaderboards/, and the tables of the READMEs rendered from there.
+
+    python -m fewstep.reports.publish runs/quickstart
+
+copies that run and renders every marked table; without a run it only renders. A table stands between
+`<!-- table SUITE [METRIC] -->` and `<!-- end -->`; all metrics and the costs where none is named.
+"""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from . import leaderboard
+
+ROOT = Path(__file__).parent.parent
+FILES = ("results.csv", "costs.csv", "leaderboard.csv")
+PAGES = ("README.md", "leaderboards/README.md")
+TABLE = re.compile(r"(<!-- table (\S+)(?: (\S+))? -->\n).*?(\n?<!-- end -->)", re.DOTALL)
+
+
+def render(page: str, leaderboards: Path = ROOT / "leaderboards") -> str:
+    """The text with every marked table as its results are. FileNotFoundError where a folder is missing."""
+
+    def table(mark: re.Match[str]) -> str:
+        board = leaderboard.read(leaderboards / mark[2])
+        return f"{mark[1]}{leaderboard.render(board, 'markdown', mark[3])}\n<!-- end -->"
+
+    return TABLE.sub(table, page)
+
+
+def copy(run: Path, root: Path = ROOT) -> None:
+    """Results, provenance and those figures that a page links to, into leaderboards/<suite>."""
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    facts.pop("stamp", None)
+    target = root / "leaderboards" / facts["suite"]
+    target.mkdir(exist_ok=True)
+    for name in FILES:
+        shutil.copyfile(run / name, target / name)
+    (target / "run.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    linked = set(re.findall(rf"{facts['suite']}/(\w+)\.svg", "".join((root / page).read_text() for page in PAGES)))
+    for figure in sorted((run / "figures").glob("*.svg")):
+        for name in linked:
+            if figure.stem == name or figure.stem.startswith(f"{name}_"):
+                shutil.copyfile(figure, target / f"{name}.svg")
+
+
+def main() -> None:
+    for run in sys.argv[1:]:
+        copy(Path(run))
+    for name in PAGES:
+        page = ROOT / name
+        page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
