@@ -19,7 +19,7 @@ class Ledger:
     An evaluation is the FLOPs of one forward of the teacher's network on one sample: a guided teacher takes two.
     `step_uses` holds, for each kind of step, the FLOPs measured on the first real one, forward and backward of
     every network it touches, by use. `students` holds, for each NFE whose student was finished before the run
-    ended, what had been spent by then.
+    ended, what had been spent by then. `peak_bytes` holds the memory of a step of each kind, see MemoryCallback.
     """
 
     limit: float
@@ -32,6 +32,7 @@ class Ledger:
     step_uses: dict[str, dict[str, float]] = field(default_factory=dict)
     uses: dict[str, float] = field(default_factory=dict)
     students: dict[str, dict[str, Any]] = field(default_factory=dict)
+    peak_bytes: dict[str, int] = field(default_factory=dict)
 
     @property
     def step_flops(self) -> dict[str, float]:
@@ -79,7 +80,7 @@ class Ledger:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over the counts of a saved ledger; the limit stays this run's own."""
-        for key in ("flops", "images", "steps", "seconds", "step_uses", "uses", "students"):
+        for key in ("flops", "images", "steps", "seconds", "step_uses", "uses", "students", "peak_bytes"):
             setattr(self, key, state[key])
 
 

@@ -24,6 +24,7 @@ COLUMNS = [
     "train_flops",
     "train_seconds",
     "trainable_parameters",
+    "train_peak_bytes",
     "seconds_per_image",
     "status",
     "cell",
@@ -87,10 +88,11 @@ def _costs(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     costs: dict[str, Any] = {}
     trained, ledger = train_artifact(cell, outcome), trained_ledger(cell, outcome)
     if "train" not in sample.inputs:
-        costs |= {"train_evaluations": 0, "train_flops": 0, "train_seconds": 0, "trainable_parameters": 0}
+        costs |= dict.fromkeys(("train_evaluations", "train_flops", "train_seconds", "trainable_parameters"), 0)
     elif ledger is not None:
         costs |= {f"train_{key}": ledger[key] for key in ("evaluations", "flops", "seconds")}
         costs["trainable_parameters"] = trained.result["trainable_parameters"]
+        costs["train_peak_bytes"] = max(trained.result["ledger"]["peak_bytes"].values(), default="")
     if sample.name in outcome.artifacts:
         costs["seconds_per_image"] = outcome.artifacts[sample.name].result.get("seconds_per_image", "")
     return costs

@@ -21,9 +21,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..datasets.base import Batches, Dataset
 from ..methods import uses
-from ..methods.method import Trainable
+from ..methods.method import Diverged, Trainable
 from .budget import Ledger
 from .errors import TaskError
+from .memory import MemoryCallback
 from .tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,10 @@ RECORDS = 100
 
 
 class DivergedError(TaskError):
-    """The loss is no longer finite."""
+    """Training cannot go on, since `step`."""
 
-    def __init__(self, step: int) -> None:
-        super().__init__(f"the loss is not finite at step {step}")
+    def __init__(self, step: int, reason: str = "the loss is not finite") -> None:
+        super().__init__(f"{reason} at step {step}")
         self.step = step
 
 
@@ -81,7 +82,7 @@ class BudgetCallback(Callback):
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         if self._uses is not None:
-            self._uses.enter(uses.BACKWARD)
+            self._uses.enter_backward()
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._uses is not None:
@@ -156,7 +157,8 @@ def fit(
 ) -> None:
     """Train `module` until `ledger` affords no further step, resuming from a checkpoint in `folder`.
 
-    Raises DivergedError where the loss is not finite, TaskError where one step exceeds the budget.
+    Raises DivergedError where the loss is not finite or the method gives up, TaskError where one step exceeds the
+    budget.
     """
     budget = BudgetCallback(ledger, tracker, on_progress)
     checkpoint = folder / CHECKPOINT
@@ -166,7 +168,7 @@ def fit(
         accelerator=device,
         devices=1,
         max_epochs=-1,
-        callbacks=[budget, CheckpointCallback(checkpoint)],
+        callbacks=[budget, MemoryCallback(ledger), CheckpointCallback(checkpoint)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -176,7 +178,10 @@ def fit(
     )
     loader = DataLoader(Batches(data, module.batch_size, seed, start), batch_size=None)
     module.train()
-    trainer.fit(module, loader, ckpt_path=str(checkpoint) if state else None, weights_only=True)
+    try:
+        trainer.fit(module, loader, ckpt_path=str(checkpoint) if state else None, weights_only=True)
+    except Diverged as error:
+        raise DivergedError(ledger.steps, str(error)) from None
     checkpoint.unlink(missing_ok=True)
 
 

@@ -1,5 +1,6 @@
 """What training cost, beside what it gave: evaluations by use, seconds, parameters."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ SHOWN = {
     "selection": ("selection", "search"),
 }
 """Columns of the table: uses that are not the training itself."""
+MEASURED = {"train_seconds": "seconds", "trainable_parameters": "parameters", "train_peak_bytes": "peak MB"}
 
 
 def table(folder: Path) -> Table | None:
@@ -24,10 +26,10 @@ def table(folder: Path) -> Table | None:
         return None
     rows = []
     for key, runs in frame.groupby(KEY, sort=False):
-        cells = [_span(runs[name]) for name in ("train_evaluations", *SHOWN, "train_seconds", "trainable_parameters")]
+        cells = [_span(runs[name]) for name in ("train_evaluations", *SHOWN, *MEASURED)]
         rows.append([*map(str, key[2:]), _trained_for(runs), *cells])
     suite = str(frame["suite"].iloc[0])
-    columns = ["method", "options", "budget", "trained for", "evaluations", *SHOWN, "seconds", "parameters"]
+    columns = ["method", "options", "budget", "trained for", "evaluations", *SHOWN, *MEASURED.values()]
     note = (
         "one evaluation is one teacher forward on one sample, in measured FLOPs; means over the seeds, ranges over NFE"
     )
@@ -44,11 +46,14 @@ def _trained_for(runs: pd.DataFrame) -> str:
 def _runs(folder: Path) -> pd.DataFrame:
     """One line per trained cell: key, seed, nfe, what was spent in all and on SHOWN."""
     text = dict.fromkeys(("variant", "budget", "method", "status"), "string")
-    results = pd.read_csv(folder / "results.csv", dtype=text, keep_default_na=False, na_values={"train_seconds": [""]})
+    results = pd.read_csv(
+        folder / "results.csv", dtype=text, keep_default_na=False, na_values=dict.fromkeys(MEASURED, "")
+    )
     cells = results.drop_duplicates([*KEY, "seed", "nfe"])
     cells = cells[(cells["budget"] != "0") & cells["train_seconds"].notna()]
-    for name in ("train_evaluations", "train_seconds", "trainable_parameters"):
+    for name in ("train_evaluations", *MEASURED):
         cells = cells.assign(**{name: cells[name].astype(float)})
+    cells["train_peak_bytes"] /= 1e6
     spent = _spent(folder / "costs.csv")
     keys = [*KEY, "seed", "nfe"]
     cells = cells.merge(spent[[*keys, "run"]].drop_duplicates(), how="left", on=keys)
@@ -69,6 +74,8 @@ def _spent(file: Path) -> pd.DataFrame:
 def _span(values: pd.Series) -> str:
     """The mean over seeds, or the range of it over NFE."""
     low, high = float(values.min()), float(values.max())
+    if math.isnan(high):
+        return "–"
     digits = 1 if high < 100 and high != int(high) else 0
     if high - low <= 0.02 * high:
         low = high = float(values.mean())

@@ -17,6 +17,7 @@ def result(method, budget, nfe, seed, evaluations, seconds, value=1.0):
         "method": method, "budget": budget, "nfe": nfe, "seed": seed, "metric": "rmse", "value": repr(value),
         "samples": 10, "status": "done", "train_evaluations": evaluations, "train_seconds": seconds,
         "trainable_parameters": 31 if evaluations else 0,
+        "train_peak_bytes": 2_500_000 if evaluations else "",
     }  # fmt: skip
 
 
@@ -59,13 +60,13 @@ def folder(tmp_path):
 def test_the_cost_table_has_a_line_per_trained_row_with_its_uses(folder):
     table = costs.table(folder)
     assert table.columns[3:] == [
-        "trained for", "evaluations", "ground truth", "selection", "seconds", "parameters",
+        "trained for", "evaluations", "ground truth", "selection", "seconds", "parameters", "peak MB",
     ]  # fmt: skip
     small, large, student = table.rows
     assert small[0] == "bespoke"
-    assert small[2:] == ["1000 evaluations", "each NFE", "1,000", "300", "200–400", "2–7", "31"]
+    assert small[2:] == ["1000 evaluations", "each NFE", "1,000", "300", "200–400", "2–7", "31", "2.5"]
     assert large[4] == "5,000"
-    assert student[3:] == ["all NFEs", "5,000", "0", "0", "9–10", "31"]
+    assert student[3:] == ["all NFEs", "5,000", "0", "0", "9–10", "31", "2.5"]
 
 
 def test_the_leaderboard_ends_with_the_costs_unless_one_metric_is_asked(folder):
