@@ -13,6 +13,10 @@ Draws = Callable[[int], Tensor]
 """draws(j): the j-th fresh unit noise of a stochastic sampler, (B, ...), the same for every batch size."""
 
 
+class Diverged(Exception):
+    """Raised by a training step whose student can no longer become anything; the message says why."""
+
+
 class Trainable(LightningModule):
     """What the training runner drives: a loss per step, optimisers, averages, a schedule in budget spent.
 

@@ -304,6 +304,39 @@ TRAINED: dict[str, MethodSpec] = {
             needs_network=True,
             conditional=True,
         ),
+        *[
+            MethodSpec(
+                name,
+                f"{_PACKAGE}.distillation.{target}",
+                chosen,
+                nfe.one_evaluation,
+                summary,
+                trains=True,
+                needs_network=True,
+                conditional=True,
+            )
+            for name, target, chosen, summary in (
+                (
+                    "sim",
+                    "sim:SIM",
+                    options.SIMOptions,
+                    "Score Implicit Matching, data-free, one step (Luo et al. 2024)",
+                ),
+                ("sid", "sim:SIM", options.SiDOptions, "SiD, Score identity Distillation (Zhou et al. 2024)"),
+                (
+                    "diff-instruct",
+                    "diff_instruct:DiffInstruct",
+                    options.DiffInstructOptions,
+                    "Diff-Instruct: integral KL between noised distributions (Luo et al. 2023)",
+                ),
+                (
+                    "dmd",
+                    "dmd:DMD",
+                    options.DMDOptions,
+                    "DMD2 without its GAN (Yin et al. 2024); `regression` adds the first DMD's pairs",
+                ),
+            )
+        ],
         BespokeSpec(
             "bespoke",
             f"{_PACKAGE}.learned_solvers.bespoke:Bespoke",

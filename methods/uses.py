@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 DEFAULT = "student forward"
-"""What is spent outside every `spent_on`; the runner books backward passes as BACKWARD."""
+"""What is spent outside every `spent_on`; the runner books its backward passes as BACKWARD."""
 BACKWARD = "student backward"
 
 _meters: list["UseMeter"] = []
@@ -22,6 +22,10 @@ class UseMeter:
     def enter(self, use: str) -> None:
         self._book()
         self._open.append(use)
+
+    def enter_backward(self) -> None:
+        """A backward pass of the student's, or of the use whose block it is in."""
+        self.enter(BACKWARD if self._open[-1] == DEFAULT else self._open[-1])
 
     def leave(self) -> None:
         self._book()

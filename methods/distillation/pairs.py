@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .. import solvers
 from ..denoiser import Denoiser
-from ..options import PairOptions
+from ..options import PairSource
 from ..randomness import generator
 from ..uses import spent_on
 
@@ -72,7 +72,7 @@ class Pairs(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def teacher_solutions(teacher: Denoiser, noise: Tensor, options: PairOptions, labels: Tensor | None = None) -> Tensor:
+def teacher_solutions(teacher: Denoiser, noise: Tensor, options: PairSource, labels: Tensor | None = None) -> Tensor:
     """x0 (B, ...) at the end of the teacher's ODE from unit `noise` (B, ...), by the options' solver."""
     with spent_on("pairs"):
         return solvers.get(options.solver).sample(teacher, noise, nfe=options.solver_nfe, condition=labels)

@@ -89,8 +89,8 @@ class BootOptions(Options):
     batch: int = Field(64, ge=1)
 
 
-class PairOptions(Options):
-    """Learning from pairs (noise, the ODE's solution), made within the budget.
+class PairSource(Options):
+    """Pairs (noise, the ODE's solution), made within the budget.
 
     solver, solver_nfe: the teacher's sampler, on its default grid, and its evaluations per pair.
     pairs_share: until this share of the budget is spent every step makes its own batch of new pairs; from
@@ -101,17 +101,22 @@ class PairOptions(Options):
     solver: Literal["euler", "heun", "dpmpp-2m", "dpmpp-3m", "unipc-3"] = "dpmpp-2m"
     solver_nfe: int = Field(16, ge=1)
     pairs_share: float = Field(0.35, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _solver_takes_so_many(self) -> "PairSource":
+        if self.solver == "heun":
+            nfe.heun(self.solver_nfe, 2, None, clean=True)
+        return self
+
+
+class PairOptions(PairSource):
+    """Learning from pairs."""
+
     ema: float = Field(0.99, ge=0, lt=1)
     learning_rate: float = Field(1e-3, gt=0)
     betas: tuple[float, float] = (0.9, 0.99)
     warmup_steps: int = Field(20, ge=0)
     batch: int = Field(64, ge=1)
-
-    @model_validator(mode="after")
-    def _solver_takes_so_many(self) -> "PairOptions":
-        if self.solver == "heun":
-            nfe.heun(self.solver_nfe, 2, None, clean=True)
-        return self
 
 
 class KnowledgeOptions(PairOptions):

@@ -25,7 +25,7 @@ PATHS = {"vp_linear": VPLinear(), "vp_cosine": VPCosine(), "edm": EDM(), "flow":
 TRAINED = registry.TRAINED
 SHORT = {"bespoke": {"trajectories": 8, "nodes": 9, "tolerance": 1e-3}}
 """Options that make a run of seconds where the defaults do not; a batch of 8 for every method that has one."""
-DATA_FREE = {"bespoke", "knowledge", "rectified-flow", "boot", "sim", "diff-instruct", "dmd", "d-ode", "iia"}
+DATA_FREE = {"bespoke", "knowledge", "rectified-flow", "boot", "sim", "sid", "diff-instruct", "dmd", "d-ode", "iia"}
 BUDGET = 2000.0
 
 

@@ -1,0 +1,172 @@
+"""What SIM, SiD, Diff-Instruct and DMD share: a one-step student and an online network for the score it induces.
+
+The student makes x0 = G(z); the fake-score network D_psi is trained on these samples as a denoiser, so that it
+follows the score of the student's noised distribution. What the student does with D_psi and the teacher's D is
+each method's own loss. No data are read.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..denoiser import Condition, Denoiser, EDMDenoiser
+from ..method import Diverged, Draws
+from ..nfe import one_evaluation
+from ..options import ScoreMatchingOptions
+from ..paths import expand
+from ..randomness import generator
+from ..solvers.grids import karras
+from ..uses import spent_on
+from .student import StudentMethod
+
+FAKE, GENERATOR = "fake score", "generator"
+Levels = tuple[float, float] | None
+COLLAPSED, EXPLODED = 0.01, 100.0
+"""Spread and size of the student's samples, in units of the data's spread, beyond which it has failed."""
+
+
+class Noised(NamedTuple):
+    """What the student's loss is made of: its samples x0, x = x0 + sigma eps, and both denoisers' values of x."""
+
+    x0: Tensor
+    x: Tensor
+    sigma: Tensor
+    fake: Tensor
+    teacher: Tensor
+
+
+def fake_loss(
+    fake: Callable[[Tensor, Tensor], Tensor], x0: Tensor, sigma: Tensor, eps: Tensor, sigma_data: float
+) -> Tensor:
+    """EDM's loss on the student's samples, (1/sigma_data^2 + 1/sigma^2) |D_psi(x; sigma) - x0|^2, per sample (B,)."""
+    error = fake(x0 + expand(sigma, x0) * eps, sigma) - x0
+    return (sigma_data**-2 + sigma**-2) * error.square().flatten(1).sum(1)
+
+
+class Draw(NamedTuple):
+    """Part of a batch: its rows, the student's noise, the level and the noise added to its samples, labels if any."""
+
+    rows: Tensor
+    z: Tensor
+    sigma: Tensor
+    eps: Tensor
+    labels: Tensor | None
+
+
+class ScoreMatching(StudentMethod):
+    """Updates of the two networks alternate, a training step each, with an optimiser each.
+
+    through_scores: whether the student's gradient passes through both denoisers by way of x.
+    """
+
+    through_scores: bool
+
+    def __init__(self, teacher: Denoiser, options: ScoreMatchingOptions, seed: int = 0) -> None:
+        network = teacher.unwrapped()
+        if not isinstance(network, EDMDenoiser):
+            raise ValueError("score matching starts from a teacher network with EDM preconditioning")
+        if network.sample_shape is None:
+            raise ValueError("score matching needs the teacher's sample_shape: it draws its own noise")
+        super().__init__(teacher, copy.deepcopy(network), options, seed)
+        self.automatic_optimization = False
+        self.fake = copy.deepcopy(network).requires_grad_(True)
+        self.options = options
+        self.shape, self.path, self.sigma_data = network.sample_shape, network.path, network.sigma_data
+        self.sigma_init = options.sigma_init or self.path.t_max
+        self._kind = FAKE
+
+    def student_loss(self, noised: Noised) -> Tensor:
+        """Per sample (B,): its gradient with respect to the student is the method."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> Any:
+        rates = ((self.student, self.options.learning_rate), (self.fake, self.options.fake_learning_rate))
+        return [torch.optim.Adam(net.parameters(), rate, betas=self.options.betas, fused=True) for net, rate in rates]
+
+    def step_kind(self, step: int) -> str:
+        turn = step % (self.options.fake_updates + 1)
+        return FAKE if self.spent < self.options.warm_up or turn < self.options.fake_updates else GENERATOR
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        step = int(batch["step"])
+        self._kind = self.step_kind(step)
+        optimizers = self.optimizers()
+        assert isinstance(optimizers, list)
+        student_optimizer, fake_optimizer = optimizers
+        if self._kind == FAKE:
+            return self._update(self.fake, fake_optimizer, self.fake_loss, step, self.options.fake_levels)
+        return self._update(self.student, student_optimizer, self.loss, step, self.options.generator_levels)
+
+    def _update(
+        self, network: nn.Module, optimizer: Any, loss: Callable[[Draw], Tensor], step: int, levels: Levels
+    ) -> Tensor:
+        """One optimiser step on the batch's mean loss, its gradient added up over the parts; the loss, ()."""
+        self.fake.requires_grad_(network is self.fake).train(network is self.fake)
+        total = torch.zeros((), device=self.device)
+        for draw in self._draws(step, levels):
+            part = loss(draw).sum() / self.batch_size
+            self.manual_backward(part)
+            total += part.detach()
+        if self.options.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), self.options.gradient_clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        return total
+
+    def fake_loss(self, draw: Draw) -> Tensor:
+        """Of the fake-score network on new samples of the student, per sample (B,)."""
+        with spent_on("auxiliary"):
+            with torch.no_grad():
+                x0 = self.generate(self.student, draw.z, draw.labels)
+            return fake_loss(self.fake.given(draw.labels), x0, draw.sigma, draw.eps, self.sigma_data)
+
+    def loss(self, draw: Draw) -> Tensor:
+        """Of the student, per sample (B,)."""
+        x0 = self.generate(self.student, draw.z, draw.labels)
+        self._watch(x0.detach())
+        x = x0 + expand(draw.sigma, x0) * draw.eps
+        with torch.set_grad_enabled(self.through_scores):
+            with spent_on("auxiliary"):
+                fake = self.fake(x, draw.sigma, draw.labels)
+            with spent_on("teacher"):
+                teacher = self.teacher.on(self.path)(x, draw.sigma, draw.labels)
+        return self.student_loss(Noised(x0, x, draw.sigma, fake, teacher))
+
+    def _draws(self, step: int, levels: Levels) -> Iterator[Draw]:
+        """The batch of training step `step`, a function of (seed, step), in as many parts as the options say."""
+        n, rng = self.batch_size, generator(self.seed, "train", step)
+        z, eps = (torch.randn(n, *self.shape, generator=rng).to(self.device) for _ in range(2))
+        if levels is None:
+            sigma = (self.options.log_sigma_mean + self.options.log_sigma_std * torch.randn(n, generator=rng)).exp()
+        else:
+            low, high = levels
+            sigma = karras(low + (high - low) * torch.rand(n, generator=rng), self.path.t_min, self.path.t_max)
+        labels = self.teacher.conditions(self.seed, "label-train", range(step * n, (step + 1) * n))
+        for part in torch.arange(n).to(self.device).chunk(self.options.accumulate):
+            own = None if labels is None else labels.to(self.device)[part]
+            yield Draw(part, z[part], sigma.to(self.device)[part], eps[part], own)
+
+    def _watch(self, x0: Tensor) -> None:
+        """Raises Diverged where the student's samples are no longer data of any kind."""
+        size = float(x0.square().mean().sqrt()) / self.sigma_data
+        if size > EXPLODED:
+            raise Diverged(f"the student's samples have grown to {size:.3g} times the data's spread")
+        if self.spent > 0.5 and len(x0) > 1 and float(x0.std(0).square().mean().sqrt()) < COLLAPSED * self.sigma_data:
+            raise Diverged("collapsed: the student makes one and the same sample from every noise")
+
+    def update_averages(self) -> None:
+        if self._kind != FAKE:
+            super().update_averages()
+
+    def generate(self, student: Denoiser, z: Tensor, labels: Condition = None) -> Tensor:
+        """G(z) = D(sigma_init z; sigma_init) (B, ...) from unit noise."""
+        return student(self.sigma_init * z, self.sigma_init, labels)
+
+    @torch.no_grad()
+    def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """G(noise), by the averaged student. Raises UnreachableNFE for any NFE but 1."""
+        one_evaluation(nfe)
+        return self.generate(self.averaged_student, noise, condition)
