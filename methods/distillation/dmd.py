@@ -24,7 +24,7 @@ def dmd_loss(x0: Tensor, fake: Tensor, teacher: Tensor) -> Tensor:
 
 
 class DMD(ScoreMatching):
-    """One-step student; a cycle has several updates of the fake score, 4 evaluations each, to one of the student, 5.
+    """One-step student; an update of the fake score takes 4 evaluations per sample, one of the student 5.
 
     With regression, 3 more for it, and those of the solver for each new pair.
     """

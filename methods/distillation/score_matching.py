@@ -97,7 +97,8 @@ class ScoreMatching(StudentMethod):
         assert isinstance(optimizers, list)
         student_optimizer, fake_optimizer = optimizers
         if self._kind == FAKE:
-            return self._update(self.fake, fake_optimizer, self.fake_loss, step, self.options.fake_levels)
+            with spent_on("auxiliary"):
+                return self._update(self.fake, fake_optimizer, self.fake_loss, step, self.options.fake_levels)
         return self._update(self.student, student_optimizer, self.loss, step, self.options.generator_levels)
 
     def _update(
@@ -118,10 +119,9 @@ class ScoreMatching(StudentMethod):
 
     def fake_loss(self, draw: Draw) -> Tensor:
         """Of the fake-score network on new samples of the student, per sample (B,)."""
-        with spent_on("auxiliary"):
-            with torch.no_grad():
-                x0 = self.generate(self.student, draw.z, draw.labels)
-            return fake_loss(self.fake.given(draw.labels), x0, draw.sigma, draw.eps, self.sigma_data)
+        with torch.no_grad():
+            x0 = self.generate(self.student, draw.z, draw.labels)
+        return fake_loss(self.fake.given(draw.labels), x0, draw.sigma, draw.eps, self.sigma_data)
 
     def loss(self, draw: Draw) -> Tensor:
         """Of the student, per sample (B,)."""

@@ -81,10 +81,9 @@ class DMDOptions(ScoreMatchingOptions, PairSource):
 
     regression: the weight of |G(z) - x|^2 on pairs (z, x) of the teacher's ODE [DMD: 0.25, LPIPS]. Without it no
         pairs are made, and the options of pairs mean nothing.
+    Paper: sigma_init the largest (null), fake_updates 5, both rates 2e-6, batch 280.
     """
 
-    sigma_init: float | None = Field(None, gt=0)
     generator_levels: tuple[float, float] | None = (0.02, 0.98)
     fake_levels: tuple[float, float] | None = (0.0, 1.0)
-    fake_updates: int = Field(5, ge=1)
     regression: float = Field(0.0, ge=0)
