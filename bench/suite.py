@@ -32,6 +32,7 @@ METRIC_SUMMARIES = {
     "fd_digits": "Fréchet distance in the features of a classifier that the suite trains on digits (lower is better)",
     "precision": "share of samples inside the manifold of real images, k = 3, same features (higher is better)",
     "recall": "share of real images inside the manifold of samples, k = 3, same features (higher is better)",
+    "class_coverage": "1 - total variation between the classes of samples and data, same classifier (higher is better)",
     "rmse": "root mean square distance per pixel to the teacher's exact ODE solution, same noise (lower is better)",
 }
 METRICS = tuple(METRIC_SUMMARIES)

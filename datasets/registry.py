@@ -40,7 +40,7 @@ DATASETS = {
             "scikit-learn's 1797 handwritten digits, 8x8, one channel, 10 classes (embedded)",
             (1, 8, 8),
             1797,
-            ("fd_digits", "precision", "recall", "rmse"),
+            ("fd_digits", "precision", "recall", "class_coverage", "rmse"),
             classes=10,
         ),
         DatasetSpec(

@@ -11,7 +11,7 @@ from . import costs
 from .significance import Spread, differ, spread
 from .tables import Table, write
 
-HIGHER_IS_BETTER = {"precision", "recall"}
+HIGHER_IS_BETTER = {"precision", "recall", "class_coverage"}
 KEY = ["dataset", "teacher", "method", "variant", "budget", "nfe"]
 
 

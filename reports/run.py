@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from . import figures, leaderboard, learned
+from .options import quality_against_options
 from .tables import to_html
 
 
@@ -47,6 +48,8 @@ def _figures(folder: Path, board: leaderboard.Board) -> dict[str, str]:
             by_budget = figures.quality_against_budget(board, metric, dataset, teacher)
             if by_budget is not None:
                 drawn[f"budget_{name}"] = by_budget
+            for option, svg in quality_against_options(board, metric, dataset, teacher).items():
+                drawn[f"{option}_{name}"] = svg
     curves = learned.curves(learned.read(folder))
     if curves is not None:
         drawn["learned"] = curves

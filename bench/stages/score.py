@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from ..metrics import frechet_distance, precision_recall
+from ..metrics import class_coverage, frechet_distance, precision_recall
 from . import extractor, sample, truth
 from .context import Context
 
@@ -32,6 +32,11 @@ def run(task: Context) -> dict[str, Any]:
             precision, recall = precision_recall(reference, features)
             pair = {"precision": precision, "recall": recall}
             values |= {name: {"value": pair[name], "samples": len(x0)} for name in wanted & set(pair)}
+        if "class_coverage" in wanted:
+            with torch.no_grad():
+                real, fake = (classifier.head(part).argmax(1) for part in (reference, features))
+            classes = classifier.head.out_features
+            values["class_coverage"] = {"value": class_coverage(real, fake, classes), "samples": len(x0)}
     return {"status": "done", "metrics": values}
 
 

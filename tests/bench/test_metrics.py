@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from fewstep.bench.metrics import frechet_distance, frechet_from_moments, kernel_distance, precision_recall
+from fewstep.bench.metrics import (
+    class_coverage,
+    frechet_distance,
+    frechet_from_moments,
+    kernel_distance,
+    precision_recall,
+)
 from fewstep.bench.stages.score import rmse
+from fewstep.methods.randomness import generator
 
 EXACT_FIRST = ("mpmath_40_digits", "numpy_svd_of_features_float64", "numpy_eigh_factor_float64")
 
@@ -73,6 +80,15 @@ def test_a_collapsed_generator_has_no_recall():
     precision, recall = precision_recall(real, collapsed)
     assert precision > 0.95
     assert recall < 0.01
+
+
+def test_class_coverage_is_what_the_proportions_share():
+    real = torch.arange(10).repeat(100)
+    assert class_coverage(real, real.flip(0), 10) == 1
+    assert class_coverage(real, torch.full((50,), 3), 10) == pytest.approx(0.1)
+    assert class_coverage(real, real[real < 5], 10) == pytest.approx(0.5)
+    drawn = torch.randint(10, (1797,), generator=generator(0, "classes"))
+    assert 0.95 < class_coverage(real, drawn, 10) < 1
 
 
 def test_metrics_do_not_depend_on_the_order_of_samples():
