@@ -47,6 +47,7 @@ def start(path, eps, t):
 
 
 def test_reference_targets(reference, toy_mixture):
+    """BO-1: four paths, three steps."""
     arrays = reference("distill/boot")
     for name, path in paths_in(arrays, "_t"):
         y, eps, t, s = (arrays[f"{name}_{key}"] for key in ("y_t", "eps", "t", "s"))
@@ -59,7 +60,7 @@ def test_reference_targets(reference, toy_mixture):
 
 
 def test_reference_losses_and_gradients(reference, toy, toy_mixture):
-    """The gradient through y(eps, s) alone: one through y(eps, t) or the teacher would not match."""
+    """BO-1 and BO-6: the gradient through y(eps, s) alone: one through y(eps, t) or the teacher would not match."""
     arrays = reference("distill/boot")
     for name, path in paths_in(arrays, "_t"):
         eps, t, s = (arrays[f"{name}_{key}"] for key in ("eps", "t", "s"))
@@ -102,6 +103,7 @@ def gaussian_signal(toy, path, x_max, t_max, eps, t):
 
 
 def test_reference_signal_of_a_gaussian_obeys_its_ode(reference, toy, toy_gaussian):
+    """BO-5."""
     arrays = reference("distill/boot")
     for name, path in paths_in(arrays, "_gauss_t"):
         t, eps, t_max = (arrays[f"{name}_{key}"] for key in ("gauss_t", "eps", "tmax"))
@@ -118,6 +120,7 @@ def test_reference_signal_of_a_gaussian_obeys_its_ode(reference, toy, toy_gaussi
 
 
 def test_reference_chain_of_targets_is_ddim(reference, toy_mixture):
+    """BO-2."""
     arrays = reference("distill/boot_chain")
     eps = arrays["eps"]
     for name, path in paths_in(arrays, "_t", "chain_"):
@@ -167,6 +170,7 @@ def affine_optimum(loss, eps):
 
 @pytest.mark.parametrize("name", ["vp_linear", "vp_cosine", "edm"])
 def test_reference_boundary_loss_alone_makes_the_student_the_teacher(toy, toy_gaussian, name):
+    """BO-3."""
     path, eps = PATHS[name], toy["zlat"]
     t_max = torch.tensor(0.9 * path.t_max, dtype=torch.float64)
     f, x = toy_gaussian(path), start(path, eps, t_max)
@@ -176,7 +180,7 @@ def test_reference_boundary_loss_alone_makes_the_student_the_teacher(toy, toy_ga
 
 @pytest.mark.parametrize(("step", "order"), [("ddim", 1), ("first-order", 1), ("heun", 2)])
 def test_reference_bootstrapped_student_converges_at_the_order_of_its_steps(toy, toy_gaussian, step, order):
-    """Each level's affine student minimises the loss given the level before; the last meets the exact signal."""
+    """BO-4: each level's affine student minimises the loss given the level before; the last meets the exact signal."""
     path, eps, t_max = VPCosine(), toy["zlat"], torch.tensor(0.95, dtype=torch.float64)
     f, size = toy_gaussian(path), len(toy["zlat"])
     x_max = path.noisy(f(eps, t_max), eps, t_max)

@@ -70,6 +70,7 @@ def toy_function(p):
 
 
 def test_reference_scalings_and_weights(reference):
+    """CM-2: and the grids."""
     arrays = reference("distill/cm_scalings")
     for name, value in zip(("skip", "out", "in"), boundary_scalings(arrays["sigma"], 0.5, 0.002), strict=True):
         torch.testing.assert_close(value, arrays[f"cm_c_{name}"], **EXACT)
@@ -93,6 +94,7 @@ def cd_cases(arrays):
 
 
 def test_reference_losses_and_gradients(reference, toy, toy_mixture):
+    """CM-3: gradients show where gradients stop."""
     arrays = reference("distill/cm_losses")
     cases = list(cd_cases(arrays))
     assert cases
@@ -109,6 +111,7 @@ def test_reference_losses_and_gradients(reference, toy, toy_mixture):
 
 
 def test_reference_boundary_condition(reference, toy):
+    """CM-1: f(x, sigma_min) = x for any weights."""
     arrays = reference("distill/cm_losses")
     x = arrays["boundary_x"]
     f = toy_function(toy["p_student"])(x, 0.002)
@@ -117,6 +120,7 @@ def test_reference_boundary_condition(reference, toy):
 
 
 def test_reference_multistep_sampling(reference, toy):
+    """CM-6."""
     arrays = reference("distill/cm_sampling")
     f = toy_function(toy["p_student"])
     cases = [key.removesuffix("_ts") for key in arrays.names if key.endswith("_ts") and f"{key}_ts" not in arrays]
@@ -135,6 +139,7 @@ def test_reference_multistep_sampling(reference, toy):
 
 
 def test_reference_one_step_sampling(reference, toy):
+    """CM-6: one level is one step."""
     arrays = reference("distill/cm_sampling")
     with torch.no_grad():
         x = multistep(toy_function(toy["p_student"]), arrays["xT"] / 80, spread_levels(EDM(), 1, 0.6), 0.002, None)

@@ -63,6 +63,7 @@ def prefixes(arrays, start, end):
 
 
 def test_reference_schedule_of_ct(reference):
+    """CM-7."""
     arrays = reference("distill/schedules")
     for case in prefixes(arrays, "ct_", "_N"):
         mu0, s0, s1, total = arrays[f"{case}_params"].tolist()
@@ -74,7 +75,7 @@ def test_reference_schedule_of_ct(reference):
 
 
 def test_reference_schedule_of_ict(reference):
-    """The paper doubles every K' = floor(K/phases) iterations: the share of K' phases is ours."""
+    """CM-7: the paper doubles every K' = floor(K/phases) iterations: the share of K' phases is ours."""
     arrays = reference("distill/schedules")
     for case in prefixes(arrays, "ict_", "_params"):
         s0, s1, total = (int(value) for value in arrays[f"{case}_params"])

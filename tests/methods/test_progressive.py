@@ -81,6 +81,7 @@ def student_of(output: str, toy) -> Denoiser:
 
 
 def test_reference_targets_on_the_cosine_path(reference, toy, toy_mixture):
+    """PD-2: the targets of the authors' steps."""
     arrays, path = reference("distill/pd_vp"), VPCosine()
     assert steps_of(arrays)
     for n in steps_of(arrays):
@@ -99,7 +100,7 @@ def test_reference_targets_on_the_cosine_path(reference, toy, toy_mixture):
 
 
 def test_reference_losses_and_gradients_on_the_cosine_path(reference, toy, toy_mixture):
-    """Every output of the paper (x, eps, v, both) with every weight."""
+    """PD-2: every output of the paper (x, eps, v, both) with every weight."""
     arrays, path = reference("distill/pd_vp"), VPCosine()
     keys = [name for name in arrays.names if name.endswith("_loss")]
     assert keys
@@ -114,6 +115,7 @@ def test_reference_losses_and_gradients_on_the_cosine_path(reference, toy, toy_m
 
 
 def test_reference_targets_losses_and_gradients_on_the_edm_path(reference, toy, toy_mixture):
+    """PD-3."""
     arrays, path = reference("distill/pd_edm"), EDM()
     keys = [name for name in arrays.names if name.endswith("_loss")]
     assert keys
@@ -132,6 +134,7 @@ def test_reference_targets_losses_and_gradients_on_the_edm_path(reference, toy, 
 
 
 def test_reference_sampling_on_the_cosine_path_with_and_without_clipping(reference, toy, toy_mixture):
+    """PD-7."""
     arrays, mixture = reference("distill/pd_vp"), toy_mixture(VPCosine())
     keys = [name for name in arrays.names if name.startswith("sample_ddim_")]
     assert keys

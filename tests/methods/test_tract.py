@@ -84,6 +84,7 @@ def edm_target(toy, toy_mixture, x_t, times):
 
 
 def test_reference_vp_targets(reference, toy, toy_mixture):
+    """TR-1."""
     arrays = reference("distill/tract_vp")
     for case in cases(arrays):
         _, rungs, times = vp_case(arrays, case)
@@ -100,7 +101,7 @@ def test_reference_vp_targets(reference, toy, toy_mixture):
 
 
 def test_reference_vp_losses_and_gradients(reference, toy, toy_mixture):
-    """With the self-teacher's own parameters as the student's: no gradient flows through the target."""
+    """TR-1: with the self-teacher's own parameters as the student's: no gradient flows through the target."""
     arrays = reference("distill/tract_vp")
     for case in cases(arrays):
         _, _, times = vp_case(arrays, case)
@@ -122,6 +123,7 @@ def test_reference_vp_losses_and_gradients(reference, toy, toy_mixture):
 
 
 def test_reference_edm_targets(reference, toy, toy_mixture):
+    """TR-1."""
     arrays = reference("distill/tract_edm")
     for case in cases(arrays):
         phase, rungs, times = edm_case(arrays, case)
@@ -142,6 +144,7 @@ def test_reference_edm_targets(reference, toy, toy_mixture):
 
 
 def test_reference_edm_losses_and_gradients(reference, toy, toy_mixture):
+    """TR-1."""
     arrays = reference("distill/tract_edm")
     for case in cases(arrays):
         _, _, times = edm_case(arrays, case)
