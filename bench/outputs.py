@@ -12,8 +12,9 @@ from .plan import Cell, Plan
 from .runner import Outcome
 from .store import write_atomic
 
-RESULTS, COSTS, LEADERBOARD, REPORT, FACTS, PICTURES, LEARNED = (
+RESULTS, BLOCKS, COSTS, LEADERBOARD, REPORT, FACTS, PICTURES, LEARNED = (
     "results.csv",
+    "blocks.csv",
     "costs.csv",
     "leaderboard.csv",
     "report.html",
@@ -28,17 +29,21 @@ SHOWN = 12
 def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     """Write all outputs of a run; what would come out the same as before is left as it is."""
     text = results.to_csv(results.rows(plan, outcome))
+    blocks = results.to_csv(results.block_rows(plan, outcome), results.BLOCK_COLUMNS)
     spent = results.to_csv(costs.rows(plan, outcome), costs.COLUMNS)
     learned = json.dumps(_learned(plan, outcome))
     facts = run_facts(plan, outcome)
     stamp = hashlib.sha256(
-        "\n".join([text, spent, learned, json.dumps(facts), sources.version(f"{sources.PACKAGE}.reports.run")]).encode()
+        "\n".join(
+            [text, blocks, spent, learned, json.dumps(facts), sources.version(f"{sources.PACKAGE}.reports.run")]
+        ).encode()
     )
     previous = _read_json(out / FACTS)
     complete = all((out / name).is_file() for name in (RESULTS, LEADERBOARD, REPORT))
     if complete and previous.get("stamp") == stamp.hexdigest():
         return
     write_atomic(out / RESULTS, text)
+    write_atomic(out / BLOCKS, blocks)
     write_atomic(out / COSTS, spent)
     write_atomic(out / LEARNED, learned)
     _save_pictures(plan, outcome, out / PICTURES)

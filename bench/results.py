@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Any
 
+from . import jackknife
 from .costs import train_artifact, trained_ledger
 from .plan import Cell, Plan
 from .runner import Outcome
@@ -24,11 +25,15 @@ COLUMNS = [
     "train_flops",
     "train_seconds",
     "trainable_parameters",
-    "train_peak_bytes",
     "seconds_per_image",
     "status",
     "cell",
+    "train_peak_bytes",
+    "standard_error",
+    "corrected",
+    "protocol",
 ]
+BLOCK_COLUMNS = ["cell", "metric", "without"]
 
 
 def rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
@@ -63,9 +68,28 @@ def _cell_rows(plan: Plan, cell: Cell, outcome: Outcome) -> list[dict[str, Any]]
     table = []
     for metric in plan.suite.metrics:
         value = metrics.get(metric, {})
+        known = {name: value.get(name, "") for name in ("samples", "protocol")}
         number = repr(value["value"]) if value else ""
-        table.append({**shared, "metric": metric, "value": number, "samples": value.get("samples", "")})
+        table.append({**shared, "metric": metric, "value": number, **known, **_uncertainty(value)})
     return table
+
+
+def _uncertainty(value: dict[str, Any]) -> dict[str, Any]:
+    if "without" not in value:
+        return {}
+    error, corrected = jackknife.standard_error(value["without"]), jackknife.corrected(value["value"], value["without"])
+    return {"standard_error": repr(error), "corrected": repr(corrected)}
+
+
+def block_rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
+    """The values of each cell's metrics without each block of its samples, in the plan's order."""
+    return [
+        {"cell": cell.id, "metric": metric, "without": " ".join(map(repr, metrics[metric]["without"]))}
+        for cell in plan.cells
+        for metrics in [status_and_metrics(cell, outcome)[1]]
+        for metric in plan.suite.metrics
+        if "without" in metrics.get(metric, {})
+    ]
 
 
 def status_and_metrics(cell: Cell, outcome: Outcome) -> tuple[str, dict[str, Any]]:

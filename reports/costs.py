@@ -26,7 +26,8 @@ def table(folder: Path) -> Table | None:
         return None
     rows = []
     for key, runs in frame.groupby(KEY, sort=False):
-        cells = [_span(runs[name]) for name in ("train_evaluations", *SHOWN, *MEASURED)]
+        by_nfe = runs.groupby("nfe")[["train_evaluations", *SHOWN, *MEASURED]].mean()
+        cells = [_span(by_nfe[name]) for name in by_nfe]
         rows.append([*map(str, key[2:]), _trained_for(runs), *cells])
     suite = str(frame["suite"].iloc[0])
     columns = ["method", "options", "budget", "trained for", "evaluations", *SHOWN, *MEASURED.values()]
@@ -49,6 +50,8 @@ def _runs(folder: Path) -> pd.DataFrame:
     results = pd.read_csv(
         folder / "results.csv", dtype=text, keep_default_na=False, na_values=dict.fromkeys(MEASURED, "")
     )
+    if "train_peak_bytes" not in results:
+        results["train_peak_bytes"] = math.nan
     cells = results.drop_duplicates([*KEY, "seed", "nfe"])
     cells = cells[(cells["budget"] != "0") & cells["train_seconds"].notna()]
     for name in ("train_evaluations", *MEASURED):
@@ -72,7 +75,7 @@ def _spent(file: Path) -> pd.DataFrame:
 
 
 def _span(values: pd.Series) -> str:
-    """The mean over seeds, or the range of it over NFE."""
+    """The value, or the range of values that differ."""
     low, high = float(values.min()), float(values.max())
     if math.isnan(high):
         return "–"

@@ -1,6 +1,7 @@
 """The figures of a run, as SVG text that is the same for the same data."""
 
 import io
+from collections import Counter
 from typing import Any
 
 import matplotlib
@@ -29,12 +30,13 @@ GAP = 110
 def quality_against_nfe(board: Board, metric: str, dataset: str, teacher: str) -> str:
     """Mean and standard deviation over seeds of one metric, a line per method.
 
-    More than LINES of them stand in a panel for each trained method, at its rows' largest budgets, with the
-    methods without training behind them in grey.
+    Budgets are named where there are several. More than LINES lines stand in a panel for each trained method, at its
+    rows' largest budgets, with the methods without training behind them in grey.
     """
     entries = [e for e in board.entries if (e.dataset, e.teacher) == (dataset, teacher) and e.values.get(metric)]
     trained = list(dict.fromkeys(e.method for e in entries if e.budget != "0"))
-    crowded = len({e.row for e in entries}) > LINES and bool(trained)
+    lines = [row for row, points in Counter(e.row for e in entries).items() if points > 1]
+    crowded = len(lines) > LINES and bool(trained)
     panels = (
         [[e for e in _at_largest_budget(entries) if e.method == name] for name in trained] if crowded else [entries]
     )
@@ -42,13 +44,14 @@ def quality_against_nfe(board: Board, metric: str, dataset: str, teacher: str) -
     with matplotlib.rc_context(STYLE):
         columns = min(2, len(panels))
         rows = -(-len(panels) // columns)
+        height = max(3.6, 0.25 * max(len({e.row for e in members}) for members in panels))
         figure, axes = pyplot.subplots(
-            rows, columns, figsize=(7.6 * columns, 3.6 * rows), layout="constrained", squeeze=False
+            rows, columns, figsize=(7.6 * columns, height * rows), layout="constrained", squeeze=False
         )
         for axis in axes.flat[len(panels) :]:
             axis.set_axis_off()
         for axis, members in zip(axes.flat, panels, strict=False):
-            _nfe_panel(axis, members, free, metric)
+            _nfe_panel(axis, members, free, metric, len({e.budget for e in entries} - {"0"}) > 1)
             axis.set(xlabel="network evaluations per sample (NFE)", title=f"{dataset}: {metric} against NFE")
         return svg(figure)
 
@@ -62,12 +65,12 @@ def _at_largest_budget(entries: list[Entry]) -> list[Entry]:
     return list(largest.values())
 
 
-def _nfe_panel(axis: Any, entries: list[Entry], behind: list[Entry], metric: str) -> None:
+def _nfe_panel(axis: Any, entries: list[Entry], behind: list[Entry], metric: str, budgets: bool) -> None:
     for row in dict.fromkeys(e.row for e in behind):
         found = sorted((e.nfe, spread.mean) for e in behind if e.row == row and (spread := e.spread(metric)))
         axis.plot(*zip(*found, strict=True), color="0.75", linewidth=0.8, zorder=0)
     lines = [
-        {"NFE": entry.nfe, "method": _name(entry.row), metric: value}
+        {"NFE": entry.nfe, "method": _name(entry.row if budgets else (*entry.row[:2], "0")), metric: value}
         for entry in entries
         for value in entry.values[metric].values()
     ]

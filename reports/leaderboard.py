@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..bench import jackknife
 from . import costs
-from .significance import Spread, differ, spread
+from .significance import ERRORS, Spread, differ, spread
 from .tables import Table, write
 
 HIGHER_IS_BETTER = {"precision", "recall", "class_coverage"}
+ENOUGH = {"fd_digits": 1000, "precision": 1000, "recall": 1000, "class_coverage": 500}
+"""Samples below which a metric says little."""
 KEY = ["dataset", "teacher", "method", "variant", "budget", "nfe"]
 
 
@@ -31,6 +34,17 @@ class Entry:
     ranks: dict[str, int] = field(default_factory=dict)
     evaluations: float = 0.0
     """What training spent, the mean over seeds."""
+    protocols: dict[str, str] = field(default_factory=dict)
+    without: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+    """The metric's values without each block of samples, by seed, where they are known."""
+
+    def errors(self, metric: str) -> tuple[float, float]:
+        """(standard error from the noises, value corrected for the bias of few samples), the means over seeds; NaN."""
+        known = [(self.values[metric][seed], blocks) for seed, blocks in self.without.get(metric, {}).items()]
+        if not known or len(known) < len(self.values[metric]):
+            return math.nan, math.nan
+        error = sum(jackknife.standard_error(blocks) ** 2 for _, blocks in known) ** 0.5 / len(known)
+        return error, sum(jackknife.corrected(value, blocks) for value, blocks in known) / len(known)
 
     def spread(self, metric: str) -> Spread | None:
         return spread(list(self.values[metric].values())) if self.values.get(metric) else None
@@ -52,6 +66,9 @@ def read(folder: Path) -> Board:
     """The board of a folder's results.csv, entries in the order of the file."""
     text = dict.fromkeys(("variant", "budget", "status", "method"), "string")
     frame = pd.read_csv(folder / "results.csv", dtype=text, keep_default_na=False, na_values={"value": [""]})
+    if "protocol" not in frame:
+        frame["protocol"] = ""
+    blocks = _blocks(folder / "blocks.csv")
     entries = []
     for key, group in frame.groupby(KEY, sort=False):
         dataset, teacher, method, variant, budget, nfe = map(str, key)
@@ -60,8 +77,7 @@ def read(folder: Path) -> Board:
         spent = pd.to_numeric(group["train_evaluations"], errors="coerce").mean()
         entry.evaluations = 0.0 if math.isnan(spent) else float(spent)
         for metric, part in group.dropna(subset="value").groupby("metric", sort=False):
-            entry.values[str(metric)] = dict(zip(part["seed"].astype(int), part["value"].astype(float), strict=True))
-            entry.samples[str(metric)] = int(part["samples"].iloc[0])
+            _add_values(entry, str(metric), part, blocks)
         entries.append(entry)
     board = Board(str(frame["suite"].iloc[0]), list(dict.fromkeys(frame["metric"])), entries, costs.table(folder))
     for metric in board.metrics:
@@ -69,15 +85,48 @@ def read(folder: Path) -> Board:
     return board
 
 
+def _add_values(entry: Entry, metric: str, rows: pd.DataFrame, blocks: dict[tuple[str, str], list[float]]) -> None:
+    """The values by seed of one metric, which must all have been measured by one protocol."""
+    protocols = set(rows["protocol"])
+    if len(protocols) > 1:
+        name = f"{entry.method} at NFE {entry.nfe}"
+        raise ValueError(f"{name} has {metric} by several protocols, which cannot be averaged: {', '.join(protocols)}")
+    seeds = rows["seed"].astype(int)
+    entry.values[metric] = dict(zip(seeds, rows["value"].astype(float), strict=True))
+    entry.samples[metric] = int(rows["samples"].iloc[0])
+    entry.protocols[metric] = protocols.pop()
+    known = {
+        seed: blocks[cell, metric] for seed, cell in zip(seeds, rows["cell"], strict=True) if (cell, metric) in blocks
+    }
+    entry.without |= {metric: known} if known else {}
+
+
+def _blocks(file: Path) -> dict[tuple[str, str], list[float]]:
+    """(cell, metric) -> values without each block of samples; none where the file is missing."""
+    if not file.is_file():
+        return {}
+    frame = pd.read_csv(file, dtype="string")
+    return {
+        (str(row.cell), str(row.metric)): [float(value) for value in str(row.without).split()]
+        for row in frame.itertuples()
+    }
+
+
 def _rank(entries: list[Entry], metric: str) -> None:
-    """Ranks within (dataset, teacher, NFE); budgets are ranked apart where there are several.
+    """Ranks within (dataset, teacher, NFE) and protocol; budgets are ranked apart where there are several.
 
     An entry shares the rank above it where the two do not differ on their common seeds.
     """
-    budgets = {entry.budget for entry in entries} - {"0"}
+    several = len({entry.budget for entry in entries} - {"0"}) > 1
 
     def group(entry: Entry) -> tuple[str, ...]:
-        return entry.dataset, entry.teacher, str(entry.nfe), entry.budget if len(budgets) > 1 else ""
+        return (
+            entry.dataset,
+            entry.teacher,
+            str(entry.nfe),
+            entry.protocols.get(metric, ""),
+            entry.budget if several else "",
+        )
 
     sign = -1 if metric in HIGHER_IS_BETTER else 1
     scored = [entry for entry in entries if entry.values.get(metric)]
@@ -87,7 +136,9 @@ def _rank(entries: list[Entry], metric: str) -> None:
         for position, entry in enumerate(ordered, start=1):
             common = sorted(set(entry.values[metric]) & set(leader.values[metric]))
             pair = [[e.values[metric][seed] for seed in common] for e in (entry, leader)]
-            if entry is not leader and differ(*pair):
+            known = [e.without.get(metric, {}) for e in (entry, leader)]
+            pairs = [(known[0][seed], known[1][seed]) for seed in common if all(seed in k for k in known)]
+            if entry is not leader and differ(pair[0], pair[1], pairs):
                 leader, rank = entry, position
             entry.ranks[metric] = rank
 
@@ -98,7 +149,9 @@ def _mean(entry: Entry, metric: str) -> float:
 
 
 def to_frame(board: Board) -> pd.DataFrame:
-    """leaderboard.csv: key columns, then mean, std, low, high of each metric, seeds, and the first metric's rank."""
+    """leaderboard.csv: key columns, then mean, std, low, high of each metric, seeds, and the first metric's rank; then
+    each metric's standard error by the jackknife, its corrected value and its protocol.
+    """
     lines = []
     for entry in board.entries:
         line: dict[str, object] = {"suite": board.suite, **{key: getattr(entry, key) for key in KEY}}
@@ -108,6 +161,9 @@ def to_frame(board: Board) -> pd.DataFrame:
                 line[f"{metric}_{part}"] = getattr(found, part) if found else math.nan
         first = entry.values.get(board.metrics[0], {})
         line |= {"seeds": len(first), "rank": entry.ranks.get(board.metrics[0], ""), "status": entry.status}
+        for metric in board.metrics:
+            line[f"{metric}_se"], line[f"{metric}_corrected"] = entry.errors(metric)
+            line[f"{metric}_protocol"] = entry.protocols.get(metric, "")
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -128,13 +184,20 @@ def render(board: Board, style: str, metric: str | None = None) -> str:
 
 
 def tables(board: Board, metrics: list[str]) -> list[Table]:
-    """One table per (dataset, teacher, metric): methods down, NFE across."""
-    problems = list(dict.fromkeys((entry.dataset, entry.teacher) for entry in board.entries))
-    return [_table(board, *problem, metric) for problem in problems for metric in metrics]
+    """One table per (dataset, teacher, metric, protocol): methods down, NFE across."""
+    shown = []
+    for problem in dict.fromkeys((entry.dataset, entry.teacher) for entry in board.entries):
+        entries = [entry for entry in board.entries if (entry.dataset, entry.teacher) == problem]
+        for metric in metrics:
+            protocols = list(dict.fromkeys(e.protocols[metric] for e in entries if metric in e.protocols))
+            for protocol in protocols or [""]:
+                same = [e for e in entries if e.protocols.get(metric, protocol) == protocol]
+                shown.append(_table(board.suite, same, metric, protocol))
+    return shown
 
 
-def _table(board: Board, dataset: str, teacher: str, metric: str) -> Table:
-    entries = [entry for entry in board.entries if (entry.dataset, entry.teacher) == (dataset, teacher)]
+def _table(suite: str, entries: list[Entry], metric: str, protocol: str) -> Table:
+    dataset, teacher = entries[0].dataset, entries[0].teacher
     nfes = sorted({entry.nfe for entry in entries})
     rows = list(dict.fromkeys(entry.row for entry in entries))
     found = {(entry.row, entry.nfe): entry for entry in entries}
@@ -142,15 +205,26 @@ def _table(board: Board, dataset: str, teacher: str, metric: str) -> Table:
     counts = {entry.samples[metric] for entry in entries if metric in entry.samples}
     seeds = {len(entry.values[metric]) for entry in entries if entry.values.get(metric)}
     better = "higher" if metric in HIGHER_IS_BETTER else "lower"
-    title = f"{board.suite}: {metric} ({better} is better) on {dataset}, teacher {teacher}"
-    several = max(seeds, default=0) > 1
-    about = "mean ± standard deviation over" if several else "value of"
-    notes = [
-        f"{about} {_span(seeds)} seed{'s' if several else ''}, {_span(counts)} samples each; "
-        + ("* best, or not distinguishable from it at 95 %" if several else "* best; one seed cannot tell how surely")
-    ]
+    title = f"{suite}: {metric} ({better} is better) on {dataset}, teacher {teacher}"
+    notes = [_about(seeds, counts, any(metric in entry.without for entry in entries))]
+    if counts and min(counts) < ENOUGH.get(metric, 0):
+        notes.append(f"{min(counts)} samples are few for {metric}: {ENOUGH[metric]} are asked for")
+    if protocol:
+        notes.append(f"protocol {protocol}")
     notes += _reasons([entry for entry in entries if not entry.values.get(metric)])
     return Table(title, ["method", "options", "budget", *(f"NFE {nfe}" for nfe in nfes)], cells, notes)
+
+
+def _about(seeds: set[int], counts: set[int], blocks: bool) -> str:
+    """What a cell is, and what its star says."""
+    most = max(seeds, default=0)
+    about = "mean ± standard deviation over" if most > 1 else "value of"
+    tests = [f"within {ERRORS:g} standard errors of it (paired jackknife over the noises)"] * blocks
+    if most > 1:
+        tests += ["not distinguishable from it over the seeds" + (" at 95 %" if most > 2 else "")]
+    star = f"* best, or {' or '.join(tests)}" if tests else "* best; one seed cannot tell how surely"
+    luck = "" if most > 2 else f"; {'two seeds say' if most == 2 else 'one seed says'} little about luck in training"
+    return f"{about} {_span(seeds)} seed{'s' if most > 1 else ''}, {_span(counts)} samples each; {star}{luck}"
 
 
 def _reasons(empty: list[Entry]) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from . import leaderboard
 
 ROOT = Path(__file__).parent.parent
-FILES = ("results.csv", "costs.csv", "leaderboard.csv")
+FILES = ("results.csv", "blocks.csv", "costs.csv", "leaderboard.csv")
 PAGES = ("README.md", "leaderboards/README.md")
 TABLE = re.compile(r"(<!-- table (\S+)(?: (\S+))? -->\n).*?(\n?<!-- end -->)", re.DOTALL)
 
@@ -36,7 +36,7 @@ def copy(run: Path, root: Path = ROOT) -> None:
     facts.pop("stamp", None)
     target = root / "leaderboards" / facts["suite"]
     target.mkdir(exist_ok=True)
-    for name in FILES:
+    for name in filter(lambda name: (run / name).is_file(), FILES):
         shutil.copyfile(run / name, target / name)
     (target / "run.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     linked = set(re.findall(rf"{facts['suite']}/(\w+)\.svg", "".join((root / page).read_text() for page in PAGES)))

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from ..bench import jackknife
+
 CONFIDENCE = 0.95
+ERRORS = 2.0
 ROUNDING = 1e-5
 """Values closer than this, relatively, are one value computed in two orders (Euler and DPM-Solver++ at NFE 1)."""
 
@@ -31,15 +34,29 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(mean, std, mean - half, mean + half, n)
 
 
-def differ(first: Sequence[float], second: Sequence[float]) -> bool:
-    """Whether paired values (same seeds) differ in a two-sided t test at 5 %; one pair cannot be tested: True."""
+def differ(
+    first: Sequence[float],
+    second: Sequence[float],
+    without: Sequence[tuple[Sequence[float], Sequence[float]]] = (),
+) -> bool:
+    """Whether paired values (one per common seed) differ by more than luck, of the noises and of the training.
+
+    Noises: the mean difference exceeds two standard errors by the paired jackknife, where `without` holds for each
+    seed both methods' values without each block. Training: over three seeds or more the differences pass Student's
+    t test at 5 %, over two they exceed two standard errors, which says little. What cannot be tested passes.
+    """
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     if np.abs(differences).max(initial=0.0) <= ROUNDING * np.abs(np.asarray(first, dtype=float)).max(initial=0.0):
         return False
-    if len(differences) < 2:
+    mean, n = abs(float(differences.mean())), len(differences)
+    if len(without) == n:
+        errors = [jackknife.standard_error(np.subtract(one, other)) for one, other in without]
+        if mean <= ERRORS * float(np.square(errors).sum()) ** 0.5 / n:
+            return False
+    if n < 2:
         return True
-    interval = spread(differences.tolist())
-    return not interval.low <= 0 <= interval.high
+    quantile = t_quantile(n - 1) if n > 2 else ERRORS
+    return mean > quantile * float(differences.std(ddof=1)) / n**0.5
 
 
 def t_quantile(degrees: int) -> float:

@@ -1,5 +1,6 @@
 """Fréchet distance between Gaussians fitted to two feature sets, in float64 (Heusel et al. 2017, eq. 6)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,30 @@ def frechet_distance(real: Any, fake: Any) -> float:
     return float((mean_x - mean_y).square().sum() + x.square().sum() + y.square().sum() - 2 * root)
 
 
+def frechet_without(real: Any, fake: Any, blocks: Sequence[tuple[int, int]]) -> list[float]:
+    """The distance with each block of fake rows (first, past the last) left out, in turn.
+
+    The moments of the rest are the whole's less the block's; where that is fewer rows than dimensions, from the rows.
+    """
+    x, y = as_features(real, "real"), as_features(fake, "fake")
+    if min(len(x), len(y) - max(last - first for first, last in blocks)) <= x.shape[1]:
+        return [frechet_distance(x, torch.cat([y[:first], y[last:]])) for first, last in blocks]
+    mean_x = x.mean(0)
+    cov_x = (x - mean_x).T @ (x - mean_x) / (len(x) - 1)
+    factor = _factor(cov_x)
+    centre = y.mean(0)
+    y = y - centre
+    total, products = y.sum(0), y.T @ y
+    found = []
+    for first, last in blocks:
+        rest, block = len(y) - (last - first), y[first:last]
+        mean = (total - block.sum(0)) / rest
+        cov = (products - block.T @ block - rest * torch.outer(mean, mean)) / (rest - 1)
+        root = _root_of(factor, cov)
+        found.append(float((mean_x - centre - mean).square().sum() + cov_x.trace() + cov.trace() - 2 * root))
+    return found
+
+
 def frechet_from_moments(mean1: Any, cov1: Any, mean2: Any, cov2: Any) -> float:
     """The same distance from means (D,) and covariances (D, D)."""
     m1, s1, m2, s2 = (torch.as_tensor(value, dtype=torch.float64) for value in (mean1, cov1, mean2, cov2))
@@ -32,8 +57,15 @@ def frechet_from_moments(mean1: Any, cov1: Any, mean2: Any, cov2: Any) -> float:
 
 def _trace_of_root(s1: Tensor, s2: Tensor) -> Tensor:
     """tr (S1 S2)^(1/2) as the root eigenvalues of F^T S2 F with F F^T = S1: symmetric problems only."""
+    return _root_of(_factor(s1), s2)
+
+
+def _factor(s1: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(s1)
-    factor = vectors * values.clamp(min=0).sqrt()
+    return vectors * values.clamp(min=0).sqrt()
+
+
+def _root_of(factor: Tensor, s2: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(factor.T @ s2 @ factor).clamp(min=0).sqrt().sum()
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -247,12 +248,18 @@ def test_runs_killed_several_times_at_random_moments_end_with_the_same_results(f
 
 def test_a_run_that_diverges_is_a_row_and_the_others_go_on(finished, tmp_path):
     _, out, _ = finished
-    methods = [{"name": "euler"}, {"name": "consistency", "options": {"learning_rate": 1e30}}]
+    exploding = {"learning_rate": 1e3, "gradient_clip": None, "warm_up": 0.0, "batch": 16}
+    methods = [
+        {"name": "euler"},
+        {"name": "consistency", "options": {"learning_rate": 1e30}},
+        {"name": "sim", "options": exploding},
+    ]
     result = run(write_suite(tmp_path, methods=methods, seeds=0), tmp_path / "out", "--store", out / "store")
     assert result.returncode == 1
-    status = {row["method"]: row["status"] for row in rows(tmp_path / "out")}
+    status = {row["method"]: row["status"] for row in rows(tmp_path / "out") if row["nfe"] == "1"}
     assert status["euler"] == "done"
     assert status["consistency"].startswith("diverged: the loss is not finite at step")
+    assert re.fullmatch(r"diverged: .*(times the data's spread|not finite) at step \d+", status["sim"])
 
 
 def test_a_budget_below_one_step_is_a_row(finished, tmp_path):

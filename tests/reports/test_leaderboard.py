@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from fewstep.bench.results import COLUMNS, to_csv
+from fewstep.bench import jackknife
+from fewstep.bench.results import BLOCK_COLUMNS, COLUMNS, to_csv
 from fewstep.reports import leaderboard
 from fewstep.reports.significance import differ, spread
 
@@ -117,7 +118,8 @@ def test_csv_has_the_columns_of_the_design(board):
     header, line = leaderboard.render(board(table), "csv").splitlines()
     assert header == (
         "suite,dataset,teacher,method,variant,budget,nfe,"
-        "fd_digits_mean,fd_digits_std,fd_digits_low,fd_digits_high,seeds,rank,status"
+        "fd_digits_mean,fd_digits_std,fd_digits_low,fd_digits_high,seeds,rank,status,"
+        "fd_digits_se,fd_digits_corrected,fd_digits_protocol"
     )
     assert line.startswith("test,digits,small,a,,0,1,1.5,0.7071067811865476,")
 
@@ -142,3 +144,73 @@ def test_html_is_escaped(board):
     html = leaderboard.render(board([row("<script>alert(1)</script>", 0, 1.0)]), "html")
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
+
+
+def blocks_of(value, own):
+    """The values without each of 20 blocks: what all methods have in common with a block, and `own` of each."""
+    return [value + 0.2 * (i % 7) + own * (-1) ** i for i in range(20)]
+
+
+@pytest.fixture
+def jackknifed(tmp_path):
+    """[(method, seed, value, size of what its blocks have of their own)] -> the board."""
+
+    def make(cases):
+        table = [row(method, seed, value, cell=f"cell-{i}") for i, (method, seed, value, _) in enumerate(cases)]
+        (tmp_path / "results.csv").write_text(to_csv(table))
+        blocks = [
+            {"cell": f"cell-{i}", "metric": "fd_digits", "without": " ".join(map(repr, blocks_of(value, own)))}
+            for i, (_, _, value, own) in enumerate(cases)
+        ]
+        (tmp_path / "blocks.csv").write_text(to_csv(blocks, BLOCK_COLUMNS))
+        return leaderboard.read(tmp_path)
+
+    return make
+
+
+def test_one_seed_is_ranked_by_the_paired_jackknife(jackknifed):
+    """What the methods share with a block does not count; 0.1 of its own has a standard error of sqrt(19) 0.1."""
+    assert ranks(jackknifed([("best", 0, 3.0, 0.0), ("near", 0, 3.2, 0.0)])) == {"best": 1, "near": 2}
+    assert ranks(jackknifed([("best", 0, 3.0, 0.0), ("near", 0, 3.2, 0.1)])) == {"best": 1, "near": 1}
+    error = 19**0.5 * 0.1
+    assert ranks(jackknifed([("best", 0, 3.0, 0.0), ("far", 0, 3.0 + 2.1 * error, 0.1)]))["far"] == 2
+    assert ranks(jackknifed([("best", 0, 3.0, 0.0), ("far", 0, 3.0 + 1.9 * error, 0.1)]))["far"] == 1
+
+
+def test_seeds_must_agree_too(jackknifed):
+    """A difference of which the noises are sure, and the trainings are not, is none."""
+    sure = [("a", s, 3.0 + 0.1 * s, 0.0) for s in range(3)] + [("b", s, 4.0 + 0.1 * s, 0.0) for s in range(3)]
+    unsure = sure[:3] + [("b", s, 3.0 + v, 0.0) for s, v in enumerate((3.0, -0.5, 0.6))]
+    assert ranks(jackknifed(sure)) == {"a": 1, "b": 2}
+    assert ranks(jackknifed(unsure)) == {"a": 1, "b": 1}
+
+
+def test_the_csv_has_the_jackknifes_error_and_corrected_value(jackknifed):
+    board = jackknifed([("a", s, 3.0, 0.1) for s in range(2)])
+    error, corrected = board.entries[0].errors("fd_digits")
+    one = jackknife.standard_error(blocks_of(3.0, 0.1))
+    assert error == pytest.approx(one / 2**0.5)
+    assert corrected == pytest.approx(jackknife.corrected(3.0, blocks_of(3.0, 0.1)))
+    assert f",{error!r},{corrected!r}," in leaderboard.render(board, "csv")
+
+
+def test_protocols_are_never_ranked_together(board):
+    """A table each, ranks within each, the protocol under the table."""
+    table = [row(name, s, v + s, protocol=p) for name, v, p in (("a", 1.0, "x"), ("b", 9.0, "y")) for s in range(3)]
+    found = board(table)
+    assert ranks(found) == {"a": 1, "b": 1}
+    text = leaderboard.render(found, "markdown", "fd_digits")
+    assert text.count("**test: fd_digits") == 2
+    assert "protocol x" in text
+    assert "protocol y" in text
+
+
+def test_one_row_by_two_protocols_is_refused(board):
+    with pytest.raises(ValueError, match="a at NFE 1 has fd_digits by several protocols"):
+        board([row("a", s, 1.0, protocol=p) for s, p in enumerate("xy")])
+
+
+def test_a_count_that_is_small_for_the_metric_is_said(board):
+    text = leaderboard.render(board([row("a", 0, 1.0, samples=500)]), "table")
+    assert "500 samples are few for fd_digits: 1000 are asked for" in text
+    assert "are few" not in leaderboard.render(board([row("a", 0, 1.0, samples=1797)]), "table")
