@@ -57,3 +57,48 @@ def test_every_d_variant_is_nearer_to_the_truth_than_its_base(learned, variant):
             compared += 1
             assert all(own[seed] < base[seed] for seed in (0, 1, 2)), nfe
     assert compared >= 2
+
+
+@pytest.fixture(scope="module")
+def distilled():
+    return {metric: values("distillation", metric) for metric in ("fd_digits", "recall", "class_coverage")}
+
+
+def test_every_student_beats_euler_at_its_own_nfe_on_three_seeds_but_ct(distilled):
+    """Consistency training as first published is worse from four evaluations on, on every seed."""
+    fd, worse = distilled["fd_digits"], set()
+    students = [key for key in fd if key[2] == FULL]
+    assert len({key[:2] for key in students}) == 15
+    for method, variant, budget, nfe in students:
+        own, euler = fd[method, variant, budget, nfe], fd["euler", "grid=karras-7 zero", "0", nfe]
+        assert set(own) == set(euler) == {0, 1, 2}
+        if not all(own[seed] < euler[seed] for seed in own):
+            assert all(own[seed] > euler[seed] for seed in own)
+            worse.add((method, variant, nfe))
+    assert worse == {("consistency-training", "ct", 4), ("consistency-training", "ct", 8)}
+
+
+@pytest.mark.parametrize(
+    ("method", "fd", "recall"),
+    [("consistency", 4.8, 0.9), ("progressive", 5.6, 0.87), ("tract", 6.5, 0.83), ("sim", 3.5, 0.82)],
+)
+def test_one_step_lies_where_an_independent_implementation_does(distilled, method, fd, recall):
+    """Within a quarter of the Fréchet distance; recall within 0.04, SIM's is above."""
+    own, covered = (distilled[metric][method, "", FULL, 1] for metric in ("fd_digits", "recall"))
+    assert sum(own.values()) / 3 == pytest.approx(fd, rel=0.25)
+    assert recall - 0.04 < sum(covered.values()) / 3 < recall + (0.07 if method == "sim" else 0.04)
+
+
+def test_no_student_loses_a_class(distilled):
+    coverage = distilled["class_coverage"]
+    assert all(min(by_seed.values()) > 0.85 for key, by_seed in coverage.items() if key[2] == FULL)
+    assert max(coverage["euler", "grid=karras-7 zero", "0", 1].values()) < 0.2
+
+
+def test_at_large_rates_the_squared_distance_suffers_less_than_pseudo_huber():
+    fd = values("sim-ablation", "fd_digits")
+    for rate in ("0.003", "0.01"):
+        huber, squared = (
+            fd["sim", f"{name} learning_rate={rate}", FULL, 1].values() for name in ("pseudo-huber", "l2")
+        )
+        assert sum(squared) < sum(huber)
