@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..methods.denoiser import Denoiser
-from .errors import TaskError
+from .errors import OUT_OF_BUDGET, TaskError
 
 
 @dataclass
 class Ledger:
-    """Spending against `limit` in `unit`: evaluations, flops or images.
+    """Spending against `limit` in `unit`: evaluations, flops, images or seconds.
 
     An evaluation is the FLOPs of one forward of the teacher's network on one sample: a guided teacher takes two.
     `step_uses` holds, for each kind of step, the FLOPs measured on the first real one, forward and backward of
@@ -31,6 +31,7 @@ class Ledger:
     seconds: float = 0.0
     step_uses: dict[str, dict[str, float]] = field(default_factory=dict)
     uses: dict[str, float] = field(default_factory=dict)
+    step_seconds: dict[str, float] = field(default_factory=dict)
     students: dict[str, dict[str, Any]] = field(default_factory=dict)
     peak_bytes: dict[str, int] = field(default_factory=dict)
 
@@ -46,27 +47,34 @@ class Ledger:
     @property
     def spent(self) -> float:
         """The share of the budget used so far."""
-        return self._in_unit(self.flops, self.images) / self.limit
+        return self._in_unit(self.flops, self.images, self.seconds) / self.limit
 
     def affords(self, kind: str, images: int) -> bool:
-        """Whether one more step of this kind stays within the limit; a kind never measured is tried."""
+        """Whether one more step of this kind stays within the limit; a kind never measured is tried.
+
+        It is expected to take as long as the last of its kind.
+        """
         flops = self.flops + self.step_flops.get(kind, 0)
-        return self._in_unit(flops, self.images + images) <= self.limit
+        return self._in_unit(flops, self.images + images, self.seconds + self.step_seconds.get(kind, 0)) <= self.limit
 
     def charge(self, kind: str, images: int, seconds: float) -> None:
-        """Enter one step. Raises TaskError if it overspends, which a measured kind cannot."""
+        """Enter one step. Raises TaskError if it overspends, which a measured kind cannot; in seconds only the first
+        step does: a later one may take longer than expected, and is the last.
+        """
         self.flops += self.step_flops[kind]
         for use, flops in self.step_uses[kind].items():
             self.uses[use] = self.uses.get(use, 0) + flops
         self.images += images
         self.steps += 1
         self.seconds += seconds
-        if self._in_unit(self.flops, self.images) > self.limit:
-            cost = self._in_unit(self.step_flops[kind], images)
-            raise TaskError(f"out of budget: one step costs {cost:.6g} {self.unit}, the budget is {self.limit:.6g}")
+        self.step_seconds[kind] = seconds
+        if self.spent > 1 and (self.unit != "seconds" or self.steps == 1):
+            cost = self._in_unit(self.step_flops[kind], images, seconds)
+            raise TaskError(f"{OUT_OF_BUDGET}: one step costs {cost:.6g} {self.unit}, the budget is {self.limit:.6g}")
 
-    def _in_unit(self, flops: float, images: float) -> float:
-        return {"evaluations": flops / self.flops_per_evaluation, "flops": flops, "images": images}[self.unit]
+    def _in_unit(self, flops: float, images: float, seconds: float) -> float:
+        amounts = {"flops": flops, "evaluations": flops / self.flops_per_evaluation}
+        return {**amounts, "images": images, "seconds": seconds}[self.unit]
 
     def note_students(self, nfes: Iterable[int]) -> None:
         """The students of these NFEs are finished: what is spent so far is what they cost."""
@@ -80,7 +88,17 @@ class Ledger:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over the counts of a saved ledger; the limit stays this run's own."""
-        for key in ("flops", "images", "steps", "seconds", "step_uses", "uses", "students", "peak_bytes"):
+        for key in (
+            "flops",
+            "images",
+            "steps",
+            "seconds",
+            "step_uses",
+            "step_seconds",
+            "uses",
+            "students",
+            "peak_bytes",
+        ):
             setattr(self, key, state[key])
 
 

@@ -7,3 +7,7 @@ class InputError(Exception):
 
 class TaskError(Exception):
     """A task cannot be done for a reason that is not a bug: becomes a row's status, not a traceback."""
+
+
+OUT_OF_BUDGET = "out of budget"
+"""How the reason begins where a budget cannot pay for one step: a status of its own."""

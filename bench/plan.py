@@ -179,7 +179,9 @@ class Problem:
             "device": self.suite.device,
             **self.guidance,
         }
-        cost = budget.amount * {"evaluations": 1.3, "images": 8.0, "flops": 0.0}[budget.unit]
+        images = getattr(self.teacher, "images", 0)
+        rate = {"evaluations": 1.3, "images": 8.0, "flops": 0.0, "seconds": 6000.0, "teacher": 4.0 * images}
+        cost = budget.amount * rate[budget.unit]
         label = f"train {entry.name} seed {seed}, {budget.label()}"
         if entry.spec.per_nfe:
             params["nfe"] = nfe

@@ -6,6 +6,7 @@ from typing import Any
 
 from . import jackknife
 from .costs import train_artifact, trained_ledger
+from .errors import OUT_OF_BUDGET
 from .plan import Cell, Plan
 from .runner import Outcome
 
@@ -29,6 +30,8 @@ COLUMNS = [
     "status",
     "cell",
     "train_peak_bytes",
+    "forwards",
+    "flops_per_image",
     "standard_error",
     "corrected",
     "protocol",
@@ -96,7 +99,8 @@ def status_and_metrics(cell: Cell, outcome: Outcome) -> tuple[str, dict[str, Any
     if cell.score is None:
         return f"skipped: {cell.skipped}", {}
     if cell.score.name in outcome.failures:
-        return f"failed: {outcome.failures[cell.score.name]}", {}
+        reason = outcome.failures[cell.score.name]
+        return (reason if reason.startswith(OUT_OF_BUDGET) else f"failed: {reason}"), {}
     result = outcome.artifacts[cell.score.name].result
     return result["status"], result["metrics"]
 
@@ -118,5 +122,6 @@ def _costs(cell: Cell, outcome: Outcome) -> dict[str, Any]:
         costs["trainable_parameters"] = trained.result["trainable_parameters"]
         costs["train_peak_bytes"] = max(trained.result["ledger"]["peak_bytes"].values(), default="")
     if sample.name in outcome.artifacts:
-        costs["seconds_per_image"] = outcome.artifacts[sample.name].result.get("seconds_per_image", "")
+        made = outcome.artifacts[sample.name].result
+        costs |= {name: made.get(name, "") for name in ("seconds_per_image", "forwards", "flops_per_image")}
     return costs

@@ -41,16 +41,22 @@ QUALITY = "fd_digits"
 
 
 class Budget(Options):
-    """What one training run of one method may spend: exactly one of the units."""
+    """What one training run of one method may spend: exactly one of the units.
+
+    evaluations: forwards of the teacher's network on one sample, in measured FLOPs. flops. images: of the batches.
+    seconds: of the steps, on this machine: not reproducible. teacher: a share of what training the teacher took.
+    """
 
     evaluations: float | None = Field(None, gt=0)
     flops: float | None = Field(None, gt=0)
     images: float | None = Field(None, gt=0)
+    seconds: float | None = Field(None, gt=0)
+    teacher: float | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _one_unit(self) -> "Budget":
         if len(self.given()) != 1:
-            raise ValueError("give exactly one of evaluations, flops, images")
+            raise ValueError(f"give exactly one of {', '.join(type(self).model_fields)}")
         return self
 
     def given(self) -> dict[str, float]:
@@ -195,6 +201,10 @@ def _check_methods(document: Document, suite: Suite) -> None:
         if spec.needs_network and exact:
             message = f"{entry.name} trains a copy of the teacher's network, and teacher 'exact' is a formula"
             raise InputError(document.at((*where, "name"), message + "; use a pretrain teacher"))
+        budgets = (entry.budgets or suite.budgets) if spec.trains else []
+        if exact and any(budget.unit == "teacher" for budget in budgets):
+            message = "a budget in shares of the teacher's training, and teacher 'exact' has none"
+            raise InputError(document.at((*where, "name"), f"{entry.name}: {message}; give it in evaluations"))
         conditional = [teacher for teacher in suite.teachers if _is_conditional(teacher)]
         if spec.trains and not spec.conditional and conditional:
             message = f"{entry.name} trains without labels, and teacher {conditional[0].label()} needs them"

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from ...methods.denoiser import Denoiser, metered
 from ...methods.randomness import noise
@@ -66,23 +68,34 @@ def run(task: Context) -> dict[str, Any]:
         labels = start_labels(denoiser, params["seed"], rows, device)
         return method.predict_step({"noise": start, "nfe": nfe, "condition": labels, "draws": draws}, 0)
 
-    started = time.perf_counter()
+    counter, ends = FlopCounterMode(display=False), [time.perf_counter()]
+
+    def measured(rows: range) -> Tensor:
+        with counter if rows.start == 0 else nullcontext():
+            x0 = make(rows)
+        ends.append(time.perf_counter())
+        return x0
+
     with metered() as meter, torch.no_grad():
-        x0 = batches(params["samples"], make, task.on_progress)
-    seconds = (time.perf_counter() - started) / len(x0)
+        x0 = batches(params["samples"], measured, task.on_progress)
     if meter.evaluations != nfe * len(x0):
         raise TaskError(f"{params['method']} took {meter.evaluations / len(x0):g} evaluations a sample, not {nfe}")
     if not x0.isfinite().all():
         return {"status": "diverged: samples are not finite"}
     save_file({"x0": x0}, task.folder / SAMPLES)
-    forwards = meter.forwards / len(x0)
     return {
         "status": "done",
         "samples": len(x0),
         "nfe": nfe,
-        "forwards": forwards,
-        "seconds_per_image": seconds,
+        "forwards": meter.forwards / len(x0),
+        "flops_per_image": counter.get_total_flops() / min(BATCH, len(x0)),
+        "seconds_per_image": _seconds_per_image(ends, len(x0)),
     }
+
+
+def _seconds_per_image(ends: list[float], count: int) -> float:
+    """From the times when batches ended; the first, whose operations were counted, only where there is no other."""
+    return (ends[-1] - ends[1]) / (count - BATCH) if count > BATCH else (ends[1] - ends[0]) / count
 
 
 def load(artifact: Artifact) -> Tensor:

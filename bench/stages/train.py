@@ -24,8 +24,7 @@ def run(task: Context) -> dict[str, Any]:
     module = build(params["method"], params["options"], denoiser, params["seed"], params.get("nfe"))
     if "extractor" in task.inputs:
         module.quality = extractor.quality(task.inputs["extractor"])
-    (unit, limit), *_ = params["budget"].items()
-    ledger = Ledger(limit, unit, parent.result["flops_per_evaluation"])
+    ledger = Ledger(*_limit(params["budget"], parent), parent.result["flops_per_evaluation"])
     data = datasets.get(parent.manifest["params"]["dataset"])
     trainable = module.trainable_count()
     status = "done"
@@ -47,6 +46,14 @@ def run(task: Context) -> dict[str, Any]:
             status = f"diverged: {error}"
     learned = module.learned() if status == "done" else []
     return {"status": status, "trainable_parameters": trainable, "ledger": ledger.to_dict(), "learned": learned}
+
+
+def _limit(budget: dict[str, float], parent: Artifact) -> tuple[float, str]:
+    """(limit, unit) of a suite's budget; a share of the teacher's training is given in its evaluations."""
+    (unit, amount), *_ = budget.items()
+    if unit != "teacher":
+        return amount, unit
+    return amount * parent.result["ledger"]["evaluations"], "evaluations"
 
 
 def build(name: str, options: dict[str, Any], denoiser: Denoiser, seed: int = 0, nfe: int | None = None) -> Method:

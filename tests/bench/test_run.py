@@ -96,6 +96,46 @@ def test_the_budget_of_trained_rows_is_measured_and_kept(finished):
             assert float(row["train_evaluations"]) == 0
 
 
+def test_a_budget_can_be_a_share_of_the_teachers_training(finished, tmp_path):
+    _, out, _ = finished
+    changed = write_suite(tmp_path, methods=[{"name": "consistency"}], budgets={"teacher": 0.2}, seeds=0, nfe=1)
+    assert run(changed, tmp_path / "out", "--store", out / "store").returncode == 0
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    limit = 0.2 * facts["teachers"][0]["train_evaluations"]
+    found = rows(tmp_path / "out")
+    assert {row["budget"] for row in found} == {"0.2 teacher"}
+    assert all(0.9 * limit < float(row["train_evaluations"]) <= limit for row in found)
+
+
+def test_sampling_has_a_ledger_too(finished):
+    """Forwards and FLOPs per image, of every method that was sampled from: NFE times the network's."""
+    _, out, _ = finished
+    facts = json.loads((out / "run.json").read_text())
+    for row in rows(out):
+        if row["status"] == "done":
+            assert float(row["forwards"]) == int(row["nfe"])
+            expected = int(row["nfe"]) * facts["teachers"][0]["flops_per_evaluation"]
+            assert float(row["flops_per_image"]) == pytest.approx(expected)
+
+
+def test_values_have_errors_and_protocols(finished):
+    """The jackknife's for fd_digits and rmse; hashes of weights and reference features for what is of features."""
+    _, out, _ = finished
+    blocks = list(csv.DictReader((out / "blocks.csv").open()))
+    assert {row["metric"] for row in blocks} == {"fd_digits", "rmse"}
+    assert all(len(row["without"].split()) == 20 for row in blocks)
+    for row in rows(out):
+        if row["status"] == "done":
+            assert (row["standard_error"] != "") == (row["metric"] in ("fd_digits", "rmse"))
+            assert row["protocol"].startswith(f"{row['metric']}/")
+            assert f"/{row['samples']}/" in row["protocol"]
+        if row["status"] == "done" and row["metric"] == "fd_digits":
+            assert 0 < float(row["standard_error"]) < float(row["value"])
+            assert float(row["corrected"]) < float(row["value"])
+            pattern = r"fd_digits/digits-classifier@[0-9a-f]{8}/native/float/300/digits-1797@[0-9a-f]{8}"
+            assert re.fullmatch(pattern, row["protocol"])
+
+
 def test_the_report_stands_alone(finished):
     _, out, _ = finished
     page = (out / "report.html").read_text()
@@ -267,7 +307,7 @@ def test_a_budget_below_one_step_is_a_row(finished, tmp_path):
     changed = write_suite(tmp_path, methods=[{"name": "consistency"}], budgets={"evaluations": 10}, seeds=0)
     result = run(changed, tmp_path / "out", "--store", out / "store")
     assert result.returncode == 1
-    assert all("out of budget: one step costs" in row["status"] for row in rows(tmp_path / "out"))
+    assert all(row["status"].startswith("out of budget: one step costs") for row in rows(tmp_path / "out"))
     assert "Traceback" not in result.stderr
 
 

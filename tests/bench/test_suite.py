@@ -55,7 +55,7 @@ def test_single_values_stand_for_lists(tmp_path):
         (
             {"budgets": {"evaluations": 5, "images": 5}},
             "budgets:",
-            "give exactly one of evaluations, flops, images",
+            "give exactly one of evaluations, flops, images, seconds, teacher",
         ),
         ({"budgets": None}, "name: test", "'budgets' is missing"),
         ({"datasets": "digit"}, "datasets:", "unknown dataset 'digit'; did you mean 'digits'?"),

@@ -1,6 +1,7 @@
 """The budget is measured, obeyed, and survives a kill; every run is a function of its seed."""
 
 import copy
+import itertools
 import json
 
 import pytest
@@ -205,6 +206,37 @@ def test_images_and_flops_are_budgets_too(tmp_path):
         NoTracker(),
     )
     assert by_flops.steps == by_images.steps
+
+
+def test_seconds_are_a_budget_too(tmp_path, monkeypatch):
+    """On a clock of 0.25 s a reading, a step takes 0.25: eight of them in 2 seconds, whatever the machine does."""
+    ticks = itertools.count()
+    monkeypatch.setattr(training.time, "perf_counter", lambda: 0.25 * next(ticks))
+    ledger = Ledger(2.0, "seconds", 1.0)
+    fit(
+        Consistency(mlp_teacher(), ConsistencyOptions(batch=8)),
+        datasets.get("mixture-2d"),
+        0,
+        ledger,
+        tmp_path,
+        NoTracker(),
+    )
+    assert (ledger.steps, ledger.seconds) == (8, 2.0)
+
+
+def test_a_slower_step_than_expected_is_the_last():
+    """Within one step of the limit, and no failure; a first step beyond it is one."""
+    ledger = Ledger(1.0, "seconds", 1.0, step_uses={"step": {"teacher": 1.0}})
+    for _ in range(3):
+        ledger.charge("step", 8, 0.3)
+    assert ledger.affords("step", 8) is False
+    slow = Ledger(1.0, "seconds", 1.0, step_uses={"step": {"teacher": 1.0}})
+    slow.charge("step", 8, 0.3)
+    assert slow.affords("step", 8)
+    slow.charge("step", 8, 0.9)
+    assert not slow.affords("step", 8)
+    with pytest.raises(TaskError, match="out of budget: one step costs 2 seconds, the budget is 1"):
+        Ledger(1.0, "seconds", 1.0, step_uses={"step": {"teacher": 1.0}}).charge("step", 8, 2.0)
 
 
 class Killed(BaseException):
