@@ -24,6 +24,7 @@ from fewstep.methods.options import BespokeOptions, ConsistencyOptions, MLPOptio
 from fewstep.methods.paths import EDM
 from fewstep.methods.teachers.analytic import MixtureDenoiser
 from fewstep.methods.teachers.pretrain import Pretrain
+from fewstep.tests.methods import killing
 
 
 def mlp_teacher(classes=0):
@@ -148,8 +149,8 @@ def test_a_killed_learned_solver_resumed_equals_an_undisturbed_one(tmp_path, mon
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     undisturbed, expected = bespoke_run(tmp_path / "a", 6000.0, make=make)
     (tmp_path / "b").mkdir()
-    with pytest.raises(Killed):
-        bespoke_run(tmp_path / "b", 6000.0, KillAfter(4), make)
+    with pytest.raises(killing.Killed):
+        bespoke_run(tmp_path / "b", 6000.0, killing.KillAfter(4), make)
     resumed, ledger = bespoke_run(tmp_path / "b", 6000.0, make=make)
     assert torch.equal(weights(resumed), weights(undisturbed))
     assert (ledger.flops, ledger.steps) == (expected.flops, expected.steps)
@@ -239,27 +240,14 @@ def test_a_slower_step_than_expected_is_the_last():
         Ledger(1.0, "seconds", 1.0, step_uses={"step": {"teacher": 1.0}}).charge("step", 8, 2.0)
 
 
-class Killed(BaseException):
-    """Nothing in the house catches this, as nothing catches a kill."""
-
-
-class KillAfter(NoTracker):
-    def __init__(self, step):
-        self.step = step
-
-    def log(self, row):
-        if row["step"] >= self.step:
-            raise Killed
-
-
 @pytest.mark.parametrize("step", [1, 4, 9])
 def test_a_killed_run_resumed_equals_an_undisturbed_one(tmp_path, monkeypatch, step):
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     teacher = mlp_teacher()
     undisturbed, expected = consistency_run(tmp_path / "a", copy.deepcopy(teacher), target_ema=0.5)
     (tmp_path / "b").mkdir()
-    with pytest.raises(Killed):
-        consistency_run(tmp_path / "b", copy.deepcopy(teacher), target_ema=0.5, tracker=KillAfter(step))
+    with pytest.raises(killing.Killed):
+        consistency_run(tmp_path / "b", copy.deepcopy(teacher), target_ema=0.5, tracker=killing.KillAfter(step))
     assert (tmp_path / "b" / training.CHECKPOINT).exists() == (step > 1)
     resumed, ledger = consistency_run(tmp_path / "b", copy.deepcopy(teacher), target_ema=0.5)
     assert torch.equal(weights(resumed), weights(undisturbed))

@@ -21,7 +21,7 @@ from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.options import BootOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import noise
-from fewstep.tests.methods import toy2d
+from fewstep.tests.methods import killing, toy2d
 
 
 def mlp_teacher():
@@ -266,25 +266,12 @@ def test_a_step_costs_what_it_evaluates(tmp_path, options, guided, teacher):
     assert sum(ledger.uses.values()) == pytest.approx(ledger.flops)
 
 
-class Killed(BaseException):
-    """Nothing in the house catches this, as nothing catches a kill."""
-
-
-class KillAfter(NoTracker):
-    def __init__(self, step):
-        self.step = step
-
-    def log(self, row):
-        if row["step"] >= self.step:
-            raise Killed
-
-
 @pytest.mark.parametrize("step", [1, 4, 9])
 def test_a_killed_run_resumed_equals_an_undisturbed_one(tmp_path, monkeypatch, step):
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     undisturbed, expected = boot_run(tmp_path / "a", mlp_teacher())
-    with pytest.raises(Killed):
-        boot_run(tmp_path / "b", mlp_teacher(), tracker=KillAfter(step))
+    with pytest.raises(killing.Killed):
+        boot_run(tmp_path / "b", mlp_teacher(), tracker=killing.KillAfter(step))
     resumed, ledger = boot_run(tmp_path / "b", mlp_teacher())
     assert torch.equal(weights(resumed), weights(undisturbed))
     assert (ledger.flops, ledger.images, ledger.steps) == (expected.flops, expected.images, expected.steps)
