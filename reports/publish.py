@@ -3,9 +3,11 @@
     python -m fewstep.reports.publish runs/quickstart
 
 copies that run and renders every marked table; without a run it only renders. A table stands between
-`<!-- table SUITE [METRIC] -->` and `<!-- end -->`; all metrics and the costs where none is named.
+`<!-- table SUITE [METRIC] -->` and `<!-- end -->`; all metrics and the costs where none is named. What papers print,
+never ranked with our own numbers, stands after `<!-- published DATASET -->`.
 """
 
+import csv
 import json
 import re
 import shutil
@@ -13,10 +15,12 @@ import sys
 from pathlib import Path
 
 from . import leaderboard
+from .tables import Table, write
 
 ROOT = Path(__file__).parent.parent
 FILES = ("results.csv", "blocks.csv", "costs.csv", "leaderboard.csv")
 PAGES = ("README.md", "leaderboards/README.md")
+PUBLISHED = re.compile(r"(<!-- published (\S+) -->\n).*?(\n?<!-- end -->)", re.DOTALL)
 TABLE = re.compile(r"(<!-- table (\S+)(?: (\S+))? -->\n).*?(\n?<!-- end -->)", re.DOTALL)
 
 
@@ -27,7 +31,26 @@ def render(page: str, leaderboards: Path = ROOT / "leaderboards") -> str:
         board = leaderboard.read(leaderboards / mark[2])
         return f"{mark[1]}{leaderboard.render(board, 'markdown', mark[3])}\n<!-- end -->"
 
-    return TABLE.sub(table, page)
+    def papers(mark: re.Match[str]) -> str:
+        return f"{mark[1]}{write(published(leaderboards / 'published.csv', mark[2]), 'markdown')}\n<!-- end -->"
+
+    return PUBLISHED.sub(papers, TABLE.sub(table, page))
+
+
+def published(file: Path, dataset: str) -> Table:
+    """The papers' FIDs on one data set by NFE, each with where it was read."""
+    with file.open(encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["dataset"] == dataset]
+    nfes = sorted({int(row["nfe"]) for row in rows})
+    methods: dict[tuple[str, ...], dict[int, str]] = {}
+    for row in rows:
+        source = f"{row['paper']}, {row['table']}" + ("*" if row["read_in"] == "digest" else "")
+        methods.setdefault((row["name"], row["conditioning"], source), {})[int(row["nfe"])] = row["fid"]
+    cells = [[*key, *(fids.get(nfe, "") for nfe in nfes)] for key, fids in methods.items()]
+    notes = ["each paper's own teacher, training budget and FID code; * read in a digest or another paper"]
+    return Table(
+        f"FID on {dataset}, as published", ["method", "labels", "source", *(f"NFE {n}" for n in nfes)], cells, notes
+    )
 
 
 def copy(run: Path, root: Path = ROOT) -> None:
