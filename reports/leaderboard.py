@@ -115,7 +115,8 @@ def _blocks(file: Path) -> dict[tuple[str, str], list[float]]:
 def _rank(entries: list[Entry], metric: str) -> None:
     """Ranks within (dataset, teacher, NFE) and protocol; budgets are ranked apart where there are several.
 
-    An entry shares the rank above it where the two do not differ on their common seeds.
+    An entry's rank is one more than the number of entries that are better than it on their common seeds beyond doubt
+    (`differ`): rank 1 says that none is.
     """
     several = len({entry.budget for entry in entries} - {"0"}) > 1
 
@@ -132,15 +133,17 @@ def _rank(entries: list[Entry], metric: str) -> None:
     scored = [entry for entry in entries if entry.values.get(metric)]
     for _, members in itertools.groupby(sorted(scored, key=group), key=group):
         ordered = sorted(members, key=lambda entry: sign * _mean(entry, metric))
-        leader, rank = ordered[0], 1
-        for position, entry in enumerate(ordered, start=1):
-            common = sorted(set(entry.values[metric]) & set(leader.values[metric]))
-            pair = [[e.values[metric][seed] for seed in common] for e in (entry, leader)]
-            known = [e.without.get(metric, {}) for e in (entry, leader)]
-            pairs = [(known[0][seed], known[1][seed]) for seed in common if all(seed in k for k in known)]
-            if entry is not leader and differ(pair[0], pair[1], pairs):
-                leader, rank = entry, position
-            entry.ranks[metric] = rank
+        for position, entry in enumerate(ordered):
+            entry.ranks[metric] = 1 + sum(_differ(entry, better, metric) for better in ordered[:position])
+
+
+def _differ(entry: Entry, other: Entry, metric: str) -> bool:
+    """Whether two entries differ on their common seeds, of which there must be one."""
+    common = sorted(set(entry.values[metric]) & set(other.values[metric]))
+    one, two = ([e.values[metric][seed] for seed in common] for e in (entry, other))
+    known = [e.without.get(metric, {}) for e in (entry, other)]
+    blocks = [(known[0][seed], known[1][seed]) for seed in common if all(seed in k for k in known)]
+    return bool(common) and differ(one, two, blocks)
 
 
 def _mean(entry: Entry, metric: str) -> float:
@@ -219,10 +222,10 @@ def _about(seeds: set[int], counts: set[int], blocks: bool) -> str:
     """What a cell is, and what its star says."""
     most = max(seeds, default=0)
     about = "mean ± standard deviation over" if most > 1 else "value of"
-    tests = [f"within {ERRORS:g} standard errors of it (paired jackknife over the noises)"] * blocks
+    tests = [f"{ERRORS:g} standard errors over the noises (paired jackknife)"] * blocks
     if most > 1:
-        tests += ["not distinguishable from it over the seeds" + (" at 95 %" if most > 2 else "")]
-    star = f"* best, or {' or '.join(tests)}" if tests else "* best; one seed cannot tell how surely"
+        tests.append("95 % over the seeds (paired t test)" if most > 2 else f"{ERRORS:g} over the seeds")
+    star = f"* nothing is better beyond {' and '.join(tests)}" if tests else "* best; one seed cannot tell how surely"
     luck = "" if most > 2 else f"; {'two seeds say' if most == 2 else 'one seed says'} little about luck in training"
     return f"{about} {_span(seeds)} seed{'s' if most > 1 else ''}, {_span(counts)} samples each; {star}{luck}"
 

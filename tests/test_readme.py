@@ -107,6 +107,7 @@ BANDS = {
     ("tract", 1): (6.5 * 0.75, 6.5 * 1.25),
     ("tract", 4): (4.4 * 0.75, 4.4 * 1.25),
     ("boot", 1): (8.7 * 0.7, 8.7 * 1.25),
+    ("sim", 1): (3.5 * 0.75, 3.5 * 1.25),
 }
 """What an independent implementation measured on the same recipe, fd_digits, within a quarter."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fewstep.reports import leaderboard
+from fewstep.reports.significance import differ
 
 BOARDS = Path(__file__).parent.parent / "leaderboards"
 
@@ -102,3 +103,31 @@ def test_at_large_rates_the_squared_distance_suffers_less_than_pseudo_huber():
             fd["sim", f"{name} learning_rate={rate}", FULL, 1].values() for name in ("pseudo-huber", "l2")
         )
         assert sum(squared) < sum(huber)
+
+
+def test_the_suites_agree_on_what_they_share():
+    """The same cells of digits and distillation, run apart: the same values, to the last digit."""
+    one, other = values("digits", "fd_digits"), values("distillation", "fd_digits")
+    shared = [key for key in one if key in other and key[1] == "" and key[2] == FULL]
+    assert len(shared) >= 18
+    assert all(one[key] == other[key] for key in shared)
+
+
+def test_every_claim_of_rank_is_backed_by_the_paired_test():
+    """In digits: rank r says that r - 1 others are better beyond two standard errors, and over the seeds."""
+    board = leaderboard.read(BOARDS / "digits")
+    groups = {}
+    for entry in board.entries:
+        if "fd_digits" in entry.ranks:
+            groups.setdefault((entry.nfe, entry.budget), []).append(entry)
+    claimed = 0
+    for members in groups.values():
+        for entry in members:
+            better = 0
+            for other in members:
+                own, others = ([e.values["fd_digits"][s] for s in (0, 1, 2)] for e in (entry, other))
+                blocks = [(entry.without["fd_digits"][s], other.without["fd_digits"][s]) for s in (0, 1, 2)]
+                better += sum(others) < sum(own) and differ(own, others, blocks)
+            assert entry.ranks["fd_digits"] == 1 + better
+            claimed += better
+    assert claimed > 100

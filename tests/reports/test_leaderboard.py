@@ -81,6 +81,14 @@ def test_a_clear_difference_separates_ranks_and_a_small_one_shares_them(board):
     assert ranks(board(table)) == {"good": 1, "alike": 1, "bad": 3}
 
 
+def test_what_cannot_be_told_from_the_best_is_not_behind_it(board):
+    """A method whose seeds scatter may be as good as the best, though a steadier and worse one is not."""
+    table = [row("best", s, v) for s, v in enumerate([1.0, 1.1, 0.9])]
+    table += [row("steady", s, v) for s, v in enumerate([2.0, 2.1, 1.9])]
+    table += [row("scattered", s, v) for s, v in enumerate([1.0, 6.0, 2.0])]
+    assert ranks(board(table)) == {"best": 1, "steady": 2, "scattered": 1}
+
+
 def test_higher_is_better_for_recall(board):
     table = [row(m, s, v + 0.01 * s, metric="recall") for m, v in (("low", 0.1), ("high", 0.9)) for s in range(3)]
     assert ranks(board(table), "recall") == {"low": 2, "high": 1}
