@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Any
 
-from . import jackknife
+from ..reports import jackknife
 from .costs import train_artifact, trained_ledger
 from .errors import OUT_OF_BUDGET
 from .plan import Cell, Plan

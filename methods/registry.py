@@ -174,6 +174,14 @@ def _by_order(
     return [_solver(name.format(k), target, summary.format(k), chosen, order=k) for k in orders]
 
 
+def _one_step(name: str, target: str, chosen: type[Options], summary: str) -> MethodSpec:
+    """A distilled student that samples in one evaluation."""
+    target = f"{_PACKAGE}.distillation.{target}"
+    return MethodSpec(
+        name, target, chosen, nfe.one_evaluation, summary, trains=True, needs_network=True, conditional=True
+    )
+
+
 _RK45 = MethodSpec(
     "rk45",
     f"{_PACKAGE}.solvers.rk45:AdaptiveSolver",
@@ -264,25 +272,17 @@ TRAINED: dict[str, MethodSpec] = {
             needs_network=True,
             conditional=True,
         ),
-        MethodSpec(
+        _one_step(
             "boot",
-            f"{_PACKAGE}.distillation.boot:Boot",
+            "boot:Boot",
             options.BootOptions,
-            nfe.one_evaluation,
             "BOOT: data-free bootstrapping of the signal along the ODE, one step (Gu et al. 2023)",
-            trains=True,
-            needs_network=True,
-            conditional=True,
         ),
-        MethodSpec(
+        _one_step(
             "knowledge",
-            f"{_PACKAGE}.distillation.knowledge:Knowledge",
+            "knowledge:Knowledge",
             options.KnowledgeOptions,
-            nfe.one_evaluation,
             "knowledge distillation on pairs of noise and solution (Luhman & Luhman 2021)",
-            trains=True,
-            needs_network=True,
-            conditional=True,
         ),
         RectifiedFlowSpec(
             "rectified-flow",
@@ -304,39 +304,20 @@ TRAINED: dict[str, MethodSpec] = {
             needs_network=True,
             conditional=True,
         ),
-        *[
-            MethodSpec(
-                name,
-                f"{_PACKAGE}.distillation.{target}",
-                chosen,
-                nfe.one_evaluation,
-                summary,
-                trains=True,
-                needs_network=True,
-                conditional=True,
-            )
-            for name, target, chosen, summary in (
-                (
-                    "sim",
-                    "sim:SIM",
-                    options.SIMOptions,
-                    "Score Implicit Matching, data-free, one step (Luo et al. 2024)",
-                ),
-                ("sid", "sim:SIM", options.SiDOptions, "SiD, Score identity Distillation (Zhou et al. 2024)"),
-                (
-                    "diff-instruct",
-                    "diff_instruct:DiffInstruct",
-                    options.DiffInstructOptions,
-                    "Diff-Instruct: integral KL between noised distributions (Luo et al. 2023)",
-                ),
-                (
-                    "dmd",
-                    "dmd:DMD",
-                    options.DMDOptions,
-                    "DMD2 without its GAN (Yin et al. 2024); `regression` adds the first DMD's pairs",
-                ),
-            )
-        ],
+        _one_step("sim", "sim:SIM", options.SIMOptions, "Score Implicit Matching, data-free (Luo et al. 2024)"),
+        _one_step("sid", "sim:SIM", options.SiDOptions, "SiD, Score identity Distillation (Zhou et al. 2024)"),
+        _one_step(
+            "diff-instruct",
+            "diff_instruct:DiffInstruct",
+            options.DiffInstructOptions,
+            "Diff-Instruct: integral KL between noised distributions (Luo et al. 2023)",
+        ),
+        _one_step(
+            "dmd",
+            "dmd:DMD",
+            options.DMDOptions,
+            "DMD2 without its GAN (Yin et al. 2024); `regression` adds the first DMD's pairs",
+        ),
         BespokeSpec(
             "bespoke",
             f"{_PACKAGE}.learned_solvers.bespoke:Bespoke",

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..bench import jackknife
-from . import costs
+from . import costs, jackknife
 from .significance import ERRORS, Spread, differ, spread
 from .tables import Table, write
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from ..bench import jackknife
+from . import jackknife
 
 CONFIDENCE = 0.95
 ERRORS = 2.0

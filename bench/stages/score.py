@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .. import jackknife
+from ...reports import jackknife
 from ..metrics import class_coverage, frechet_distance, frechet_without, precision_recall
 from ..store import Artifact
 from . import extractor, sample, truth

@@ -4,9 +4,8 @@ import math
 
 import pytest
 
-from fewstep.bench import jackknife
 from fewstep.bench.results import BLOCK_COLUMNS, COLUMNS, to_csv
-from fewstep.reports import leaderboard
+from fewstep.reports import jackknife, leaderboard
 from fewstep.reports.significance import differ, spread
 
 BASE = dict.fromkeys(COLUMNS, "") | {

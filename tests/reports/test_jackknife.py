@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from fewstep.bench import jackknife
 from fewstep.bench.metrics import frechet_distance, frechet_without
 from fewstep.methods.randomness import generator
+from fewstep.reports import jackknife
 
 
 def draw(count, dimensions, name, scale=1.0, shift=0.0):
