@@ -67,10 +67,10 @@ def test_the_fixed_point_on_a_gaussian_is_the_teachers_distribution(name, option
     torch.testing.assert_close(x0.var(0), std**2, rtol=0.08, atol=0)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_one_step_gives_the_mixture(name, tmp_path):
+@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in NAMES), ("sim", {"distance": "l2"})])
+def test_one_step_gives_the_mixture(name, options, tmp_path):
     """Below 0.15 at 150,000 evaluations, where one step of Euler is at 0.707; every mode is reached."""
-    method = build(name, toy2d.teacher(), batch=256)
+    method = build(name, toy2d.teacher(), batch=256, **options)
     toy2d.train(method, 150_000, tmp_path)
     x0 = method.sample(noise(1, "start", range(8000), (2,)), 1)
     assert toy2d.swd(x0) < 0.15
