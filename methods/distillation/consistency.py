@@ -148,6 +148,11 @@ class ConsistencyModel(StudentMethod):
         self.floor = floor
         self.search = LevelSearch(self.average.module, options) if options.levels == "searched" else None
 
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        if self.options.optimizer == "adam":
+            return super().configure_optimizers()
+        return torch.optim.RAdam(self.student.parameters(), self.options.learning_rate, betas=self.options.betas)
+
     def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
         """The loss of one training step."""
         raise NotImplementedError

@@ -20,6 +20,7 @@ class ConsistencyStudentOptions(Options):
     `search_samples` noises of its own, for up to `searched_nfe` evaluations. It is the last step of the training,
     which leaves as much of the budget as it takes.
     clip_x0: every output of the network is clamped to [-1, 1] when sampling, as in the released code.
+    optimizer: "radam" is the papers' (Liu et al. 2020).
     """
 
     levels: Literal["spread", "searched"] = "spread"
@@ -29,6 +30,7 @@ class ConsistencyStudentOptions(Options):
     search_rounds: int = Field(5, ge=1)
     clip_x0: bool = False
     ema: float = Field(0.99, ge=0, lt=1)
+    optimizer: Literal["adam", "radam"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
     betas: tuple[float, float] = (0.9, 0.99)
     warmup_steps: int = Field(20, ge=0)

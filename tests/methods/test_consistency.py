@@ -32,7 +32,7 @@ from fewstep.methods.distillation.multistep import (
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.options import ConsistencyOptions
 from fewstep.methods.paths import EDM
-from fewstep.methods.randomness import noise
+from fewstep.methods.randomness import generator, noise
 from fewstep.methods.solvers.grids import karras
 from fewstep.methods.uses import divided
 from fewstep.tests.methods import killing, toy2d
@@ -475,3 +475,24 @@ def test_one_step_reaches_the_mixture_where_euler_does_not(tmp_path):
     assert ledger.evaluations <= 150_000
     assert toy2d.swd(method.sample(start, 1)) < 0.15
     assert toy2d.swd(solvers.get("euler").sample(teacher, start, nfe=1)) > 0.6
+
+
+def test_radam_takes_the_papers_steps_and_survives_a_kill(tmp_path, monkeypatch):
+    """Its first steps are plain momentum: the rate times the gradient, corrected for the start."""
+    options = ConsistencyOptions(optimizer="radam", batch=8, warmup_steps=0)
+    method = Consistency(killing.small_teacher(), options)
+    optimizer = method.configure_optimizers()
+    before = [p.detach().clone() for p in method.student.parameters()]
+    method.training_step({"x0": torch.randn(8, 2, generator=generator(0, "radam")), "step": 0}, 0).backward()
+    gradients = [p.grad.clone() for p in method.student.parameters()]
+    optimizer.step()
+    for p, old, gradient in zip(method.student.parameters(), before, gradients, strict=True):
+        torch.testing.assert_close(p.detach(), old - options.learning_rate * gradient)
+
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    undisturbed, resumed = (Consistency(killing.small_teacher(), options) for _ in range(2))
+    expected = killing.train(undisturbed, 2000, tmp_path / "a")
+    with pytest.raises(killing.Killed):
+        killing.train(Consistency(killing.small_teacher(), options), 2000, tmp_path / "b", kill=expected.steps // 2)
+    killing.train(resumed, 2000, tmp_path / "b")
+    assert killing.same(resumed, undisturbed)
