@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from .. import solvers
 from ..denoiser import Clipped, Condition, Denoiser, EDMDenoiser, NetworkDenoiser
 from ..ema import averaged, ramped_ema
-from ..method import Draws, Method
+from ..method import Draws
 from ..nfe import halvings
 from ..options import Grid, ProgressiveOptions
 from ..paths import EDM, Path, VPCosine
@@ -24,6 +24,7 @@ from ..solvers import grids
 from ..solvers.base import Solver
 from ..uses import spent_on
 from .consistency import l2, loss_weight
+from .student import AdamStudent
 
 TRAINING_GRIDS = {
     "edm": Grid(spacing="karras", rho=7, end="min"),
@@ -85,7 +86,7 @@ def working_path(name: str, teacher: Denoiser) -> Path:
     return teacher.path if isinstance(teacher.path, EDM) else EDM()
 
 
-class Progressive(Method):
+class Progressive(AdamStudent):
     """Trained once; one student for each NFE that the halvings pass through.
 
     A phase makes one student and ends when its share of the budget is used. The phase and every student so
@@ -95,17 +96,18 @@ class Progressive(Method):
     phase: Tensor
 
     def __init__(self, teacher: Denoiser, options: ProgressiveOptions, seed: int = 0) -> None:
-        super().__init__(teacher, seed)
         network = teacher.unwrapped()
         if not isinstance(network, EDMDenoiser | NetworkDenoiser):
             raise ValueError("progressive distillation copies its teacher: it needs a network, not a closed form")
         if options.weight == "karras" and not isinstance(network, EDMDenoiser):
             raise ValueError("weight karras needs the sigma_data of an EDM teacher: choose truncated-snr")
+        path = working_path(options.path, teacher)
+        super().__init__(teacher, copy.deepcopy(network).on(path), options, seed)
+        self.path = path
         self.options = options
+        self.gradient_clip = options.gradient_clip
         self.batch_size = options.batch
         self.sigma_data = network.sigma_data if isinstance(network, EDMDenoiser) else 1.0
-        self.path = working_path(options.path, teacher)
-        self.student = copy.deepcopy(network).on(self.path).requires_grad_(True)
         self.averages = nn.ModuleDict({str(n): averaged(self.student, ramped_ema(options.ema)) for n in options.steps})
         self.register_buffer("phase", torch.tensor(0))
 
@@ -173,15 +175,6 @@ class Progressive(Method):
         condition = self.condition_of(batch)
         losses = progressive_loss(self.student, teacher, x0, noise, t, m, s, weight, self.sigma_data, condition)
         return losses.mean()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            self.student.parameters(), self.options.learning_rate, betas=self.options.betas, fused=True
-        )
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.options.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.student.parameters(), self.options.gradient_clip)
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         """From 1 to 0 in each phase, as its share of the budget runs out."""

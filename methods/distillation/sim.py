@@ -9,7 +9,6 @@ acting through x0 and x_t alone.
 import torch
 from torch import Tensor
 
-from ..denoiser import Denoiser
 from ..options import SIMOptions
 from ..paths import Path
 from .score_matching import Noised, ScoreMatching
@@ -59,9 +58,6 @@ class SIM(ScoreMatching):
 
     options: SIMOptions
     through_scores = True
-
-    def __init__(self, teacher: Denoiser, options: SIMOptions, seed: int = 0) -> None:
-        super().__init__(teacher, options, seed)
 
     def student_loss(self, noised: Noised) -> Tensor:
         y, residual = differences(self.path, noised, self.options.of)

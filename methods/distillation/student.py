@@ -8,13 +8,11 @@ from torch import nn
 from ..denoiser import Denoiser
 from ..ema import averaged, ramped_ema
 from ..method import Method
+from ..options import StudentOptions
 
 
-class StudentOptions(Protocol):
-    """The options that every student has."""
-
-    @property
-    def ema(self) -> float: ...
+class AdamOptions(Protocol):
+    """What Adam is told."""
 
     @property
     def learning_rate(self) -> float: ...
@@ -22,32 +20,38 @@ class StudentOptions(Protocol):
     @property
     def betas(self) -> tuple[float, float]: ...
 
-    @property
-    def warmup_steps(self) -> int: ...
 
-    @property
-    def batch(self) -> int: ...
+class AdamStudent(Method):
+    """A student that Adam trains; `gradient_clip` is the largest norm of its gradient, None: any."""
+
+    gradient_clip: float | None = None
+
+    def __init__(self, teacher: Denoiser, student: Denoiser, adam: AdamOptions, seed: int) -> None:
+        super().__init__(teacher, seed)
+        self.student = student.requires_grad_(True).train()
+        self._adam = adam
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.student.parameters(), self._adam.learning_rate, betas=self._adam.betas, fused=True)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.student.parameters(), self.gradient_clip)
 
 
-class StudentMethod(Method):
-    """A student that Adam trains, with a warm-up in steps and then linearly to 0 as the budget runs out; what is
-    sampled from is the average of its weights.
+class StudentMethod(AdamStudent):
+    """Its learning rate warms up in steps and then falls linearly to 0 as the budget runs out; what is sampled
+    from is the average of its weights.
     """
 
     def __init__(self, teacher: Denoiser, student: Denoiser, options: StudentOptions, seed: int) -> None:
-        super().__init__(teacher, seed)
-        self._shared = options
+        super().__init__(teacher, student, options, seed)
+        self._warmup_steps = max(1, options.warmup_steps)
         self.batch_size = options.batch
-        self.student = student.requires_grad_(True).train()
         self.average = averaged(self.student, ramped_ema(options.ema))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            self.student.parameters(), self._shared.learning_rate, betas=self._shared.betas, fused=True
-        )
-
     def learning_rate_factor(self, step: int, spent: float) -> float:
-        return min(1.0, (step + 1) / max(1, self._shared.warmup_steps)) * (1 - spent)
+        return min(1.0, (step + 1) / self._warmup_steps) * (1 - spent)
 
     def update_averages(self) -> None:
         self.average.update_parameters(self.student)

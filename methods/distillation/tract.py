@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..denoiser import Clipped, Condition, Denoiser, EDMDenoiser, edm_scalings
 from ..ema import Weights, averaged, bias_corrected_ema
-from ..method import Draws, Method
+from ..method import Draws
 from ..nfe import phase_end
 from ..options import SolverOptions, TractOptions
 from ..paths import EDM, PATHS, Path, expand
@@ -27,6 +27,7 @@ from ..solvers.euler import euler
 from ..solvers.grids import karras
 from ..uses import spent_on
 from .consistency import loss_weight
+from .student import AdamStudent
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 """(x, t) -> x0."""
@@ -111,26 +112,27 @@ def edm_loss(sigma_data: float, student: Predict, target: Tensor, x_t: Tensor, t
     return ((student(x_t, t) - target) / expand(c_out, x_t)).square().mean()
 
 
-class Tract(Method):
+class Tract(AdamStudent):
     """One run through all phases; each leaves a student, sampled with as many evaluations as it has steps.
 
     The target's algebra is in float64 (at the clean end it divides by what is left of the noise). Which
     phase it is follows from the share of the budget spent, how far into it from its average's counter.
     """
 
+    student: EDMDenoiser
     phase_start: Tensor
 
     def __init__(self, teacher: Denoiser, options: TractOptions, seed: int = 0) -> None:
-        super().__init__(teacher, seed)
         network = teacher.unwrapped()
         if not isinstance(network, EDMDenoiser) or not isinstance(teacher.path, EDM):
             raise ValueError("TRACT starts from a teacher network with EDM preconditioning")
+        super().__init__(teacher, copy.deepcopy(network), options, seed)
         self.options = options
+        self.gradient_clip = options.gradient_clip
         self.batch_size = options.batch
         self.path: Path = teacher.path if options.path == "edm" else PATHS[options.path]
         self.times = ladder(self.path, options.teacher_steps)
         self.bound = teacher.sample_bound if options.clip_x0 else None
-        self.student = copy.deepcopy(network).requires_grad_(True).train()
         self.self_teacher = averaged(self.student, bias_corrected_ema(options.self_teacher_ema))
         self.averages = nn.ModuleDict({str(n): averaged(self.student, self._update_average) for n in options.phases})
         self.register_buffer("phase_start", torch.zeros((), dtype=torch.float64))
@@ -213,15 +215,6 @@ class Tract(Method):
                     f"the budget buys no step of the phase to {self.options.phases[number]} steps: "
                     "give a larger budget, a smaller batch or fewer phases"
                 )
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            self.student.parameters(), self.options.learning_rate, betas=self.options.betas, fused=True
-        )
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.options.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.student.parameters(), self.options.gradient_clip)
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         """Warm-up in steps, then linear to 0 or constant: in each phase anew if options.restart."""

@@ -4,6 +4,7 @@ No torch in this package: a mistake in a suite is answered before anything heavy
 """
 
 from .base import Options as Options
+from .base import StudentOptions as StudentOptions
 from .consistency import ConsistencyOptions as ConsistencyOptions
 from .consistency import ConsistencyStudentOptions as ConsistencyStudentOptions
 from .consistency import ConsistencyTrainingOptions as ConsistencyTrainingOptions

@@ -1,6 +1,6 @@
 """What all options share: unknown keys are mistakes, values do not change."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Options(BaseModel):
@@ -14,3 +14,13 @@ class Options(BaseModel):
     def needs_quality(self) -> bool:
         """Whether training asks the runner for the suite's Fréchet distance; what it evaluates is charged."""
         return False
+
+
+class StudentOptions(Options):
+    """What every student that Adam trains has; the averaged weights are sampled from."""
+
+    ema: float = Field(0.99, ge=0, lt=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup_steps: int = Field(20, ge=0)
+    batch: int = Field(64, ge=1)

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from .. import assets
-from .base import Options
+from .base import Options, StudentOptions
 
 Distance = Literal["l2", "l1", "pseudo-huber", "lpips"]
 Weight = Literal["uniform", "snr", "snr+1", "karras", "truncated-snr"]
 
 
-class ConsistencyStudentOptions(Options):
+class ConsistencyStudentOptions(StudentOptions):
     """What every consistency model has.
 
     levels: "spread" are even on the rho = 7 curve from sigma_max (0) to `last_level` (sigma_min is 1); the
@@ -29,12 +29,7 @@ class ConsistencyStudentOptions(Options):
     search_samples: int = Field(512, ge=2)
     search_rounds: int = Field(5, ge=1)
     clip_x0: bool = False
-    ema: float = Field(0.99, ge=0, lt=1)
     optimizer: Literal["adam", "radam"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0)
-    betas: tuple[float, float] = (0.9, 0.99)
-    warmup_steps: int = Field(20, ge=0)
-    batch: int = Field(64, ge=1)
 
     @property
     def needs_quality(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from .. import nfe
-from .base import Options
+from .base import Options, StudentOptions
 
 
 class ProgressiveOptions(Options):
@@ -63,7 +63,7 @@ class ProgressiveOptions(Options):
         return tuple(total / sum(shares) for total in accumulate(shares))
 
 
-class BootOptions(Options):
+class BootOptions(StudentOptions):
     """BOOT (Gu et al. 2023). No official code is public: delta, weights and rates are ours, for small budgets.
 
     path: "edm" goes down the rho = 7 curve of noise levels, "vp-cosine" evenly in the cosine path's time.
@@ -82,11 +82,6 @@ class BootOptions(Options):
     boundary_weight: float = Field(1.0, ge=0)
     boundary_share: float = Field(0.25, gt=0, le=1)
     clip: bool = False
-    ema: float = Field(0.99, ge=0, lt=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    betas: tuple[float, float] = (0.9, 0.99)
-    warmup_steps: int = Field(20, ge=0)
-    batch: int = Field(64, ge=1)
 
 
 class PairSource(Options):
@@ -109,14 +104,8 @@ class PairSource(Options):
         return self
 
 
-class PairOptions(PairSource):
+class PairOptions(StudentOptions, PairSource):
     """Learning from pairs."""
-
-    ema: float = Field(0.99, ge=0, lt=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    betas: tuple[float, float] = (0.9, 0.99)
-    warmup_steps: int = Field(20, ge=0)
-    batch: int = Field(64, ge=1)
 
 
 class KnowledgeOptions(PairOptions):

@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from .base import Options
+from .base import StudentOptions
 from .distillation import PairSource
 
 
-class ScoreMatchingOptions(Options):
+class ScoreMatchingOptions(StudentOptions):
     """What all of them have. Noise levels are EDM's, sigma/alpha on other paths.
 
     sigma_init: the level at which the student, a copy of the teacher, reads the noise; None: the largest.
@@ -32,11 +32,8 @@ class ScoreMatchingOptions(Options):
     learning_rate: float = Field(3e-4, gt=0)
     fake_learning_rate: float = Field(1e-3, gt=0)
     betas: tuple[float, float] = (0.0, 0.99)
-    warmup_steps: int = Field(20, ge=0)
     gradient_clip: float | None = Field(10.0, gt=0)
     accumulate: int = Field(1, ge=1)
-    ema: float = Field(0.99, ge=0, lt=1)
-    batch: int = Field(64, ge=1)
 
     @model_validator(mode="after")
     def _fits(self) -> "ScoreMatchingOptions":

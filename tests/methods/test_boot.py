@@ -16,6 +16,7 @@ from fewstep.methods.distillation.boot import (
     slope,
 )
 from fewstep.methods.paths import EDM, FlowOT, VPCosine, VPLinear, expand
+from fewstep.tests.methods.toy_networks import toy_network
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
 PATHS = {"vp_linear": VPLinear(), "vp_cosine": VPCosine(), "flow": FlowOT(), "edm": EDM()}
@@ -35,8 +36,7 @@ def toy_signal(path, p):
     """y(eps, t) = N(eps, lambda_t/3; p), the references' student."""
 
     def signal(eps, t):
-        tau = expand(-path.half_log_snr(t) / 3, eps)
-        return p[0] * eps + p[1] * torch.tanh(2 * eps) + p[2] * torch.sin(tau + eps) + p[3] * torch.cos(tau)
+        return toy_network(eps, -path.half_log_snr(t) / 3, p)
 
     return signal
 

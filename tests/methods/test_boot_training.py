@@ -1,7 +1,5 @@
 """BOOT as it runs: the student that sees noise alone, labels, guidance, costs, and what it reaches."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -15,22 +13,12 @@ from fewstep.bench.training import fit
 from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import EDMDenoiser, Guided, from_function, metered
 from fewstep.methods.distillation.boot import Boot
-from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.networks.unet import SmallUNet
 from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.options import BootOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import noise
 from fewstep.tests.methods import killing, toy2d
-
-
-def mlp_teacher():
-    torch.manual_seed(0)
-    network = ResidualMLP(2, width=16, blocks=1)
-    nn.init.normal_(network.out.weight, std=0.3)
-    teacher = EDMDenoiser(network, 0.75, EDM(0.01, 40.0)).requires_grad_(False)
-    teacher.sample_shape = (2,)
-    return teacher
 
 
 def unet_teacher(classes=0):
@@ -52,7 +40,7 @@ def batch(step=0):
 
 def test_the_student_starts_as_the_teachers_view_of_pure_noise():
     """y(eps, t) = D(t_max eps, t_max) for every t: the time enters by an embedding that is zero at the start."""
-    teacher = mlp_teacher()
+    teacher = killing.small_teacher()
     student, eps = Boot(teacher, BootOptions()).student, torch.randn(8, 2)
     for t in (0.01, 0.5, 40.0):
         torch.testing.assert_close(student(eps, t), teacher(40 * eps, 40.0), rtol=1e-5, atol=1e-6)
@@ -60,7 +48,7 @@ def test_the_student_starts_as_the_teachers_view_of_pure_noise():
 
 def test_the_time_reaches_the_student_by_its_own_embedding_alone():
     """Inputs, scalings and the noise level's embedding are those of pure noise at every t, trained or not."""
-    method = Boot(mlp_teacher(), BootOptions(batch=8))
+    method = Boot(killing.small_teacher(), BootOptions(batch=8))
     optimizer = method.configure_optimizers()
     for step in range(3):
         method.training_step(batch(step), 0).backward()
@@ -78,7 +66,7 @@ def test_the_time_reaches_the_student_by_its_own_embedding_alone():
 
 @pytest.mark.parametrize("options", [{}, {"step": "heun"}, {"path": "vp-cosine", "weight": "1/delta^2"}])
 def test_only_the_student_gets_gradients(options):
-    teacher = mlp_teacher()
+    teacher = killing.small_teacher()
     method = Boot(teacher, BootOptions(batch=8, **options))
     method.training_step(batch(), 0).backward()
     assert any(p.grad.abs().sum() > 0 for p in method.student.parameters())
@@ -86,7 +74,7 @@ def test_only_the_student_gets_gradients(options):
 
 
 def test_a_step_is_a_function_of_seed_and_step():
-    first, second, other = (Boot(mlp_teacher(), BootOptions(), seed=seed) for seed in (3, 3, 4))
+    first, second, other = (Boot(killing.small_teacher(), BootOptions(), seed=seed) for seed in (3, 3, 4))
     for step in (0, 5):
         assert torch.equal(first.training_step(batch(step), 0), second.training_step(batch(step), 99))
         assert not torch.equal(first.training_step(batch(step), 0), other.training_step(batch(step), 0))
@@ -95,14 +83,14 @@ def test_a_step_is_a_function_of_seed_and_step():
 
 @pytest.mark.parametrize("path", ["edm", "vp-cosine"])
 def test_the_steps_cover_the_teachers_noise_levels(path):
-    method = Boot(mlp_teacher(), BootOptions(path=path))
+    method = Boot(killing.small_teacher(), BootOptions(path=path))
     top, bottom = (float(method.path.noise_level(t)) for t in (method.t_max, method.t_min))
     assert (top, bottom) == pytest.approx((40.0, 0.01), rel=1e-6)
 
 
 def test_a_larger_boundary_weight_and_share_enter_the_loss():
     """L = L_BS + beta L_BC: linear in beta, on the same draws."""
-    methods = [Boot(mlp_teacher(), BootOptions(boundary_weight=beta)) for beta in (0, 1, 3)]
+    methods = [Boot(killing.small_teacher(), BootOptions(boundary_weight=beta)) for beta in (0, 1, 3)]
     for method in methods:
         # As it starts, the student meets the boundary exactly.
         nn.init.constant_(method.student.network.out.bias, 1.0)
@@ -110,14 +98,14 @@ def test_a_larger_boundary_weight_and_share_enter_the_loss():
     assert losses[1] > losses[0]
     assert losses[2] - losses[1] == pytest.approx(2 * (losses[1] - losses[0]), rel=1e-4)
     with metered() as meter:
-        Boot(mlp_teacher(), BootOptions(batch=8, boundary_share=1.0)).training_step(batch(), 0)
+        Boot(killing.small_teacher(), BootOptions(batch=8, boundary_share=1.0)).training_step(batch(), 0)
     assert meter.forwards == 3 * 8 + 2 * 8
 
 
 def test_a_clipped_teacher_stays_in_the_pixels_range():
     far = from_function(lambda x, t: 3 * torch.ones_like(x), EDM(0.01, 40.0))
     for clip, largest in ((False, 3.0), (True, 1.0)):
-        method = Boot(mlp_teacher(), BootOptions(clip=clip))
+        method = Boot(killing.small_teacher(), BootOptions(clip=clip))
         method.__dict__["teacher"] = far
         _, f, eps = method._drawn(4, torch.Generator())
         assert float(f(eps, torch.tensor(2.0)).max()) == largest
@@ -126,13 +114,13 @@ def test_a_clipped_teacher_stays_in_the_pixels_range():
 @pytest.mark.parametrize("nfe", [2, 3, 8])
 def test_more_than_one_evaluation_is_refused_with_the_reason(nfe):
     with pytest.raises(UnreachableNFE, match="in one evaluation: NFE 1 only"):
-        Boot(mlp_teacher(), BootOptions()).sample(torch.randn(5, 2), nfe)
+        Boot(killing.small_teacher(), BootOptions()).sample(torch.randn(5, 2), nfe)
     assert registry.method("boot").refusal(1) is None
     assert "NFE 1 only" in registry.method("boot").refusal(nfe)
 
 
 def test_sampling_takes_one_evaluation():
-    method = Boot(mlp_teacher(), BootOptions()).eval()
+    method = Boot(killing.small_teacher(), BootOptions()).eval()
     with metered() as meter:
         method.sample(torch.randn(5, 2), 1)
     assert (meter.evaluations, meter.forwards) == (5, 5)
@@ -142,7 +130,7 @@ def test_wrong_teachers_are_told_in_one_line():
     exact = toy2d.exact()
     with pytest.raises(ValueError, match="EDM preconditioning"):
         Boot(exact, BootOptions())
-    shapeless = mlp_teacher()
+    shapeless = killing.small_teacher()
     shapeless.sample_shape = None
     with pytest.raises(ValueError, match="sample_shape"):
         Boot(shapeless, BootOptions())
@@ -208,28 +196,6 @@ def weights(method):
     return torch.cat([p.detach().flatten() for p in method.result().parameters()])
 
 
-class NoImages:
-    """A data set with a shape and a length, whose images are not numbers."""
-
-    shape, classes = (2,), 0
-
-    def __len__(self):
-        return 100
-
-    def samples(self, indices):
-        return torch.full((len(indices), 2), math.nan)
-
-    def labels(self, indices):
-        return None
-
-
-def test_no_image_is_read(tmp_path):
-    without, ledger = boot_run(tmp_path / "a", mlp_teacher(), NoImages())
-    with_images, _ = boot_run(tmp_path / "b", mlp_teacher())
-    assert ledger.steps > 10
-    assert torch.equal(weights(without), weights(with_images))
-
-
 def guided_teacher():
     return Guided(unet_teacher(classes=3), 2.0)
 
@@ -237,8 +203,8 @@ def guided_teacher():
 @pytest.mark.parametrize(
     ("make", "data", "options"),
     [
-        (mlp_teacher, "mixture-2d", {}),
-        (mlp_teacher, "mixture-2d", {"step": "heun"}),
+        (killing.small_teacher, "mixture-2d", {}),
+        (killing.small_teacher, "mixture-2d", {"step": "heun"}),
         (unet_teacher, "digits", {"path": "vp-cosine", "boundary_share": 0.5}),
         (guided_teacher, "digits", {}),
     ],
@@ -269,16 +235,16 @@ def test_a_step_costs_what_it_evaluates(tmp_path, options, guided, teacher):
 @pytest.mark.parametrize("step", [1, 4, 9])
 def test_a_killed_run_resumed_equals_an_undisturbed_one(tmp_path, monkeypatch, step):
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    undisturbed, expected = boot_run(tmp_path / "a", mlp_teacher())
+    undisturbed, expected = boot_run(tmp_path / "a", killing.small_teacher())
     with pytest.raises(killing.Killed):
-        boot_run(tmp_path / "b", mlp_teacher(), tracker=killing.KillAfter(step))
-    resumed, ledger = boot_run(tmp_path / "b", mlp_teacher())
+        boot_run(tmp_path / "b", killing.small_teacher(), tracker=killing.KillAfter(step))
+    resumed, ledger = boot_run(tmp_path / "b", killing.small_teacher())
     assert torch.equal(weights(resumed), weights(undisturbed))
     assert (ledger.flops, ledger.images, ledger.steps) == (expected.flops, expected.images, expected.steps)
 
 
 def test_the_teacher_is_neither_saved_nor_trained():
-    method = Boot(mlp_teacher(), BootOptions())
+    method = Boot(killing.small_teacher(), BootOptions())
     assert not any("teacher" in name for name in method.state_dict())
     method.train()
     assert not method.teacher.training

@@ -35,20 +35,9 @@ from fewstep.methods.options import ConsistencyTrainingOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import noise
 from fewstep.tests.methods import killing, toy2d
+from fewstep.tests.methods.toy_networks import ToyNetwork
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
-
-
-class ToyNetwork(nn.Module):
-    """N(u, tau; p) = p0 u + p1 tanh(2u) + p2 sin(tau + u) + p3 cos(tau), with tau = scale c_noise."""
-
-    def __init__(self, p, scale):
-        super().__init__()
-        self.p, self.scale = nn.Parameter(p.clone()), scale
-
-    def forward(self, u, c_noise, condition):
-        tau, p = self.scale * c_noise.reshape(-1, 1, 1, 1), self.p
-        return p[0] * u + p[1] * torch.tanh(2 * u) + p[2] * torch.sin(tau + u) + p[3] * torch.cos(tau)
 
 
 def gradient(loss, model):

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
@@ -16,7 +15,7 @@ from fewstep.bench.errors import TaskError
 from fewstep.bench.stages.score import rmse
 from fewstep.bench.tracking import NoTracker
 from fewstep.methods import registry, solvers
-from fewstep.methods.denoiser import EDMDenoiser, from_function, metered
+from fewstep.methods.denoiser import from_function, metered
 from fewstep.methods.learned_solvers.d_ode import (
     DODE,
     VARIANTS,
@@ -28,13 +27,13 @@ from fewstep.methods.learned_solvers.d_ode import (
     teacher_states,
 )
 from fewstep.methods.learned_solvers.d_ode_targets import every, official, teacher_steps
-from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.options import DODEOptions, Grid
 from fewstep.methods.paths import EDM, FlowOT, VPDiscrete, VPLinear, as_time
 from fewstep.methods.randomness import noise
 from fewstep.methods.solvers.grids import times
 from fewstep.methods.teachers.analytic import MixtureDenoiser
+from fewstep.tests.methods import killing
 
 SHAPE = (3, 4, 4)
 LABELS = Grid(spacing="ddim-uniform")
@@ -327,17 +326,8 @@ def test_a_teacher_without_sample_shape_is_told_what_it_lacks(laws):
         DODE(laws("gmm", EDM()), DODEOptions())
 
 
-def network_teacher():
-    torch.manual_seed(0)
-    network = ResidualMLP(2, width=16, blocks=1)
-    nn.init.normal_(network.out.weight, std=0.3)
-    teacher = EDMDenoiser(network, 0.75, EDM(0.01, 40.0)).requires_grad_(False)
-    teacher.sample_shape = (2,)
-    return teacher
-
-
 def budget_run(folder, budget=2000.0, tracker=None, nfe=5, **options):
-    teacher = network_teacher()
+    teacher = killing.small_teacher()
     method = DODE(teacher, DODEOptions(batch=16, **options), nfe=nfe)
     ledger = Ledger(budget, "evaluations", forward_flops(teacher, torch.randn(2, 2)))
     training.fit(method, datasets.get("mixture-2d"), 0, ledger, folder, tracker or NoTracker())

@@ -24,19 +24,15 @@ from fewstep.methods.options import RectifiedFlowOptions
 from fewstep.methods.paths import EDM, FlowOT
 from fewstep.methods.randomness import noise
 from fewstep.tests.methods import killing, toy2d
+from fewstep.tests.methods.toy_networks import toy_network
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
 START = noise(0, "toy-start", range(2000), (2,))
 
 
 def toy_velocity(p):
-    """N(u, tau; p) = p0 u + p1 tanh(2u) + p2 sin(tau + u) + p3 cos(tau), with tau = 3 r."""
-
-    def velocity(u, r):
-        tau = 3 * r.reshape(-1, 1, 1, 1)
-        return p[0] * u + p[1] * torch.tanh(2 * u) + p[2] * torch.sin(tau + u) + p[3] * torch.cos(tau)
-
-    return velocity
+    """The toy network with tau = 3 r."""
+    return lambda u, r: toy_network(u, 3 * r, p)
 
 
 def loss_cases(arrays):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from fewstep.methods.denoiser import edm_scalings
 from fewstep.methods.distillation.diff_instruct import diff_instruct_loss
 from fewstep.methods.distillation.dmd import dmd_field, dmd_loss
 from fewstep.methods.distillation.score_matching import Noised, fake_loss
@@ -18,30 +17,16 @@ from fewstep.methods.distillation.sim import (
     pseudo_huber_loss,
     sid_loss,
 )
-from fewstep.methods.paths import EDM, Path, VPCosine, expand
+from fewstep.methods.paths import EDM, Path, VPCosine
 from fewstep.methods.solvers.grids import karras
 from fewstep.methods.teachers.analytic import GaussianDenoiser
+from fewstep.tests.methods.toy_networks import toy_edm, toy_network
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
 SIGMA_DATA = 0.5
 PATH = EDM()
 ALPHAS = {"0p5": 0.5, "1p0": 1.0, "1p2": 1.2}
 POWERS = {"one": 0, "sigma2": 2, "sigma4": 4}
-
-
-def toy_network(u, tau, p):
-    tau = expand(tau, u)
-    return p[0] * u + p[1] * torch.tanh(2 * u) + p[2] * torch.sin(tau + u) + p[3] * torch.cos(tau)
-
-
-def toy_denoiser(p):
-    """The references' D_edm(x, sigma; p)."""
-
-    def denoise(x, sigma):
-        c_skip, c_out, c_in = (expand(c, x) for c in edm_scalings(sigma, SIGMA_DATA))
-        return c_skip * x + c_out * toy_network(c_in * x, sigma.log() / 4, p)
-
-    return denoise
 
 
 @pytest.fixture
@@ -58,7 +43,7 @@ def noised(generated, toy, toy_mixture):
     def at(sigma):
         x0 = generated[1]
         x = PATH.noisy(x0, toy["noise"], sigma)
-        return Noised(x0, x, sigma, toy_denoiser(toy["p_fake"])(x, sigma), toy_mixture(PATH)(x, sigma))
+        return Noised(x0, x, sigma, toy_edm(toy["p_fake"])(x, sigma), toy_mixture(PATH)(x, sigma))
 
     return at
 
@@ -119,7 +104,7 @@ def test_reference_fake_loss(reference, toy):
     """SI-3: SiD's and Diff-Instruct's, summed over the sample."""
     arrays = reference("distill/score_distill")
     p, sigma = toy["p_fake"].clone().requires_grad_(True), arrays["fake_sigma"]
-    loss = fake_loss(toy_denoiser(p), arrays["x_gen"], sigma, toy["noise"], SIGMA_DATA)
+    loss = fake_loss(toy_edm(p), arrays["x_gen"], sigma, toy["noise"], SIGMA_DATA)
     torch.testing.assert_close(loss, arrays["fake_loss"].flatten(1).sum(1), **EXACT)
     torch.testing.assert_close(gradient(loss.sum() / 8, p), arrays["fake_grad"], **EXACT)
 
@@ -142,12 +127,12 @@ def test_reference_dmd(reference, toy, toy_mixture):
     x0 = toy_network(toy["zlat"], torch.zeros(8, dtype=torch.float64), p)
     torch.testing.assert_close(x0, arrays["x_gen"], **EXACT)
     x = PATH.noisy(x0, toy["noise"], sigma)
-    fake, teacher = toy_denoiser(toy["p_fake"])(x, sigma), toy_mixture(PATH)(x, sigma)
+    fake, teacher = toy_edm(toy["p_fake"])(x, sigma), toy_mixture(PATH)(x, sigma)
     torch.testing.assert_close(dmd_field(x0, fake, teacher), arrays["grad_field"], **EXACT)
     loss = dmd_loss(x0, fake, teacher).mean()
     torch.testing.assert_close(loss, arrays["loss_dm"], **EXACT)
     torch.testing.assert_close(gradient(loss, p), arrays["grad_param"], **EXACT)
-    elements = fake_loss(toy_denoiser(toy["p_fake"]), x0.detach(), sigma, toy["noise"], SIGMA_DATA).sum() / x0.numel()
+    elements = fake_loss(toy_edm(toy["p_fake"]), x0.detach(), sigma, toy["noise"], SIGMA_DATA).sum() / x0.numel()
     torch.testing.assert_close(elements, arrays["loss_fake"], **EXACT)
     index = torch.arange(1000, dtype=torch.float64) / 999
     torch.testing.assert_close(karras(index, 0.002, 80.0), arrays["karras_1000"], **EXACT)
