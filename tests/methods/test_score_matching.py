@@ -95,7 +95,10 @@ def test_a_cycle_costs_what_the_cost_table_says(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_step_changes_one_network(name, tmp_path):
-    """M-3: the student's step leaves the fake score as it was, gradient and all, and the other way round."""
+    """M-3: the student's step leaves the fake score as it was, gradient and all, and the other way round.
+
+    The average follows the student's steps alone.
+    """
     method = build(name, batch=8, warm_up=0.0)
     seen = []
     step = type(method).training_step
@@ -112,6 +115,7 @@ def test_each_step_changes_one_network(name, tmp_path):
     method.training_step = watched
     killing.train(method, 1500, tmp_path)
     assert {kind for kind, *_ in seen} == {FAKE, GENERATOR}
+    assert int(method.average.n_averaged) == sum(kind == GENERATOR for kind, *_ in seen)
     for kind, moved, clean in seen:
         assert moved == [kind == GENERATOR, kind == FAKE]
         assert clean
