@@ -11,6 +11,8 @@ from .figures import STYLE, svg
 
 SEEDS_ALPHA = 0.35
 """How strongly the seeds after the first are drawn."""
+ROWS = 2
+"""Of each method so many are drawn; learned.json has them all."""
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -23,8 +25,8 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def curves(records: list[dict[str, Any]]) -> str | None:
-    """A row of panels per method, options and (largest) budget: each list of numbers against the first, a colour
-    per NFE, seeds after the first fainter. None without records.
+    """A row of panels for the first ROWS options of each method at the largest budget: each list of numbers against
+    the first, a colour per NFE, seeds after the first fainter. None without records.
     """
     rows = _rows(records)
     if not rows:
@@ -54,7 +56,8 @@ def _rows(records: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         key = (record["dataset"], record["teacher"], record["method"], record["variant"])
-        if record["budget"] == largest[key]:
+        before = [other for other in largest if other[:3] == key[:3]].index(key)
+        if record["budget"] == largest[key] and before < ROWS:
             rows.setdefault(" ".join(filter(None, key[2:])), []).append(record)
     return rows
 

@@ -131,12 +131,12 @@ def test_updates_come_in_the_declared_order():
     assert [five.step_kind(step) for step in range(12)] == ([FAKE] * 5 + [GENERATOR]) * 2
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_accumulated_gradients_make_the_same_update(name, tmp_path):
+@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in NAMES), ("dmd", {"regression": 0.25})])
+def test_accumulated_gradients_make_the_same_update(name, options, tmp_path):
     """Four parts of a batch of 16 end where the whole batch does, but for rounding; and are charged the same."""
     runs = []
     for parts in (1, 4):
-        method = build(name, batch=16, accumulate=parts, warm_up=0.0)
+        method = build(name, batch=16, accumulate=parts, warm_up=0.0, **options)
         ledger = killing.train(method, 3000, tmp_path / str(parts))
         runs.append((method.result().state_dict(), ledger))
     (whole, one), (parts, four) = runs

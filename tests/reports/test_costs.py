@@ -99,5 +99,7 @@ def test_learned_numbers_are_drawn_at_the_largest_budget(tmp_path):
     (tmp_path / "learned.json").write_text(json.dumps(records))
     svg = learned.curves(learned.read(tmp_path))
     assert svg.count("bespoke loss=rmse") == 2
+    several = [{**records[0], "variant": f"loss={n}"} for n in "abc"]
+    assert [name in learned.curves(several) for name in ("loss=a", "loss=b", "loss=c")] == [True, True, False]
     assert learned.curves([]) is None
     assert learned.read(tmp_path / "absent") == []
