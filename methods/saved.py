@@ -6,7 +6,6 @@ A learned solver's numbers are right for one path, one guidance scale and one te
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -111,9 +110,3 @@ def guidance(teacher: Denoiser) -> str:
     """The guidance scale of a guided teacher, "" of another."""
     scales = [module.scale for module in teacher.modules() if isinstance(module, Guided)]
     return f"{scales[0]:g}" if scales else ""
-
-
-def as_dict(file: Path) -> dict[str, Any]:
-    """Header and numbers of a saved method, for printing or for another program."""
-    weights = {name: tensor.tolist() for name, tensor in load_file(file).items()}
-    return {**read_facts(file), "weights": weights}

@@ -1,10 +1,8 @@
 """A saved method is a small file that says what it was fitted to, and refuses anything else."""
 
-import json
-
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fewstep.methods import saved
@@ -49,12 +47,11 @@ def test_it_samples_as_before_it_was_saved(fitted):
 def test_it_is_small_and_says_what_it_is(fitted):
     _, file = fitted
     assert file.stat().st_size < 2_000
-    facts = saved.as_dict(file)
+    facts = saved.read_facts(file)
     assert facts["path"] == "EDM(sigma_min=0.01, sigma_max=40.0)"
     assert (facts["order"], facts["steps"], facts["nfe"], facts["guidance"]) == ("2", "3", "6", "")
     assert facts["teacher"] == saved.fingerprint(teacher())
-    assert len(facts["weights"]["theta_t"]) == 6
-    json.dumps(facts)
+    assert load_file(file)["theta_t"].shape == (6,)
 
 
 def test_another_teacher_is_refused_unless_it_is_a_transfer(fitted):

@@ -24,6 +24,7 @@ def drawn(tmp_path):
             for rate in rates
             for seed in (0, 1)
         ]
+        table.append(row("without the option", 0, 0.1))
         (tmp_path / "results.csv").write_text(to_csv(table))
         return quality_against_options(leaderboard.read(tmp_path), "recall", "digits", "small")
 
