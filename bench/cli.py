@@ -42,6 +42,7 @@ def main() -> None:
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Torch threads per worker.")
 @click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
+@click.option("--cached", is_flag=True, help="Compute nothing: write and print what the store holds.")
 def run(
     suite: str,
     out: Path | None,
@@ -52,12 +53,13 @@ def run(
     threads: int,
     executor: str,
     dry_run: bool,
+    cached: bool,
 ) -> None:
     """Run SUITE (a file, or the name of a shipped suite) and print its leaderboard.
 
     Artifacts go to runs/store, or to DIR/store with --out DIR; what stands there is not done again.
     """
-    from . import outputs, runner
+    from . import outputs, runner, stale
     from .executors import LocalExecutor
     from .plan import make_plan
     from .progress import Progress
@@ -78,7 +80,7 @@ def run(
         return LocalExecutor(artifacts.root, min(workers, tasks), threads)
 
     try:
-        outcome = runner.run(plan, artifacts, make_executor, Progress())
+        outcome = stale.stored(plan, artifacts) if cached else runner.run(plan, artifacts, make_executor, Progress())
     except KeyboardInterrupt:
         click.echo("fewstep: stopped; the same command goes on from here", err=True)
         sys.exit(130)
@@ -91,14 +93,18 @@ def run(
 
 
 def _print_plan(plan: Any, artifacts: Any) -> None:
+    from .stale import reasons
+
+    tasks = plan.tasks()
+    present = {task.name for task in tasks if (artifacts.root / task.name).is_dir()}
+    absent = reasons(plan, artifacts, present)
     for cell in plan.cells:
-        state = f"skipped: {cell.skipped}" if cell.score is None else cell.id
+        state = f"skipped: {cell.skipped}" if cell.score is None else absent.get(cell.score.name, "done")
         click.echo(
             f"{cell.dataset} {cell.method} [{cell.variant}] budget {cell.budget} "
             f"seed {cell.seed} NFE {cell.nfe}: {state}"
         )
-    tasks = plan.tasks()
-    missing = [task for task in tasks if not (artifacts.root / task.name).is_dir()]
+    missing = [task for task in tasks if task.name not in present]
     click.echo(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do:")
     for task in missing:
         click.echo(f"  {task.name}  {task.label}")

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import version as installed_version
@@ -37,16 +37,27 @@ class Task:
     cost: float = 0.0
     label: str = ""
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return (f"{PACKAGE}.bench.stages.{self.kind}", *self.code)
+
     @cached_property
     def key(self) -> str:
-        identity = {
-            "kind": self.kind,
-            "params": self.params,
-            "inputs": {role: task.key for role, task in self.inputs.items()},
-            "source": sources.version(f"{PACKAGE}.bench.stages.{self.kind}", *self.code),
-            "torch": _torch_version(),
-        }
-        return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
+        return _hash(
+            {
+                "kind": self.kind,
+                "params": self.params,
+                "inputs": {role: task.key for role, task in self.inputs.items()},
+                "source": sources.version(*self.modules),
+                "torch": torch_version(),
+            }
+        )
+
+    @cached_property
+    def question(self) -> str:
+        """A hash of what is asked, whatever code answers it: tasks that differ in their source alone share it."""
+        asked = {role: task.question for role, task in self.inputs.items()}
+        return _hash({"kind": self.kind, "params": self.params, "inputs": asked})
 
     @property
     def name(self) -> str:
@@ -60,11 +71,19 @@ class Task:
             "params": self.params,
             "inputs": {role: task.name for role, task in self.inputs.items()},
             "label": self.label,
+            "question": self.question,
+            "sources": sources.digests(*self.modules),
+            "torch": torch_version(),
         }
 
 
+def _hash(identity: Any) -> str:
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
+
+
 @cache
-def _torch_version() -> str:
+def torch_version() -> str:
+    """The release that computes, without what it was built for."""
     return installed_version("torch").partition("+")[0]
 
 
@@ -86,8 +105,7 @@ class Cell:
     def id(self) -> str:
         if self.score is not None:
             return self.score.key
-        identity = [self.dataset, self.teacher, self.method, self.variant, self.budget, self.seed, self.nfe]
-        return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
+        return _hash([self.dataset, self.teacher, self.method, self.variant, self.budget, self.seed, self.nfe])
 
 
 @dataclass(frozen=True)
@@ -97,17 +115,21 @@ class Plan:
 
     def tasks(self) -> list[Task]:
         """Every task once, inputs before the tasks that read them."""
-        ordered: dict[str, Task] = {}
+        return in_order(cell.score for cell in self.cells if cell.score is not None)
 
-        def visit(task: Task) -> None:
-            for needed in task.inputs.values():
-                visit(needed)
-            ordered.setdefault(task.name, task)
 
-        for cell in self.cells:
-            if cell.score is not None:
-                visit(cell.score)
-        return list(ordered.values())
+def in_order(tasks: Iterable[Task]) -> list[Task]:
+    """These tasks and all that they need, each once, inputs before the tasks that read them."""
+    ordered: dict[str, Task] = {}
+
+    def visit(task: Task) -> None:
+        for needed in task.inputs.values():
+            visit(needed)
+        ordered.setdefault(task.name, task)
+
+    for task in tasks:
+        visit(task)
+    return list(ordered.values())
 
 
 def make_plan(suite: Suite) -> Plan:

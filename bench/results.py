@@ -101,6 +101,8 @@ def status_and_metrics(cell: Cell, outcome: Outcome) -> tuple[str, dict[str, Any
     if cell.score.name in outcome.failures:
         reason = outcome.failures[cell.score.name]
         return (reason if reason.startswith(OUT_OF_BUDGET) else f"failed: {reason}"), {}
+    if cell.score.name in outcome.absent:
+        return outcome.absent[cell.score.name], {}
     result = outcome.artifacts[cell.score.name].result
     return result["status"], result["metrics"]
 

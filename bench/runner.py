@@ -18,10 +18,11 @@ ATTEMPTS = 2
 
 @dataclass
 class Outcome:
-    """The artifacts of a plan by task name, and the reasons of the tasks that have none."""
+    """The artifacts of a plan by task name, and the reasons of the tasks that have none: they failed, or were not run."""
 
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 def look_up(plan: Plan, store: Store) -> Outcome:

@@ -11,7 +11,7 @@ from ... import datasets
 from ...datasets.base import ImageSet
 from ...datasets.digits import split
 from ..budget import Ledger
-from ..metrics import frechet_distance
+from ..metrics.frechet import frechet_distance
 from ..metrics.digits import BATCH, STEPS, ClassifierTraining, DigitsClassifier
 from ..store import Artifact
 from ..tracking import tracked

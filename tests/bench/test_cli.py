@@ -111,7 +111,7 @@ def test_a_dry_run_prints_the_cells_and_writes_nothing(tmp_path, suite):
         "run", suite, "--out", tmp_path / "out", "--dry-run", "--set", "methods=[{name: euler}, {name: heun}]"
     )
     assert result.exit_code == 0
-    assert "mixture-2d euler [grid=karras-7 zero] budget 0 seed 0 NFE 2" in result.output
+    assert "mixture-2d euler [grid=karras-7 zero] budget 0 seed 0 NFE 2: missing: not run yet" in result.output
     assert "skipped: Heun takes two evaluations" in result.output
     assert sorted(os.listdir(tmp_path)) == before
 

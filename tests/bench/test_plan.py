@@ -29,6 +29,7 @@ methods: [{name: euler}, {name: heun}, {name: consistency}]
 def _fresh_versions():
     yield
     sources.version.cache_clear()
+    sources.digests.cache_clear()
     sources._read.cache_clear()
 
 
@@ -134,6 +135,7 @@ def test_a_changed_source_renames_the_tasks_that_run_it(monkeypatch, tmp_path):
     other = sources.version("fewstep.methods.solvers.dpm_solver")
     monkeypatch.setattr(sources, "_read", edited(sources._read, "fewstep.methods.solvers.heun"))
     sources.version.cache_clear()
+    sources.digests.cache_clear()
     assert sources.version("fewstep.methods.distillation.consistency") != before
     assert sources.version("fewstep.methods.solvers.dpm_solver") == other
 
@@ -152,6 +154,7 @@ def test_comments_do_not_rename_anything(tmp_path, monkeypatch):
 
     def version():
         sources._read.cache_clear()
+        sources.digests.cache_clear()
         sources.version.cache_clear()
         return sources.version("aplugin.method")
 

@@ -179,6 +179,19 @@ def test_a_second_run_answers_from_the_store_byte_for_byte(finished):
     assert {path: path.stat().st_mtime_ns for path in out.iterdir() if path.is_file()} == before
 
 
+def test_what_the_store_holds_is_shown_without_computing_the_rest(finished, tmp_path):
+    _, out, _ = finished
+    suite = write_suite(tmp_path, methods=[{"name": "euler"}, {"name": "ddim"}])
+    result = run(suite, tmp_path / "out", "--store", out / "store", "--cached")
+    assert result.returncode == 1
+    assert "ddim NFE 1 seed 0: missing: not run yet" in result.stderr
+    shown = rows(tmp_path / "out")
+    known = {(row["method"], row["status"]) for row in shown}
+    assert known == {("euler", "done"), ("ddim", "missing: not run yet")}
+    before = [row for row in rows(out) if row["method"] == "euler"]
+    assert [row for row in shown if row["method"] == "euler"] == before
+
+
 def test_workers_and_other_methods_do_not_change_a_result(finished, tmp_path):
     """One worker, one method alone, another store: the same values for the same cells."""
     suite, out, _ = finished
