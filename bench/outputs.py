@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from . import costs, results, sources
+from . import costs, results, sources, trials
 from .plan import Cell, Plan
 from .runner import Outcome
 from .store import write_atomic
 
-RESULTS, BLOCKS, COSTS, LEADERBOARD, REPORT, FACTS, PICTURES, LEARNED = (
+RESULTS, BLOCKS, COSTS, TRIALS, LEADERBOARD, REPORT, FACTS, PICTURES, LEARNED = (
     "results.csv",
     "blocks.csv",
     "costs.csv",
+    "trials.csv",
     "leaderboard.csv",
     "report.html",
     "run.json",
@@ -31,11 +32,13 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     text = results.to_csv(results.rows(plan, outcome))
     blocks = results.to_csv(results.block_rows(plan, outcome), results.BLOCK_COLUMNS)
     spent = results.to_csv(costs.rows(plan, outcome), costs.COLUMNS)
+    found = trials.rows(plan, outcome)
+    tried = results.to_csv(found, trials.COLUMNS) if found else ""
     learned = json.dumps(_learned(plan, outcome))
     facts = run_facts(plan, outcome)
     stamp = hashlib.sha256(
         "\n".join(
-            [text, blocks, spent, learned, json.dumps(facts), sources.version(f"{sources.PACKAGE}.reports.run")]
+            [text, blocks, spent, tried, learned, json.dumps(facts), sources.version(f"{sources.PACKAGE}.reports.run")]
         ).encode()
     )
     previous = _read_json(out / FACTS)
@@ -45,6 +48,8 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     write_atomic(out / RESULTS, text)
     write_atomic(out / BLOCKS, blocks)
     write_atomic(out / COSTS, spent)
+    if tried:
+        write_atomic(out / TRIALS, tried)
     write_atomic(out / LEARNED, learned)
     _save_pictures(plan, outcome, out / PICTURES)
     write_atomic(out / FACTS, json.dumps(facts, indent=1))

@@ -10,7 +10,7 @@ from importlib.metadata import version as installed_version
 from typing import Any
 
 from ..datasets.registry import DATASETS
-from ..methods.options import PretrainOptions
+from ..methods.options import Options, PretrainOptions
 from . import sources
 from .suite import Budget, MethodEntry, Suite, Teacher
 
@@ -25,7 +25,7 @@ def canonical(value: Any) -> str:
 class Task:
     """A unit of work. `params` and the inputs' keys determine its result; `cost` is for the progress bar only.
 
-    kind: teacher | extractor | truth | train | sample | score, each a module of bench/stages.
+    kind: teacher | extractor | truth | train | tune | sample | score, each a module of bench/stages.
     inputs: role -> task whose artifact it reads. code: modules whose source is part of the key.
     cost: rough number of network evaluations.
     """
@@ -100,6 +100,7 @@ class Cell:
     nfe: int
     score: Task | None
     skipped: str = ""
+    rules: str = "default"
 
     @property
     def id(self) -> str:
@@ -193,9 +194,32 @@ class Problem:
         )
 
     def train_task(self, entry: MethodEntry, budget: Budget, seed: int, nfe: int) -> Task:
+        """The run that makes the row's student, or the choice among the trials that share its budget."""
+        if entry.tune is None:
+            return self._run_task(entry, entry.checked(), budget, seed, nfe)
+        tuning = entry.tune.model_dump(include={"samples"})
+        tuning["nfe"] = nfe if entry.spec.per_nfe else entry.tune.nfe or (entry.nfe or self.suite.nfe)[0]
+        shared = {**tuning, "trials": len(entry.tune.trials)}
+        trials = [self._run_task(entry, options, budget, seed, nfe, shared) for options in entry.trials()]
+        params = {"seed": seed, "budget": budget.given(), "device": self.suite.device, **tuning, **self.guidance}
+        inputs = {"teacher": self.teacher_task, "extractor": self.extractor_task}
+        inputs |= {f"trial {j}": trial for j, trial in enumerate(trials)}
+        label = f"choose {entry.name} seed {seed}, {budget.label()}, of {len(trials)}"
+        return Task("tune", params, inputs, (*self.data_code, entry.spec.module), 1_000.0 * len(trials), label)
+
+    def _run_task(
+        self,
+        entry: MethodEntry,
+        options: Options,
+        budget: Budget,
+        seed: int,
+        nfe: int,
+        shared: dict[str, Any] | None = None,
+    ) -> Task:
+        """One training run; `shared` says between how many trials the budget is divided, and what choosing takes."""
         params: dict[str, Any] = {
             "method": entry.name,
-            "options": entry.checked().model_dump(mode="json"),
+            "options": options.model_dump(mode="json"),
             "budget": budget.given(),
             "seed": seed,
             "device": self.suite.device,
@@ -203,13 +227,15 @@ class Problem:
         }
         images = getattr(self.teacher, "images", 0)
         rate = {"evaluations": 1.3, "images": 8.0, "flops": 0.0, "seconds": 6000.0, "teacher": 4.0 * images}
-        cost = budget.amount * rate[budget.unit]
+        cost = budget.amount * rate[budget.unit] / (shared["trials"] if shared else 1)
         label = f"train {entry.name} seed {seed}, {budget.label()}"
         if entry.spec.per_nfe:
             params["nfe"] = nfe
             label += f", NFE {nfe}"
         inputs = {"teacher": self.teacher_task}
-        if entry.checked().needs_quality:
+        if shared is not None:
+            params["shared"] = shared
+        if shared is not None or options.needs_quality:
             inputs["extractor"] = self.extractor_task
         return Task("train", params, inputs, (*self.data_code, entry.spec.module), cost, label)
 
@@ -217,7 +243,7 @@ class Problem:
         budgets = (entry.budgets or self.suite.budgets) if entry.spec.trains else [None]
         grid = itertools.product(budgets, self.suite.seeds, entry.nfe or self.suite.nfe)
         for budget, seed, nfe in grid:
-            reason = entry.spec.refusal(nfe, entry.checked())
+            reason = entry.refusal(nfe)
             score = None if reason else self._score_task(entry, budget, seed, nfe)
             label = budget.label() if budget else "0"
             yield Cell(
@@ -230,6 +256,7 @@ class Problem:
                 nfe,
                 score,
                 reason or "",
+                entry.rules(),
             )
 
     def _source(self, entry: MethodEntry) -> "Problem":

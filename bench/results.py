@@ -35,6 +35,7 @@ COLUMNS = [
     "standard_error",
     "corrected",
     "protocol",
+    "rules",
 ]
 BLOCK_COLUMNS = ["cell", "metric", "without"]
 
@@ -67,6 +68,7 @@ def _cell_rows(plan: Plan, cell: Cell, outcome: Outcome) -> list[dict[str, Any]]
         **_costs(cell, outcome),
         "status": status,
         "cell": cell.id,
+        "rules": cell.rules,
     }
     table = []
     for metric in plan.suite.metrics:

@@ -10,7 +10,7 @@ from .progress import Progress
 from .store import Artifact, Store
 
 # What others wait for longest comes first; within a kind, the plan's order.
-PRIORITY = {kind: i for i, kind in enumerate(["teacher", "extractor", "train", "truth", "sample", "score"])}
+PRIORITY = {kind: i for i, kind in enumerate(["teacher", "extractor", "train", "tune", "truth", "sample", "score"])}
 BUSY_SECONDS = 1.0
 ATTEMPTS = 2
 """How often a task whose input turned out to be corrupt is tried."""
@@ -18,7 +18,7 @@ ATTEMPTS = 2
 
 @dataclass
 class Outcome:
-    """The artifacts of a plan by task name, and the reasons of the tasks that have none: they failed, or were not run."""
+    """The artifacts of a plan by task name, and why other tasks have none: they failed, or were not run."""
 
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)

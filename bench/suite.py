@@ -10,7 +10,7 @@ from ..datasets.registry import DATASETS
 from ..methods import registry
 from ..methods.options import ExactOptions, Options, PretrainOptions
 from .errors import InputError
-from .suite_errors import Document, describe
+from .suite_errors import Document, Location, describe
 
 SHIPPED = Path(__file__).parent / "suites"
 
@@ -23,6 +23,12 @@ def _listed(value: Any) -> Any:
 def _unique(values: list[Any]) -> list[Any]:
     if len({repr(value) for value in values}) < len(values):
         raise ValueError("the same value stands there twice")
+    return values
+
+
+def _several(values: list[Any]) -> list[Any]:
+    if len(values) < 2:
+        raise ValueError("give at least two")
     return values
 
 
@@ -91,9 +97,23 @@ class FittedOn(Options):
     teacher: Teacher | None = None
 
 
+class Tuning(Options):
+    """The rule set "tuned" (AlgoPerf's external tuning, Dahl et al. 2023, with every trial charged).
+
+    The trials, options laid over the entry's, share the row's budget: each has an equal part, less what choosing
+    costs. Chosen is the student whose samples have the smallest Fréchet distance to the data, on `samples` noises
+    of the selection's own; `nfe` is where a method that is trained for all NFEs is looked at, by default the row's
+    first.
+    """
+
+    trials: Annotated[list[dict[str, Any]], AfterValidator(_unique), AfterValidator(_several)]
+    samples: int = Field(512, ge=2)
+    nfe: Positive | None = None
+
+
 class MethodEntry(Options):
     """One method of the grid; `variant` names it where options are not enough; `nfe` and `budgets` override
-    the suite's.
+    the suite's; without `tune` its options are frozen, the rule set "default".
     """
 
     name: str
@@ -102,6 +122,7 @@ class MethodEntry(Options):
     budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)] | None = None
     variant: str | None = None
     fitted_on: FittedOn | None = None
+    tune: Tuning | None = None
 
     @property
     def spec(self) -> registry.MethodSpec:
@@ -109,6 +130,19 @@ class MethodEntry(Options):
 
     def checked(self) -> Options:
         return self.spec.options.model_validate(self.options)
+
+    def trials(self) -> list[Options]:
+        """The options of each trial, checked; one where nothing is tuned."""
+        laid_over = self.tune.trials if self.tune is not None else [{}]
+        return [self.spec.options.model_validate({**self.options, **trial}) for trial in laid_over]
+
+    def refusal(self, nfe: int) -> str | None:
+        """Why the method cannot sample with this NFE under its options, or under those of one of its trials."""
+        return next((reason for options in self.trials() if (reason := self.spec.refusal(nfe, options))), None)
+
+    def rules(self) -> str:
+        """The rule set by which the hyper-parameters were found."""
+        return "default" if self.tune is None else f"tuned of {len(self.tune.trials)}"
 
     def label(self) -> str:
         """What tells this row from others of the same method: its grid, and the options that are not default."""
@@ -120,6 +154,8 @@ class MethodEntry(Options):
         words = [f"{key}={_short(getattr(checked, key), value)}" for key, value in changed.items()]
         if self.fitted_on is not None:
             words.append(f"fitted_on={self.fitted_on.dataset}")
+        if self.tune is not None:
+            words.append(self.rules())
         return " ".join([*([grid.label()] if grid else []), *words])
 
 
@@ -197,6 +233,8 @@ def _check_methods(document: Document, suite: Suite) -> None:
             raise InputError(describe(document, (*where, "options"), error, spec.options)) from None
         if entry.fitted_on is not None:
             _check_fitted_on(document, (*where, "fitted_on"), entry)
+        if entry.tune is not None:
+            _check_tuning(document, (*where, "tune"), suite, entry)
         exact = [j for j, teacher in enumerate(suite.teachers) if isinstance(teacher, ExactOptions)]
         if spec.needs_network and exact:
             message = f"{entry.name} trains a copy of the teacher's network, and teacher 'exact' is a formula"
@@ -216,7 +254,31 @@ def _check_methods(document: Document, suite: Suite) -> None:
             raise InputError(document.at(("methods", i, "name"), message))
 
 
-def _check_fitted_on(document: Document, where: tuple[int | str, ...], entry: MethodEntry) -> None:
+def _check_tuning(document: Document, where: Location, suite: Suite, entry: MethodEntry) -> None:
+    assert entry.tune is not None
+    if not entry.spec.trains:
+        raise InputError(document.at(where, f"{entry.name} is not trained: there is nothing to share a budget"))
+    if entry.fitted_on is not None:
+        raise InputError(document.at(where, "a row fitted elsewhere is not tuned; leave out tune or fitted_on"))
+    for j, trial in enumerate(entry.tune.trials):
+        try:
+            entry.spec.options.model_validate({**entry.options, **trial})
+        except ValidationError as error:
+            raise InputError(describe(document, (*where, "trials", j), error, entry.spec.options)) from None
+    for budget in entry.budgets or suite.budgets:
+        if budget.unit not in ("evaluations", "flops", "teacher"):
+            message = f"trials share a budget that is measured in FLOPs, not in {budget.unit}; give it in evaluations"
+            raise InputError(document.at(where, message))
+    if entry.spec.per_nfe:
+        if entry.tune.nfe is not None:
+            raise InputError(
+                document.at((*where, "nfe"), f"{entry.name} is trained, and chosen, per NFE; leave it out")
+            )
+    elif (reason := entry.refusal(nfe := entry.tune.nfe or (entry.nfe or suite.nfe)[0])) is not None:
+        raise InputError(document.at(where, f"{entry.name} cannot be looked at with NFE {nfe}: {reason}; set nfe"))
+
+
+def _check_fitted_on(document: Document, where: Location, entry: MethodEntry) -> None:
     assert entry.fitted_on is not None
     if not entry.spec.transfers:
         raise InputError(document.at(where, f"{entry.name} is not a learned solver; only these are fitted elsewhere"))
@@ -240,7 +302,7 @@ def _check_datasets(document: Document, suite: Suite) -> None:
                 message = f"{metric} is not defined on {name}, which has {', '.join(spec.metrics)}"
                 raise InputError(document.at(("metrics", j), message))
         for j, entry in enumerate(suite.methods):
-            if entry.checked().needs_quality and QUALITY not in spec.metrics:
+            if (entry.tune or entry.checked().needs_quality) and QUALITY not in spec.metrics:
                 message = f"{entry.name} with these options selects by {QUALITY}, which {name} does not have"
                 raise InputError(document.at(("methods", j, "options"), message))
         for k, teacher in enumerate(suite.teachers):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import costs, jackknife
+from . import costs, jackknife, trials
 from .significance import ERRORS, Spread, differ, spread
 from .tables import Table, write
 
@@ -59,6 +59,7 @@ class Board:
     metrics: list[str]
     entries: list[Entry]
     costs: Table | None = None
+    trials: Table | None = None
 
 
 def read(folder: Path) -> Board:
@@ -78,7 +79,8 @@ def read(folder: Path) -> Board:
         for metric, part in group.dropna(subset="value").groupby("metric", sort=False):
             _add_values(entry, str(metric), part, blocks)
         entries.append(entry)
-    board = Board(str(frame["suite"].iloc[0]), list(dict.fromkeys(frame["metric"])), entries, costs.table(folder))
+    metrics = list(dict.fromkeys(frame["metric"]))
+    board = Board(str(frame["suite"].iloc[0]), metrics, entries, costs.table(folder), trials.table(folder))
     for metric in board.metrics:
         _rank(board.entries, metric)
     return board
@@ -171,7 +173,8 @@ def to_frame(board: Board) -> pd.DataFrame:
 
 
 def render(board: Board, style: str, metric: str | None = None) -> str:
-    """The board as table, markdown, latex, csv or html; all metrics and the costs, or the one metric named.
+    """The board as table, markdown, latex, csv or html; all metrics, the costs and the trials, or the one metric
+    named.
 
     ValueError if it is unknown.
     """
@@ -180,8 +183,8 @@ def render(board: Board, style: str, metric: str | None = None) -> str:
     if style == "csv":
         return to_frame(board).to_csv(index=False, lineterminator="\n").rstrip("\n")
     shown = tables(board, [metric] if metric else board.metrics)
-    if metric is None and board.costs is not None:
-        shown.append(board.costs)
+    if metric is None:
+        shown += [table for table in (board.costs, board.trials) if table is not None]
     return "\n\n".join(write(table, style) for table in shown)
 
 

@@ -18,7 +18,7 @@ from . import leaderboard
 from .tables import Table, write
 
 ROOT = Path(__file__).parent.parent
-FILES = ("results.csv", "blocks.csv", "costs.csv", "leaderboard.csv")
+FILES = ("results.csv", "blocks.csv", "costs.csv", "trials.csv", "leaderboard.csv")
 PAGES = ("README.md", "leaderboards/README.md")
 PUBLISHED = re.compile(r"(<!-- published (\S+) -->\n).*?(\n?<!-- end -->)", re.DOTALL)
 TABLE = re.compile(r"(<!-- table (\S+)(?: (\S+))? -->\n).*?(\n?<!-- end -->)", re.DOTALL)

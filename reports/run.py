@@ -33,6 +33,7 @@ def write_html(folder: Path, target: Path) -> None:
         facts=_facts(folder),
         tables=[Markup(to_html(table)) for table in leaderboard.tables(board, board.metrics)],
         costs=Markup(to_html(board.costs)) if board.costs is not None else None,
+        trials=Markup(to_html(board.trials)) if board.trials is not None else None,
         figures={name: Markup(svg) for name, svg in drawn.items()},
         unfinished=list(dict.fromkeys((e.method, e.nfe, e.status) for e in board.entries if e.status != "done")),
     )

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from ... import datasets
 from ...datasets.base import ImageSet
 from ...datasets.digits import split
 from ..budget import Ledger
-from ..metrics.frechet import frechet_distance
 from ..metrics.digits import BATCH, STEPS, ClassifierTraining, DigitsClassifier
+from ..metrics.frechet import frechet_distance
 from ..store import Artifact
 from ..tracking import tracked
 from ..training import fit
@@ -32,13 +33,21 @@ def run(task: Context) -> dict[str, Any]:
     with tracked(task.folder, task.key, task.label, "extractor", task.params) as record:
         fit(module, part, module.seed, ledger, task.folder, record, task.on_progress)
     classifier = module.classifier.eval()
+    probe = data.samples(torch.arange(2))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        classifier.features(probe)
     with torch.no_grad():
         predicted = classifier(data.samples(held_out)).argmax(1)
         reference = classifier.features(data.samples(torch.arange(len(data))))
     save_file(classifier.state_dict(), task.folder / WEIGHTS)
     save_file({"features": reference}, task.folder / REFERENCE)
     accuracy = float((predicted == data.targets[held_out]).double().mean())
-    return {"held_out": len(held_out), "held_out_accuracy": accuracy, "reference": len(data)}
+    return {
+        "held_out": len(held_out),
+        "held_out_accuracy": accuracy,
+        "reference": len(data),
+        "flops_per_image": counter.get_total_flops() / len(probe),
+    }
 
 
 def load(artifact: Artifact) -> tuple[DigitsClassifier, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...methods.denoiser import Denoiser, metered
+from ...methods.method import Method
 from ...methods.randomness import noise
 from ..errors import TaskError
 from ..store import Artifact
@@ -22,17 +23,34 @@ SAMPLES = "samples.safetensors"
 BATCH = 256
 
 
-def start_noise(seed: int, rows: Sequence[int], shape: Sequence[int]) -> Tensor:
+def start_noise(seed: int, rows: Sequence[int], shape: Sequence[int], purpose: str = "") -> Tensor:
     """The unit noise that samples `rows` of `seed` start from: the same for every method and batch size."""
-    return noise(seed, "start", rows, shape)
+    return noise(seed, f"start{purpose}", rows, shape)
 
 
-def start_labels(denoiser: Denoiser, seed: int, rows: Sequence[int], device: str = "cpu") -> Tensor | None:
+def start_labels(
+    denoiser: Denoiser, seed: int, rows: Sequence[int], device: str = "cpu", purpose: str = ""
+) -> Tensor | None:
     """The labels of samples `rows` of `seed`, in the data set's proportions: the same for every method and batch
     size. None for an unconditional teacher.
     """
-    labels = denoiser.conditions(seed, "label", rows)
+    labels = denoiser.conditions(seed, f"label{purpose}", rows)
     return None if labels is None else labels.to(device)
+
+
+def sampler(method: Method, seed: int, nfe: int, shape: Sequence[int], purpose: str = "") -> Callable[[range], Tensor]:
+    """make(rows): the method's samples `rows` of `seed`; other purposes have other noises and labels."""
+    device = str(method.device)
+
+    def make(rows: range) -> Tensor:
+        def draws(j: int) -> Tensor:
+            return noise(seed, f"draw-{j}{purpose}", rows, shape).to(device)
+
+        start = start_noise(seed, rows, shape, purpose).to(device)
+        labels = start_labels(method.teacher, seed, rows, device, purpose)
+        return method.predict_step({"noise": start, "nfe": nfe, "condition": labels, "draws": draws}, 0)
+
+    return make
 
 
 def batches(count: int, make: Callable[[range], Tensor], on_progress: Callable[[float], None]) -> Tensor:
@@ -50,24 +68,15 @@ def run(task: Context) -> dict[str, Any]:
     trained = task.inputs.get("train")
     if trained is not None and trained.result["status"] != "done":
         return {"status": trained.result["status"]}
-    device = accelerator(params["device"])
     denoiser = teacher.load(parent, params.get("guidance"))
     method = (
         train.load(trained, denoiser, params.get("transfer", False))
         if trained
         else train.build(params["method"], params["options"], denoiser)
     )
-    method = method.to(device).eval()
-    shape, nfe = teacher.sample_shape(parent), params["nfe"]
-
-    def make(rows: range) -> Tensor:
-        def draws(j: int) -> Tensor:
-            return noise(params["seed"], f"draw-{j}", rows, shape).to(device)
-
-        start = start_noise(params["seed"], rows, shape).to(device)
-        labels = start_labels(denoiser, params["seed"], rows, device)
-        return method.predict_step({"noise": start, "nfe": nfe, "condition": labels, "draws": draws}, 0)
-
+    method = method.to(accelerator(params["device"])).eval()
+    nfe = params["nfe"]
+    make = sampler(method, params["seed"], nfe, teacher.sample_shape(parent))
     counter, ends = FlopCounterMode(display=False), [time.perf_counter()]
 
     def measured(rows: range) -> Tensor:

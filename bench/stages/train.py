@@ -7,7 +7,7 @@ from ...methods import registry, saved, solvers
 from ...methods.denoiser import Denoiser
 from ...methods.method import Method, TrainingFree
 from ..budget import Ledger
-from ..errors import TaskError
+from ..errors import OUT_OF_BUDGET, TaskError
 from ..store import Artifact
 from ..tracking import tracked
 from ..training import DivergedError, fit
@@ -24,7 +24,7 @@ def run(task: Context) -> dict[str, Any]:
     module = build(params["method"], params["options"], denoiser, params["seed"], params.get("nfe"))
     if "extractor" in task.inputs:
         module.quality = extractor.quality(task.inputs["extractor"])
-    ledger = Ledger(*_limit(params["budget"], parent), parent.result["flops_per_evaluation"])
+    ledger = Ledger(*_limit(task), parent.result["flops_per_evaluation"])
     data = datasets.get(parent.manifest["params"]["dataset"])
     trainable = module.trainable_count()
     status = "done"
@@ -48,12 +48,28 @@ def run(task: Context) -> dict[str, Any]:
     return {"status": status, "trainable_parameters": trainable, "ledger": ledger.to_dict(), "learned": learned}
 
 
-def _limit(budget: dict[str, float], parent: Artifact) -> tuple[float, str]:
+def limit(budget: dict[str, float], parent: Artifact) -> tuple[float, str]:
     """(limit, unit) of a suite's budget; a share of the teacher's training is given in its evaluations."""
     (unit, amount), *_ = budget.items()
     if unit != "teacher":
         return amount, unit
     return amount * parent.result["ledger"]["evaluations"], "evaluations"
+
+
+def _limit(task: Context) -> tuple[float, str]:
+    """What this run may spend: the budget, or a trial's part of it, less what choosing between the trials will take."""
+    parent, shared = task.inputs["teacher"], task.params.get("shared")
+    whole, unit = limit(task.params["budget"], parent)
+    if shared is None:
+        return whole, unit
+    forwards = shared["nfe"] * (1 if task.params.get("guidance") is None else 2)
+    flops = forwards * parent.result["flops_per_evaluation"] + task.inputs["extractor"].result["flops_per_image"]
+    choosing = shared["samples"] * flops / (1 if unit == "flops" else parent.result["flops_per_evaluation"])
+    part = whole / shared["trials"] - choosing
+    if part <= 0:
+        message = f"choosing costs {choosing:.6g} {unit} a trial, and each has {whole / shared['trials']:.6g}"
+        raise TaskError(f"{OUT_OF_BUDGET}: {message}; lower samples or nfe of tune")
+    return part, unit
 
 
 def build(name: str, options: dict[str, Any], denoiser: Denoiser, seed: int = 0, nfe: int | None = None) -> Method:
