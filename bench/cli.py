@@ -32,10 +32,21 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="fewstep: %(levelname)s: %(message)s")
 
 
+_data_root = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    envvar="FEWSTEP_DATA",
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the archives that `fewstep prepare` makes.",
+)
+
+
 @main.command()
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/<suite>].")
 @click.option("--store", type=click.Path(path_type=Path), envvar="FEWSTEP_STORE", help="Folder of the artifacts.")
+@_data_root
 @click.option("--only", multiple=True, metavar="KEY=VALUE", help="Only the cells with this method, dataset, seed, nfe.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per core].")
@@ -47,6 +58,7 @@ def run(
     suite: str,
     out: Path | None,
     store: Path | None,
+    data_root: Path,
     only: tuple[str, ...],
     settings: tuple[str, ...],
     workers: int | None,
@@ -67,6 +79,7 @@ def run(
     from .store import Store
     from .suite import load
 
+    os.environ["FEWSTEP_DATA"] = str(data_root)
     plan = select(make_plan(load(suite, settings)), only)
     artifacts = Store(store or (out or RUNS) / "store")
     folder = out or RUNS / plan.suite.name
@@ -238,12 +251,45 @@ def export(place: str, store: Path | None, out: Path, **row: Any) -> None:
 
 
 @main.command()
+@click.argument("dataset")
+@click.option("--from", "source", type=click.Path(path_type=Path), required=True, help="What you have of the data set.")
+@_data_root
+def prepare(dataset: str, source: Path, data_root: Path) -> None:
+    """Make the archive of DATASET that suites read, from images in folders by class, a zip or tar of these, or the
+    original download.
+    """
+    from tqdm import tqdm
+
+    from ..datasets import registry
+    from ..methods.registry import UnknownNameError, pick
+
+    try:
+        pick(registry.DATASETS, dataset, "dataset")
+        _writable(data_root)
+        from ..datasets.prepare import prepare as make
+
+        with tqdm(unit=" images", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+
+            def on_progress(file: str, count: int) -> None:
+                bar.set_description(file, refresh=False)
+                bar.update(count - bar.n if count > bar.n else 0)
+
+            made = make(dataset, source, data_root, on_progress)
+    except (UnknownNameError, registry.ArchiveError) as error:
+        raise InputError(str(error)) from None
+    for path, facts in made:
+        click.echo(f"{path}: {facts['count']} images, sha256 {facts['sha256'][:16]}")
+
+
+@main.command()
 @click.argument("suite", required=False)
-def doctor(suite: str | None) -> None:
+@_data_root
+def doctor(suite: str | None, data_root: Path) -> None:
     """Say what is missing to run SUITE, and how to get it; exit code 1 if anything is."""
     from .doctor import findings
     from .suite import load
 
+    os.environ["FEWSTEP_DATA"] = str(data_root)
     missing = False
     for name, state, advice in findings(load(suite) if suite else None):
         click.echo(f"{name}: {state}" + (f" ({advice})" if advice else ""))

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+from ..datasets.registry import DATASETS, ArchiveError, DatasetSpec, read_facts
 from .suite import Suite
 from .tracking import wandb_mode
 
@@ -23,8 +24,23 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     ]
     found.append(("W&B", wandb_mode(), "set WANDB_MODE to change it"))
     for dataset in suite.datasets if suite else ():
-        found.append((f"dataset {dataset}", "present", "embedded"))
+        found.append((f"dataset {dataset}", *_dataset(DATASETS[dataset])))
     for entry in suite.methods if suite else ():
         if (missing := entry.checked().missing()) is not None:
             found.append((f"method {entry.name} {entry.label()}", "missing", missing.removeprefix("missing ")))
     return found
+
+
+def _dataset(spec: DatasetSpec) -> tuple[str, str]:
+    """(state, advice) of a data set."""
+    if not spec.archive:
+        return "present", "embedded"
+    if (missing := spec.missing()) is not None:
+        return "missing", missing.removeprefix("missing ")
+    try:
+        facts = read_facts(spec.path())
+    except ArchiveError as error:
+        return "missing", str(error)
+    if facts["count"] != spec.size:
+        return "wrong count", f"{spec.path()} has {facts['count']} images, {spec.name} has {spec.size}"
+    return "present", str(spec.path())

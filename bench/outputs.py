@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.registry import DATASETS
 from . import costs, results, sources, trials
 from .plan import Cell, Plan
 from .runner import Outcome
@@ -70,6 +71,7 @@ def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "metrics": plan.suite.metrics,
         "truth": plan.suite.truth.model_dump(),
         "teachers": [],
+        "extractors": [],
     }
     for task in plan.tasks():
         artifact = outcome.artifacts.get(task.name)
@@ -86,7 +88,8 @@ def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
                 }
             )
         if task.kind == "extractor" and artifact is not None:
-            facts["extractor"] = {"name": task.name, **artifact.result}
+            metric = DATASETS[task.params["dataset"]].quality
+            facts["extractors"].append({"name": task.name, "metric": metric, **artifact.result})
     return facts
 
 
@@ -135,10 +138,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def failures(plan: Plan, outcome: Outcome) -> list[tuple[Cell, str]]:
-    """The cells that have no value although they should: failed or diverged."""
+    """The cells that have no value although they should: failed, diverged, or without something that can be had."""
     found = []
     for cell in plan.cells:
         status, _ = results.status_and_metrics(cell, outcome)
-        if status != "done" and not status.startswith("skipped"):
+        if status != "done" and (not status.startswith("skipped") or status.startswith("skipped: missing")):
             found.append((cell, status))
     return found

@@ -9,9 +9,10 @@ from functools import cache, cached_property
 from importlib.metadata import version as installed_version
 from typing import Any
 
-from ..datasets.registry import DATASETS
+from ..datasets.registry import DATASETS, ArchiveError
 from ..methods.options import Options, PretrainOptions
 from . import sources
+from .errors import InputError
 from .suite import Budget, MethodEntry, Suite, Teacher
 
 PACKAGE = sources.PACKAGE
@@ -161,19 +162,29 @@ class Problem:
         return {} if scale is None else {"guidance": scale}
 
     @cached_property
+    def identity(self) -> dict[str, str]:
+        """What tells the data from others of the same name. InputError where the archive is none."""
+        try:
+            return DATASETS[self.dataset].identity()
+        except ArchiveError as error:
+            raise InputError(str(error)) from None
+
+    @cached_property
     def teacher_task(self) -> Task:
         trained = self.teacher.model_copy(update={"guidance": None}) if self.guidance else self.teacher
         params = {
             "dataset": self.dataset,
             "teacher": trained.model_dump(mode="json", exclude={"guidance"}),
             "device": self.suite.device,
+            **self.identity,
         }
         cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
         return Task("teacher", params, {}, self.data_code, cost, f"teacher {trained.label()} on {self.dataset}")
 
     @cached_property
     def extractor_task(self) -> Task:
-        return Task("extractor", {"dataset": self.dataset}, {}, self.data_code, 60_000, f"features of {self.dataset}")
+        params = {"dataset": self.dataset, "device": self.suite.device, **self.identity}
+        return Task("extractor", params, {}, self.data_code, 60_000, f"features of {self.dataset}")
 
     def truth_task(self, seed: int) -> Task:
         samples = min(self.suite.truth.samples, self.suite.samples)
@@ -243,7 +254,9 @@ class Problem:
         budgets = (entry.budgets or self.suite.budgets) if entry.spec.trains else [None]
         grid = itertools.product(budgets, self.suite.seeds, entry.nfe or self.suite.nfe)
         for budget, seed, nfe in grid:
-            reason = entry.refusal(nfe)
+            sources = (self, self._source(entry))
+            missing = next((m for source in sources if (m := DATASETS[source.dataset].missing())), None)
+            reason = missing or entry.refusal(nfe)
             score = None if reason else self._score_task(entry, budget, seed, nfe)
             label = budget.label() if budget else "0"
             yield Cell(

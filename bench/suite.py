@@ -36,14 +36,13 @@ Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 METRIC_SUMMARIES = {
     "fd_digits": "Fréchet distance in the features of a classifier that the suite trains on digits (lower is better)",
+    "fd_cifar10": "the same on CIFAR-10; not FID (lower is better)",
     "precision": "share of samples inside the manifold of real images, k = 3, same features (higher is better)",
     "recall": "share of real images inside the manifold of samples, k = 3, same features (higher is better)",
     "class_coverage": "1 - total variation between the classes of samples and data, same classifier (higher is better)",
     "rmse": "root mean square distance per pixel to the teacher's exact ODE solution, same noise (lower is better)",
 }
 METRICS = tuple(METRIC_SUMMARIES)
-QUALITY = "fd_digits"
-"""What training that selects by a Fréchet distance selects by."""
 
 
 class Budget(Options):
@@ -302,8 +301,8 @@ def _check_datasets(document: Document, suite: Suite) -> None:
                 message = f"{metric} is not defined on {name}, which has {', '.join(spec.metrics)}"
                 raise InputError(document.at(("metrics", j), message))
         for j, entry in enumerate(suite.methods):
-            if (entry.tune or entry.checked().needs_quality) and QUALITY not in spec.metrics:
-                message = f"{entry.name} with these options selects by {QUALITY}, which {name} does not have"
+            if (entry.tune or entry.checked().needs_quality) and not spec.quality:
+                message = f"{entry.name} with these options selects by a Fréchet distance, which {name} does not have"
                 raise InputError(document.at(("methods", j, "options"), message))
         for k, teacher in enumerate(suite.teachers):
             network = getattr(teacher, "network", None)

@@ -39,7 +39,10 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in memory: uint8 NCHW from 0 to max_value, labels int64 or None."""
+    """Images in memory or mapped into it: uint8 NCHW from 0 to max_value, labels int64 or None.
+
+    `content` is the hash of the archive that they come from, empty for what is embedded.
+    """
 
     name: str
     images: Tensor
@@ -47,6 +50,7 @@ class ImageSet:
     max_value: int = 255
     classes: int = 0
     bound: float = 1.0
+    content: str = ""
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:

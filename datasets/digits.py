@@ -3,11 +3,7 @@
 import numpy as np
 import torch
 
-from ..methods.randomness import generator
 from .base import ImageSet
-
-HELD_OUT = 360
-"""Images kept from the classifier that measures fd_digits, so that its accuracy can be stated."""
 
 
 def digits() -> ImageSet:
@@ -17,9 +13,3 @@ def digits() -> ImageSet:
     bunch = load_digits()
     images = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
     return ImageSet("digits", images, torch.from_numpy(bunch.target.astype(np.int64)), max_value=16, classes=10)
-
-
-def split(data: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
-    """(training rows, held-out rows), a fixed permutation."""
-    order = torch.randperm(len(data), generator=generator(0, "digits-split"))
-    return order[HELD_OUT:], order[:HELD_OUT]

@@ -1,16 +1,34 @@
 """The data sets by name, with what a plan needs to know of them. No torch."""
 
+import json
+import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+
+FACTS = "fewstep.json"
+"""The member of an archive that says what is in it."""
+
+
+class ArchiveError(ValueError):
+    """An archive or a source of images is missing or is not what it should be; one line."""
+
+
+def data_root() -> Path:
+    """Where archives lie: FEWSTEP_DATA, or the folder `data`."""
+    return Path(os.environ.get("FEWSTEP_DATA", "data"))
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
     """`target` is "module:function", called when the data are needed; `metrics` are those it can be scored by.
 
-    `size` is the number of samples it holds, `classes` the number of labels, 0 without.
+    `size` is the number of samples it holds, `classes` the number of labels, 0 without. `archive` is the file below
+    the data root that `fewstep prepare` makes, empty for what is embedded. `quality` is the Fréchet distance that
+    training and tuning may select by.
     """
 
     name: str
@@ -20,6 +38,9 @@ class DatasetSpec:
     size: int
     metrics: tuple[str, ...]
     classes: int = 0
+    archive: str = ""
+    licence: str = ""
+    quality: str = ""
 
     @property
     def module(self) -> str:
@@ -29,6 +50,31 @@ class DatasetSpec:
         module, _, function = self.target.partition(":")
         loader: Callable[[], Any] = getattr(import_module(module), function)
         return loader
+
+    def path(self) -> Path:
+        return data_root() / self.archive
+
+    def missing(self) -> str | None:
+        """One line on what is missing of it and how to get it; None if nothing."""
+        if not self.archive or self.path().is_file():
+            return None
+        return f"missing {self.path()}, make it by `fewstep prepare {self.name} --from SOURCE`"
+
+    def identity(self) -> dict[str, str]:
+        """What tells these data from others of the same name: the archive's hash; nothing for what is embedded."""
+        return {"content": read_facts(self.path())["sha256"]} if self.archive else {}
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What an archive says of itself. ArchiveError where it is none that `fewstep prepare` made."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            facts: dict[str, Any] = json.loads(archive.read(FACTS))
+        if {"sha256", "count", "shape"} <= facts.keys():
+            return facts
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, AttributeError):
+        pass
+    raise ArchiveError(f"{path}: not an archive that `fewstep prepare` made")
 
 
 DATASETS = {
@@ -42,6 +88,19 @@ DATASETS = {
             1797,
             ("fd_digits", "precision", "recall", "class_coverage", "rmse"),
             classes=10,
+            quality="fd_digits",
+        ),
+        DatasetSpec(
+            "cifar10",
+            f"{__package__}.cifar10:cifar10",
+            "CIFAR-10's 50,000 training images, 32x32, 10 classes (make it by `fewstep prepare cifar10 --from SOURCE`)",
+            (3, 32, 32),
+            50_000,
+            ("fd_cifar10", "precision", "recall", "class_coverage", "rmse"),
+            classes=10,
+            archive="cifar10-32.zip",
+            licence="no licence text; Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+            quality="fd_cifar10",
         ),
         DatasetSpec(
             "mixture-2d",

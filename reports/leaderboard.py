@@ -12,7 +12,7 @@ from .significance import ERRORS, Spread, differ, spread
 from .tables import Table, write
 
 HIGHER_IS_BETTER = {"precision", "recall", "class_coverage"}
-ENOUGH = {"fd_digits": 1000, "precision": 1000, "recall": 1000, "class_coverage": 500}
+ENOUGH = {"fd_digits": 1000, "fd_cifar10": 5000, "precision": 1000, "recall": 1000, "class_coverage": 500}
 """Samples below which a metric says little."""
 KEY = ["dataset", "teacher", "method", "variant", "budget", "nfe"]
 

@@ -8,38 +8,39 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ... import datasets
 from ...datasets.base import ImageSet
-from ...datasets.digits import split
 from ..budget import Ledger
-from ..metrics.digits import BATCH, STEPS, ClassifierTraining, DigitsClassifier
+from ..metrics.classifier import RECIPES, Classifier, ClassifierTraining
 from ..metrics.frechet import frechet_distance
 from ..store import Artifact
 from ..tracking import tracked
 from ..training import fit
 from .context import Context
+from .data import load as load_data
+from .device import accelerator
 
+BATCH = 512
 WEIGHTS, REFERENCE = "classifier.safetensors", "reference.safetensors"
 
 
 def run(task: Context) -> dict[str, Any]:
-    data = datasets.get(task.params["dataset"])
+    data = load_data(task.params)
     assert isinstance(data, ImageSet)
     assert data.targets is not None
-    training, held_out = split(data)
-    part = ImageSet("digits-train", data.images[training], data.targets[training], data.max_value, data.classes)
-    module = ClassifierTraining()
-    ledger = Ledger(STEPS * BATCH, "images", 1.0)
+    recipe, device = RECIPES[data.name], accelerator(task.params["device"])
+    training, held_out = recipe.split(data)
+    part = ImageSet(f"{data.name}-train", data.images[training], data.targets[training], data.max_value, data.classes)
+    module = ClassifierTraining(recipe)
+    ledger = Ledger(recipe.steps(len(part)) * recipe.batch, "images", 1.0)
     with tracked(task.folder, task.key, task.label, "extractor", task.params) as record:
-        fit(module, part, module.seed, ledger, task.folder, record, task.on_progress)
-    classifier = module.classifier.eval()
-    probe = data.samples(torch.arange(2))
+        fit(module, part, module.seed, ledger, task.folder, record, task.on_progress, device)
+    classifier = module.classifier.eval().to(device)
+    probe = data.samples(torch.arange(2)).to(device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         classifier.features(probe)
-    with torch.no_grad():
-        predicted = classifier(data.samples(held_out)).argmax(1)
-        reference = classifier.features(data.samples(torch.arange(len(data))))
-    save_file(classifier.state_dict(), task.folder / WEIGHTS)
+    predicted = classes(classifier, features(classifier, data.samples(held_out)))
+    reference = features(classifier, data.samples(torch.arange(len(data))))
+    save_file(classifier.cpu().state_dict(), task.folder / WEIGHTS)
     save_file({"features": reference}, task.folder / REFERENCE)
     accuracy = float((predicted == data.targets[held_out]).double().mean())
     return {
@@ -50,19 +51,33 @@ def run(task: Context) -> dict[str, Any]:
     }
 
 
-def load(artifact: Artifact) -> tuple[DigitsClassifier, Tensor]:
-    """(the feature network, the reference features (N, 64))."""
-    classifier = DigitsClassifier()
+def load(artifact: Artifact) -> tuple[Classifier, Tensor]:
+    """(the feature network, on the device of its training; the reference features (N, D), on the CPU)."""
+    params = artifact.manifest["params"]
+    classifier = RECIPES[params["dataset"]].build()
     classifier.load_state_dict(load_file(artifact.file(WEIGHTS)))
-    return classifier.eval(), load_file(artifact.file(REFERENCE))["features"]
+    classifier = classifier.eval().to(accelerator(params["device"]))
+    return classifier, load_file(artifact.file(REFERENCE))["features"]
+
+
+@torch.no_grad()
+def features(classifier: Classifier, x0: Tensor) -> Tensor:
+    """The features (N, D) of samples (N, ...), in batches on the classifier's device, joined on the CPU."""
+    device = classifier.head.weight.device
+    return torch.cat([classifier.features(part.float().to(device)).cpu() for part in x0.split(BATCH)])
+
+
+@torch.no_grad()
+def classes(classifier: Classifier, found: Tensor) -> Tensor:
+    """The classes (N,) of features (N, D)."""
+    return classifier.head(found.to(classifier.head.weight)).argmax(1).cpu()
 
 
 def quality(artifact: Artifact) -> Callable[[Tensor], float]:
     """The Fréchet distance of samples (N, ...) to the reference, for training that selects by it."""
     classifier, reference = load(artifact)
 
-    @torch.no_grad()
     def distance(x0: Tensor) -> float:
-        return frechet_distance(reference, classifier.features(x0.float().cpu()))
+        return frechet_distance(reference, features(classifier, x0))
 
     return distance

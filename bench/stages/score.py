@@ -2,17 +2,16 @@
 
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ...datasets.registry import DATASETS
 from ...reports import jackknife
 from ..metrics import class_coverage, frechet_distance, frechet_without, precision_recall
 from ..store import Artifact
 from . import extractor, sample, truth
 from .context import Context
 
-BATCH = 512
 NEIGHBOURS = 3
 
 
@@ -47,18 +46,18 @@ def _rmse(x0: Tensor, exact: Artifact) -> dict[str, Any]:
 
 def _of_features(x0: Tensor, artifact: Artifact, wanted: set[str]) -> dict[str, Any]:
     classifier, reference = extractor.load(artifact)
-    with torch.no_grad():
-        features = torch.cat([classifier.features(part) for part in x0.float().split(BATCH)])
-        real, fake = (classifier.head(part).argmax(1) for part in (reference, features))
+    features = extractor.features(classifier, x0)
+    quality = DATASETS[artifact.manifest["params"]["dataset"]].quality
     values: dict[str, Any] = {}
-    if "fd_digits" in wanted:
+    if quality in wanted:
         without = frechet_without(reference, features, jackknife.bounds(len(x0)))
-        values["fd_digits"] = {"value": frechet_distance(reference, features), "without": without}
+        values[quality] = {"value": frechet_distance(reference, features), "without": without}
     if wanted & {"precision", "recall"}:
         precision, recall = precision_recall(reference, features, NEIGHBOURS)
         pair = {"precision": {"value": precision}, "recall": {"value": recall}}
         values |= {name: pair[name] for name in wanted & set(pair)}
     if "class_coverage" in wanted:
+        real, fake = (extractor.classes(classifier, part) for part in (reference, features))
         values["class_coverage"] = {"value": class_coverage(real, fake, classifier.head.out_features)}
     for name, value in values.items():
         suffix = f"/k={NEIGHBOURS}" if name in ("precision", "recall") else ""

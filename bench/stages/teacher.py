@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from ... import datasets
 from ...datasets.registry import DATASETS
 from ...methods.denoiser import Denoiser, Guided
 from ...methods.options import ExactOptions, PretrainOptions
@@ -18,13 +17,14 @@ from ..store import Artifact
 from ..tracking import tracked
 from ..training import fit
 from .context import Context
+from .data import load as load_data
 from .device import accelerator
 
 WEIGHTS = "teacher.safetensors"
 
 
 def run(task: Context) -> dict[str, Any]:
-    data = datasets.get(task.params["dataset"])
+    data = load_data(task.params)
     options = task.params["teacher"]
     if options["name"] == "exact":
         exact = _exact(ExactOptions.model_validate(options), data)
@@ -53,7 +53,7 @@ def run(task: Context) -> dict[str, Any]:
 def load(artifact: Artifact, guidance: float | None = None) -> Denoiser:
     """The teacher of an artifact, frozen, on the CPU; guided with that scale unless None."""
     params = artifact.manifest["params"]
-    data = datasets.get(params["dataset"])
+    data = load_data(params)
     denoiser = _made(artifact, params, data)
     denoiser.sample_shape, denoiser.sample_bound = data.shape, data.bound
     if params["teacher"].get("label_dropout") is not None:

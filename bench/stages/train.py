@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from ... import datasets
 from ...methods import registry, saved, solvers
 from ...methods.denoiser import Denoiser
 from ...methods.method import Method, TrainingFree
@@ -13,6 +12,7 @@ from ..tracking import tracked
 from ..training import DivergedError, fit
 from . import extractor, teacher
 from .context import Context
+from .data import load as load_data
 from .device import accelerator
 
 WEIGHTS = "student.safetensors"
@@ -25,7 +25,7 @@ def run(task: Context) -> dict[str, Any]:
     if "extractor" in task.inputs:
         module.quality = extractor.quality(task.inputs["extractor"])
     ledger = Ledger(*_limit(task), parent.result["flops_per_evaluation"])
-    data = datasets.get(parent.manifest["params"]["dataset"])
+    data = load_data(parent.manifest["params"])
     trainable = module.trainable_count()
     status = "done"
     with tracked(task.folder, task.key, task.label, params["method"], params) as record:

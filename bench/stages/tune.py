@@ -52,8 +52,7 @@ def _distance(task: Context, trial: Artifact) -> tuple[float, float]:
     make = sampler(method, params["seed"], params["nfe"], teacher.sample_shape(parent), NOISES)
     network, reference = extractor.load(task.inputs["extractor"])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        x0 = batches(params["samples"], make, task.on_progress)
-        features = network.features(x0.float())
+        features = extractor.features(network, batches(params["samples"], make, task.on_progress))
     distance = frechet_distance(reference, features) if features.isfinite().all() else math.inf
     return distance, counter.get_total_flops()
 

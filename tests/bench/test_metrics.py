@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from fewstep import datasets
 from fewstep.bench.metrics import (
     class_coverage,
     frechet_distance,
@@ -13,6 +14,7 @@ from fewstep.bench.metrics import (
     kernel_distance,
     precision_recall,
 )
+from fewstep.bench.metrics.classifier import RECIPES
 from fewstep.bench.stages.score import rmse
 from fewstep.methods.randomness import generator
 
@@ -127,3 +129,10 @@ def test_rmse_is_per_pixel_and_averaged_over_samples():
     exact = torch.zeros(2, 1, 2, 2)
     x = torch.stack([torch.full((1, 2, 2), 3.0), torch.full((1, 2, 2), 1.0)])
     assert rmse(x, exact) == pytest.approx(2.0)
+
+
+def test_a_classifiers_split_is_disjoint_and_whole():
+    data = datasets.get("digits")
+    training, held_out = RECIPES["digits"].split(data)
+    assert len(held_out) == 360
+    assert torch.equal(torch.cat([training, held_out]).sort().values, torch.arange(len(data)))

@@ -1,0 +1,110 @@
+"""The suite cifar10-32 on few images and a small network: the whole way on archived images."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from fewstep.bench.plan import make_plan
+from fewstep.bench.suite import load
+from fewstep.datasets.cifar10 import CLASSES
+from fewstep.datasets.prepare import prepare
+
+PER_CLASS = 12
+SMALL = [
+    "teachers.network.channels=8", "teachers.network.embedding=16", "teachers.images=128", "teachers.batch=16",
+    "budgets.evaluations=1500", "seeds=[0]", "nfe=[1,2]", "samples=60", "truth.samples=3", "truth.tolerance=1.0e-2",
+    "device=cpu",
+    "methods=[{name: euler}, {name: dpmpp-2m}, {name: consistency, options: {batch: 16}},"
+    " {name: sim, nfe: 1, options: {batch: 8}}]",
+]  # fmt: skip
+
+
+def fewstep(*words, **environment):
+    code = "from fewstep.bench.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """An archive of 120 images: a colour for each class, brighter from one to the next."""
+    folder = tmp_path_factory.mktemp("cifar")
+    for i, name in enumerate(CLASSES):
+        (folder / "source" / "train" / name).mkdir(parents=True)
+        for k in range(PER_CLASS):
+            colour = (25 * i, 12 * k, 250 - 25 * i)
+            Image.new("RGB", (32, 32), colour).save(folder / "source" / "train" / name / f"{k}.png")
+    prepare("cifar10", folder / "source", folder / "data", lambda file, count: None)
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def out(root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out")
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    result = fewstep("run", "cifar10-32", "--out", folder, "--data-root", root, *settings)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_the_smoke_version_of_the_suite_scores_every_cell(out):
+    with (out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["method"] for row in rows} == {"euler", "dpmpp-2m", "consistency", "sim"}
+    assert {row["status"] for row in rows} == {"done"}
+    assert {row["metric"] for row in rows} == {"fd_cifar10", "precision", "recall", "class_coverage", "rmse"}
+    assert all(float(row["train_evaluations"]) <= 1500 for row in rows)
+    assert all(float(row["value"]) >= 0 for row in rows)
+
+
+def test_a_value_says_which_images_it_was_measured_against(out, root):
+    facts = json.loads((out / "run.json").read_text())
+    with (out / "results.csv").open() as file:
+        protocols = {row["protocol"] for row in csv.DictReader(file) if row["metric"] == "fd_cifar10"}
+    assert len(protocols) == 1
+    assert protocols.pop().startswith("fd_cifar10/cifar10-classifier@")
+    assert facts["extractors"][0]["metric"] == "fd_cifar10"
+    assert facts["extractors"][0]["reference"] == 10 * PER_CLASS
+
+
+def test_the_report_calls_its_distance_by_its_name_and_not_fid(out):
+    page = (out / "report.html").read_text()
+    assert "fd_cifar10, precision and recall use the features of a classifier" in page
+    assert "<svg" in page
+
+
+def test_without_the_archive_every_cell_says_what_to_do(tmp_path):
+    result = fewstep("run", "cifar10-32", "--out", tmp_path / "out", "--data-root", tmp_path / "none")
+    assert result.returncode == 1
+    advice = "missing {}, make it by `fewstep prepare cifar10 --from SOURCE`"
+    assert advice.format(tmp_path / "none" / "cifar10-32.zip") in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_doctor_says_missing_wrong_count_and_present(root, tmp_path, monkeypatch):
+    absent = fewstep("doctor", "cifar10-32", "--data-root", tmp_path)
+    assert absent.returncode == 1
+    assert "dataset cifar10: missing" in absent.stdout
+    short = fewstep("doctor", "cifar10-32", FEWSTEP_DATA=str(root))
+    assert f"dataset cifar10: wrong count ({root}/cifar10-32.zip has 120 images, cifar10 has 50000)" in short.stdout
+
+
+def test_other_images_are_other_tasks(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("FEWSTEP_DATA", str(root))
+    before = {task.name for task in make_plan(load("cifar10-32")).tasks()}
+    source = tmp_path / "source" / "train" / "cat"
+    source.mkdir(parents=True)
+    Image.new("RGB", (32, 32), (1, 2, 3)).save(source / "0.png")
+    prepare("cifar10", tmp_path / "source", tmp_path / "data", lambda file, count: None)
+    monkeypatch.setenv("FEWSTEP_DATA", str(tmp_path / "data"))
+    assert not before & {task.name for task in make_plan(load("cifar10-32")).tasks()}
