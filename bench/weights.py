@@ -1,0 +1,195 @@
+"""The weight and statistics files that metrics need: where each is looked for, how to get it, whether it is whole.
+
+Nothing is ever downloaded unasked. A file is looked for in FEWSTEP_WEIGHTS, then, under the name that torch.hub gives
+it, in torch.hub's folder. No torch.
+"""
+
+import hashlib
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from shlex import quote
+
+from ..methods.assets import hub_file
+
+UNKNOWN = "unknown, see URL"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One file that somebody else publishes. A name with a folder ("stats/x.npz") lies in that folder.
+
+    sha256 holds the digest or its first digits, "" where nobody publishes it: torch.hub's names carry eight digits.
+    """
+
+    name: str
+    url: str
+    needed_by: tuple[str, ...]
+    sha256: str = ""
+    size: int | None = None
+    """Bytes, if known."""
+    licence: str = UNKNOWN
+    hub_names: tuple[str, ...] = ()
+
+
+def _hugging_face(repository: str, file: str = "open_clip_model.safetensors") -> str:
+    return f"https://huggingface.co/{repository}/resolve/main/{file}"
+
+
+WEIGHTS = (
+    WeightFile(
+        "inception-2015-12-05-6726825d.pth",
+        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+        ("fid", "sfid", "kid", "inception score", "precision and recall"),
+        sha256="6726825d",
+        licence="Apache 2.0, as torch-fidelity says of the TensorFlow original",
+        # torch-fidelity and pytorch-fid publish the same bytes under two names.
+        hub_names=("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth"),
+    ),
+    WeightFile(
+        "dinov2_vitl14_pretrain.pth",
+        "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
+        ("fd-dinov2",),
+        hub_names=("dinov2_vitl14_pretrain.pth",),
+    ),
+    WeightFile("ViT-L-14-336-openai.safetensors", _hugging_face("timm/vit_large_patch14_clip_336.openai"), ("cmmd",)),
+    WeightFile(
+        "ViT-L-14-openai.safetensors", _hugging_face("timm/vit_large_patch14_clip_224.openai"), ("aesthetic score",)
+    ),
+    WeightFile("ViT-B-32-openai.safetensors", _hugging_face("timm/vit_base_patch32_clip_224.openai"), ("clip score",)),
+    WeightFile(
+        "ViT-g-14-laion2b_s12b_b42k.safetensors",
+        _hugging_face("laion/CLIP-ViT-g-14-laion2B-s12B-b42K"),
+        ("clip score",),
+    ),
+    WeightFile(
+        "sac+logos+ava1-l14-linearMSE.pth",
+        "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
+        "sac%2Blogos%2Bava1-l14-linearMSE.pth",
+        ("aesthetic score",),
+    ),
+    WeightFile("HPS_v2_compressed.pt", _hugging_face("xswu/HPSv2", "HPS_v2_compressed.pt"), ("hpsv2",)),
+    WeightFile("HPS_v2.1_compressed.pt", _hugging_face("xswu/HPSv2", "HPS_v2.1_compressed.pt"), ("hpsv2.1",)),
+    WeightFile(
+        "PickScore_v1/model.safetensors",
+        _hugging_face("yuvalkirstain/PickScore_v1", "model.safetensors"),
+        ("pickscore",),
+    ),
+    WeightFile("PickScore_v1/config.json", _hugging_face("yuvalkirstain/PickScore_v1", "config.json"), ("pickscore",)),
+)
+
+
+def clean_fid_statistics(dataset: str, mode: str, split: str, resolution: int) -> WeightFile:
+    """clean-fid's reference statistics under clean-fid's own name; mode "clean" or "legacy_pytorch" or the like."""
+    name = f"{dataset}_{mode}_{split}_{resolution}.npz".lower()
+    return WeightFile(
+        f"stats/{name}", f"https://www.cs.cmu.edu/~clean-fid/stats/{name}", (f"fid on {dataset.lower()}",)
+    )
+
+
+def _edm_statistics(name: str, dataset: str) -> WeightFile:
+    return WeightFile(
+        f"stats/{name}.npz", f"https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/{name}.npz", (f"fid on {dataset}",)
+    )
+
+
+def _adm_statistics(folder: str, name: str) -> WeightFile:
+    """Moments of the whole training set and 10,000 of its images, for precision and recall."""
+    url = f"https://openaipublic.blob.core.windows.net/diffusion/jul-2021/ref_batches/{folder}/{name}.npz"
+    metrics = tuple(f"{metric} on {folder}" for metric in ("fid", "sfid", "precision and recall"))
+    return WeightFile(f"stats/{name}.npz", url, metrics)
+
+
+STATISTICS = (
+    *(clean_fid_statistics("cifar10", mode, "train", 32) for mode in ("clean", "legacy_tensorflow", "legacy_pytorch")),
+    *(clean_fid_statistics("ffhq", "clean", "trainval70k", resolution) for resolution in (256, 1024)),
+    _edm_statistics("cifar10-32x32", "cifar10"),
+    _edm_statistics("ffhq-64x64", "ffhq at 64"),
+    _edm_statistics("afhqv2-64x64", "afhqv2 at 64"),
+    _edm_statistics("imagenet-64x64", "imagenet at 64, as EDM's models were trained"),
+    _edm_statistics("imagenet-64x64-baseline", "imagenet at 64, as ADM's model was trained"),
+    _adm_statistics("imagenet/64", "VIRTUAL_imagenet64_labeled"),
+    _adm_statistics("imagenet/128", "VIRTUAL_imagenet128_labeled"),
+    _adm_statistics("lsun/bedroom", "VIRTUAL_lsun_bedroom256"),
+    _adm_statistics("lsun/cat", "VIRTUAL_lsun_cat256"),
+)
+
+REGISTER: dict[str, WeightFile] = {file.name: file for file in (*WEIGHTS, *STATISTICS)}
+"""Every file that is known by name. ImageReward is not among them: no maintained library serves its network."""
+
+
+def folder() -> Path:
+    """FEWSTEP_WEIGHTS, by default fewstep/weights in the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(os.environ.get("FEWSTEP_WEIGHTS") or cache / "fewstep" / "weights").expanduser()
+
+
+def find(file: str | WeightFile) -> Path | None:
+    """Where the file lies, None if nowhere; its content is not looked at. KeyError for a name that is not known."""
+    known = _known(file)
+    for path in (folder() / known.name, *map(hub_file, known.hub_names)):
+        if path.is_file():
+            return path
+    return None
+
+
+def missing(file: str | WeightFile) -> str | None:
+    """One line on what is wrong with the file here and the command that gets it, None if it is whole."""
+    known = _known(file)
+    target, path = folder() / known.name, find(known)
+    command = f"`curl -fL --create-dirs -o {quote(str(target))} {known.url}`"
+    if path is None:
+        return f"missing {target}, get it by {command}"
+    size = path.stat().st_size
+    if known.size is not None and size != known.size:
+        return f"{path} has {size} bytes rather than {known.size}: truncated? get it again by {command}"
+    if known.sha256 and not sha256(path).startswith(known.sha256):
+        return f"{path} has another hash than {known.sha256}: truncated? get it again by {command}"
+    if not known.sha256 and _cut_short(path):
+        return f"{path} is cut short or not what its name says: get it again by {command}"
+    return None
+
+
+def sha256(path: Path) -> str:
+    """The file's digest in hexadecimal, read once for as long as its size and time of change stay."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _known(file: str | WeightFile) -> WeightFile:
+    return REGISTER[file] if isinstance(file, str) else file
+
+
+def _cut_short(path: Path) -> bool:
+    """What a file without a published hash says of itself: safetensors begin with an index, zips (.npz, .pt) end in
+    one, and what torch wrote before it wrote zips begins as a pickle."""
+    if path.suffix == ".safetensors":
+        return _safetensors_size(path) != path.stat().st_size
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if path.suffix in (".pt", ".pth") and start[:1] == b"\x80":
+        return False
+    return path.suffix in (".pt", ".pth", ".npz") and not zipfile.is_zipfile(path)
+
+
+def _safetensors_size(path: Path) -> int | None:
+    """What the header promises; None where there is no such header, as in an error page saved under the name."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > path.stat().st_size:
+            return None
+        try:
+            header = json.loads(stream.read(length))
+            ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+    return 8 + length + max(ends, default=0)
