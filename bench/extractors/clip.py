@@ -15,7 +15,7 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 
 class Clip(FeatureNetwork):
-    """ "image" (B, D), embeddings of length 1, and scores of images with captions: 100 * cosine.
+    """Gives "image" (B, D), embeddings of length 1, and scores of images with captions: 100 * cosine.
 
     model is open_clip's configuration. One whose weights were trained with QuickGELU must say so: open_clip builds
     plain GELU under the plain names and loads OpenAI's weights without a word, whence other numbers.
@@ -49,7 +49,7 @@ class Clip(FeatureNetwork):
 
 
 class Aesthetic(Clip):
-    """ "aesthetic" (B, 1), LAION's improved predictor, about 1 to 10, besides "image".
+    """Gives "aesthetic" (B, 1), LAION's improved predictor, about 1 to 10, besides "image".
 
     Five linear layers without activations on the embedding of length 1 (improved-aesthetic-predictor, MLP).
     """

@@ -19,7 +19,7 @@ SPATIAL_CHANNELS = 7
 
 
 class Inception(FeatureNetwork):
-    """ "pool" (B, 2048), "logits" without bias (B, 1008), "spatial" (B, 2023) of a state dict in torch-fidelity's keys.
+    """Gives "pool" (B, 2048), "logits" without bias (B, 1008) and "spatial" (B, 2023); torch-fidelity's state dict.
 
     The spatial features are laid out (17, 17, 7), as TensorFlow's are, hence as in ADM's reference statistics.
     """

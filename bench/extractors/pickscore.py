@@ -11,7 +11,7 @@ from .resize import RESIZERS, as_rgb
 
 
 class PickScore(FeatureNetwork):
-    """ "image" (B, D), embeddings of length 1, and scores of images with captions: exp(logit scale) * cosine.
+    """Gives "image" (B, D), embeddings of length 1, and scores of images with captions: exp(logit scale) * cosine.
 
     The scores are about 20 to 23; some tables print a hundredth of them.
     """
