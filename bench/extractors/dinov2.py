@@ -14,7 +14,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class DinoV2(FeatureNetwork):
-    """Gives "cls" (B, D), the class token after the last norm, of a state dict as facebookresearch/dinov2 publishes it."""
+    """Gives "cls" (B, D), the class token after the last norm, of facebookresearch/dinov2's state dict."""
 
     def __init__(self, weights: Path, model: str, side: int, resize: str) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from .resize import RESIZERS, as_rgb
 class PickScore(FeatureNetwork):
     """Gives "image" (B, D), embeddings of length 1, and scores of images with captions: exp(logit scale) * cosine.
 
-    The scores are about 20 to 23; some tables print a hundredth of them.
+    The scores are about 20 to 23; some tables print a hundredth of them. RuntimeError for another network's files.
     """
 
     def __init__(self, folder: Path, resize: str) -> None:
@@ -21,7 +21,13 @@ class PickScore(FeatureNetwork):
         import open_clip
         from transformers import CLIPModel
 
-        self.network = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        network, found = CLIPModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+        # transformers fills what a file lacks with random numbers, and keeps a file's half precision.
+        if absent := sorted([*found["missing_keys"], *map(str, found["mismatched_keys"])]):
+            raise RuntimeError(f"{folder} holds another network: {absent[0]} is not there or has another shape")
+        self.network = network.float()
         # CLIP's one vocabulary, so that the processor's files need not be there too; what pads behind the end
         # of a caption is never looked at.
         self.tokenise = open_clip.SimpleTokenizer(

@@ -268,6 +268,24 @@ class TestPickScore:
             found = [official(input_ids=ids, pixel_values=pixels).text_embeds for ids in (tokens, padded)]
         torch.testing.assert_close(*found)
 
+    def test_a_file_in_half_precision_is_computed_with_in_float32(self, official, tmp_path, monkeypatch):
+        x = images(2, 32)
+        official.half().save_pretrained(tmp_path / "PickScore_v1")
+        register(monkeypatch, tmp_path, *PICK)
+        loaded = EXTRACTORS["pickscore"].load()
+        assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+        assert loaded.score(x, CAPTIONS[:2]).dtype == torch.float32
+
+    def test_a_network_is_never_completed_with_random_numbers(self, official, tmp_path, monkeypatch):
+        from safetensors.torch import load_file, save_file
+
+        state = load_file(tmp_path / PICK[0])
+        state.pop("visual_projection.weight")
+        save_file(state, tmp_path / PICK[0], metadata={"format": "pt"})
+        register(monkeypatch, tmp_path, *PICK)
+        with pytest.raises(RuntimeError, match=r"holds another network: visual_projection\.weight is not there"):
+            EXTRACTORS["pickscore"].load()
+
     def test_captions_are_paired_with_images(self, official):
         with pytest.raises(ValueError, match="1 images have 3 captions"):
             EXTRACTORS["pickscore"].load().score(images(1), CAPTIONS)
