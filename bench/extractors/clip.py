@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .network import FeatureNetwork, full_precision, normalised
-from .resize import RESIZERS
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """OpenAI's, kept by every model here."""
@@ -32,18 +31,20 @@ class Clip(FeatureNetwork):
         self.resize, self.prefix = resize, prefix
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        pixels = RESIZERS[self.resize](square(images), self.side)
+        pixels = self.pixels(square(images), self.resize, self.side)
         return {"image": functional.normalize(self.network.encode_image(normalised(pixels, MEAN, STD)), dim=-1)}
 
     def texts(self, captions: Sequence[str]) -> Tensor:
         """Embeddings (B, D) of length 1 of the captions with the prefix before each."""
-        device = self.network.logit_scale.device
-        tokens = self.tokenise([self.prefix + caption for caption in captions]).to(device)
-        with full_precision(device):
+        tokens = self.tokenise([self.prefix + caption for caption in captions]).to(self.device)
+        with full_precision(self.device):
             return functional.normalize(self.network.encode_text(tokens), dim=-1)
 
     def score(self, images: Tensor, captions: Sequence[str]) -> Tensor:
-        """100 * cosine (B,) of each image with its own caption; ValueError unless there are as many of both."""
+        """100 * cosine (B,) of each image with its own caption; ValueError unless there are as many of both.
+
+        In float32, where HPSv2's own code runs under autocast.
+        """
         paired(images, captions)
         return 100 * (self(images)["image"] * self.texts(captions)).sum(-1)
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from .network import FeatureNetwork, normalised
-from .resize import RESIZERS
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -29,7 +28,7 @@ class DinoV2(FeatureNetwork):
         self.side, self.resize = side, resize
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        pixels = RESIZERS[self.resize](images, self.side)
+        pixels = self.pixels(images, self.resize, self.side)
         return {"cls": self.network(normalised(pixels, MEAN, STD))}
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from .network import FeatureNetwork
-from .resize import RESIZERS
 
 SIDE = 299
 SPATIAL_CHANNELS = 7
@@ -44,7 +43,7 @@ class Inception(FeatureNetwork):
         self.resize = resize
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        pixels = RESIZERS[self.resize](images, SIDE)
+        pixels = self.pixels(images, self.resize, SIDE)
         x = self.stem(pixels / 127.5 - 1 if self.resize == "legacy-pytorch" else (pixels - 128) / 128)
         spatial = self.mixed_6.branch1x1(x)[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
         pool = self.head(self.mixed_6(x)).flatten(1)

@@ -7,15 +7,26 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from .resize import as_rgb
+from .resize import RESIZERS, as_rgb
 
 
 class FeatureNetwork(nn.Module, ABC):
-    """images uint8 (B, 1 or 3, H, W) -> {name: float32 (B, D)}; a row depends on its own image alone."""
+    """images uint8 (B, 1 or 3, H, W), wherever they lie -> {name: float32 (B, D)} on the network's device.
+
+    A row depends on its own image alone. ValueError for other images.
+    """
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        with full_precision(images.device):
+        with full_precision(self.device):
             return self.features(as_rgb(images))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def pixels(self, images: Tensor, resize: str, side: int) -> Tensor:
+        """Grey levels (B, 3, side, side) of about 0 to 255. Resized where the images lie: Pillow knows only the CPU."""
+        return RESIZERS[resize](images, side).to(self.device)
 
     @abstractmethod
     def features(self, images: Tensor) -> dict[str, Tensor]:

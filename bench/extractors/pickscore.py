@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .clip import MEAN, STD, paired, square
 from .network import FeatureNetwork, full_precision, normalised
-from .resize import RESIZERS, as_rgb
+from .resize import as_rgb
 
 
 class PickScore(FeatureNetwork):
@@ -42,13 +42,13 @@ class PickScore(FeatureNetwork):
     def score(self, images: Tensor, captions: Sequence[str]) -> Tensor:
         """exp(logit scale) * cosine (B,) of each image with its own caption; ValueError for unequal numbers."""
         paired(images, captions)
-        with full_precision(images.device):
+        with full_precision(self.device):
             image, text = self._embedded(as_rgb(images), captions)
             return self.network.logit_scale.exp() * (image * text).sum(-1)
 
     def _embedded(self, images: Tensor, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Both of length 1. By the whole forward: what get_image_features returns changed with transformers 5."""
-        pixels = normalised(RESIZERS[self.resize](square(images), self.side), MEAN, STD)
-        tokens = self.tokenise(list(captions)).to(images.device)
+        pixels = normalised(self.pixels(square(images), self.resize, self.side), MEAN, STD)
+        tokens = self.tokenise(list(captions)).to(self.device)
         found = self.network(input_ids=tokens, pixel_values=pixels)
         return found.image_embeds, found.text_embeds
