@@ -35,7 +35,7 @@ class FeatureNetwork(nn.Module, ABC):
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """float32 without autocast and without TF32, whatever the training around it uses: FID shows the difference."""
+    """float32 without autocast and without TF32, whatever the training around it uses."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
