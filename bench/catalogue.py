@@ -3,7 +3,8 @@
 from ..datasets.registry import DATASETS
 from ..methods.options import ExactOptions, PretrainOptions
 from ..methods.registry import SOLVERS, methods
-from .suite import METRIC_SUMMARIES, SHIPPED, shipped_names
+from ..reports.measures import MEASURES
+from .suite import SHIPPED, shipped_names
 
 
 def catalogue(kind: str) -> list[tuple[str, str]]:
@@ -20,7 +21,7 @@ def catalogue(kind: str) -> list[tuple[str, str]]:
             for options in (PretrainOptions, ExactOptions)
         ]
     if kind == "metrics":
-        return list(METRIC_SUMMARIES.items())
+        return [(measure.name, measure.line) for measure in MEASURES.values()]
     return [(name, _description(name)) for name in shipped_names()]
 
 

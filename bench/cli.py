@@ -102,7 +102,10 @@ def run(
     failed = outputs.failures(plan, outcome)
     for cell, status in failed:
         click.echo(f"fewstep: {cell.method} NFE {cell.nfe} seed {cell.seed}: {status}", err=True)
-    sys.exit(1 if failed else 0)
+    unmeasured = outputs.unmeasured(plan)
+    for metric, reason in unmeasured.items():
+        click.echo(f"fewstep: {metric}: skipped: {reason}", err=True)
+    sys.exit(1 if failed or unmeasured else 0)
 
 
 def _print_plan(plan: Any, artifacts: Any) -> None:

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 from ..datasets.registry import DATASETS, ArchiveError, DatasetSpec, read_facts
+from .plan import Problem
 from .suite import Suite
 from .tracking import wandb_mode
 
@@ -25,10 +26,17 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     found.append(("W&B", wandb_mode(), "set WANDB_MODE to change it"))
     for dataset in suite.datasets if suite else ():
         found.append((f"dataset {dataset}", *_dataset(DATASETS[dataset])))
+    for metric, reason in _unmeasured(suite).items() if suite else ():
+        found.append((f"metric {metric}", "missing", reason.removeprefix("missing ")))
     for entry in suite.methods if suite else ():
         if (missing := entry.checked().missing()) is not None:
             found.append((f"method {entry.name} {entry.label()}", "missing", missing.removeprefix("missing ")))
     return found
+
+
+def _unmeasured(suite: Suite) -> dict[str, str]:
+    """What metrics of the suite lack here."""
+    return {m: why for name in suite.datasets for m, why in Problem(suite, name, suite.teachers[0]).unmeasured.items()}
 
 
 def _dataset(spec: DatasetSpec) -> tuple[str, str]:

@@ -137,6 +137,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def unmeasured(plan: Plan) -> dict[str, str]:
+    """The metrics that something is missing for, and what."""
+    return {metric: reason for cell in plan.cells for metric, reason in cell.unmeasured.items()}
+
+
 def failures(plan: Plan, outcome: Outcome) -> list[tuple[Cell, str]]:
     """The cells that have no value although they should: failed, diverged, or without something that can be had."""
     found = []

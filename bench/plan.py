@@ -3,17 +3,21 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
 
 from ..datasets.registry import DATASETS, ArchiveError
+from ..methods.assets import missing_lpips
 from ..methods.options import Options, PretrainOptions
-from . import sources
+from ..reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
+from . import sources, weights
 from .errors import InputError
-from .suite import Budget, MethodEntry, Suite, Teacher
+from .extractors import EXTRACTORS
+from .suite import Budget, MethodEntry, Suite, Teacher, statistics
 
 PACKAGE = sources.PACKAGE
 
@@ -26,7 +30,7 @@ def canonical(value: Any) -> str:
 class Task:
     """A unit of work. `params` and the inputs' keys determine its result; `cost` is for the progress bar only.
 
-    kind: teacher | extractor | truth | train | tune | sample | score, each a module of bench/stages.
+    kind: teacher | extractor | reference | truth | train | tune | sample | score, each a module of bench/stages.
     inputs: role -> task whose artifact it reads. code: modules whose source is part of the key.
     cost: rough number of network evaluations.
     """
@@ -102,6 +106,8 @@ class Cell:
     score: Task | None
     skipped: str = ""
     rules: str = "default"
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+    """Metrics without a value, and why."""
 
     @property
     def id(self) -> str:
@@ -270,6 +276,7 @@ class Problem:
                 score,
                 reason or "",
                 entry.rules(),
+                self.unmeasured,
             )
 
     def _source(self, entry: MethodEntry) -> "Problem":
@@ -296,16 +303,63 @@ class Problem:
         what = f"{entry.name} NFE {nfe} seed {seed}"
         code = (*self.data_code, entry.spec.module)
         sample = Task("sample", params, inputs, code, float(nfe * self.suite.samples), f"sample {what}")
-        scoring = {"sample": sample}
-        if "rmse" in self.suite.metrics:
-            scoring["truth"] = self.truth_task(seed)
-        if set(self.suite.metrics) - {"rmse"}:
-            scoring["extractor"] = self.extractor_task
-        return Task(
-            "score",
-            {"metrics": sorted(self.suite.metrics)},
-            scoring,
-            self.data_code,
-            1_500.0,
-            f"score {what}",
-        )
+        return self._scoring(sample, seed, what)
+
+    def _scoring(self, sample: Task, seed: int, what: str) -> Task:
+        """The score of a cell's samples by the metrics that can be had here."""
+        metrics = [name for name in self.suite.metrics if name not in self.unmeasured]
+        inputs: dict[str, Task] = {"sample": sample}
+        extractors: dict[str, str] = {}
+        for name in dict.fromkeys(MEASURES[metric].features for metric in metrics):
+            if name in (PIXELS, LPIPS):
+                inputs["truth"] = self.truth_task(seed)
+            elif name == CLASSIFIER:
+                inputs["extractor"] = self.extractor_task
+            else:
+                extractors[name] = EXTRACTORS[name].protocol()
+                inputs[f"reference {name}"] = self.reference_task(name)
+        params = {
+            "metrics": sorted(metrics),
+            "device": self.suite.device,
+            "references": {name: self.references[name] for name in metrics if name in self.references},
+            "extractors": extractors,
+        }
+        return Task("score", params, inputs, self.data_code, 1_500.0, f"score {what}")
+
+    def reference_task(self, extractor: str) -> Task:
+        """The features of the data set's own images under published weights."""
+        params = {
+            "dataset": self.dataset,
+            "extractor": extractor,
+            "weights": EXTRACTORS[extractor].protocol(),
+            "device": self.suite.device,
+            **self.identity,
+        }
+        cost = 20.0 * DATASETS[self.dataset].size
+        return Task("reference", params, {}, self.data_code, cost, f"{extractor} features of {self.dataset}")
+
+    @cached_property
+    def references(self) -> dict[str, dict[str, str]]:
+        """The published statistics that metrics are compared with: file and hash."""
+        found = {}
+        for metric, name in self.suite.references.items():
+            file = statistics(name)
+            path = weights.find(file) if file in weights.REGISTER else Path(file or "")
+            if file is not None and path is not None and path.is_file():
+                found[metric] = {"file": file, "sha256": weights.sha256(path)}
+        return found
+
+    @cached_property
+    def unmeasured(self) -> dict[str, str]:
+        """The metrics that this machine lacks something for: what, and how to get it."""
+        return {name: reason for name in self.suite.metrics if (reason := self._lacks(name)) is not None}
+
+    def _lacks(self, metric: str) -> str | None:
+        features = MEASURES[metric].features
+        if features == LPIPS:
+            return missing_lpips()
+        if features in EXTRACTORS and (reason := EXTRACTORS[features].missing()) is not None:
+            return reason
+        if metric in self.suite.references and metric not in self.references:
+            return weights.missing(statistics(self.suite.references[metric]) or "")
+        return None

@@ -75,7 +75,10 @@ def _cell_rows(plan: Plan, cell: Cell, outcome: Outcome) -> list[dict[str, Any]]
         value = metrics.get(metric, {})
         known = {name: value.get(name, "") for name in ("samples", "protocol")}
         number = repr(value["value"]) if value else ""
-        table.append({**shared, "metric": metric, "value": number, **known, **_uncertainty(value)})
+        unmeasured = cell.unmeasured.get(metric)
+        stated = f"skipped: {unmeasured}" if unmeasured and status == "done" else status
+        line = {**shared, "metric": metric, "value": number, **known, **_uncertainty(value)}
+        table.append({**line, "status": stated})
     return table
 
 

@@ -10,7 +10,9 @@ from .progress import Progress
 from .store import Artifact, Store
 
 # What others wait for longest comes first; within a kind, the plan's order.
-PRIORITY = {kind: i for i, kind in enumerate(["teacher", "extractor", "train", "tune", "truth", "sample", "score"])}
+PRIORITY = {
+    kind: i for i, kind in enumerate(["teacher", "extractor", "reference", "train", "tune", "truth", "sample", "score"])
+}
 BUSY_SECONDS = 1.0
 ATTEMPTS = 2
 """How often a task whose input turned out to be corrupt is tried."""

@@ -9,10 +9,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from ..datasets.registry import DATASETS
 from ..methods import registry
 from ..methods.options import ExactOptions, Options, PretrainOptions
+from ..reports.measures import CLASSIFIER, FRECHET, MEASURES
+from . import weights
 from .errors import InputError
 from .suite_errors import Document, Location, describe
 
 SHIPPED = Path(__file__).parent / "suites"
+STATISTICS = "stats/"
+"""Where the register keeps published reference statistics."""
 
 
 def _listed(value: Any) -> Any:
@@ -34,15 +38,6 @@ def _several(values: list[Any]) -> list[Any]:
 
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
-METRIC_SUMMARIES = {
-    "fd_digits": "Fréchet distance in the features of a classifier that the suite trains on digits (lower is better)",
-    "fd_cifar10": "the same on CIFAR-10; not FID (lower is better)",
-    "precision": "share of samples inside the manifold of real images, k = 3, same features (higher is better)",
-    "recall": "share of real images inside the manifold of samples, k = 3, same features (higher is better)",
-    "class_coverage": "1 - total variation between the classes of samples and data, same classifier (higher is better)",
-    "rmse": "root mean square distance per pixel to the teacher's exact ODE solution, same noise (lower is better)",
-}
-METRICS = tuple(METRIC_SUMMARIES)
 
 
 class Budget(Options):
@@ -179,6 +174,8 @@ class Suite(BaseModel):
     samples: Positive = 1797
     metrics: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
     truth: Truth = Truth()
+    references: dict[str, str] = {}
+    """Metric -> published statistics to compare with instead of the data set's own images: a known name or a path."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
@@ -212,6 +209,7 @@ def load(suite: str, settings: Sequence[str] = ()) -> Suite:
         raise InputError(describe(document, (), error, Suite)) from None
     _check_methods(document, checked)
     _check_datasets(document, checked)
+    _check_references(document, checked)
     return checked
 
 
@@ -294,8 +292,8 @@ def _check_datasets(document: Document, suite: Suite) -> None:
         except registry.UnknownNameError as error:
             raise InputError(document.at(("datasets", i), str(error))) from None
         for j, metric in enumerate(suite.metrics):
-            if metric not in METRICS:
-                message = f"unknown metric {metric!r}{registry.did_you_mean(metric, METRICS)}"
+            if metric not in MEASURES:
+                message = f"unknown metric {metric!r}{registry.did_you_mean(metric, MEASURES)}"
                 raise InputError(document.at(("metrics", j), message))
             if metric not in spec.metrics:
                 message = f"{metric} is not defined on {name}, which has {', '.join(spec.metrics)}"
@@ -312,3 +310,26 @@ def _check_datasets(document: Document, suite: Suite) -> None:
             if _is_conditional(teacher) and not spec.classes:
                 message = f"{name} has no labels, and a teacher with label_dropout is trained on them; leave it out"
                 raise InputError(document.at(("teachers", k, "label_dropout"), message))
+
+
+def _check_references(document: Document, suite: Suite) -> None:
+    for metric, file in suite.references.items():
+        where = ("references", metric)
+        if metric not in suite.metrics:
+            raise InputError(document.at(where, f"{metric} is not among the suite's metrics"))
+        if metric not in FRECHET or MEASURES[metric].features == CLASSIFIER:
+            raise InputError(document.at(where, f"{metric} does not compare with published moments; leave it out"))
+        if statistics(file) is None:
+            known = [
+                name.removeprefix(STATISTICS).removesuffix(".npz") for name in weights.REGISTER if STATISTICS in name
+            ]
+            message = f"no file {file}, and no known statistics{registry.did_you_mean(file, known)}"
+            raise InputError(document.at(where, message))
+
+
+def statistics(name: str) -> str | None:
+    """The registered name or the path that a suite's `references` means; None if there is neither."""
+    for known in (name, f"{STATISTICS}{name}", f"{STATISTICS}{name}.npz"):
+        if known in weights.REGISTER:
+            return known
+    return str(Path(name).absolute()) if Path(name).is_file() else None

@@ -77,6 +77,16 @@ def read_facts(path: Path) -> dict[str, Any]:
     raise ArchiveError(f"{path}: not an archive that `fewstep prepare` made")
 
 
+OWN = ("precision", "recall", "density", "coverage", "class_coverage")
+"""Metrics in the features of a classifier that a suite trains on the data."""
+TRUTH = ("rmse", "psnr")
+PUBLISHED = (
+    *("fid", "fid_clean", "fid_legacy", "sfid", "kid", "kid_subsets", "inception_score"),
+    *("inception_precision", "inception_recall", "inception_density", "inception_coverage"),
+    *("fd_dinov2", "cmmd", "aesthetic"),
+)
+"""Metrics in the features of networks that others trained on photographs."""
+
 DATASETS = {
     spec.name: spec
     for spec in [
@@ -86,7 +96,7 @@ DATASETS = {
             "scikit-learn's 1797 handwritten digits, 8x8, one channel, 10 classes (embedded)",
             (1, 8, 8),
             1797,
-            ("fd_digits", "precision", "recall", "class_coverage", "rmse"),
+            ("fd_digits", *OWN, *TRUTH),
             classes=10,
             quality="fd_digits",
         ),
@@ -96,7 +106,7 @@ DATASETS = {
             "CIFAR-10's 50,000 training images, 32x32, 10 classes (make it by `fewstep prepare cifar10 --from SOURCE`)",
             (3, 32, 32),
             50_000,
-            ("fd_cifar10", "precision", "recall", "class_coverage", "rmse"),
+            ("fd_cifar10", *OWN, *TRUTH, "lpips", *PUBLISHED),
             classes=10,
             archive="cifar10-32.zip",
             licence="no licence text; Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
@@ -108,7 +118,7 @@ DATASETS = {
             "eight Gaussians on the unit circle; the exact denoiser is known (embedded)",
             (2,),
             20_000,
-            ("rmse",),
+            TRUTH,
             classes=8,
         ),
         DatasetSpec(
@@ -117,7 +127,7 @@ DATASETS = {
             "ten Gaussians of the digits' shape (1, 8, 8); the exact denoiser is known (embedded)",
             (1, 8, 8),
             20_000,
-            ("rmse",),
+            TRUTH,
             classes=10,
         ),
     ]

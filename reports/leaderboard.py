@@ -8,12 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from . import costs, jackknife, trials
+from .measures import measure
 from .significance import ERRORS, Spread, differ, spread
 from .tables import Table, write
 
-HIGHER_IS_BETTER = {"precision", "recall", "class_coverage"}
-ENOUGH = {"fd_digits": 1000, "fd_cifar10": 5000, "precision": 1000, "recall": 1000, "class_coverage": 500}
-"""Samples below which a metric says little."""
 KEY = ["dataset", "teacher", "method", "variant", "budget", "nfe"]
 
 
@@ -27,7 +25,8 @@ class Entry:
     variant: str
     budget: str
     nfe: int
-    status: str
+    statuses: dict[str, str] = field(default_factory=dict)
+    """By metric: "done", or the first reason among the seeds why a value is missing."""
     values: dict[str, dict[int, float]] = field(default_factory=dict)
     samples: dict[str, int] = field(default_factory=dict)
     ranks: dict[str, int] = field(default_factory=dict)
@@ -72,8 +71,10 @@ def read(folder: Path) -> Board:
     entries = []
     for key, group in frame.groupby(KEY, sort=False):
         dataset, teacher, method, variant, budget, nfe = map(str, key)
-        bad = group.loc[group["status"] != "done", "status"]
-        entry = Entry(dataset, teacher, method, variant, budget, int(nfe), bad.iloc[0] if len(bad) else "done")
+        entry = Entry(dataset, teacher, method, variant, budget, int(nfe))
+        for metric, part in group.groupby("metric", sort=False):
+            bad = part.loc[part["status"] != "done", "status"]
+            entry.statuses[str(metric)] = str(bad.iloc[0]) if len(bad) else "done"
         spent = pd.to_numeric(group["train_evaluations"], errors="coerce").mean()
         entry.evaluations = 0.0 if math.isnan(spent) else float(spent)
         for metric, part in group.dropna(subset="value").groupby("metric", sort=False):
@@ -130,7 +131,7 @@ def _rank(entries: list[Entry], metric: str) -> None:
             entry.budget if several else "",
         )
 
-    sign = -1 if metric in HIGHER_IS_BETTER else 1
+    sign = -1 if measure(metric).higher_is_better else 1
     scored = [entry for entry in entries if entry.values.get(metric)]
     for _, members in itertools.groupby(sorted(scored, key=group), key=group):
         ordered = sorted(members, key=lambda entry: sign * _mean(entry, metric))
@@ -164,7 +165,11 @@ def to_frame(board: Board) -> pd.DataFrame:
             for part in ("mean", "std", "low", "high"):
                 line[f"{metric}_{part}"] = getattr(found, part) if found else math.nan
         first = entry.values.get(board.metrics[0], {})
-        line |= {"seeds": len(first), "rank": entry.ranks.get(board.metrics[0], ""), "status": entry.status}
+        line |= {
+            "seeds": len(first),
+            "rank": entry.ranks.get(board.metrics[0], ""),
+            "status": entry.statuses[board.metrics[0]],
+        }
         for metric in board.metrics:
             line[f"{metric}_se"], line[f"{metric}_corrected"] = entry.errors(metric)
             line[f"{metric}_protocol"] = entry.protocols.get(metric, "")
@@ -209,14 +214,15 @@ def _table(suite: str, entries: list[Entry], metric: str, protocol: str) -> Tabl
     cells = [[*row, *(_cell(found.get((row, nfe)), metric) for nfe in nfes)] for row in rows]
     counts = {entry.samples[metric] for entry in entries if metric in entry.samples}
     seeds = {len(entry.values[metric]) for entry in entries if entry.values.get(metric)}
-    better = "higher" if metric in HIGHER_IS_BETTER else "lower"
+    better = "higher" if measure(metric).higher_is_better else "lower"
     title = f"{suite}: {metric} ({better} is better) on {dataset}, teacher {teacher}"
     notes = [_about(seeds, counts, any(metric in entry.without for entry in entries))]
-    if counts and min(counts) < ENOUGH.get(metric, 0):
-        notes.append(f"{min(counts)} samples are few for {metric}: {ENOUGH[metric]} are asked for")
+    enough = measure(metric).enough
+    if counts and min(counts) < enough:
+        notes.append(f"{min(counts)} samples are few for {metric}: {enough} are asked for")
     if protocol:
         notes.append(f"protocol {protocol}")
-    notes += _reasons([entry for entry in entries if not entry.values.get(metric)])
+    notes += _reasons([(entry.method, entry.statuses[metric]) for entry in entries if not entry.values.get(metric)])
     return Table(title, ["method", "options", "budget", *(f"NFE {nfe}" for nfe in nfes)], cells, notes)
 
 
@@ -232,13 +238,18 @@ def _about(seeds: set[int], counts: set[int], blocks: bool) -> str:
     return f"{about} {_span(seeds)} seed{'s' if most > 1 else ''}, {_span(counts)} samples each; {star}{luck}"
 
 
-def _reasons(empty: list[Entry]) -> list[str]:
-    """Why cells have no value: the first reason of each method, and how many more there are."""
+def _reasons(empty: list[tuple[str, str]]) -> list[str]:
+    """Why cells, (method, status) each, have no value: a method's first reason, and how many more there are.
+
+    A reason that all of several methods have stands once.
+    """
     reasons: dict[str, list[str]] = {}
-    for entry in empty:
-        reason = entry.status.removeprefix("skipped: ")
-        if reason != "done" and reason not in reasons.setdefault(entry.method, []):
-            reasons[entry.method].append(reason)
+    for method, status in empty:
+        reason = status.removeprefix("skipped: ")
+        if reason != "done" and reason not in reasons.setdefault(method, []):
+            reasons[method].append(reason)
+    if len(reasons) > 1 and len({tuple(found) for found in reasons.values()}) == 1:
+        reasons = {"all": next(iter(reasons.values()))}
     return [
         f"– {method}: {found[0]}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
         for method, found in reasons.items()

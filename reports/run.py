@@ -35,9 +35,15 @@ def write_html(folder: Path, target: Path) -> None:
         costs=Markup(to_html(board.costs)) if board.costs is not None else None,
         trials=Markup(to_html(board.trials)) if board.trials is not None else None,
         figures={name: Markup(svg) for name, svg in drawn.items()},
-        unfinished=list(dict.fromkeys((e.method, e.nfe, e.status) for e in board.entries if e.status != "done")),
+        unfinished=_unfinished(board),
     )
     target.write_text(page, encoding="utf-8")
+
+
+def _unfinished(board: leaderboard.Board) -> list[tuple[str, int, str]]:
+    """(method, NFE, reason) of every entry without all its values, each reason once."""
+    found = ((e.method, e.nfe, status) for e in board.entries for status in e.statuses.values() if status != "done")
+    return list(dict.fromkeys(found))
 
 
 def _figures(folder: Path, board: leaderboard.Board) -> dict[str, str]:

@@ -1,18 +1,25 @@
 """The metrics of one cell's samples, each with its protocol and, where it can be had, its values without each block."""
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ...datasets.registry import DATASETS
+from ...methods.distillation.perceptual import Perceptual
+from ...methods.randomness import generator
 from ...reports import jackknife
-from ..metrics import class_coverage, frechet_distance, frechet_without, precision_recall
+from ...reports.measures import LPIPS, MEASURES, PIXELS
+from .. import measuring
+from ..extractors import EXTRACTORS
+from ..extractors.quantise import rounded
+from ..metrics import class_coverage, frechet_distance, frechet_without, manifold_scores, psnr_per_image
 from ..store import Artifact
-from . import extractor, sample, truth
+from . import extractor, reference, sample, truth
 from .context import Context
-
-NEIGHBOURS = 3
+from .device import accelerator
 
 
 def run(task: Context) -> dict[str, Any]:
@@ -24,53 +31,99 @@ def run(task: Context) -> dict[str, Any]:
     if status != "done":
         return {"status": status, "metrics": {}}
     x0 = sample.load(task.inputs["sample"])
-    wanted, values = set(task.params["metrics"]), {}
-    if "rmse" in wanted:
-        values["rmse"] = _rmse(x0, task.inputs["truth"])
+    groups: dict[str, list[str]] = {}
+    for name in task.params["metrics"]:
+        groups.setdefault(MEASURES[name].features, []).append(name)
+    values: dict[str, Any] = {}
+    if "truth" in task.inputs:
+        values |= _against_truth(x0, task, [*groups.pop(PIXELS, []), *groups.pop(LPIPS, [])])
     if "extractor" in task.inputs:
-        values |= _of_features(x0, task.inputs["extractor"], wanted)
+        values |= _of_classifier(x0, task.inputs["extractor"], set(groups.pop("classifier")))
+    for name, metrics in groups.items():
+        values |= _of_published(x0, task, name, metrics)
     return {"status": "done", "metrics": values}
 
 
-def _rmse(x0: Tensor, exact: Artifact) -> dict[str, Any]:
+def _against_truth(x0: Tensor, task: Context, wanted: list[str]) -> dict[str, Any]:
+    exact = task.inputs["truth"]
     truths = load_file(exact.file(truth.SAMPLES))["x0"]
-    errors = per_sample_rmse(x0[: len(truths)], truths)
-    rest = [(errors.sum() - errors[a:b].sum()) / (len(errors) - (b - a)) for a, b in jackknife.bounds(len(errors))]
-    return {
-        "value": rmse(x0[: len(truths)], truths),
-        "samples": len(truths),
-        "protocol": f"rmse/pixels/float/{len(truths)}/rk45@{exact.manifest['params']['tolerance']:g}",
-        "without": [float(value) for value in rest],
-    }
-
-
-def _of_features(x0: Tensor, artifact: Artifact, wanted: set[str]) -> dict[str, Any]:
-    classifier, reference = extractor.load(artifact)
-    features = extractor.features(classifier, x0)
-    quality = DATASETS[artifact.manifest["params"]["dataset"]].quality
-    values: dict[str, Any] = {}
-    if quality in wanted:
-        without = frechet_without(reference, features, jackknife.bounds(len(x0)))
-        values[quality] = {"value": frechet_distance(reference, features), "without": without}
-    if wanted & {"precision", "recall"}:
-        precision, recall = precision_recall(reference, features, NEIGHBOURS)
-        pair = {"precision": {"value": precision}, "recall": {"value": recall}}
-        values |= {name: pair[name] for name in wanted & set(pair)}
-    if "class_coverage" in wanted:
-        real, fake = (extractor.classes(classifier, part) for part in (reference, features))
-        values["class_coverage"] = {"value": class_coverage(real, fake, classifier.head.out_features)}
-    for name, value in values.items():
-        suffix = f"/k={NEIGHBOURS}" if name in ("precision", "recall") else ""
-        value |= {"samples": len(x0), "protocol": f"{name}/{protocol(artifact, len(reference), len(x0))}{suffix}"}
+    x0 = x0[: len(truths)]
+    values = {}
+    for name in wanted:
+        per_sample = PER_SAMPLE[name](x0, truths)
+        protocol = f"{name}/{SETTINGS[name]}/{len(truths)}/rk45@{exact.manifest['params']['tolerance']:g}"
+        values[name] = {
+            "value": float(per_sample.mean()),
+            "samples": len(truths),
+            "protocol": protocol,
+            "without": _means_without(per_sample),
+        }
     return values
 
 
-def protocol(artifact: Artifact, reference: int, samples: int) -> str:
+def _means_without(values: Tensor) -> list[float]:
+    blocks = jackknife.bounds(len(values))
+    return [float((values.sum() - values[a:b].sum()) / (len(values) - (b - a))) for a, b in blocks]
+
+
+def _lpips(x0: Tensor, truths: Tensor) -> Tensor:
+    """LPIPS of each sample to its truth, (N,) float64."""
+    distance = Perceptual.load()
+    with torch.no_grad():
+        parts = zip(x0.float().split(measuring.BATCH), truths.float().split(measuring.BATCH), strict=True)
+        return torch.cat([distance(x, y) for x, y in parts]).double()
+
+
+def _of_classifier(x0: Tensor, artifact: Artifact, wanted: set[str]) -> dict[str, Any]:
+    classifier, real = extractor.load(artifact)
+    fake = extractor.features(classifier, x0)
+    dataset = artifact.manifest["params"]["dataset"]
+    quality, known = DATASETS[dataset].quality, len(real)
+    values: dict[str, Any] = {}
+    if quality in wanted:
+        without = frechet_without(real, fake, jackknife.bounds(len(x0)))
+        values[quality] = {"value": frechet_distance(real, fake), "without": without, "reference": f"{known}"}
+    if "class_coverage" in wanted:
+        seen = [extractor.classes(classifier, part) for part in (real, fake)]
+        coverage = class_coverage(seen[0], seen[1], classifier.head.out_features)
+        values["class_coverage"] = {"value": coverage, "reference": f"{known}"}
+    for k, names in ((3, ("precision", "recall")), (5, ("density", "coverage"))):
+        if wanted & set(names):
+            rows = real[torch.randperm(known, generator=generator(0, f"{dataset}-reference"))[: measuring.SUBSET]]
+            # float64 keeps distances that are equal equal; these features are few.
+            scores = manifold_scores(rows.double(), fake.double(), k)
+            count = f"{known}" if len(rows) == known else f"{len(rows)}of{known}"
+            for name in wanted & set(names):
+                values[name] = {"value": getattr(scores, name), "reference": count, "k": k}
+    for name, value in values.items():
+        suffix = f"/k={value.pop('k')}" if "k" in value else ""
+        setting = protocol(artifact, value.pop("reference"), len(x0))
+        value |= {"samples": len(x0), "protocol": f"{name}/{setting}{suffix}"}
+    return values
+
+
+def protocol(artifact: Artifact, count: str, samples: int) -> str:
     """extractor@weights/resize/rounding/samples/reference@features: what a value of its features depends on."""
     files = artifact.manifest["files"]
     weights, features = (files[name]["sha256"][:8] for name in (extractor.WEIGHTS, extractor.REFERENCE))
     dataset = artifact.manifest["params"]["dataset"]
-    return f"{dataset}-classifier@{weights}/native/float/{samples}/{dataset}-{reference}@{features}"
+    return f"{dataset}-classifier@{weights}/native/float/{samples}/{dataset}-{count}@{features}"
+
+
+def _of_published(x0: Tensor, task: Context, name: str, metrics: list[str]) -> dict[str, Any]:
+    images, device = rounded(x0), accelerator(task.params["device"])
+    arrays = measuring.arrays_of(metrics)
+    features = measuring.features_of(name, images.__getitem__, len(images), arrays, device, task.on_progress)
+    given = task.params["references"]
+    own = reference.load(task.inputs[f"reference {name}"]) if f"reference {name}" in task.inputs else None
+
+    def against(metric: str) -> measuring.Reference:
+        if metric in given:
+            return measuring.published(given[metric]["file"])
+        assert own is not None
+        return own
+
+    return measuring.measured(metrics, features, against, f"{EXTRACTORS[name].protocol()}/round")
 
 
 def per_sample_rmse(x0: Tensor, exact: Tensor) -> Tensor:
@@ -81,3 +134,11 @@ def per_sample_rmse(x0: Tensor, exact: Tensor) -> Tensor:
 def rmse(x0: Tensor, exact: Tensor) -> float:
     """The mean of `per_sample_rmse`."""
     return float(per_sample_rmse(x0, exact).mean())
+
+
+PER_SAMPLE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "rmse": per_sample_rmse,
+    "psnr": psnr_per_image,
+    "lpips": _lpips,
+}
+SETTINGS = {"rmse": "pixels/float", "psnr": "pixels/float", "lpips": "vgg16-piq/224/float"}

@@ -1,0 +1,142 @@
+"""From features to numbers: every metric that published weights serve, each with its protocol."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..reports.measures import FRECHET, MEASURES
+from . import weights
+from .extractors import EXTRACTORS
+from .extractors.network import FeatureNetwork
+from .extractors.statistics import load_statistics
+from .metrics import cmmd, inception_score, kernel_distance, kernel_distance_subsets, manifold_scores
+from .metrics.moments import Moments
+
+BATCH = 64
+"""Images at a time: some GPUs' features vary with it."""
+SUBSET = 10_000
+"""Reference images whose features are kept, for neighbours and kernels, as in guided-diffusion's reference files."""
+NEIGHBOURS, NEIGHBOURS_OF_DENSITY = 3, 5
+STATISTICS = {"pool": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
+"""What a file of published statistics calls the moments of an array."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What images are compared with: by array, the moments of all (`name`) and features of some (`some`)."""
+
+    name: str
+    moments: dict[str, tuple[Any, Any]]
+    some: str = ""
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+
+def published(name: str) -> Reference:
+    """Moments that somebody published, by the register's name or a path. ValueError, in one line, for other files."""
+    known = name if name in weights.REGISTER else None
+    path = weights.find(known) if known else Path(name)
+    if path is None:
+        raise FileNotFoundError(weights.missing(name))
+    mu, sigma, more = load_statistics(path)
+    moments: dict[str, tuple[Any, Any]] = {"pool": (mu, sigma)}
+    if "mu_s" in more:
+        moments["spatial"] = (more["mu_s"], more["sigma_s"])
+    return Reference(f"{path.stem}@{weights.sha256(path)[:8]}", moments)
+
+
+def extract(
+    network: FeatureNetwork, images: Callable[[slice], Tensor], count: int, arrays: Iterable[str]
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """(indices, features by array on the CPU) of images 0 to count - 1 in batches; images(slice) is uint8 (B, C, H, W)."""
+    wanted = set(arrays)
+    for start in range(0, count, BATCH):
+        rows = slice(start, min(count, start + BATCH))
+        found = network(images(rows))
+        yield torch.arange(rows.start, rows.stop), {name: found[name].cpu() for name in found.keys() & wanted}
+
+
+def features_of(
+    extractor: str,
+    images: Callable[[slice], Tensor],
+    count: int,
+    arrays: Iterable[str],
+    device: str,
+    on_progress: Callable[[float], None],
+) -> dict[str, Tensor]:
+    """The features (N, D) of all images, by array."""
+    parts: dict[str, list[Tensor]] = {}
+    network = EXTRACTORS[extractor].load(device)
+    for rows, found in extract(network, images, count, arrays):
+        for name, part in found.items():
+            parts.setdefault(name, []).append(part)
+        on_progress((int(rows[-1]) + 1) / count)
+    return {name: torch.cat(found) for name, found in parts.items()}
+
+
+def arrays_of(metrics: Iterable[str]) -> set[str]:
+    """The outputs of their extractor that these metrics are taken from."""
+    return {MEASURES[name].array for name in metrics}
+
+
+def needs_rows(metric: str) -> bool:
+    """Whether a metric compares with features of single reference images, not with moments alone."""
+    return metric.startswith(("kid", "cmmd", "inception_")) and metric != "inception_score"
+
+
+def measured(
+    metrics: Iterable[str], features: dict[str, Tensor], references: Callable[[str], Reference], setting: str
+) -> dict[str, dict[str, Any]]:
+    """{metric: {"value", "samples", "protocol", "without"}} of metrics that share an extractor.
+
+    references(metric) is what it is compared with; `setting` what the protocol says of extractor and rounding. Fréchet
+    distances have the values "without" each block of samples.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    manifolds: dict[int, Any] = {}
+    for name in metrics:
+        fake = features[MEASURES[name].array]
+        extra = ""
+        against = "none"
+        if name in FRECHET:
+            reference = references(name)
+            values[name], against = _frechet(fake, reference.moments[MEASURES[name].array]), reference.name
+        elif needs_rows(name):
+            reference = references(name)
+            real, against = reference.features[MEASURES[name].array], reference.some
+            values[name], extra = _of_rows(name, real, fake, manifolds)
+        elif name == "inception_score":
+            mean, deviation = inception_score(fake)
+            values[name], extra = {"value": mean, "deviation": deviation}, "/splits=10"
+        else:
+            values[name] = {"value": float(fake.double().mean())}
+        values[name] |= {"samples": len(fake), "protocol": f"{name}/{setting}/{len(fake)}/{against}{extra}"}
+    return values
+
+
+def _frechet(fake: Tensor, moments: tuple[Any, Any]) -> dict[str, Any]:
+    collected = Moments(len(fake), fake.shape[1])
+    for start in range(0, len(fake), 4096):
+        rows = torch.arange(start, min(len(fake), start + 4096))
+        collected.update(fake[rows], rows)
+    blocks = collected.compute()
+    return {"value": blocks.frechet(*moments), "without": blocks.frechet_without(*moments)}
+
+
+def _of_rows(name: str, real: Tensor, fake: Tensor, manifolds: dict[int, Any]) -> tuple[dict[str, Any], str]:
+    """The value, and what else the protocol says; one pass over the neighbours serves all the scores of its k."""
+    if name == "kid":
+        return {"value": 1000 * kernel_distance(real, fake)}, "/all pairs"
+    if name == "kid_subsets":
+        mean, deviation = kernel_distance_subsets(real, fake)
+        return {"value": 1000 * mean, "deviation": 1000 * deviation}, "/subsets=100x1000"
+    if name == "cmmd":
+        return {"value": cmmd(real, fake)}, "/sigma=10"
+    score = name.removeprefix("inception_")
+    k = NEIGHBOURS if score in ("precision", "recall") else NEIGHBOURS_OF_DENSITY
+    if k not in manifolds:
+        manifolds[k] = manifold_scores(real, fake, k)
+    return {"value": getattr(manifolds[k], score)}, f"/k={k}"
