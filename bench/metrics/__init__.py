@@ -2,14 +2,28 @@
 
 from .classes import class_coverage
 from .frechet import frechet_distance, frechet_from_moments, frechet_without
-from .kernel import kernel_distance
-from .manifold import precision_recall
+from .inception_score import inception_score
+from .kernel import cmmd, kernel_distance, kernel_distance_subsets
+from .manifold import ManifoldScores, manifold_scores, precision_recall
+from .moments import BlockMoments, Features, Moments
+from .paired import linear_cka, psnr, psnr_per_image
 
 __all__ = [
+    "BlockMoments",
+    "Features",
+    "ManifoldScores",
+    "Moments",
     "class_coverage",
+    "cmmd",
     "frechet_distance",
     "frechet_from_moments",
     "frechet_without",
+    "inception_score",
     "kernel_distance",
+    "kernel_distance_subsets",
+    "linear_cka",
+    "manifold_scores",
     "precision_recall",
+    "psnr",
+    "psnr_per_image",
 ]

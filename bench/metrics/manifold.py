@@ -1,45 +1,109 @@
-"""Improved precision and recall (Kynkäänniemi et al. 2019)."""
+"""Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020) of feature sets.
 
-from typing import Any
+A set's manifold is the union of balls around its rows, each out to the row's k-th neighbour.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .frechet import as_features
+from .arrays import as_pair
 
-CHUNK = 2000
+ELEMENTS = 2**24
+"""Distances held at a time: 64 MB in float32."""
+
+
+class ManifoldScores(NamedTuple):
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def manifold_scores(real: Any, fake: Any, k: int = 3) -> ManifoldScores:
+    """(precision, recall, density, coverage) of features (N, D); all in [0, 1] but density, which may exceed 1.
+
+    precision: share of fake rows inside some real row's ball; recall: share of real rows inside some fake row's
+    (eq. 1 and 2 of the first paper, which has k = 3). density: real balls that a fake row is in, mean over rows,
+    over k; coverage: share of real rows whose ball holds a fake row (eq. 3 and 4 of the second, which has k = 5).
+
+    A ball leaves out the row itself, by index, and includes its edge. Values depend on both sets' sizes.
+    Computed in the precision of the features, half in float32: that may move a count by one or two.
+    Raises ValueError unless both sets have more than k rows, and as `frechet_distance` does.
+    """
+    x, y = as_pair(real, fake)
+    if not 1 <= k < min(len(x), len(y)):
+        raise ValueError(f"manifolds of k = {k} neighbours need more than {k} rows, not {len(x)} and {len(y)}")
+    centre = _centre(x)
+    with _full_precision():
+        x, y = x - centre, y - centre
+        return _scores(x, y, _radii(x, k), _radii(y, k), k)
 
 
 def precision_recall(real: Any, fake: Any, k: int = 3) -> tuple[float, float]:
-    """(precision, recall) of features (N, D).
-
-    Precision is the share of fake points inside some real point's ball, recall the share of real points
-    inside some fake point's; a ball reaches to the k-th neighbour, itself excluded, and includes its edge.
-    Raises ValueError unless both sets have more than k rows.
-    """
-    x, y = as_features(real, "real"), as_features(fake, "fake")
-    if min(len(x), len(y)) <= k:
-        raise ValueError(f"precision and recall with k = {k} need more than {k} rows, not {len(x)} and {len(y)}")
-    return _covered(y, x, _radii(x, k)), _covered(x, y, _radii(y, k))
+    """(precision, recall) of `manifold_scores`."""
+    scores = manifold_scores(real, fake, k)
+    return scores.precision, scores.recall
 
 
-def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    return (x.square().sum(1)[:, None] + y.square().sum(1) - 2 * (x @ y.T)).clamp(min=0)
+def _scores(x: Tensor, y: Tensor, x_radii: Tensor, y_radii: Tensor, k: int) -> ManifoldScores:
+    holding = torch.zeros(len(y), dtype=torch.int64, device=y.device)
+    recalled = covered = 0
+    for start, distances in _distances(x, y):
+        inside = distances <= x_radii[start : start + len(distances), None]
+        holding += inside.sum(0)
+        covered += int(inside.any(1).sum())
+        recalled += int((distances <= y_radii).any(1).sum())
+    return ManifoldScores(
+        precision=int((holding > 0).sum()) / len(y),
+        recall=recalled / len(x),
+        density=int(holding.sum()) / (k * len(y)),
+        coverage=covered / len(x),
+    )
 
 
 def _radii(x: Tensor, k: int) -> Tensor:
-    """Squared distance of each row to its k-th neighbour; the row itself is left out by index."""
+    """Squared distance of each row to its k-th neighbour, itself left out."""
     radii = []
-    for start in range(0, len(x), CHUNK):
-        distances = _squared_distances(x[start : start + CHUNK], x)
-        rows = torch.arange(len(distances))
+    for start, distances in _distances(x, x):
+        rows = torch.arange(len(distances), device=x.device)
         distances[rows, rows + start] = torch.inf
-        radii.append(distances.kthvalue(k, dim=1).values)
+        radii.append(distances.topk(k, largest=False).values[:, -1])
     return torch.cat(radii)
 
 
-def _covered(points: Tensor, centres: Tensor, radii: Tensor) -> float:
-    inside = 0
-    for start in range(0, len(points), CHUNK):
-        inside += int((_squared_distances(points[start : start + CHUNK], centres) <= radii).any(1).sum())
-    return inside / len(points)
+def _distances(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """(first row, squared distances (rows, N) of the next rows of x to all of y)."""
+    of_x, of_y = x.square().sum(1), y.square().sum(1)
+    step = max(1, ELEMENTS // len(y))
+    for start in range(0, len(x), step):
+        rows = slice(start, start + step)
+        yield start, torch.addmm(of_y, x[rows], y.T, alpha=-2).add_(of_x[rows, None]).clamp_(min=0)
+
+
+def _centre(x: Tensor) -> Tensor:
+    """The mean, in whole multiples of a power of two that is no less than the features' spread.
+
+    |a|^2 + |b|^2 - 2ab loses digits far from the origin, and near is good enough. The multiples keep features that
+    lie on a grid on it: distances that are equal stay equal, and so does who is on a ball's edge.
+    """
+    mean = x.mean(0, dtype=torch.float64)
+    spread = x.var(0).double().mean().sqrt()
+    if not spread > 0:
+        return mean.to(x.dtype)
+    unit = torch.exp2(torch.log2(spread).ceil())
+    return ((mean / unit).round() * unit).to(x.dtype)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """No TF32 in products of float32, whatever training has set."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
