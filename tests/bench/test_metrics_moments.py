@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from fewstep.bench.metrics import Features, Moments, frechet_distance, frechet_from_moments, frechet_without
+from fewstep.bench.metrics import frechet_distance, frechet_from_moments, frechet_without
+from fewstep.bench.metrics.moments import Features, Moments
 from fewstep.reports.jackknife import bounds
 
 SAMPLES, DIMENSIONS, PROCESSES = 503, 12, 2
