@@ -93,7 +93,9 @@ def run(
         return LocalExecutor(artifacts.root, min(workers, tasks), threads)
 
     try:
-        outcome = stale.stored(plan, artifacts) if cached else runner.run(plan, artifacts, make_executor, Progress())
+        outcome = (
+            stale.stored(plan, artifacts) if cached else runner.run(plan.tasks(), artifacts, make_executor, Progress())
+        )
     except KeyboardInterrupt:
         click.echo("fewstep: stopped; the same command goes on from here", err=True)
         sys.exit(130)
@@ -158,15 +160,15 @@ def _results_folder(place: str) -> Path:
 
 
 @main.command()
-@click.argument("place", metavar="DIR|SUITE")
+@click.argument("places", metavar="DIR|SUITE...", nargs=-1, required=True)
 @click.option("--format", "style", type=click.Choice(["table", "markdown", "latex", "csv", "html"]), default="table")
 @click.option("--metric", help="The metric to rank by [default: the suite's first].")
-def leaderboard(place: str, style: str, metric: str | None) -> None:
-    """Print the leaderboard of a run."""
+def leaderboard(places: tuple[str, ...], style: str, metric: str | None) -> None:
+    """Print the leaderboard of a run, or of several together."""
     from ..reports import leaderboard as board
 
     try:
-        click.echo(board.render(board.read(_results_folder(place)), style, metric))
+        click.echo(board.render(board.read(*map(_results_folder, places)), style, metric))
     except ValueError as error:
         raise InputError(str(error)) from None
 
@@ -251,6 +253,88 @@ def export(place: str, store: Path | None, out: Path, **row: Any) -> None:
 
     copy(_results_folder(place), Wanted(**row), store, out)
     click.echo(out)
+
+
+@main.command()
+@click.argument("images", type=click.Path(path_type=Path))
+@click.option("--dataset", required=True, help="What the images are compared with.")
+@click.option("--metrics", help="Names, with commas between [default: all that can be had here].")
+@click.option(
+    "--reference", "given", multiple=True, metavar="METRIC=FILE", help="Published statistics to compare with."
+)
+@click.option("--rounding", default="round", show_default=True, help="How the samples became 8 bits.")
+@click.option("--captions", type=click.Path(path_type=Path), help="A text file with a caption per image and line.")
+@click.option("--method", help="What made them [default: the name of IMAGES].")
+@click.option("--variant", default="", help="Its options.")
+@click.option(
+    "--teacher", default="elsewhere", show_default=True, help="The network behind it, as leaderboards call it."
+)
+@click.option("--budget", default="elsewhere", show_default=True, help="What its training cost.")
+@click.option("--nfe", type=click.IntRange(min=0), default=0, help="Its network evaluations per image, if known.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/evaluated/<method>]."
+)
+@click.option("--store", type=click.Path(path_type=Path), envvar="FEWSTEP_STORE", help="Folder of the artifacts.")
+@_data_root
+def evaluate(
+    images: Path,
+    dataset: str,
+    metrics: str | None,
+    given: tuple[str, ...],
+    rounding: str,
+    captions: Path | None,
+    device: str,
+    out: Path | None,
+    store: Path | None,
+    data_root: Path,
+    **row: Any,
+) -> None:
+    """Measure IMAGES made anywhere: a folder, zip or tar of files, or an npz of guided-diffusion's form.
+
+    The results can stand beside a suite's: `fewstep leaderboard DIR OTHER`.
+    """
+    from .request import Request
+
+    os.environ["FEWSTEP_DATA"] = str(data_root)
+    row["method"] = row["method"] or images.stem
+    names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
+    references = dict(_assignment("--reference", word) for word in given)
+    request = Request(images, dataset, names, row, references, rounding, captions, device)
+    request.wanted()
+    folder = out or RUNS / "evaluated" / row["method"]
+    _writable(folder)
+    from . import evaluate as stage
+    from . import results, runner
+    from .executors import LocalExecutor
+    from .progress import Progress
+    from .store import Store, write_atomic
+
+    artifacts = Store(store or (out or RUNS) / "store")
+    artifacts.prepare()
+
+    def run(tasks: list[Any]) -> Any:
+        return runner.run(tasks, artifacts, lambda count: LocalExecutor(artifacts.root, 1, _cores()), Progress())
+
+    rows, blocks = stage.evaluate(request, run)
+    write_atomic(folder / "results.csv", results.to_csv(rows))
+    write_atomic(folder / "blocks.csv", results.to_csv(blocks, results.BLOCK_COLUMNS))
+    from ..reports import leaderboard as board
+
+    click.echo(board.render(board.read(folder), "table"))
+    click.echo(folder / "results.csv")
+    skipped = [line for line in rows if line["status"] != "done"]
+    for line in skipped:
+        click.echo(f"fewstep: {line['metric']}: {line['status']}", err=True)
+    sys.exit(1 if skipped else 0)
+
+
+def _assignment(option: str, word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not (key and equals and value):
+        raise InputError(f"{option} {word}: expected METRIC=FILE")
+    return key, value
 
 
 @main.command()

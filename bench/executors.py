@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import worker
-from .plan import Task
+from .task import Task
 
 Event = tuple[str, str, Any]
 """("progress", task name, share) | ("done" | "busy", task name, None) | ("failed", task name, reason)."""

@@ -1,6 +1,6 @@
 """From features to numbers: every metric that published weights serve, each with its protocol."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..reports.measures import FRECHET, MEASURES
+from ..reports.measures import MEASURES
 from . import weights
 from .extractors import EXTRACTORS
 from .extractors.network import FeatureNetwork
@@ -51,7 +51,7 @@ def published(name: str) -> Reference:
 def extract(
     network: FeatureNetwork, images: Callable[[slice], Tensor], count: int, arrays: Iterable[str]
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """(indices, features by array on the CPU) of images 0 to count - 1 in batches; images(slice) is uint8 (B, C, H, W)."""
+    """(indices, features by array on the CPU) of all images in batches; images(slice) is uint8 (B, C, H, W)."""
     wanted = set(arrays)
     for start in range(0, count, BATCH):
         rows = slice(start, min(count, start + BATCH))
@@ -82,11 +82,6 @@ def arrays_of(metrics: Iterable[str]) -> set[str]:
     return {MEASURES[name].array for name in metrics}
 
 
-def needs_rows(metric: str) -> bool:
-    """Whether a metric compares with features of single reference images, not with moments alone."""
-    return metric.startswith(("kid", "cmmd", "inception_")) and metric != "inception_score"
-
-
 def measured(
     metrics: Iterable[str], features: dict[str, Tensor], references: Callable[[str], Reference], setting: str
 ) -> dict[str, dict[str, Any]]:
@@ -101,10 +96,10 @@ def measured(
         fake = features[MEASURES[name].array]
         extra = ""
         against = "none"
-        if name in FRECHET:
+        if MEASURES[name].against == "moments":
             reference = references(name)
             values[name], against = _frechet(fake, reference.moments[MEASURES[name].array]), reference.name
-        elif needs_rows(name):
+        elif MEASURES[name].against == "rows":
             reference = references(name)
             real, against = reference.features[MEASURES[name].array], reference.some
             values[name], extra = _of_rows(name, real, fake, manifolds)
@@ -140,3 +135,23 @@ def _of_rows(name: str, real: Tensor, fake: Tensor, manifolds: dict[int, Any]) -
     if k not in manifolds:
         manifolds[k] = manifold_scores(real, fake, k)
     return {"value": getattr(manifolds[k], score)}, f"/k={k}"
+
+
+def captioned(
+    metric: str,
+    images: Callable[[slice], Tensor],
+    captions: Sequence[str],
+    device: str,
+    rounding: str,
+    on_progress: Callable[[float], None],
+) -> dict[str, Any]:
+    """The mean score of images with their captions, as `measured` gives it."""
+    extractor = EXTRACTORS[MEASURES[metric].features]
+    network: Any = extractor.load(device)
+    total = 0.0
+    for start in range(0, len(captions), BATCH):
+        rows = slice(start, min(len(captions), start + BATCH))
+        total += float(network.score(images(rows), captions[rows]).double().sum())
+        on_progress(rows.stop / len(captions))
+    protocol = f"{metric}/{extractor.protocol()}/{rounding}/{len(captions)}/none"
+    return {"value": total / len(captions), "samples": len(captions), "protocol": protocol}

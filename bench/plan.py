@@ -1,95 +1,18 @@
 """From a suite to a graph of tasks, each named by the hash of all that determines its result. No torch."""
 
-import hashlib
 import itertools
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from importlib.metadata import version as installed_version
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-from ..datasets.registry import DATASETS, ArchiveError
-from ..methods.assets import missing_lpips
+from ..datasets.registry import DATASETS
 from ..methods.options import Options, PretrainOptions
 from ..reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
-from . import sources, weights
-from .errors import InputError
 from .extractors import EXTRACTORS
-from .suite import Budget, MethodEntry, Suite, Teacher, statistics
-
-PACKAGE = sources.PACKAGE
-
-
-def canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A unit of work. `params` and the inputs' keys determine its result; `cost` is for the progress bar only.
-
-    kind: teacher | extractor | reference | truth | train | tune | sample | score, each a module of bench/stages.
-    inputs: role -> task whose artifact it reads. code: modules whose source is part of the key.
-    cost: rough number of network evaluations.
-    """
-
-    kind: str
-    params: dict[str, Any]
-    inputs: dict[str, "Task"] = field(default_factory=dict)
-    code: tuple[str, ...] = ()
-    cost: float = 0.0
-    label: str = ""
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        return (f"{PACKAGE}.bench.stages.{self.kind}", *self.code)
-
-    @cached_property
-    def key(self) -> str:
-        return _hash(
-            {
-                "kind": self.kind,
-                "params": self.params,
-                "inputs": {role: task.key for role, task in self.inputs.items()},
-                "source": sources.version(*self.modules),
-                "torch": torch_version(),
-            }
-        )
-
-    @cached_property
-    def question(self) -> str:
-        """A hash of what is asked, whatever code answers it: tasks that differ in their source alone share it."""
-        asked = {role: task.question for role, task in self.inputs.items()}
-        return _hash({"kind": self.kind, "params": self.params, "inputs": asked})
-
-    @property
-    def name(self) -> str:
-        """The artifact's folder name."""
-        return f"{self.kind}-{self.key}"
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "key": self.key,
-            "params": self.params,
-            "inputs": {role: task.name for role, task in self.inputs.items()},
-            "label": self.label,
-            "question": self.question,
-            "sources": sources.digests(*self.modules),
-            "torch": torch_version(),
-        }
-
-
-def _hash(identity: Any) -> str:
-    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
-
-
-@cache
-def torch_version() -> str:
-    """The release that computes, without what it was built for."""
-    return installed_version("torch").partition("+")[0]
+from .references import data_code, extractor_task, identity, lacking, needs_own, published, reference_task
+from .suite import Budget, MethodEntry, Suite, Teacher
+from .task import Task, hashed, in_order
 
 
 @dataclass(frozen=True)
@@ -113,7 +36,7 @@ class Cell:
     def id(self) -> str:
         if self.score is not None:
             return self.score.key
-        return _hash([self.dataset, self.teacher, self.method, self.variant, self.budget, self.seed, self.nfe])
+        return hashed([self.dataset, self.teacher, self.method, self.variant, self.budget, self.seed, self.nfe])
 
 
 @dataclass(frozen=True)
@@ -124,20 +47,6 @@ class Plan:
     def tasks(self) -> list[Task]:
         """Every task once, inputs before the tasks that read them."""
         return in_order(cell.score for cell in self.cells if cell.score is not None)
-
-
-def in_order(tasks: Iterable[Task]) -> list[Task]:
-    """These tasks and all that they need, each once, inputs before the tasks that read them."""
-    ordered: dict[str, Task] = {}
-
-    def visit(task: Task) -> None:
-        for needed in task.inputs.values():
-            visit(needed)
-        ordered.setdefault(task.name, task)
-
-    for task in tasks:
-        visit(task)
-    return list(ordered.values())
 
 
 def make_plan(suite: Suite) -> Plan:
@@ -159,7 +68,7 @@ class Problem:
 
     @property
     def data_code(self) -> tuple[str, ...]:
-        return (DATASETS[self.dataset].module,)
+        return data_code(self.dataset)
 
     @property
     def guidance(self) -> dict[str, float]:
@@ -168,29 +77,29 @@ class Problem:
         return {} if scale is None else {"guidance": scale}
 
     @cached_property
-    def identity(self) -> dict[str, str]:
-        """What tells the data from others of the same name. InputError where the archive is none."""
-        try:
-            return DATASETS[self.dataset].identity()
-        except ArchiveError as error:
-            raise InputError(str(error)) from None
-
-    @cached_property
     def teacher_task(self) -> Task:
         trained = self.teacher.model_copy(update={"guidance": None}) if self.guidance else self.teacher
         params = {
             "dataset": self.dataset,
             "teacher": trained.model_dump(mode="json", exclude={"guidance"}),
             "device": self.suite.device,
-            **self.identity,
+            **identity(self.dataset),
         }
         cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
         return Task("teacher", params, {}, self.data_code, cost, f"teacher {trained.label()} on {self.dataset}")
 
     @cached_property
     def extractor_task(self) -> Task:
-        params = {"dataset": self.dataset, "device": self.suite.device, **self.identity}
-        return Task("extractor", params, {}, self.data_code, 60_000, f"features of {self.dataset}")
+        return extractor_task(self.dataset, self.suite.device)
+
+    @cached_property
+    def references(self) -> dict[str, dict[str, str]]:
+        return published(self.suite.references)
+
+    @cached_property
+    def unmeasured(self) -> dict[str, str]:
+        """The metrics that this machine lacks something for: what, and how to get it."""
+        return lacking(self.suite.metrics, self.suite.references)
 
     def truth_task(self, seed: int) -> Task:
         samples = min(self.suite.truth.samples, self.suite.samples)
@@ -317,7 +226,8 @@ class Problem:
                 inputs["extractor"] = self.extractor_task
             else:
                 extractors[name] = EXTRACTORS[name].protocol()
-                inputs[f"reference {name}"] = self.reference_task(name)
+                if needs_own([m for m in metrics if MEASURES[m].features == name], self.suite.references):
+                    inputs[f"reference {name}"] = reference_task(self.dataset, name, self.suite.device)
         params = {
             "metrics": sorted(metrics),
             "device": self.suite.device,
@@ -325,41 +235,3 @@ class Problem:
             "extractors": extractors,
         }
         return Task("score", params, inputs, self.data_code, 1_500.0, f"score {what}")
-
-    def reference_task(self, extractor: str) -> Task:
-        """The features of the data set's own images under published weights."""
-        params = {
-            "dataset": self.dataset,
-            "extractor": extractor,
-            "weights": EXTRACTORS[extractor].protocol(),
-            "device": self.suite.device,
-            **self.identity,
-        }
-        cost = 20.0 * DATASETS[self.dataset].size
-        return Task("reference", params, {}, self.data_code, cost, f"{extractor} features of {self.dataset}")
-
-    @cached_property
-    def references(self) -> dict[str, dict[str, str]]:
-        """The published statistics that metrics are compared with: file and hash."""
-        found = {}
-        for metric, name in self.suite.references.items():
-            file = statistics(name)
-            path = weights.find(file) if file in weights.REGISTER else Path(file or "")
-            if file is not None and path is not None and path.is_file():
-                found[metric] = {"file": file, "sha256": weights.sha256(path)}
-        return found
-
-    @cached_property
-    def unmeasured(self) -> dict[str, str]:
-        """The metrics that this machine lacks something for: what, and how to get it."""
-        return {name: reason for name in self.suite.metrics if (reason := self._lacks(name)) is not None}
-
-    def _lacks(self, metric: str) -> str | None:
-        features = MEASURES[metric].features
-        if features == LPIPS:
-            return missing_lpips()
-        if features in EXTRACTORS and (reason := EXTRACTORS[features].missing()) is not None:
-            return reason
-        if metric in self.suite.references and metric not in self.references:
-            return weights.missing(statistics(self.suite.references[metric]) or "")
-        return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .plan import Task
+from .task import Task
 
 
 class Progress:

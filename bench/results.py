@@ -72,27 +72,31 @@ def _cell_rows(plan: Plan, cell: Cell, outcome: Outcome) -> list[dict[str, Any]]
     }
     table = []
     for metric in plan.suite.metrics:
-        value = metrics.get(metric, {})
-        known = {name: value.get(name, "") for name in ("samples", "protocol")}
-        number = repr(value["value"]) if value else ""
         unmeasured = cell.unmeasured.get(metric)
         stated = f"skipped: {unmeasured}" if unmeasured and status == "done" else status
-        line = {**shared, "metric": metric, "value": number, **known, **_uncertainty(value)}
-        table.append({**line, "status": stated})
+        table.append({**shared, "metric": metric, "status": stated, **value_columns(metrics.get(metric, {}))})
     return table
 
 
-def _uncertainty(value: dict[str, Any]) -> dict[str, Any]:
+def value_columns(value: dict[str, Any]) -> dict[str, Any]:
+    """The columns of one metric's value, its samples, protocol and uncertainty; empty where there is none."""
+    columns = {"value": repr(value["value"]) if value else ""}
+    columns |= {name: value.get(name, "") for name in ("samples", "protocol")}
     if "without" not in value:
-        return {}
+        return columns
     error, corrected = jackknife.standard_error(value["without"]), jackknife.corrected(value["value"], value["without"])
-    return {"standard_error": repr(error), "corrected": repr(corrected)}
+    return columns | {"standard_error": repr(error), "corrected": repr(corrected)}
+
+
+def block_row(cell: str, metric: str, value: dict[str, Any]) -> dict[str, Any]:
+    """A row of blocks.csv."""
+    return {"cell": cell, "metric": metric, "without": " ".join(map(repr, value["without"]))}
 
 
 def block_rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
     """The values of each cell's metrics without each block of its samples, in the plan's order."""
     return [
-        {"cell": cell.id, "metric": metric, "without": " ".join(map(repr, metrics[metric]["without"]))}
+        block_row(cell.id, metric, metrics[metric])
         for cell in plan.cells
         for metrics in [status_and_metrics(cell, outcome)[1]]
         for metric in plan.suite.metrics

@@ -1,13 +1,13 @@
-"""Runs a plan: the tasks that are missing from the store, in the order of their inputs, on the workers."""
+"""Runs tasks: those that are missing from the store, in the order of their inputs, on the workers."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from .executors import LocalExecutor
-from .plan import Plan, Task
 from .progress import Progress
 from .store import Artifact, Store
+from .task import Task
 
 # What others wait for longest comes first; within a kind, the plan's order.
 PRIORITY = {
@@ -27,19 +27,19 @@ class Outcome:
     absent: dict[str, str] = field(default_factory=dict)
 
 
-def look_up(plan: Plan, store: Store) -> Outcome:
+def look_up(tasks: Iterable[Task], store: Store) -> Outcome:
     """What the store already holds; corrupt artifacts are set aside."""
-    found = {task.name: store.sound(task.name) for task in plan.tasks()}
+    found = {task.name: store.sound(task.name) for task in tasks}
     return Outcome({name: artifact for name, artifact in found.items() if artifact is not None})
 
 
-def run(plan: Plan, store: Store, make_executor: Callable[[int], LocalExecutor], progress: Progress) -> Outcome:
+def run(tasks: list[Task], store: Store, make_executor: Callable[[int], LocalExecutor], progress: Progress) -> Outcome:
     """Do what is missing. A task that fails takes those that need it along; the others go on.
 
     make_executor: from the number of tasks to a running executor.
     """
-    outcome = look_up(plan, store)
-    missing = [task for task in plan.tasks() if task.name not in outcome.artifacts]
+    outcome = look_up(tasks, store)
+    missing = [task for task in tasks if task.name not in outcome.artifacts]
     if not missing:
         return outcome
     executor = make_executor(len(missing))

@@ -4,9 +4,10 @@ import json
 from collections.abc import Container
 from typing import Any
 
-from .plan import Plan, Task, in_order
+from .plan import Plan
 from .runner import Outcome, look_up
 from .store import MANIFEST, Store
+from .task import Task, in_order
 
 MISSING = "missing: not run yet"
 NAMED = 3
@@ -15,7 +16,7 @@ NAMED = 3
 
 def stored(plan: Plan, store: Store) -> Outcome:
     """What the store answers without doing anything; the cells that it does not answer have their reason."""
-    outcome = look_up(plan, store)
+    outcome = look_up(plan.tasks(), store)
     outcome.absent = reasons(plan, store, outcome.artifacts)
     return outcome
 

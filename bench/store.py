@@ -23,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .errors import InputError
-from .plan import canonical
+from .task import canonical
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,11 @@ from ..datasets.registry import DATASETS
 from ..methods import registry
 from ..methods.options import ExactOptions, Options, PretrainOptions
 from ..reports.measures import CLASSIFIER, FRECHET, MEASURES
-from . import weights
 from .errors import InputError
+from .references import known_statistics, statistics
 from .suite_errors import Document, Location, describe
 
 SHIPPED = Path(__file__).parent / "suites"
-STATISTICS = "stats/"
-"""Where the register keeps published reference statistics."""
 
 
 def _listed(value: Any) -> Any:
@@ -320,16 +318,6 @@ def _check_references(document: Document, suite: Suite) -> None:
         if metric not in FRECHET or MEASURES[metric].features == CLASSIFIER:
             raise InputError(document.at(where, f"{metric} does not compare with published moments; leave it out"))
         if statistics(file) is None:
-            known = [
-                name.removeprefix(STATISTICS).removesuffix(".npz") for name in weights.REGISTER if STATISTICS in name
-            ]
-            message = f"no file {file}, and no known statistics{registry.did_you_mean(file, known)}"
+            near = registry.did_you_mean(file, known_statistics())
+            message = f"no file {file}, and no known statistics of that name{near}"
             raise InputError(document.at(where, message))
-
-
-def statistics(name: str) -> str | None:
-    """The registered name or the path that a suite's `references` means; None if there is neither."""
-    for known in (name, f"{STATISTICS}{name}", f"{STATISTICS}{name}.npz"):
-        if known in weights.REGISTER:
-            return known
-    return str(Path(name).absolute()) if Path(name).is_file() else None

@@ -21,6 +21,9 @@ LARGEST = 2**26
 BATCHES = "cifar-10-batches-py"
 
 
+Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+
+
 class Member(NamedTuple):
     """A file of a source, by its path inside it."""
 
@@ -34,35 +37,46 @@ def by_class(source: Path, split: str, classes: tuple[str, ...], side: int) -> I
     Without a folder named by a split, all images are the training split's. ArchiveError names the first member that is
     not an image of side x side pixels in one of the classes.
     """
-    found = [member for member in _members(source) if PurePosixPath(member.name).suffix.lower() in IMAGES]
+    found = image_members(source)
     splits = {"train", "test"}
     divided = any(splits & set(PurePosixPath(member.name).parts[:-1]) for member in found)
-    for member in sorted(found):
+    for member in found:
         folders = PurePosixPath(member.name).parts[:-1]
         if (split in folders) if divided else split == "train":
             if not folders or folders[-1] not in classes:
                 place = folders[-1] if folders else "no folder"
                 raise ArchiveError(f"{member.name}: {place} is none of the classes {', '.join(classes)}")
-            yield LabelledImage(member.name, decode(member.name, member.read(), side), classes.index(folders[-1]))
+            yield LabelledImage(
+                member.name, decode(member.name, member.read(), (side, side)), classes.index(folders[-1])
+            )
 
 
-def decode(name: str, data: bytes, side: int) -> "np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]":
-    """The RGB pixels (H, W, 3) of an image file. ArchiveError unless it is whole and side x side."""
+def decode(name: str, data: bytes, size: tuple[int, int] | None = None, modes: tuple[str, ...] = ("RGB",)) -> Pixels:
+    """The pixels (H, W, C) of an image file. ArchiveError unless it is whole, of that (width, height) and of a mode."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data))
-        if image.size != (side, side):
-            raise ArchiveError(f"{name}: {image.width}x{image.height} pixels, not {side}x{side}")
-        if image.mode != "RGB":
-            raise ArchiveError(f"{name}: mode {image.mode}, not RGB")
-        return np.asarray(image)
+        if size is not None and image.size != size:
+            raise ArchiveError(f"{name}: {image.width}x{image.height} pixels, not {size[0]}x{size[1]}")
+        if image.mode not in modes:
+            raise ArchiveError(f"{name}: mode {image.mode}, not {' or '.join(modes)}")
+        pixels = np.asarray(image)
+        return pixels.reshape(*pixels.shape[:2], -1)
     except ArchiveError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ArchiveError(f"{name}: {error}") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise ArchiveError(f"{name}: not a whole image: {error}") from None
+
+
+def image_members(source: Path) -> list[Member]:
+    """The image files of a folder, zip or tar, by name. ArchiveError for a source that is none of these."""
+    return sorted(
+        (member for member in _members(source) if PurePosixPath(member.name).suffix.lower() in IMAGES),
+        key=lambda member: member.name,
+    )
 
 
 def _members(source: Path) -> list[Member]:

@@ -61,13 +61,16 @@ class Board:
     trials: Table | None = None
 
 
-def read(folder: Path) -> Board:
-    """The board of a folder's results.csv, entries in the order of the file."""
+def read(*folders: Path) -> Board:
+    """The board of the results.csv of these folders, entries in the order of the files; costs are the first's."""
     text = dict.fromkeys(("variant", "budget", "status", "method"), "string")
-    frame = pd.read_csv(folder / "results.csv", dtype=text, keep_default_na=False, na_values={"value": [""]})
-    if "protocol" not in frame:
-        frame["protocol"] = ""
-    blocks = _blocks(folder / "blocks.csv")
+    frames = [
+        pd.read_csv(folder / "results.csv", dtype=text, keep_default_na=False, na_values={"value": [""]})
+        for folder in folders
+    ]
+    frame = pd.concat(frames, ignore_index=True)
+    frame["protocol"] = frame["protocol"].fillna("") if "protocol" in frame else ""
+    blocks = {key: values for folder in folders for key, values in _blocks(folder / "blocks.csv").items()}
     entries = []
     for key, group in frame.groupby(KEY, sort=False):
         dataset, teacher, method, variant, budget, nfe = map(str, key)
@@ -81,7 +84,7 @@ def read(folder: Path) -> Board:
             _add_values(entry, str(metric), part, blocks)
         entries.append(entry)
     metrics = list(dict.fromkeys(frame["metric"]))
-    board = Board(str(frame["suite"].iloc[0]), metrics, entries, costs.table(folder), trials.table(folder))
+    board = Board(str(frame["suite"].iloc[0]), metrics, entries, costs.table(folders[0]), trials.table(folders[0]))
     for metric in board.metrics:
         _rank(board.entries, metric)
     return board

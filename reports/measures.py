@@ -21,6 +21,13 @@ class Measure:
     captioned: bool = False
 
     @property
+    def against(self) -> str:
+        """What a metric in published features compares with: "moments" of real images, "rows" of features, nothing."""
+        if self.name in FRECHET:
+            return "moments"
+        return "rows" if self.name.startswith(("kid", "cmmd", *MANIFOLD)) else ""
+
+    @property
     def line(self) -> str:
         return f"{self.summary} ({'higher' if self.higher_is_better else 'lower'} is better)"
 
@@ -92,6 +99,7 @@ MEASURES = {
         Measure("pickscore", "PickScore, about 20 to 23", "pickscore", "image", True, 1_000, True),
     ]
 }
+MANIFOLD = ("inception_precision", "inception_recall", "inception_density", "inception_coverage")
 FRECHET = tuple(name for name in MEASURES if name.startswith(("fid", "sfid", "fd_")))
 """Distances between moments: published statistics may stand for the reference."""
 

@@ -11,7 +11,7 @@ from ...datasets.registry import DATASETS
 from ...methods.distillation.perceptual import Perceptual
 from ...methods.randomness import generator
 from ...reports import jackknife
-from ...reports.measures import LPIPS, MEASURES, PIXELS
+from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
 from .. import measuring
 from ..extractors import EXTRACTORS
 from ..extractors.quantise import rounded
@@ -38,9 +38,12 @@ def run(task: Context) -> dict[str, Any]:
     if "truth" in task.inputs:
         values |= _against_truth(x0, task, [*groups.pop(PIXELS, []), *groups.pop(LPIPS, [])])
     if "extractor" in task.inputs:
-        values |= _of_classifier(x0, task.inputs["extractor"], set(groups.pop("classifier")))
+        values |= of_classifier(x0, task.inputs["extractor"], set(groups.pop(CLASSIFIER)), "float")
     for name, metrics in groups.items():
-        values |= _of_published(x0, task, name, metrics)
+        images, own = rounded(x0), task.inputs.get(f"reference {name}")
+        files = {metric: given["file"] for metric, given in task.params["references"].items()}
+        device = accelerator(task.params["device"])
+        values |= of_published(images.__getitem__, len(images), name, metrics, own, files, device, task.on_progress)
     return {"status": "done", "metrics": values}
 
 
@@ -74,7 +77,8 @@ def _lpips(x0: Tensor, truths: Tensor) -> Tensor:
         return torch.cat([distance(x, y) for x, y in parts]).double()
 
 
-def _of_classifier(x0: Tensor, artifact: Artifact, wanted: set[str]) -> dict[str, Any]:
+def of_classifier(x0: Tensor, artifact: Artifact, wanted: set[str], rounding: str) -> dict[str, Any]:
+    """The metrics of samples (N, ...) in [-1, 1] by the data set's own classifier; rounding: what was done to them."""
     classifier, real = extractor.load(artifact)
     fake = extractor.features(classifier, x0)
     dataset = artifact.manifest["params"]["dataset"]
@@ -97,33 +101,44 @@ def _of_classifier(x0: Tensor, artifact: Artifact, wanted: set[str]) -> dict[str
                 values[name] = {"value": getattr(scores, name), "reference": count, "k": k}
     for name, value in values.items():
         suffix = f"/k={value.pop('k')}" if "k" in value else ""
-        setting = protocol(artifact, value.pop("reference"), len(x0))
+        setting = protocol(artifact, rounding, value.pop("reference"), len(x0))
         value |= {"samples": len(x0), "protocol": f"{name}/{setting}{suffix}"}
     return values
 
 
-def protocol(artifact: Artifact, count: str, samples: int) -> str:
+def protocol(artifact: Artifact, rounding: str, count: str, samples: int) -> str:
     """extractor@weights/resize/rounding/samples/reference@features: what a value of its features depends on."""
     files = artifact.manifest["files"]
     weights, features = (files[name]["sha256"][:8] for name in (extractor.WEIGHTS, extractor.REFERENCE))
     dataset = artifact.manifest["params"]["dataset"]
-    return f"{dataset}-classifier@{weights}/native/float/{samples}/{dataset}-{count}@{features}"
+    return f"{dataset}-classifier@{weights}/native/{rounding}/{samples}/{dataset}-{count}@{features}"
 
 
-def _of_published(x0: Tensor, task: Context, name: str, metrics: list[str]) -> dict[str, Any]:
-    images, device = rounded(x0), accelerator(task.params["device"])
-    arrays = measuring.arrays_of(metrics)
-    features = measuring.features_of(name, images.__getitem__, len(images), arrays, device, task.on_progress)
-    given = task.params["references"]
-    own = reference.load(task.inputs[f"reference {name}"]) if f"reference {name}" in task.inputs else None
+def of_published(
+    images: Callable[[slice], Tensor],
+    count: int,
+    name: str,
+    metrics: list[str],
+    own: Artifact | None,
+    files: dict[str, str],
+    device: str,
+    on_progress: Callable[[float], None],
+    rounding: str = "round",
+) -> dict[str, Any]:
+    """The metrics of uint8 images, images(slice) (B, C, H, W), by an extractor of published weights.
+
+    They are compared with the published statistics in `files`, by metric, or else with the data set's own features.
+    """
+    features = measuring.features_of(name, images, count, measuring.arrays_of(metrics), device, on_progress)
+    loaded = reference.load(own) if own is not None else None
 
     def against(metric: str) -> measuring.Reference:
-        if metric in given:
-            return measuring.published(given[metric]["file"])
-        assert own is not None
-        return own
+        if metric in files:
+            return measuring.published(files[metric])
+        assert loaded is not None
+        return loaded
 
-    return measuring.measured(metrics, features, against, f"{EXTRACTORS[name].protocol()}/round")
+    return measuring.measured(metrics, features, against, f"{EXTRACTORS[name].protocol()}/{rounding}")
 
 
 def per_sample_rmse(x0: Tensor, exact: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from fewstep.bench.extractors import EXTRACTORS
-from fewstep.tests.bench.stand_ins import images, register
+from fewstep.tests.bench.stand_ins import INCEPTION as FILE
+from fewstep.tests.bench.stand_ins import images, inception, register
 
-FILE = "inception-2015-12-05-6726825d.pth"
 MODES = ("tf1", "legacy-pytorch", "clean")
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:torchvision")
@@ -19,25 +19,7 @@ cleanfid = pytest.importorskip("cleanfid.inception_pytorch")
 
 @pytest.fixture(scope="session")
 def weights_folder(tmp_path_factory):
-    """A file of 96 MB: He-initialised, since features of the default initialisation all but vanish."""
-    folder = tmp_path_factory.mktemp("weights")
-    rng = torch.Generator().manual_seed(0)
-    with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fidelity, "load_state_dict_from_url", lambda *args, **options: {})
-        patch.setattr(torch.nn.Module, "load_state_dict", lambda *args: None)
-        network = fidelity.FeatureExtractorInceptionV3("shapes", ["2048"])
-    state = {}
-    for name, value in network.state_dict().items():
-        if value.ndim > 1:
-            state[name] = torch.randn(value.shape, generator=rng) * (2 / value[0].numel()) ** 0.5
-        elif name.endswith(("bn.weight", "running_var")):
-            state[name] = 0.75 + 0.5 * torch.rand(value.shape, generator=rng)
-        elif value.ndim == 1:
-            state[name] = 0.3 * torch.randn(value.shape, generator=rng)
-        else:
-            state[name] = torch.zeros((), dtype=torch.long)
-    torch.save(state, folder / FILE)
-    return folder
+    return inception(tmp_path_factory.mktemp("weights")).parent
 
 
 @pytest.fixture

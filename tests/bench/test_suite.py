@@ -59,7 +59,7 @@ def test_single_values_stand_for_lists(tmp_path):
         ),
         ({"budgets": None}, "name: test", "'budgets' is missing"),
         ({"datasets": "digit"}, "datasets:", "unknown dataset 'digit'; did you mean 'digits'?"),
-        ({"metrics": ["fid"]}, "- fid", "unknown metric 'fid'"),
+        ({"metrics": ["fib"]}, "- fib", "unknown metric 'fib'; did you mean 'fid'?"),
         (
             {"datasets": "mixture-8x8"},
             "- fd_digits",

@@ -107,7 +107,7 @@ def test_the_choice_is_made_on_other_noises_than_the_score(finished):
 
 def test_a_row_states_its_rule_set(finished):
     plan, store, _ = finished
-    rows = results.rows(plan, runner.look_up(plan, store))
+    rows = results.rows(plan, runner.look_up(plan.tasks(), store))
     assert {(row["method"], row["rules"], row["variant"].rpartition(" tuned")[2]) for row in rows} == {
         ("consistency", "tuned of 3", " of 3"),
         ("bespoke", "tuned of 2", " of 2"),
@@ -117,7 +117,7 @@ def test_a_row_states_its_rule_set(finished):
 
 def test_the_report_says_what_was_tried_and_chosen(finished, tmp_path):
     plan, store, _ = finished
-    found = trials.rows(plan, runner.look_up(plan, store))
+    found = trials.rows(plan, runner.look_up(plan.tasks(), store))
     (tmp_path / "trials.csv").write_text(results.to_csv(found, trials.COLUMNS))
     lines = [[*row[:1], *row[-3:]] for row in report.table(tmp_path).rows]
     assert [line[1] for line in lines][:3] == ["learning_rate=1e-09", "learning_rate=0.001", "learning_rate=1e+30"]
@@ -135,7 +135,7 @@ def test_if_every_trial_diverges_the_row_has(tmp_path):
     store.prepare()
     for task in plan.tasks():
         do(store, task)
-    (row,) = results.rows(plan, runner.look_up(plan, store))
+    (row,) = results.rows(plan, runner.look_up(plan.tasks(), store))
     assert row["status"] == "diverged: every trial"
     assert json.loads(json.dumps(row["value"])) == ""
 

@@ -1,0 +1,96 @@
+"""What scores are measured against: feature networks, the data set's own features, published statistics. No torch."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..datasets.registry import DATASETS, ArchiveError
+from ..methods.assets import missing_lpips
+from ..reports.measures import LPIPS, MEASURES
+from . import weights
+from .errors import InputError
+from .extractors import EXTRACTORS
+from .task import Task
+
+STATISTICS = "stats/"
+"""Where the register keeps published reference statistics."""
+
+
+def data_code(dataset: str) -> tuple[str, ...]:
+    """The modules that a data set is read by."""
+    return (DATASETS[dataset].module,)
+
+
+def identity(dataset: str) -> dict[str, str]:
+    """What tells the data from others of the same name. InputError where the archive is none."""
+    try:
+        return DATASETS[dataset].identity()
+    except ArchiveError as error:
+        raise InputError(str(error)) from None
+
+
+def extractor_task(dataset: str, device: str) -> Task:
+    """The classifier that is trained on the data set, and its features of the data."""
+    params = {"dataset": dataset, "device": device, **identity(dataset)}
+    return Task("extractor", params, {}, data_code(dataset), 60_000, f"features of {dataset}")
+
+
+def reference_task(dataset: str, extractor: str, device: str) -> Task:
+    """The features of the data set's own images under published weights."""
+    params = {
+        "dataset": dataset,
+        "extractor": extractor,
+        "weights": EXTRACTORS[extractor].protocol(),
+        "device": device,
+        **identity(dataset),
+    }
+    cost = 20.0 * DATASETS[dataset].size
+    return Task("reference", params, {}, data_code(dataset), cost, f"{extractor} features of {dataset}")
+
+
+def statistics(name: str) -> str | None:
+    """The registered name or the path of the published statistics that `name` means; None if there is neither."""
+    for known in (name, f"{STATISTICS}{name}", f"{STATISTICS}{name}.npz"):
+        if known in weights.REGISTER:
+            return known
+    return str(Path(name).absolute()) if Path(name).is_file() else None
+
+
+def known_statistics() -> list[str]:
+    """The names of published statistics that the register knows."""
+    names = (name for name in weights.REGISTER if name.startswith(STATISTICS))
+    return [name.removeprefix(STATISTICS).removesuffix(".npz") for name in names]
+
+
+def published(references: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Metric -> file and hash of the statistics that are here."""
+    found = {}
+    for metric, name in references.items():
+        file = statistics(name) or ""
+        path = weights.find(file) if file in weights.REGISTER else Path(file)
+        if file and path is not None and path.is_file():
+            found[metric] = {"file": file, "sha256": weights.sha256(path)}
+    return found
+
+
+def lacking(metrics: Iterable[str], references: Mapping[str, str]) -> dict[str, str]:
+    """The metrics that this machine lacks something for: what it is, and how to get it."""
+    return {name: reason for name in metrics if (reason := _lacks(name, references)) is not None}
+
+
+def _lacks(metric: str, references: Mapping[str, str]) -> str | None:
+    features = MEASURES[metric].features
+    if features == LPIPS:
+        return missing_lpips()
+    if features in EXTRACTORS and (reason := EXTRACTORS[features].missing()) is not None:
+        return reason
+    file = statistics(references[metric]) if metric in references else None
+    return weights.missing(file) if file in weights.REGISTER else None
+
+
+def needs_own(metrics: Iterable[str], references: Mapping[str, str]) -> bool:
+    """Whether some of these metrics compare with the data set's own images."""
+    return any(MEASURES[name].against == "rows" or _compares_moments(name, references) for name in metrics)
+
+
+def _compares_moments(name: str, references: Mapping[str, str]) -> bool:
+    return MEASURES[name].against == "moments" and name not in references

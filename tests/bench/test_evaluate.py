@@ -1,0 +1,297 @@
+"""`fewstep evaluate`: images made anywhere, measured as a suite's are."""
+
+import csv
+import shutil
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from fewstep import datasets
+from fewstep.bench import evaluate, results, runner, worker
+from fewstep.bench.cli import main
+from fewstep.bench.extractors import EXTRACTORS
+from fewstep.bench.metrics import frechet_distance, kernel_distance, manifold_scores
+from fewstep.bench.plan import make_plan
+from fewstep.bench.request import Request
+from fewstep.bench.store import Store
+from fewstep.bench.suite import load
+from fewstep.datasets.cifar10 import CLASSES
+from fewstep.datasets.prepare import prepare
+from fewstep.reports import leaderboard
+from fewstep.tests.bench.stand_ins import INCEPTION, images, inception, register
+
+COUNT = 24
+ROW = {"method": "mine", "variant": "", "teacher": "elsewhere", "budget": "elsewhere", "nfe": 2, "seed": 0}
+INCEPTION_METRICS = ("fid", "sfid", "kid", "inception_score", "inception_precision", "inception_coverage")
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:torchvision")
+
+
+@pytest.fixture(scope="module")
+def fake():
+    """uint8 (N, 3, 32, 32)"""
+    return images(COUNT, seed=1)
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory, fake):
+    """The same images as a folder, a zip, a tar, and guided-diffusion's npz."""
+    root = tmp_path_factory.mktemp("forms")
+    (root / "folder").mkdir()
+    pixels = fake.permute(0, 2, 3, 1).numpy()
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(root / "folder" / f"{i:05d}.png")
+    files = sorted((root / "folder").iterdir(), reverse=True)
+    with zipfile.ZipFile(root / "made.zip", "w") as packed:
+        for file in files:
+            packed.write(file, f"samples/{file.name}")
+    with tarfile.open(root / "made.tar.gz", "w:gz") as packed:
+        for file in files:
+            packed.add(file, file.name)
+    np.savez(root / "made.npz", pixels, np.zeros(COUNT, dtype=np.int64))
+    return {name: root / name for name in ("folder", "made.zip", "made.tar.gz", "made.npz")}
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cifar")
+    real = images(COUNT, seed=2).permute(0, 2, 3, 1).numpy()
+    for i, image in enumerate(real):
+        place = folder / "source" / "train" / CLASSES[i % 10]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i}.png")
+    prepare("cifar10", folder / "source", folder / "data", lambda file, count: None)
+    return folder / "data"
+
+
+@pytest.fixture(autouse=True)
+def _data(data_root, monkeypatch):
+    monkeypatch.setenv("FEWSTEP_DATA", str(data_root))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    made = Store(tmp_path_factory.mktemp("store"))
+    made.prepare()
+    return made
+
+
+@pytest.fixture(scope="module")
+def weights_folder(tmp_path_factory):
+    return inception(tmp_path_factory.mktemp("weights")).parent
+
+
+@pytest.fixture
+def weights(weights_folder, monkeypatch):
+    register(monkeypatch, weights_folder, INCEPTION)
+
+
+def measure(store, source, *metrics, **more):
+    """{metric: row} of the images, tasks done in this process."""
+
+    def run(tasks):
+        for task in tasks:
+            assert worker.execute(task.to_json(), store)[0] == "done"
+        return runner.look_up(tasks, store)
+
+    rows, blocks = evaluate.evaluate(Request(source, "cifar10", metrics, ROW, device="cpu", **more), run)
+    assert {row["metric"] for row in blocks} <= {row["metric"] for row in rows}
+    return {row["metric"]: row for row in rows}
+
+
+def test_folder_zip_tar_and_npz_have_the_same_values(store, forms):
+    found = [measure(store, source, "fd_cifar10", "recall", "class_coverage") for source in forms.values()]
+    assert all(rows == found[0] for rows in found[1:])
+    assert float(found[0]["fd_cifar10"]["value"]) > 0
+    assert float(found[0]["fd_cifar10"]["standard_error"]) > 0
+
+
+@pytest.fixture
+def inception_features(weights, fake):
+    """(real, fake) outputs of the stand-in Inception."""
+    real = datasets.get("cifar10").images
+    network = EXTRACTORS["inception-tf1"].load()
+    return network(real), network(fake)
+
+
+def test_inceptions_metrics_are_those_of_its_features(store, forms, inception_features):
+    real, fake = inception_features
+    rows = measure(store, forms["folder"], *INCEPTION_METRICS)
+    value = {name: float(row["value"]) for name, row in rows.items()}
+    # The moments are of full rank neither here nor there: as accurate as covariances allow.
+    assert value["fid"] == pytest.approx(frechet_distance(real["pool"], fake["pool"]), rel=1e-5)
+    assert value["sfid"] == pytest.approx(frechet_distance(real["spatial"], fake["spatial"]), rel=1e-5)
+    assert value["kid"] == pytest.approx(1000 * kernel_distance(real["pool"], fake["pool"]), rel=1e-6)
+    expected = {k: manifold_scores(real["pool"], fake["pool"], k) for k in (3, 5)}
+    assert value["inception_precision"] == expected[3].precision
+    assert value["inception_coverage"] == expected[5].coverage
+
+
+def test_torch_fidelity_agrees_from_the_images_on(store, forms, weights, weights_folder, fake):
+    fidelity = pytest.importorskip("torch_fidelity")
+    real = torch.utils.data.StackDataset(datasets.get("cifar10").images)
+    theirs = fidelity.calculate_metrics(
+        input1=[image for image in fake],
+        input2=[image for (image,) in real],
+        isc=True,
+        fid=True,
+        kid=True,
+        kid_subsets=1,
+        kid_subset_size=COUNT,
+        feature_extractor_weights_path=str(weights_folder / INCEPTION),
+        cuda=False,
+        cache=False,
+        verbose=False,
+    )
+    ours = {name: float(row["value"]) for name, row in measure(store, forms["made.npz"], *INCEPTION_METRICS).items()}
+    assert ours["fid"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+    assert ours["kid"] == pytest.approx(1000 * theirs["kernel_inception_distance_mean"], rel=1e-3)
+    assert ours["inception_score"] == pytest.approx(theirs["inception_score_mean"], rel=1e-5)
+
+
+def test_published_statistics_take_the_place_of_the_images(store, forms, inception_features, tmp_path):
+    real, _ = inception_features
+    pool = real["pool"].double()
+    np.savez(tmp_path / "stats.npz", mu=pool.mean(0).numpy(), sigma=np.cov(pool.numpy(), rowvar=False))
+    own = measure(store, forms["folder"], "fid")["fid"]
+    given = measure(store, forms["folder"], "fid", references={"fid": str(tmp_path / "stats.npz")})["fid"]
+    assert float(given["value"]) == pytest.approx(float(own["value"]), rel=1e-5)
+    assert "/stats@" in given["protocol"]
+    assert f"/cifar10-{COUNT}@" in own["protocol"]
+
+
+def test_a_protocol_names_weights_resize_rounding_counts_and_neighbours(store, forms, weights):
+    rows = measure(store, forms["folder"], *INCEPTION_METRICS, rounding="truncate")
+    digits = EXTRACTORS["inception-tf1"].protocol().split("@")[1].split("/")[0]
+    expected = f"inception_precision/inception@{digits}/tf1/truncate/{COUNT}/cifar10-{COUNT}of{COUNT}@"
+    assert rows["inception_precision"]["protocol"].startswith(expected)
+    assert rows["inception_precision"]["protocol"].endswith("/k=3")
+    assert rows["inception_coverage"]["protocol"].endswith("/k=5")
+
+
+def test_a_suite_scores_fid_beside_its_own_features_and_skips_what_it_lacks(store, weights, tmp_path):
+    """`fid` has its weights here, `fd_dinov2` has not; the samples are drawn and scored once."""
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        "{name: s, datasets: cifar10, teachers: {name: exact, bandwidth: 0.1}, budgets: {evaluations: 1}, nfe: 2,"
+        " samples: 24, metrics: [fid, fd_cifar10, fd_dinov2], methods: [{name: euler}], device: cpu}"
+    )
+    plan = make_plan(load(str(suite)))
+    for task in plan.tasks():
+        assert worker.execute(task.to_json(), store)[0] == "done"
+    rows = {row["metric"]: row for row in results.rows(plan, runner.look_up(plan.tasks(), store))}
+    assert rows["fid"]["status"] == rows["fd_cifar10"]["status"] == "done"
+    assert float(rows["fid"]["value"]) > 0
+    assert rows["fd_dinov2"]["status"].startswith("skipped: missing ")
+    assert "dinov2_vitl14_pretrain.pth, get it by `curl" in rows["fd_dinov2"]["status"]
+
+
+def test_an_evaluated_row_is_ranked_with_a_suites_by_the_same_protocol(tmp_path):
+    """Of two rows with one protocol the better has rank 1; by another protocol there is another table."""
+    base = dict.fromkeys(results.COLUMNS, "") | {"dataset": "cifar10", "nfe": 2, "seed": 0, "metric": "fid"}
+    base |= {"samples": 50_000, "status": "done", "budget": "0", "teacher": "edm", "protocol": "p"}
+    lines = {"suite": [("euler", 9.0, "p")], "evaluated": [("mine", 3.0, "p"), ("other", 1.0, "q")]}
+    for name, rows in lines.items():
+        (tmp_path / name).mkdir()
+        table = [base | {"suite": name, "method": m, "value": repr(v), "protocol": p, "cell": m} for m, v, p in rows]
+        (tmp_path / name / "results.csv").write_text(results.to_csv(table))
+    board = leaderboard.read(tmp_path / "suite", tmp_path / "evaluated")
+    assert {entry.method: entry.ranks["fid"] for entry in board.entries} == {"mine": 1, "euler": 2, "other": 1}
+    result = CliRunner().invoke(main, ["leaderboard", str(tmp_path / "suite"), str(tmp_path / "evaluated")])
+    assert result.output.count("fid (lower is better)") == 2
+
+
+def call(*words):
+    return CliRunner().invoke(main, ["evaluate", *map(str, words)])
+
+
+def test_the_command_writes_a_record_and_prints_its_table(forms, tmp_path):
+    result = call(
+        forms["folder"], "--dataset", "cifar10", "--metrics", "fd_cifar10,precision,fd_dinov2", "--method", "mine",
+        "--nfe", 2, "--device", "cpu", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "fd_dinov2: skipped: missing " in result.stderr
+    with (tmp_path / "out" / "results.csv").open() as file:
+        rows = {row["metric"]: row for row in csv.DictReader(file)}
+    assert (rows["precision"]["method"], rows["precision"]["nfe"], rows["precision"]["samples"]) == ("mine", "2", "24")
+    assert rows["fd_cifar10"]["status"] == "done"
+    assert f"{COUNT} samples are few for fd_cifar10: 5000 are asked for" in result.output
+    again = CliRunner().invoke(main, ["leaderboard", str(tmp_path / "out"), "--metric", "precision"])
+    assert "mine" in again.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dataset", "cifar1"], "unknown dataset 'cifar1'; did you mean 'cifar10'?"),
+        (["--dataset", "cifar10", "--metrics", "fidd"], "unknown metric 'fidd'; did you mean 'fid'?"),
+        (
+            ["--dataset", "cifar10", "--metrics", "rmse"],
+            "rmse compares with the teacher's solutions from the same noise",
+        ),
+        (["--dataset", "cifar10", "--metrics", "fd_digits"], "fd_digits is not defined on cifar10"),
+        (["--dataset", "cifar10", "--metrics", "clip_score"], "clip_score needs --captions"),
+        (["--dataset", "cifar10", "--reference", "fid"], "--reference fid: expected METRIC=FILE"),
+        (["--dataset", "cifar10", "--reference", "fid=nowhere.npz"], "no file, and no known statistics of that name"),
+        (["--dataset", "cifar10", "--reference", "kid=cifar10-32x32"], "kid does not compare with published moments"),
+        (["--dataset", "digits"], "images of shape (3, 32, 32), and fd_digits, precision"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_leaves_nothing(forms, tmp_path, words, message):
+    result = call(forms["folder"], *words, "--device", "cpu", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "out" / "results.csv").exists()
+
+
+def test_known_statistics_that_are_not_here_are_missing_at_once(forms, tmp_path, weights):
+    result = call(
+        forms["folder"], "--dataset", "cifar10", "--metrics", "fid", "--reference", "fid=cifar10-32x32",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "stats/cifar10-32x32.npz, get it by `curl" in result.stderr
+
+
+def test_broken_images_are_named(forms, tmp_path):
+    shutil.copytree(forms["folder"], tmp_path / "made")
+    file = tmp_path / "made" / "00007.png"
+    file.write_bytes(file.read_bytes()[:100])
+    result = call(tmp_path / "made", "--dataset", "cifar10", "--metrics", "precision", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "00007.png: not a whole image" in result.stderr
+    Image.new("RGB", (16, 32)).save(file)
+    result = call(tmp_path / "made", "--dataset", "cifar10", "--metrics", "precision", "--out", tmp_path / "out")
+    assert "00007.png: 16x32 pixels, not 32x32" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"arr_1": np.zeros(3)}, "no images `arr_0` in it"),
+        ({"arr_0": np.zeros((2, 32, 32, 3))}, "arr_0 is float64 (2, 32, 32, 3), not uint8 images"),
+        ({"arr_0": np.array([{}], dtype=object)}, "no images `arr_0` in it: Object arrays cannot be loaded"),
+    ],
+)
+def test_an_npz_of_something_else_is_refused(tmp_path, content, message):
+    np.savez(tmp_path / "made.npz", **content)
+    result = call(tmp_path / "made.npz", "--dataset", "cifar10", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_captions_must_be_as_many_as_images(forms, tmp_path, monkeypatch):
+    (tmp_path / "captions.txt").write_text("one\ntwo\n")
+    result = call(
+        forms["folder"], "--dataset", "cifar10", "--metrics", "clip_score", "--captions", tmp_path / "captions.txt",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert f"2 lines for {COUNT} images" in result.stderr
