@@ -48,8 +48,9 @@ class BlockMoments:
 class Moments(Metric):
     """The moments of features (N, D) in blocks of samples, without the features: an FID and its jackknife.
 
-    A sample's block follows from its index, so that batches, their order and processes do not matter. Holds
-    8 K D^2 bytes: 0.7 GB of K = 20 blocks of 2048 dimensions, and that of each process while they are summed.
+    A sample's block follows from its index, so that batches, their order and processes do not matter. The products
+    take 8 K D^2 bytes, 0.7 GB for K = 20 blocks of 2048 dimensions: held twice, as torchmetrics keeps the zeros for
+    reset(), and twice more for each process while they are summed.
     """
 
     is_differentiable = False
@@ -63,12 +64,11 @@ class Moments(Metric):
         edges = bounds(samples, blocks)
         self.samples = samples
         self.last = torch.tensor([last for _, last in edges])
-        shapes = {"sums": (len(edges), dimensions), "products": (len(edges), dimensions, dimensions)}
-        for name, shape in shapes.items():
-            # torchmetrics keeps the zeros for reset(): one of them, seen as all.
-            self.add_state(name, torch.zeros((), dtype=torch.float64).expand(shape), dist_reduce_fx="sum")
+        sums = torch.zeros(len(edges), dimensions, dtype=torch.float64)
+        products = torch.zeros(len(edges), dimensions, dimensions, dtype=torch.float64)
+        self.add_state("sums", sums, dist_reduce_fx="sum")
+        self.add_state("products", products, dist_reduce_fx="sum")
         self.add_state("seen", torch.zeros(samples, dtype=torch.int64), dist_reduce_fx="sum")
-        self.reset()
 
     def update(self, features: Tensor, rows: Tensor) -> None:
         """features (B, D) of the samples with the indices rows (B,) in [0, samples)."""
@@ -85,8 +85,8 @@ class Moments(Metric):
         if not (self.seen == 1).all():
             missing, repeated = int((self.seen == 0).sum()), int((self.seen > 1).sum())
             raise ValueError(f"moments of {self.samples} samples: {missing} are missing, {repeated} were repeated")
-        first = torch.cat([self.last.new_zeros(1), self.last[:-1]])
-        return BlockMoments((self.last - first).to(self.sums), self.sums, self.products)
+        counts = self.last.diff(prepend=self.last.new_zeros(1))
+        return BlockMoments(counts.to(self.sums), self.sums, self.products)
 
 
 class Features(Metric):
@@ -102,6 +102,7 @@ class Features(Metric):
         self.samples, self.dimensions, self.of_dtype = samples, dimensions, dtype
         self.add_state("features", [], dist_reduce_fx="cat")
         self.add_state("rows", [], dist_reduce_fx="cat")
+        self.reset()
 
     def update(self, features: Tensor, rows: Tensor) -> None:
         """features (B, D) of the samples with the indices rows (B,) in [0, samples)."""
@@ -109,12 +110,11 @@ class Features(Metric):
         self.features.append(features.to(self.of_dtype))
         self.rows.append(rows)
 
-    def sync(self, *args: Any, **options: Any) -> None:
-        # A process without a batch would take part with an array of another shape and dtype.
-        if not self.rows:
-            self.features.append(torch.empty(0, self.dimensions, dtype=self.of_dtype, device=self.device))
-            self.rows.append(torch.empty(0, dtype=torch.int64, device=self.device))
-        super().sync(*args, **options)
+    def reset(self) -> None:
+        super().reset()
+        # A process without a batch takes part in the gathering with an array of the others' shape and dtype.
+        self.features.append(torch.empty(0, self.dimensions, dtype=self.of_dtype, device=self.device))
+        self.rows.append(torch.empty(0, dtype=torch.int64, device=self.device))
 
     def compute(self) -> Tensor:
         """Of all processes, (N, D). Raises ValueError if a sample is missing."""

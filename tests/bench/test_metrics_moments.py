@@ -98,6 +98,9 @@ def test_gathered_features_are_in_the_order_of_the_samples_each_once():
     order = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(3))
     metric = collect(Features(SAMPLES, DIMENSIONS), fake, torch.cat([order, order[:50]]), 64)
     assert metric.compute().equal(fake)
+    metric.reset()
+    with pytest.raises(ValueError, match="503 are missing"), pytest.warns(UserWarning, match="before the ``update``"):
+        metric.compute()
     half = collect(Features(SAMPLES, DIMENSIONS, torch.float16), fake, order, 64)
     assert half.compute().equal(fake.half())
 
@@ -111,7 +114,8 @@ def work(folder, rank):
     moments = collect(Moments(SAMPLES, DIMENSIONS), fake, share, 32 + rank).compute()
     padded = torch.cat([share, order[150:260]])
     gathered = collect(Features(SAMPLES, DIMENSIONS), fake, padded, 40).compute()
-    one_sided = collect(Features(SAMPLES, DIMENSIONS), fake, order if rank else order[:0], 40).compute()
+    idle = Features(SAMPLES, DIMENSIONS)
+    one_sided = collect(idle, fake, order, 40).compute() if rank else idle.compute()
     repeated = collect(Moments(SAMPLES, DIMENSIONS), fake, padded, 40)
     with pytest.raises(ValueError, match="0 are missing, 110 were repeated"):
         repeated.compute()
