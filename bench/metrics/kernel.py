@@ -49,7 +49,7 @@ def kernel_distance_subsets(
 
 
 def cmmd(real: Any, fake: Any, sigma: float = 10.0, scale: float = 1000.0) -> float:
-    """The biased MMD^2 with the kernel exp(-|x - y|^2 / (2 sigma^2)), times `scale` (eq. 4 and section 4).
+    """The biased MMD^2 with the kernel exp(-|x - y|^2 / (2 sigma^2)), times `scale` (section 4).
 
     Of embeddings (N, D) of length 1, which the caller normalises. At least 0 up to round-off, and at most 2 scale.
     """

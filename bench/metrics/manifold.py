@@ -28,7 +28,7 @@ def manifold_scores(real: Any, fake: Any, k: int = 3) -> ManifoldScores:
 
     precision: share of fake rows inside some real row's ball; recall: share of real rows inside some fake row's
     (eq. 1 and 2 of the first paper, which has k = 3). density: real balls that a fake row is in, mean over rows,
-    over k; coverage: share of real rows whose ball holds a fake row (eq. 3 and 4 of the second, which has k = 5).
+    over k; coverage: share of real rows whose ball holds a fake row (section 3 of the second, which has k = 5).
 
     A ball leaves out the row itself, by index, and includes its edge. Values depend on both sets' sizes.
     Computed in the precision of the features, half in float32: that may move a count by one or two.
