@@ -8,13 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..reports import jackknife
 from ..reports.measures import MEASURES
 from . import weights
 from .extractors import EXTRACTORS
 from .extractors.network import FeatureNetwork
 from .extractors.statistics import load_statistics
-from .metrics import cmmd, inception_score, kernel_distance, kernel_distance_subsets, manifold_scores
-from .metrics.moments import Moments
+from .metrics import (
+    cmmd,
+    frechet_to_moments,
+    inception_score,
+    kernel_distance,
+    kernel_distance_subsets,
+    manifold_scores,
+)
 
 BATCH = 64
 """Images at a time: some GPUs' features vary with it."""
@@ -98,7 +105,9 @@ def measured(
         against = "none"
         if MEASURES[name].against == "moments":
             reference = references(name)
-            values[name], against = _frechet(fake, reference.moments[MEASURES[name].array]), reference.name
+            moments, against = reference.moments[MEASURES[name].array], reference.name
+            value, without = frechet_to_moments(*moments, fake, jackknife.bounds(len(fake)))
+            values[name] = {"value": value, "without": without}
         elif MEASURES[name].against == "rows":
             reference = references(name)
             real, against = reference.features[MEASURES[name].array], reference.some
@@ -110,15 +119,6 @@ def measured(
             values[name] = {"value": float(fake.double().mean())}
         values[name] |= {"samples": len(fake), "protocol": f"{name}/{setting}/{len(fake)}/{against}{extra}"}
     return values
-
-
-def _frechet(fake: Tensor, moments: tuple[Any, Any]) -> dict[str, Any]:
-    collected = Moments(len(fake), fake.shape[1])
-    for start in range(0, len(fake), 4096):
-        rows = torch.arange(start, min(len(fake), start + 4096))
-        collected.update(fake[rows], rows)
-    blocks = collected.compute()
-    return {"value": blocks.frechet(*moments), "without": blocks.frechet_without(*moments)}
 
 
 def _of_rows(name: str, real: Tensor, fake: Tensor, manifolds: dict[int, Any]) -> tuple[dict[str, Any], str]:

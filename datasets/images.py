@@ -42,7 +42,7 @@ class Images:
 
     def __getitem__(self, rows: slice) -> Tensor:
         if self._array is not None:
-            return self._array[rows]
+            return self._array[rows].contiguous()
         size, mode = (self.shape[2], self.shape[1]), MODES[0] if self.shape[0] == 3 else MODES[1]
         pixels = [decode(member.name, member.read(), size, (mode,)) for member in self._members[rows]]
         return torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).copy())

@@ -4,7 +4,7 @@
 """
 
 from .classes import class_coverage
-from .frechet import frechet_distance, frechet_from_moments, frechet_without
+from .frechet import frechet_distance, frechet_from_moments, frechet_to_moments, frechet_without
 from .inception_score import inception_score
 from .kernel import cmmd, kernel_distance, kernel_distance_subsets
 from .manifold import ManifoldScores, manifold_scores, precision_recall
@@ -16,6 +16,7 @@ __all__ = [
     "cmmd",
     "frechet_distance",
     "frechet_from_moments",
+    "frechet_to_moments",
     "frechet_without",
     "inception_score",
     "kernel_distance",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .arrays import as_pair
+from .arrays import as_features, as_pair
 
 PANEL = 192
 """Columns at a time where half of a product is not needed. Powers of two are slower: their strides share cache sets."""
@@ -53,9 +53,13 @@ def frechet_without(real: Any, fake: Any, blocks: Sequence[tuple[int, int]]) -> 
     """
     x, y = as_pair(real, fake)
     reference = _fitted(x)
-    if len(y) - max(last - first for first, last in blocks) <= y.shape[1]:
-        return [_distance(reference, _fitted(torch.cat([y[:first], y[last:]]))) for first, last in blocks]
     return [_distance(reference, rest) for rest in _rests(y, blocks)]
+
+
+def frechet_to_moments(mean: Any, cov: Any, fake: Any, blocks: Sequence[tuple[int, int]]) -> tuple[float, list[float]]:
+    """(distance of features (N, D) to a reference's mean (D,) and covariance (D, D); the same without each block)."""
+    reference, y = _given(mean, cov), as_features(fake, "fake")
+    return _distance(reference, _fitted(y)), [_distance(reference, rest) for rest in _rests(y, blocks)]
 
 
 def frechet_from_moments(mean1: Any, cov1: Any, mean2: Any, cov2: Any) -> float:
@@ -96,6 +100,10 @@ def _fitted(x: Tensor) -> Gaussian:
 
 
 def _rests(y: Tensor, blocks: Sequence[tuple[int, int]]) -> Iterator[Gaussian]:
+    """Of the rows without each block: the whole's moments less the block's, unless dimensions are more than rows."""
+    if len(y) - max(last - first for first, last in blocks) <= y.shape[1]:
+        yield from (_fitted(torch.cat([y[:first], y[last:]])) for first, last in blocks)
+        return
     # About a centre of their own, as subtraction is exact enough only where the mean is not the larger part.
     centre = y.mean(0, dtype=torch.float64)
     products = _scatter(y, centre)
