@@ -1,10 +1,14 @@
 """`fewstep list`: the names that a suite may use. No torch."""
 
 from ..datasets.registry import DATASETS
+from ..methods.assets import LPIPS_FILES
 from ..methods.options import ExactOptions, PretrainOptions
 from ..methods.registry import SOLVERS, methods
-from ..reports.measures import MEASURES
+from ..reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS, Measure
+from .extractors import EXTRACTORS
+from .references import lacking
 from .suite import SHIPPED, shipped_names
+from .weights import REGISTER
 
 
 def catalogue(kind: str) -> list[tuple[str, str]]:
@@ -21,7 +25,7 @@ def catalogue(kind: str) -> list[tuple[str, str]]:
             for options in (PretrainOptions, ExactOptions)
         ]
     if kind == "metrics":
-        return [(measure.name, measure.line) for measure in MEASURES.values()]
+        return [(measure.name, _about(measure)) for measure in MEASURES.values()]
     return [(name, _description(name)) for name in shipped_names()]
 
 
@@ -30,3 +34,27 @@ def _description(name: str) -> str:
 
     content = yaml.safe_load((SHIPPED / f"{name}.yaml").read_text(encoding="utf-8"))
     return str(content.get("description", ""))
+
+
+def _about(measure: Measure) -> str:
+    """What a metric says, what it needs, how many samples it asks for, and whether it can run here."""
+    needs = {
+        CLASSIFIER: "a classifier that the suite trains itself",
+        PIXELS: "the teacher's exact solutions, which a run computes",
+        LPIPS: f"the teacher's exact solutions, {', '.join(LPIPS_FILES)}",
+    }
+    extractor = EXTRACTORS.get(measure.features)
+    what = needs.get(measure.features) or ", ".join(_file(name) for name in extractor.files)  # type: ignore[union-attr]
+    captions = ", a caption per image" if measure.captioned else ""
+    samples = f"{measure.enough:,} samples or more" if measure.enough else "any number of samples"
+    reason = lacking([measure.name], {}).get(measure.name)
+    state = (
+        "can run here"
+        if reason is None
+        else f"cannot run here: {reason.partition(', get it')[0]} (see `fewstep doctor`)"
+    )
+    return f"{measure.line}\n    needs {what}{captions}; {samples}\n    {state}"
+
+
+def _file(name: str) -> str:
+    return f"{name} (licence: {REGISTER[name].licence})"

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 from ..datasets.registry import DATASETS, ArchiveError, DatasetSpec, read_facts
+from . import weights
 from .plan import Problem
 from .suite import Suite
 from .tracking import wandb_mode
@@ -24,13 +25,26 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
         for name, module in PACKAGES.items()
     ]
     found.append(("W&B", wandb_mode(), "set WANDB_MODE to change it"))
-    for dataset in suite.datasets if suite else ():
+    if suite is None:
+        return found + _weights()
+    for dataset in suite.datasets:
         found.append((f"dataset {dataset}", *_dataset(DATASETS[dataset])))
-    for metric, reason in _unmeasured(suite).items() if suite else ():
+    for metric, reason in _unmeasured(suite).items():
         found.append((f"metric {metric}", "missing", reason.removeprefix("missing ")))
-    for entry in suite.methods if suite else ():
+    for entry in suite.methods:
         if (missing := entry.checked().missing()) is not None:
             found.append((f"method {entry.name} {entry.label()}", "missing", missing.removeprefix("missing ")))
+    return found
+
+
+def _weights() -> list[tuple[str, str, str]]:
+    """Every file that some metric needs: optional as long as no suite asks for it."""
+    found = []
+    for name, file in weights.REGISTER.items():
+        reason = weights.missing(name)
+        facts = f"licence: {file.licence}; for {', '.join(file.needed_by)}"
+        state, advice = ("absent", f"{reason.partition('get it ')[2]}; ") if reason else ("present", "")
+        found.append((f"file {name}", state, advice + facts))
     return found
 
 

@@ -9,7 +9,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from fewstep.bench import weights
 from fewstep.bench.cli import main
+from fewstep.bench.extractors import registry
+from fewstep.reports.measures import MEASURES
 
 SUITE = {
     "name": "test",
@@ -131,6 +134,33 @@ def test_list_names_what_a_suite_may_use(kind, name):
     result = call("list", kind)
     assert result.exit_code == 0
     assert any(line.startswith(f"{name} ") for line in result.output.splitlines())
+
+
+def test_list_metrics_says_what_each_needs_and_whether_it_can_run_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEWSTEP_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(registry, "find_spec", lambda name: True)
+    lines = call("list", "metrics").output.splitlines()
+    about = {line.split()[0]: lines[i + 1 : i + 3] for i, line in enumerate(lines) if not line.startswith(" ")}
+    assert set(about) == set(MEASURES)
+    assert about["fd_digits"][1].strip() == "can run here"
+    assert "inception-2015-12-05-6726825d.pth" in about["fid"][0]
+    assert "50,000 samples or more" in about["fid"][0]
+    assert f"cannot run here: missing {tmp_path}" in about["fid"][1]
+    assert "a caption per image" in about["clip_score"][0]
+
+
+def test_doctor_lists_every_file_with_its_licence_and_how_to_get_it(tmp_path, monkeypatch):
+    """Nothing asks for them yet: absent, not missing."""
+    monkeypatch.setenv("FEWSTEP_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    result = call("doctor")
+    assert result.exit_code == 0
+    lines = {line.split(":")[0]: line for line in result.output.splitlines()}
+    assert set(lines) >= {f"file {name}" for name in weights.REGISTER}
+    inception = lines["file inception-2015-12-05-6726825d.pth"]
+    assert ": absent (by `curl -fL --create-dirs -o" in inception
+    assert "licence: Apache 2.0" in inception
 
 
 def test_solvers_lists_them_and_measures_their_orders(monkeypatch):
