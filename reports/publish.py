@@ -3,8 +3,8 @@
     python -m fewstep.reports.publish runs/quickstart
 
 copies that run and renders every marked table; without a run it only renders. A table stands between
-`<!-- table SUITE [METRIC] -->` and `<!-- end -->`; all metrics and the costs where none is named. What papers print,
-never ranked with our own numbers, stands after `<!-- published DATASET -->`.
+`<!-- table SUITE [METRIC] -->` and `<!-- end -->`; all metrics, costs and trials where none is named, the trials alone
+for `trials`. What papers print, never ranked with our own numbers, stands after `<!-- published DATASET -->`.
 """
 
 import csv
@@ -29,6 +29,8 @@ def render(page: str, leaderboards: Path = ROOT / "leaderboards") -> str:
 
     def table(mark: re.Match[str]) -> str:
         board = leaderboard.read(leaderboards / mark[2])
+        if mark[3] == "trials" and board.trials is not None:
+            return f"{mark[1]}{write(board.trials, 'markdown')}\n<!-- end -->"
         return f"{mark[1]}{leaderboard.render(board, 'markdown', mark[3])}\n<!-- end -->"
 
     def papers(mark: re.Match[str]) -> str:
