@@ -262,7 +262,13 @@ def export(place: str, store: Path | None, out: Path, **row: Any) -> None:
 @click.option(
     "--reference", "given", multiple=True, metavar="METRIC=FILE", help="Published statistics to compare with."
 )
-@click.option("--rounding", default="round", show_default=True, help="How the samples became 8 bits.")
+@click.option(
+    "--rounding",
+    type=click.Choice(["round", "truncate", "unknown"]),
+    default="round",
+    show_default=True,
+    help="How the samples became 8 bits, for the protocol.",
+)
 @click.option("--captions", type=click.Path(path_type=Path), help="A text file with a caption per image and line.")
 @click.option("--method", help="What made them [default: the name of IMAGES].")
 @click.option("--variant", default="", help="Its options.")

@@ -39,6 +39,8 @@ class Request:
             raise InputError(missing)
         captioned = tuple(name for name, measure in MEASURES.items() if measure.captioned) if self.captions else ()
         defined = [name for name in (*spec.metrics, *captioned) if MEASURES[name].features not in (PIXELS, LPIPS)]
+        if not defined:
+            raise InputError(f"{self.dataset} has no metric that images alone can have")
         for name in self.metrics:
             _check_metric(name, defined, self.dataset)
         for metric, file in self.references.items():

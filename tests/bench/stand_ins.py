@@ -41,6 +41,27 @@ def inception(folder):
     return folder / INCEPTION
 
 
+def perceptual(checkpoints):
+    """VGG-16's state dict (its unused classifier without storage) and LPIPS's list of five in torch.hub's folder."""
+    pytest.importorskip("piq")
+    models = pytest.importorskip("torchvision.models")
+    rng = torch.Generator().manual_seed(0)
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in models.vgg16().state_dict().items()}
+    state = {
+        name: torch.randn(shape, generator=rng) * (2 / shape[1:].numel()) ** 0.5
+        if name.startswith("features")
+        else torch.zeros(1).expand(shape)
+        for name, shape in shapes.items()
+    }
+    checkpoints.mkdir(parents=True)
+    torch.save(state, checkpoints / "vgg16-397923af.pth")
+    channels = (64, 128, 256, 512, 512)
+    lpips = [torch.rand(1, width, 1, 1, generator=rng) for width in channels]
+    torch.save(lpips, checkpoints / "lpips_weights.pt")
+    return checkpoints
+
+
 def images(count, side=32, channels=3, seed=0):
     """Smooth uint8 images (B, C, side, side): noise alone would look the same to every network."""
     rng = torch.Generator().manual_seed(seed)

@@ -253,6 +253,7 @@ def test_the_command_writes_a_record_and_prints_its_table(forms, tmp_path):
         (["--dataset", "cifar10", "--reference", "fid"], "--reference fid: expected METRIC=FILE"),
         (["--dataset", "cifar10", "--reference", "fid=nowhere.npz"], "no file, and no known statistics of that name"),
         (["--dataset", "cifar10", "--reference", "kid=cifar10-32x32"], "kid does not compare with published moments"),
+        (["--dataset", "mixture-2d"], "mixture-2d has no metric that images alone can have"),
         (["--dataset", "digits"], "images of shape (3, 32, 32), and fd_digits, precision"),
     ],
 )

@@ -14,6 +14,7 @@ from fewstep.methods.distillation.consistency import Consistency
 from fewstep.methods.distillation.consistency_training import ConsistencyTraining
 from fewstep.methods.distillation.distances import distance
 from fewstep.methods.options import ConsistencyOptions, ConsistencyTrainingOptions
+from fewstep.tests.bench.stand_ins import perceptual
 from fewstep.tests.methods import killing
 
 CT_LPIPS = {"variant": {"name": "ct", "distance": "lpips"}}
@@ -27,24 +28,7 @@ def empty_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def weights(empty_cache):
-    """VGG-16's state dict (its unused classifier without storage) and LPIPS's list of five, all random."""
-    pytest.importorskip("piq")
-    models = pytest.importorskip("torchvision.models")
-    rng = torch.Generator().manual_seed(0)
-    with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in models.vgg16().state_dict().items()}
-    state = {
-        name: torch.randn(shape, generator=rng) * (2 / shape[1:].numel()) ** 0.5
-        if name.startswith("features")
-        else torch.zeros(1).expand(shape)
-        for name, shape in shapes.items()
-    }
-    empty_cache.mkdir(parents=True)
-    torch.save(state, empty_cache / "vgg16-397923af.pth")
-    channels = (64, 128, 256, 512, 512)
-    lpips = [torch.rand(1, width, 1, 1, generator=rng) for width in channels]
-    torch.save(lpips, empty_cache / "lpips_weights.pt")
-    return empty_cache
+    return perceptual(empty_cache)
 
 
 def images(count, channels=1, side=8, seed=0):
