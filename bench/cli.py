@@ -257,7 +257,7 @@ def export(place: str, store: Path | None, out: Path, **row: Any) -> None:
 
 @main.command()
 @click.argument("images", type=click.Path(path_type=Path))
-@click.option("--dataset", required=True, help="What the images are compared with.")
+@click.option("--dataset", required=True, help="What they are compared with: a name, or other images.")
 @click.option("--metrics", help="Names, with commas between [default: all that can be had here].")
 @click.option(
     "--reference", "given", multiple=True, metavar="METRIC=FILE", help="Published statistics to compare with."

@@ -11,6 +11,7 @@ from . import measuring, results
 from .errors import InputError
 from .references import (
     extractor_task,
+    folder_task,
     lacking,
     needs_own,
     published,
@@ -45,7 +46,7 @@ def evaluate(
     cell = hashed([str(request.row), request.dataset, {name: repr(value["value"]) for name, value in values.items()}])
     shared = dict.fromkeys(results.COLUMNS, "") | {
         "suite": "evaluated",
-        "dataset": request.dataset,
+        "dataset": request.folder.stem if request.folder else request.dataset,
         **request.row,
         "cell": cell,
     }
@@ -72,9 +73,8 @@ def _captions(request: Request, count: int) -> list[str]:
 
 def _check_shape(shape: tuple[int, ...], request: Request, metrics: list[str]) -> None:
     """A data set's own classifier takes images of the data set's shape alone."""
-    expected = DATASETS[request.dataset].shape
     own = [name for name in metrics if MEASURES[name].features == CLASSIFIER]
-    if own and shape != expected:
+    if own and shape != (expected := DATASETS[request.dataset].shape):
         message = f"images of shape {shape}, and {', '.join(own)} need {expected}; choose others with --metrics"
         raise InputError(f"{request.images}: {message}")
 
@@ -127,9 +127,16 @@ def _made(request: Request, metrics: list[str], run: Run) -> dict[str, Artifact]
         if features == CLASSIFIER:
             tasks[features] = extractor_task(request.dataset, request.device)
         elif needs_own(group, request.references):
-            tasks[features] = reference_task(request.dataset, features, request.device)
+            tasks[features] = _reference_task(request, features)
     outcome = run(list(tasks.values()))
     for task in tasks.values():
         if task.name not in outcome.artifacts:
             raise InputError(f"{task.label}: {outcome.failures.get(task.name, 'could not be made')}")
     return {features: outcome.artifacts[task.name] for features, task in tasks.items()}
+
+
+def _reference_task(request: Request, extractor: str) -> Task:
+    if request.folder is None:
+        return reference_task(request.dataset, extractor, request.device)
+    real = Images(request.folder)
+    return folder_task(request.folder, real.content(), len(real), extractor, request.device)

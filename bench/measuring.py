@@ -22,6 +22,7 @@ from .metrics import (
     kernel_distance_subsets,
     manifold_scores,
 )
+from .metrics.moments import Features
 
 BATCH = 64
 """Images at a time: some GPUs' features vary with it."""
@@ -75,13 +76,13 @@ def features_of(
     on_progress: Callable[[float], None],
 ) -> dict[str, Tensor]:
     """The features (N, D) of all images, by array."""
-    parts: dict[str, list[Tensor]] = {}
+    gathered: dict[str, Features] = {}
     network = EXTRACTORS[extractor].load(device)
     for rows, found in extract(network, images, count, arrays):
         for name, part in found.items():
-            parts.setdefault(name, []).append(part)
+            gathered.setdefault(name, Features(count, part.shape[1])).update(part, rows)
         on_progress((int(rows[-1]) + 1) / count)
-    return {name: torch.cat(found) for name, found in parts.items()}
+    return {name: features.compute() for name, features in gathered.items()}
 
 
 def arrays_of(metrics: Iterable[str]) -> set[str]:

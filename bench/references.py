@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..datasets.registry import DATASETS, ArchiveError
 from ..methods.assets import missing_lpips
-from ..reports.measures import LPIPS, MEASURES
+from ..reports.measures import CLASSIFIER, LPIPS, MEASURES
 from . import weights
 from .errors import InputError
 from .extractors import EXTRACTORS
@@ -36,15 +36,21 @@ def extractor_task(dataset: str, device: str) -> Task:
 
 def reference_task(dataset: str, extractor: str, device: str) -> Task:
     """The features of the data set's own images under published weights."""
-    params = {
-        "dataset": dataset,
-        "extractor": extractor,
-        "weights": EXTRACTORS[extractor].protocol(),
-        "device": device,
-        **identity(dataset),
-    }
-    cost = 20.0 * DATASETS[dataset].size
-    return Task("reference", params, {}, data_code(dataset), cost, f"{extractor} features of {dataset}")
+    images = {"dataset": dataset, **identity(dataset)}
+    return _features(images, dataset, DATASETS[dataset].size, extractor, device, data_code(dataset))
+
+
+def folder_task(folder: Path, content: str, count: int, extractor: str, device: str) -> Task:
+    """The same of images in a folder, zip, tar or npz; `content` is their hash."""
+    images = {"images": str(folder.absolute()), "content": content}
+    return _features(images, folder.name, count, extractor, device, ())
+
+
+def _features(
+    images: dict[str, str], name: str, count: int, extractor: str, device: str, code: tuple[str, ...]
+) -> Task:
+    params = {**images, "extractor": extractor, "weights": EXTRACTORS[extractor].protocol(), "device": device}
+    return Task("reference", params, {}, code, 20.0 * count, f"{extractor} features of {name}")
 
 
 def statistics(name: str) -> str | None:
@@ -89,8 +95,9 @@ def _lacks(metric: str, references: Mapping[str, str]) -> str | None:
 
 def needs_own(metrics: Iterable[str], references: Mapping[str, str]) -> bool:
     """Whether some of these metrics compare with the data set's own images."""
-    return any(MEASURES[name].against == "rows" or _compares_moments(name, references) for name in metrics)
-
-
-def _compares_moments(name: str, references: Mapping[str, str]) -> bool:
-    return MEASURES[name].against == "moments" and name not in references
+    return any(
+        MEASURES[name].features == CLASSIFIER
+        or MEASURES[name].against == "rows"
+        or (MEASURES[name].against == "moments" and name not in references)
+        for name in metrics
+    )

@@ -5,19 +5,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..datasets.registry import DATASETS
+from ..datasets.registry import DATASETS, PUBLISHED
 from ..methods.registry import UnknownNameError, did_you_mean, pick
 from ..reports.measures import CLASSIFIER, FRECHET, LPIPS, MEASURES, PIXELS
 from .errors import InputError
-from .references import known_statistics, lacking, statistics
+from .references import known_statistics, lacking, needs_own, statistics
 
 
 @dataclass(frozen=True)
 class Request:
     """What is to be measured against what. `row` names the line of the leaderboard: method, variant, nfe and so on.
 
-    references: metric -> published statistics, a known name or a path. rounding: how the samples became 8 bits, as far
-    as their maker says. captions: a caption per image, for the metrics that compare with them.
+    dataset: a name, or a folder, zip, tar or npz of the images to compare with. references: metric -> published
+    statistics, a known name or a path. rounding: how the samples became 8 bits, as far as their maker says. captions: a
+    caption per image, for the metrics that compare with them.
     """
 
     images: Path
@@ -29,18 +30,26 @@ class Request:
     captions: Path | None = None
     device: str = "auto"
 
-    def wanted(self) -> list[str]:
-        """The metrics asked for, or all that images alone can have here. InputError for one that they cannot."""
+    @property
+    def folder(self) -> Path | None:
+        """The images to compare with where `dataset` is not a name."""
+        return Path(self.dataset) if self.dataset not in DATASETS and Path(self.dataset).exists() else None
+
+    def defined(self) -> list[str]:
+        """The metrics that images alone can have against this data set. InputError for a data set that is unknown."""
         try:
-            spec = pick(DATASETS, self.dataset, "dataset")
+            known = PUBLISHED if self.folder else pick(DATASETS, self.dataset, "dataset").metrics
         except UnknownNameError as error:
-            raise InputError(str(error)) from None
-        if (missing := spec.missing()) is not None:
-            raise InputError(missing)
-        captioned = tuple(name for name, measure in MEASURES.items() if measure.captioned) if self.captions else ()
-        defined = [name for name in (*spec.metrics, *captioned) if MEASURES[name].features not in (PIXELS, LPIPS)]
-        if not defined:
+            raise InputError(f"{error}; nor is it a folder or file of images") from None
+        captioned = [name for name, measure in MEASURES.items() if measure.captioned] if self.captions else []
+        found = [name for name in (*known, *captioned) if MEASURES[name].features not in (PIXELS, LPIPS)]
+        if not found:
             raise InputError(f"{self.dataset} has no metric that images alone can have")
+        return found
+
+    def wanted(self) -> list[str]:
+        """The metrics asked for, or all that can be had here. InputError for one that cannot, or without the data."""
+        defined = self.defined()
         for name in self.metrics:
             _check_metric(name, defined, self.dataset)
         for metric, file in self.references.items():
@@ -49,10 +58,12 @@ class Request:
             if statistics(file) is None:
                 near = did_you_mean(file, known_statistics())
                 raise InputError(f"--reference {metric}={file}: no file, and no known statistics of that name{near}")
-        if self.metrics:
-            return list(self.metrics)
         lacks = lacking(defined, self.references)
-        return [name for name in defined if name not in lacks]
+        chosen = list(self.metrics) or [name for name in defined if name not in lacks]
+        compared = needs_own([name for name in chosen if name not in lacks], self.references)
+        if compared and self.folder is None and (missing := DATASETS[self.dataset].missing()) is not None:
+            raise InputError(missing)
+        return chosen
 
 
 def _check_metric(name: str, defined: Sequence[str], dataset: str) -> None:

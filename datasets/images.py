@@ -1,5 +1,6 @@
 """Images that were made anywhere: a folder, zip or tar of files, or guided-diffusion's npz."""
 
+import hashlib
 import zipfile
 from pathlib import Path
 
@@ -36,6 +37,17 @@ class Images:
             raise ArchiveError(f"{source}: there are no images")
         first = decode(self._members[0].name, self._members[0].read(), modes=MODES)
         self.shape = (first.shape[2], *first.shape[:2])
+
+    def content(self) -> str:
+        """A hash of the files' names and bytes."""
+        digest = hashlib.sha256()
+        if self.source.is_file():
+            with self.source.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        for member in self._members:
+            digest.update(f"{member.name}\0".encode())
+            digest.update(hashlib.sha256(member.read()).digest())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return self.count

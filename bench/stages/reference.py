@@ -1,12 +1,18 @@
-"""The features of a data set's own images by one extractor: moments of all of them, rows of some."""
+"""The features of real images by one extractor: moments of all of them, rows of some."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ...datasets.base import ImageSet
+from ...datasets.images import Images
+from ...datasets.registry import ArchiveError
 from ...methods.randomness import generator
+from ..errors import TaskError
 from ..extractors import EXTRACTORS
 from ..measuring import SUBSET, Reference, extract
 from ..metrics.moments import Moments
@@ -20,19 +26,18 @@ ARRAYS = ("pool", "spatial", "cls", "image")
 
 
 def run(task: Context) -> dict[str, Any]:
-    data = load_data(task.params)
-    assert isinstance(data, ImageSet)
+    images, count = _images(task.params)
     network = EXTRACTORS[task.params["extractor"]].load(accelerator(task.params["device"]))
-    order = torch.randperm(len(data), generator=generator(0, f"{data.name}-reference"))
-    kept = torch.zeros(len(data), dtype=torch.bool)
+    order = torch.randperm(count, generator=generator(0, "reference"))
+    kept = torch.zeros(count, dtype=torch.bool)
     kept[order[:SUBSET]] = True
     moments: dict[str, Moments] = {}
-    rows: dict[str, list[torch.Tensor]] = {}
-    for indices, found in extract(network, data.images.__getitem__, len(data), ARRAYS):
+    rows: dict[str, list[Tensor]] = {}
+    for indices, found in extract(network, images, count, ARRAYS):
         for name, features in found.items():
-            moments.setdefault(name, Moments(len(data), features.shape[1], blocks=1)).update(features, indices)
+            moments.setdefault(name, Moments(count, features.shape[1], blocks=1)).update(features, indices)
             rows.setdefault(name, []).append(features[kept[indices]])
-        task.on_progress((int(indices[-1]) + 1) / len(data))
+        task.on_progress((int(indices[-1]) + 1) / count)
     blocks = {name: collected.compute() for name, collected in moments.items()}
     save_file(
         {
@@ -43,18 +48,33 @@ def run(task: Context) -> dict[str, Any]:
         task.folder / MOMENTS,
     )
     save_file({name: torch.cat(parts) for name, parts in rows.items()}, task.folder / ROWS)
-    return {"images": len(data), "rows": int(kept.sum())}
+    return {"images": count, "rows": int(kept.sum())}
+
+
+def _images(params: dict[str, Any]) -> tuple[Callable[[slice], Tensor], int]:
+    """(images(slice) uint8 (B, C, H, W), how many) of a data set, or of a folder or file of images."""
+    if "images" not in params:
+        data = load_data(params)
+        assert isinstance(data, ImageSet)
+        return data.images.__getitem__, len(data)
+    try:
+        found = Images(Path(params["images"]))
+        if found.content() != params["content"]:
+            raise TaskError(f"{found.source} has changed since this was asked; ask again")
+    except ArchiveError as error:
+        raise TaskError(str(error)) from None
+    return found.__getitem__, len(found)
 
 
 def load(artifact: Artifact) -> Reference:
     """The reference that the artifact holds."""
     arrays, params, result = load_file(artifact.file(MOMENTS)), artifact.manifest["params"], artifact.result
-    digits = params["content"][:8] if "content" in params else artifact.manifest["files"][MOMENTS]["sha256"][:8]
-    name = params["dataset"]
+    digits = (params.get("content") or artifact.manifest["files"][MOMENTS]["sha256"])[:8]
+    name = params["dataset"] if "dataset" in params else Path(params["images"]).stem
+    arrays_of = [key.removesuffix("/mean") for key in arrays if key.endswith("/mean")]
     return Reference(
         f"{name}-{result['images']}@{digits}",
-        {key.removesuffix("/mean"): (arrays[key], arrays[f"{key.removesuffix('/mean')}/cov"])
-         for key in arrays if key.endswith("/mean")},
+        {key: (arrays[f"{key}/mean"], arrays[f"{key}/cov"]) for key in arrays_of},
         f"{name}-{result['rows']}of{result['images']}@{digits}",
         load_file(artifact.file(ROWS)),
-    )  # fmt: skip
+    )

@@ -99,7 +99,8 @@ def measure(store, source, *metrics, **more):
             assert worker.execute(task.to_json(), store)[0] == "done"
         return runner.look_up(tasks, store)
 
-    rows, blocks = evaluate.evaluate(Request(source, "cifar10", metrics, ROW, device="cpu", **more), run)
+    request = Request(source, more.pop("dataset", "cifar10"), metrics, ROW, device="cpu", **more)
+    rows, blocks = evaluate.evaluate(request, run)
     assert {row["metric"] for row in blocks} <= {row["metric"] for row in rows}
     return {row["metric"]: row for row in rows}
 
@@ -176,6 +177,30 @@ def test_published_statistics_take_the_place_of_the_images(store, forms, incepti
     assert float(given["value"]) == pytest.approx(float(own["value"]), rel=1e-5)
     assert "/stats@" in given["protocol"]
     assert f"/cifar10-{COUNT}@" in own["protocol"]
+
+
+def test_a_folder_of_real_images_may_be_compared_with(store, forms, weights, data_root, tmp_path):
+    real = tmp_path / "real"
+    real.mkdir()
+    for i, image in enumerate(datasets.get("cifar10").images.permute(0, 2, 3, 1).numpy()):
+        Image.fromarray(image).save(real / f"{i:04d}.png")
+    of_data_set = measure(store, forms["folder"], "fid", "kid", "inception_recall")
+    found = measure(store, forms["folder"], "fid", "kid", "inception_recall", dataset=str(real))
+    for name, row in found.items():
+        assert float(row["value"]) == pytest.approx(float(of_data_set[name]["value"]), rel=1e-9)
+    assert f"/real-{COUNT}@" in found["fid"]["protocol"]
+    Image.new("RGB", (32, 32)).save(real / "0000.png")
+    changed = measure(store, forms["folder"], "fid", dataset=str(real))["fid"]
+    assert changed["protocol"] != found["fid"]["protocol"]
+    assert changed["value"] != found["fid"]["value"]
+
+
+def test_published_statistics_need_no_data_set(store, forms, weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("FEWSTEP_DATA", str(tmp_path))
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "stats.npz", mu=rng.normal(size=2048), sigma=np.eye(2048))
+    row = measure(store, forms["made.npz"], "fid", references={"fid": str(tmp_path / "stats.npz")})["fid"]
+    assert float(row["value"]) > 0
 
 
 def test_a_protocol_names_weights_resize_rounding_counts_and_neighbours(store, forms, weights):
