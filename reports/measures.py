@@ -95,7 +95,8 @@ MEASURES = {
         Measure(
             "clip_score_g14", "100 x cosine of image and caption, ViT-g/14", "clip-vitg14", "image", True, 1_000, True
         ),
-        Measure("hpsv2", "human preference score v2.1 x 100", "hpsv2.1", "image", True, 1_000, True),
+        Measure("hpsv2", "human preference score v2 x 100", "hpsv2", "image", True, 1_000, True),
+        Measure("hpsv2_1", "human preference score v2.1 x 100", "hpsv2.1", "image", True, 1_000, True),
         Measure("pickscore", "PickScore, about 20 to 23", "pickscore", "image", True, 1_000, True),
     ]
 }

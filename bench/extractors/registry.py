@@ -20,27 +20,17 @@ if TYPE_CHECKING:
 class Extractor(ABC):
     """A feature network behind one way to resize.
 
-    loaded(images uint8 (B, 1 or 3, H, W)) gives {feature: float32 (B, D)}; dimension is D of the first of them.
-    samples says how many images each metric on it is usually taken from.
+    loaded(images uint8 (B, 1 or 3, H, W)) gives {feature: float32 (B, D)}.
     """
 
     name: str
     network: str
     """As protocols call it."""
     resize: str
-    dimension: int
     files: tuple[str, ...]
-    samples: Mapping[str, int]
+    """Names in the register of weight files."""
     packages: ClassVar[Mapping[str, str]] = {}
     """What Python calls each, and how pip installs it."""
-
-    def needs(self) -> tuple[str, ...]:
-        """Names in the register of weight files."""
-        return self.files
-
-    def licences(self) -> dict[str, str]:
-        """Of each weight file."""
-        return {name: weights.REGISTER[name].licence for name in self.files}
 
     def missing(self) -> str | None:
         """One line on the first package or file that is lacking or broken here, None if nothing."""
@@ -171,60 +161,37 @@ def _digits(file: str) -> str:
     return (weights.REGISTER[file].sha256 or weights.sha256(_path(file)))[:8]
 
 
-INCEPTION_SAMPLES = {"fid": 50_000, "sfid": 50_000, "kid": 50_000, "inception score": 50_000, "precision": 50_000}
-"""KID is without bias already at 1,000, the size of its subsets; ADM takes precision and recall against 10,000 real."""
-CAPTIONED_SAMPLES = {"coco 2014": 30_000, "coco 2017": 5_000}
-INCEPTION = ("inception", ("inception-2015-12-05-6726825d.pth",))
+INCEPTION = "inception-2015-12-05-6726825d.pth"
+CLIPS_RESIZE = "pil-bicubic-uint8"
 
 
-def _clip(name: str, model: str, tag: str, dimension: int, resize: str, samples: Mapping[str, int]) -> ClipExtractor:
+def _clip(name: str, model: str, tag: str, resize: str = CLIPS_RESIZE) -> ClipExtractor:
     file = f"{model.removesuffix('-quickgelu')}-{tag}.safetensors"
-    return ClipExtractor(name, "clip", resize, dimension, (file,), samples, model=model, tag=tag)
+    return ClipExtractor(name, "clip", resize, (file,), model=model, tag=tag)
 
 
 EXTRACTORS: dict[str, Extractor] = {
     extractor.name: extractor
     for extractor in (
-        *(
-            kind(f"inception-{resize}", INCEPTION[0], resize, 2048, INCEPTION[1], INCEPTION_SAMPLES)
-            for kind, resize in (
-                (InceptionExtractor, "tf1"),
-                (InceptionExtractor, "legacy-pytorch"),
-                (CleanInceptionExtractor, "clean"),
-            )
-        ),
-        DinoV2Extractor(
-            "dinov2-vitl14",
-            "dinov2-vitl14",
-            "pil-bicubic-uint8",
-            1024,
-            ("dinov2_vitl14_pretrain.pth",),
-            {"fd-dinov2": 50_000},
-        ),
-        _clip("clip-vitl14-336", "ViT-L-14-336-quickgelu", "openai", 768, "torch-bicubic", {"cmmd": 30_000}),
-        _clip("clip-vitb32", "ViT-B-32-quickgelu", "openai", 512, "pil-bicubic-uint8", CAPTIONED_SAMPLES),
-        _clip("clip-vitg14", "ViT-g-14", "laion2b_s12b_b42k", 1024, "pil-bicubic-uint8", CAPTIONED_SAMPLES),
+        InceptionExtractor("inception-tf1", "inception", "tf1", (INCEPTION,)),
+        InceptionExtractor("inception-legacy-pytorch", "inception", "legacy-pytorch", (INCEPTION,)),
+        CleanInceptionExtractor("inception-clean", "inception", "clean", (INCEPTION,)),
+        DinoV2Extractor("dinov2-vitl14", "dinov2-vitl14", "pil-bicubic-uint8", ("dinov2_vitl14_pretrain.pth",)),
+        _clip("clip-vitl14-336", "ViT-L-14-336-quickgelu", "openai", "torch-bicubic"),
+        _clip("clip-vitb32", "ViT-B-32-quickgelu", "openai"),
+        _clip("clip-vitg14", "ViT-g-14", "laion2b_s12b_b42k"),
         AestheticExtractor(
             "aesthetic",
             "laion-aesthetic-v2",
-            "pil-bicubic-uint8",
-            768,
+            CLIPS_RESIZE,
             ("ViT-L-14-openai.safetensors", "sac+logos+ava1-l14-linearMSE.pth"),
-            CAPTIONED_SAMPLES,
             model="ViT-L-14-quickgelu",
             tag="openai",
         ),
-        *(
-            ClipExtractor(name, name, "pil-bicubic-uint8", 1024, (file,), CAPTIONED_SAMPLES, model="ViT-H-14", tag=name)
-            for name, file in (("hpsv2", "HPS_v2_compressed.pt"), ("hpsv2.1", "HPS_v2.1_compressed.pt"))
-        ),
+        ClipExtractor("hpsv2", "hpsv2", CLIPS_RESIZE, ("HPS_v2_compressed.pt",), model="ViT-H-14", tag="hpsv2"),
+        ClipExtractor("hpsv2.1", "hpsv2.1", CLIPS_RESIZE, ("HPS_v2.1_compressed.pt",), model="ViT-H-14", tag="hpsv2.1"),
         PickScoreExtractor(
-            "pickscore",
-            "pickscore-v1",
-            "pil-bicubic-uint8",
-            1024,
-            ("PickScore_v1/model.safetensors", "PickScore_v1/config.json"),
-            CAPTIONED_SAMPLES,
+            "pickscore", "pickscore-v1", CLIPS_RESIZE, ("PickScore_v1/model.safetensors", "PickScore_v1/config.json")
         ),
     )
 }

@@ -65,7 +65,7 @@ def saved(network, tmp_path, monkeypatch):
 
 
 def tiny(name, **fields):
-    return replace(EXTRACTORS[name], model="tiny-quickgelu", dimension=32, **fields)
+    return replace(EXTRACTORS[name], model="tiny-quickgelu", **fields)
 
 
 def as_open_clip(x, network):
@@ -78,7 +78,7 @@ def as_open_clip(x, network):
 @pytest.mark.parametrize("name", ["clip-vitb32", "hpsv2", "hpsv2.1"])
 def test_scores_are_a_hundred_cosines_of_open_clips_own_embeddings(name, network, saved):
     extractor = tiny(name)
-    saved(*extractor.needs())
+    saved(*extractor.files)
     loaded = extractor.load()
     x = images(3, 50)
     image = as_open_clip(x, network)
@@ -93,7 +93,7 @@ def test_scores_are_a_hundred_cosines_of_open_clips_own_embeddings(name, network
 
 def test_a_prefix_stands_before_every_caption(saved):
     extractor = tiny("clip-vitb32")
-    saved(*extractor.needs())
+    saved(*extractor.files)
     prefixed = replace(extractor, prefix="A photo depicts ").load()
     plain = extractor.load()
     expected = plain.texts(["A photo depicts " + caption for caption in CAPTIONS])
@@ -109,7 +109,7 @@ def test_openais_weights_run_with_quick_gelu(network, saved):
             return x * torch.sigmoid(1.702 * x)
 
     extractor = tiny("clip-vitb32")
-    saved(*extractor.needs())
+    saved(*extractor.files)
     plain = open_clip.create_model("tiny").eval()
     plain.load_state_dict(network.state_dict())
     x = images(2, 32)
@@ -126,7 +126,7 @@ def test_openais_weights_run_with_quick_gelu(network, saved):
 def test_cmmds_embeddings_are_cmmd_pytorchs(network, saved):
     """Bicubic without antialiasing on [0, 1], neither cropped nor rounded, CLIP's mean and deviation, length 1."""
     extractor = tiny("clip-vitl14-336")
-    saved(*extractor.needs())
+    saved(*extractor.files)
     x = images(2, 80)
     resized = functional.interpolate(x / 255, size=(32, 32), mode="bicubic")
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
@@ -142,7 +142,7 @@ def test_cmmds_embeddings_are_cmmd_pytorchs(network, saved):
 
 def test_a_row_is_its_own_images_alone_and_grey_is_rgb(saved):
     extractor = tiny("clip-vitb32")
-    saved(*extractor.needs())
+    saved(*extractor.files)
     loaded = extractor.load()
     grey = images(5, 32, channels=1)
     together = loaded(grey)["image"]
@@ -156,7 +156,7 @@ def test_a_row_is_its_own_images_alone_and_grey_is_rgb(saved):
 
 def test_images_that_are_not_square_or_lack_captions_are_refused(saved):
     extractor = tiny("clip-vitb32")
-    saved(*extractor.needs())
+    saved(*extractor.files)
     loaded = extractor.load()
     with pytest.raises(ValueError, match=r"square images, not \(8, 9\): crop first"):
         loaded(torch.zeros(1, 3, 8, 9, dtype=torch.uint8))
@@ -174,9 +174,9 @@ def aesthetic(saved, monkeypatch):
         head[f"layers.{number}.weight"] = torch.randn(out, inner, generator=rng) * (2 / inner) ** 0.5
         head[f"layers.{number}.bias"] = torch.randn(out, generator=rng)
     extractor = tiny("aesthetic")
-    folder = saved(extractor.needs()[0])
+    folder = saved(extractor.files[0])
     torch.save(head, folder / HEAD)
-    register(monkeypatch, folder, *extractor.needs())
+    register(monkeypatch, folder, *extractor.files)
     return extractor, head
 
 
@@ -207,11 +207,11 @@ def test_a_head_of_another_form_is_refused(aesthetic, tmp_path, monkeypatch):
 
 def test_weights_of_another_network_are_refused(saved, monkeypatch):
     extractor = tiny("hpsv2")
-    folder = saved(*extractor.needs())
-    state = torch.load(folder / extractor.needs()[0], weights_only=True)
+    folder = saved(*extractor.files)
+    state = torch.load(folder / extractor.files[0], weights_only=True)
     state["state_dict"].pop("visual.proj")
-    torch.save(state, folder / extractor.needs()[0])
-    register(monkeypatch, folder, *extractor.needs())
+    torch.save(state, folder / extractor.files[0])
+    register(monkeypatch, folder, *extractor.files)
     with pytest.raises(RuntimeError, match=r"visual\.proj"):
         extractor.load()
 
@@ -293,8 +293,8 @@ class TestPickScore:
 
 def test_no_network_is_built_from_a_wrong_file(saved):
     extractor = tiny("clip-vitb32")
-    folder = saved(*extractor.needs())
-    file = folder / extractor.needs()[0]
+    folder = saved(*extractor.files)
+    file = folder / extractor.files[0]
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)

@@ -38,7 +38,7 @@ def state():
 def extractor(state, tmp_path, monkeypatch):
     torch.save(state, tmp_path / FILE)
     register(monkeypatch, tmp_path, FILE)
-    return replace(EXTRACTORS["dinov2-vitl14"], model="vit_small_patch14_dinov2", side=SIDE, dimension=384)
+    return replace(EXTRACTORS["dinov2-vitl14"], model="vit_small_patch14_dinov2", side=SIDE)
 
 
 def class_token(state, x):
@@ -131,6 +131,6 @@ def test_the_published_size_is_vit_large_at_224_pixels():
     extractor = EXTRACTORS["dinov2-vitl14"]
     with torch.device("meta"):
         network = timm.create_model(extractor.model, img_size=extractor.side, num_classes=0, global_pool="token")
-    assert network.num_features == extractor.dimension == 1024
+    assert network.num_features == 1024
     assert network.pos_embed.shape == (1, 1 + 16 * 16, 1024)
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(303e6, rel=0.01)
