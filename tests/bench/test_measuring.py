@@ -1,0 +1,91 @@
+"""From features to numbers: what each metric is taken from, and what its protocol says."""
+
+import pytest
+import torch
+
+from fewstep.bench import measuring
+from fewstep.bench.extractors import EXTRACTORS
+from fewstep.bench.metrics import cmmd, frechet_distance, kernel_distance_subsets, manifold_scores
+from fewstep.datasets.registry import DATASETS
+from fewstep.reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
+
+WIDTH = 8
+
+
+def rows(count, seed, shift=0.0):
+    return torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed)) + shift
+
+
+@pytest.fixture
+def reference():
+    real = rows(1200, 0)
+    moments = real.double().mean(0), torch.cov(real.double().T)
+    arrays = ("pool", "spatial", "cls", "image")
+    return measuring.Reference(
+        "real-1200@x", dict.fromkeys(arrays, moments), "some-1200@x", dict.fromkeys(arrays, real)
+    )
+
+
+def measured(name, fake, reference):
+    return measuring.measured([name], {MEASURES[name].array: fake}, lambda metric: reference, "net@w/resize/round")[
+        name
+    ]
+
+
+def test_every_metric_has_its_extractor_and_every_extractor_a_metric():
+    published = {m.features for m in MEASURES.values()} - {CLASSIFIER, PIXELS, LPIPS}
+    assert published == set(EXTRACTORS)
+    assert {name for spec in DATASETS.values() for name in spec.metrics} <= set(MEASURES)
+
+
+@pytest.mark.parametrize("name", ["fid", "fid_clean", "fid_legacy", "sfid", "fd_dinov2"])
+def test_frechet_distances_are_to_the_moments_of_all_real_images(name, reference):
+    fake = rows(1100, 1, 0.3)
+    found = measured(name, fake, reference)
+    assert found["value"] == pytest.approx(frechet_distance(rows(1200, 0), fake), rel=1e-9)
+    assert len(found["without"]) == 20
+    assert found["protocol"] == f"{name}/net@w/resize/round/1100/real-1200@x"
+
+
+def test_kernel_metrics_and_manifolds_are_of_the_rows_that_are_kept(reference):
+    real, fake = rows(1200, 0), rows(1100, 1, 0.3)
+    expected = {
+        "kid_subsets": (1000 * kernel_distance_subsets(real, fake)[0], "/subsets=100x1000"),
+        "cmmd": (cmmd(real, fake), "/sigma=10"),
+        "inception_recall": (manifold_scores(real, fake, 3).recall, "/k=3"),
+        "inception_density": (manifold_scores(real, fake, 5).density, "/k=5"),
+    }
+    for name, (value, suffix) in expected.items():
+        found = measured(name, fake, reference)
+        assert found["value"] == pytest.approx(value, rel=1e-9), name
+        assert found["protocol"].endswith(f"/1100/some-1200@x{suffix}")
+
+
+def test_a_score_without_a_reference_is_the_mean_over_the_images(reference):
+    fake = rows(30, 2)[:, :1]
+    found = measured("aesthetic", fake, reference)
+    assert found["value"] == pytest.approx(fake.mean().item(), rel=1e-6)
+    assert found["protocol"].endswith("/30/none")
+
+
+class Scorer:
+    """What a network that scores images with captions does: here, brightness times the caption's length."""
+
+    def score(self, images, captions):
+        return images.float().flatten(1).mean(1) * torch.tensor([float(len(c)) for c in captions])
+
+
+def test_a_captioned_score_pairs_each_image_with_its_own_caption(monkeypatch):
+    class Stub:
+        def load(self, device):
+            return Scorer()
+
+        def protocol(self):
+            return "clip@w/resize"
+
+    monkeypatch.setitem(EXTRACTORS, "clip-vitb32", Stub())
+    images = torch.arange(100, dtype=torch.uint8).reshape(100, 1, 1, 1)
+    captions = ["x" * (i % 7) for i in range(100)]
+    found = measuring.captioned("clip_score", images.__getitem__, captions, "cpu", "round", lambda share: None)
+    assert found["value"] == pytest.approx(sum(i * (i % 7) for i in range(100)) / 100)
+    assert found["protocol"] == "clip_score/clip@w/resize/round/100/none"
