@@ -49,8 +49,8 @@ _data_root = click.option(
 @_data_root
 @click.option("--only", multiple=True, metavar="KEY=VALUE", help="Only the cells with this method, dataset, seed, nfe.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per core].")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Torch threads per worker.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per GPU, or per core].")
+@click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker [default: 1; more with GPUs].")
 @click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
 @click.option("--cached", is_flag=True, help="Compute nothing: write and print what the store holds.")
@@ -62,7 +62,7 @@ def run(
     only: tuple[str, ...],
     settings: tuple[str, ...],
     workers: int | None,
-    threads: int,
+    threads: int | None,
     executor: str,
     dry_run: bool,
     cached: bool,
@@ -73,6 +73,7 @@ def run(
     """
     from . import outputs, runner, stale
     from .executors import LocalExecutor
+    from .machine import shares
     from .plan import make_plan
     from .progress import Progress
     from .select import select
@@ -87,10 +88,10 @@ def run(
         return _print_plan(plan, artifacts)
     _writable(folder)
     artifacts.prepare()
-    workers = workers or max(1, _cores() // threads)
+    shared, each, gpus = shares(plan.suite.device, workers, threads)
 
     def make_executor(tasks: int) -> LocalExecutor:
-        return LocalExecutor(artifacts.root, min(workers, tasks), threads)
+        return LocalExecutor(artifacts.root, min(shared, tasks), each, gpus)
 
     try:
         outcome = (
@@ -144,11 +145,6 @@ def _writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(f"{folder}: cannot write there: {error.strerror}") from None
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _results_folder(place: str) -> Path:
@@ -314,6 +310,7 @@ def evaluate(
     from . import evaluate as stage
     from . import results, runner
     from .executors import LocalExecutor
+    from .machine import shares
     from .progress import Progress
     from .store import Store, write_atomic
 
@@ -321,7 +318,8 @@ def evaluate(
     artifacts.prepare()
 
     def run(tasks: list[Any]) -> Any:
-        return runner.run(tasks, artifacts, lambda count: LocalExecutor(artifacts.root, 1, _cores()), Progress())
+        _, threads, gpus = shares(device, 1, None)
+        return runner.run(tasks, artifacts, lambda count: LocalExecutor(artifacts.root, 1, threads, gpus), Progress())
 
     rows, blocks = stage.evaluate(request, run)
     write_atomic(folder / "results.csv", results.to_csv(rows))

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -16,22 +16,27 @@ Event = tuple[str, str, Any]
 
 
 class LocalExecutor:
-    """`workers` processes, each with `threads` torch threads; they end with this process, however it ends."""
+    """`workers` processes, each with `threads` torch threads; they end with this process, however it ends.
 
-    def __init__(self, root: Path, workers: int, threads: int) -> None:
-        self.root, self.threads = root, threads
+    gpus: what CUDA_VISIBLE_DEVICES calls them; each worker sees one, in turn.
+    """
+
+    def __init__(self, root: Path, workers: int, threads: int, gpus: Sequence[str] = ()) -> None:
+        self.root, self.threads, self.gpus = root, threads, gpus
         self._idle: list[int] = []
         self._slots: list[tuple[Any, Connection]] = []
         self._running: dict[int, Task] = {}
         for slot in range(workers):
-            self._slots.append(self._start())
+            self._slots.append(self._start(slot))
             self._idle.append(slot)
 
-    def _start(self) -> tuple[Any, Connection]:
+    def _start(self, slot: int) -> tuple[Any, Connection]:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         # Read by OpenMP when the child imports torch, before any code of ours runs there.
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
+        if self.gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
         process = context.Process(target=worker.main, args=(theirs, self.root, self.threads))
         # A child inherits the mask: Ctrl-C while it still imports must not end it with a traceback. The
         # tracker, which multiprocessing starts with the first child, would lift it.
@@ -69,7 +74,7 @@ class LocalExecutor:
             except (EOFError, OSError):
                 process = self._slots[slot][0]
                 process.join()
-                self._slots[slot] = self._start()
+                self._slots[slot] = self._start(slot)
                 event = ("failed", task.name, f"the worker died (exit code {process.exitcode})")
             if event[0] != "progress":
                 del self._running[slot]
