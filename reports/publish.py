@@ -72,11 +72,15 @@ def copy(run: Path, root: Path = ROOT) -> None:
 
 
 def main() -> None:
-    for run in sys.argv[1:]:
-        copy(Path(run))
-    for name in PAGES:
-        page = ROOT / name
-        page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
+    try:
+        for run in sys.argv[1:]:
+            copy(Path(run))
+        pages = {name: render((ROOT / name).read_text(encoding="utf-8")) for name in PAGES}
+    except FileNotFoundError as error:
+        sys.stderr.write(f"{error.filename} is missing: publish a finished run of that suite first\n")
+        sys.exit(2)
+    for name, text in pages.items():
+        (ROOT / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
