@@ -147,7 +147,10 @@ def test_a_moved_solver_is_fitted_elsewhere(tmp_path):
     [
         ({"name": "euler", "fitted_on": {"dataset": "digits"}}, "euler is not a learned solver"),
         ({"name": "bespoke", "fitted_on": {"dataset": "digit"}}, "did you mean 'digits'?"),
-        ({"name": "bespoke", "options": {"select": "best-fd"}}, "selects by a Fréchet distance, which mixture-2d does not have"),
+        (
+            {"name": "bespoke", "options": {"select": "best-fd"}},
+            "selects by a Fréchet distance, which mixture-2d does not have",
+        ),
         ({"name": "iia", "options": {"solver": "ddim", "r": 0}}, "leaves ddim nothing to fit"),
         ({"name": "d-ode", "budgets": []}, "budgets"),
     ],
