@@ -265,8 +265,13 @@ def rows_of_suite(suite, out):
 
 
 def test_an_interrupted_run_says_so_and_leaves_no_worker(tmp_path):
+    # A shell that starts the tests in the background has them, and their children, ignore Ctrl-C.
     process = subprocess.Popen(
-        command(write_suite(tmp_path), tmp_path / "out"), stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(write_suite(tmp_path), tmp_path / "out"),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert "started" in process.stderr.readline()
     os.killpg(process.pid, signal.SIGINT)
