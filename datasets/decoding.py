@@ -1,0 +1,59 @@
+"""The pixels of an image file, whole, or one line on what is wrong with it."""
+
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image
+
+from .facts import ArchiveError
+
+Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+
+PHOTOGRAPHS = ("RGB", "L", "CMYK", "YCbCr", "P", "RGBA", "LA")
+"""Modes of 8 bits, in which photographs are found among those that are RGB."""
+
+
+def decode(name: str, data: bytes, size: tuple[int, int] | None = None, modes: tuple[str, ...] = ("RGB",)) -> Pixels:
+    """The pixels (H, W, C) of an image file. ArchiveError unless it is whole, of that (width, height) and of a mode."""
+    with _by_name(name):
+        image = _open(data)
+        if size is not None and image.size != size:
+            raise ArchiveError(f"{image.width}x{image.height} pixels, not {size[0]}x{size[1]}")
+        _check_mode(image, modes)
+        pixels = np.asarray(image)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def photograph(name: str, data: bytes, convention: Callable[[Image.Image], Pixels]) -> Pixels:
+    """The pixels that `convention` makes of an image file as RGB. ArchiveError unless it is whole and of 8 bits."""
+    with _by_name(name):
+        image = _open(data)
+        _check_mode(image, PHOTOGRAPHS)
+        return convention(image.convert("RGB"))
+
+
+def _open(data: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(data))
+
+
+def _check_mode(image: Image.Image, modes: tuple[str, ...]) -> None:
+    if image.mode not in modes:
+        raise ArchiveError(f"mode {image.mode}, not {' or '.join(modes)}")
+
+
+@contextmanager
+def _by_name(name: str) -> Iterator[None]:
+    """What is wrong with an image, as one line that begins with its name."""
+    try:
+        yield
+    except ArchiveError as error:
+        raise ArchiveError(f"{name}: {error}") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ArchiveError(f"{name}: {error}") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ArchiveError(f"{name}: not a whole image: {error}") from None

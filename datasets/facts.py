@@ -1,0 +1,51 @@
+"""What an archive says of itself, and whether its directory agrees. No torch."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+FACTS = "fewstep.json"
+"""The member of an archive that says what is in it."""
+
+
+class ArchiveError(ValueError):
+    """An archive or a source of images is missing or is not what it should be; one line."""
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What an archive says of itself. ArchiveError where it is none that `fewstep prepare` made."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            facts: dict[str, Any] = json.loads(archive.read(FACTS))
+        if {"sha256", "count", "shape"} <= facts.keys():
+            return facts
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, AttributeError):
+        pass
+    raise ArchiveError(f"{path}: not an archive that `fewstep prepare` made")
+
+
+def directory_hash(members: Iterable[zipfile.ZipInfo]) -> str:
+    """A hash of the members' names, sizes and CRCs: says that they are the same without reading them."""
+    digest = hashlib.sha256()
+    for member in members:
+        if member.filename != FACTS:
+            digest.update(f"{member.filename} {member.file_size} {member.CRC:08x}\n".encode())
+    return digest.hexdigest()
+
+
+def check_directory(path: Path, facts: dict[str, Any], members: list[zipfile.ZipInfo]) -> None:
+    """ArchiveError unless the members are those that the facts were written of."""
+    # Archives from before the directory had a hash are checked by their pixels alone.
+    if "directory" in facts and directory_hash(members) != facts["directory"]:
+        raise ArchiveError(f"{path}: its images have another hash than it says; prepare it again")
+
+
+def check(path: Path) -> dict[str, Any]:
+    """The facts of an archive whose directory agrees with them; no image is read. ArchiveError otherwise."""
+    facts = read_facts(path)
+    with zipfile.ZipFile(path) as archive:
+        check_directory(path, facts, archive.infolist())
+    return facts
