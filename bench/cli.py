@@ -343,46 +343,37 @@ def _assignment(option: str, word: str) -> tuple[str, str]:
 
 @main.command()
 @click.argument("dataset")
-@click.option("--from", "source", type=click.Path(path_type=Path), required=True, help="What you have of the data set.")
+@click.option("--from", "source", type=click.Path(path_type=Path), help="What you have of the data set.")
+@click.option("--download", is_flag=True, help="Let torchvision download it first (cifar10).")
 @_data_root
-def prepare(dataset: str, source: Path, data_root: Path) -> None:
-    """Make the archive of DATASET that suites read, from images in folders by class, a zip or tar of these, or the
-    original download.
+def prepare(dataset: str, source: Path | None, download: bool, data_root: Path) -> None:
+    """Make the archive of DATASET that suites read. SOURCE is a folder, zip or tar of images, in folders by class or
+    with dataset.json; an LSUN database; an npz; or the original download. Interrupted, the same command goes on.
     """
-    from tqdm import tqdm
+    from .preparing import prepare as make
 
-    from ..datasets import registry
-    from ..methods.registry import UnknownNameError, pick
-
+    if (source is None) != download:
+        raise InputError(f"prepare {dataset}: give either --from SOURCE or --download")
+    _writable(data_root)
     try:
-        pick(registry.DATASETS, dataset, "dataset")
-        _writable(data_root)
-        from ..datasets.prepare import prepare as make
-
-        with tqdm(unit=" images", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
-
-            def on_progress(file: str, count: int) -> None:
-                bar.set_description(file, refresh=False)
-                bar.update(count - bar.n if count > bar.n else 0)
-
-            made = make(dataset, source, data_root, on_progress)
-    except (UnknownNameError, registry.ArchiveError) as error:
-        raise InputError(str(error)) from None
-    for path, facts in made:
-        click.echo(f"{path}: {facts['count']} images, sha256 {facts['sha256'][:16]}")
+        for path, facts in make(dataset, source, data_root):
+            click.echo(f"{path}: {facts['count']} images, sha256 {facts['sha256'][:16]}")
+    except KeyboardInterrupt:
+        click.echo("fewstep: stopped; the same command goes on from here", err=True)
+        sys.exit(130)
 
 
 @main.command()
 @click.argument("suite", required=False)
 @_data_root
 def doctor(suite: str | None, data_root: Path) -> None:
-    """Say what is missing to run SUITE, and how to get it; exit code 1 if anything is."""
-    from .doctor import findings
+    """Say what is missing to run SUITE, and how to get it; exit code 1 if anything is, or is not what it should be."""
+    from .doctor import FAULTS, findings
     from .suite import load
 
     os.environ["FEWSTEP_DATA"] = str(data_root)
-    missing = False
+    faulty = False
     for name, state, advice in findings(load(suite) if suite else None):
         click.echo(f"{name}: {state}" + (f" ({advice})" if advice else ""))
-        missing |= state == "missing"
-    sys.exit(1 if missing else 0)
+        faulty |= state in FAULTS
+    sys.exit(1 if faulty else 0)

@@ -1,137 +1,187 @@
 """The archive that data sets are kept in: an uncompressed zip of PNG images with dataset.json, as EDM and StyleGAN3
-read it, and fewstep.json, which says what is in it. Read through a memory map of its pixels.
+read it, and fewstep.json, which says what is in it. Small images are read through a memory map of their pixels, laid
+down on first use; larger ones from the zip itself, when they are asked for.
 """
 
 import hashlib
-import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 import torch
-from PIL import Image
+from torch import Tensor
 
-from .base import ImageSet
-from .registry import FACTS, ArchiveError, read_facts
+from .base import ImageSet, to_unit_range
+from .decoding import Pixels, decode
+from .facts import ArchiveError, check_directory, read_facts
 
-LABELS = "dataset.json"
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The time that every member has, so that the same images make the same file."""
+LABELS, CAPTIONS = "dataset.json", "captions.jsonl"
+MAPPED = 64
+"""The largest side of images whose pixels are laid down: ImageNet takes 15.7 GB at 64, four times that at 128."""
+
+Index = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+"""A row for each image: where its member begins in the zip, its bytes, its CRC, its label (-1 without)."""
 
 
-class LabelledImage(NamedTuple):
-    """`name` is where it was found; pixels uint8 (H, W, C); label from 0, or None."""
+@dataclass(frozen=True)
+class ZippedImages:
+    """`images[rows]` is uint8 (B, C, H, W), decoded from the archive; any process may ask. Rows: a slice or indices.
+
+    ArchiveError, on reading, for an image that is not what the archive's directory says.
+    """
+
+    path: Path
+    index: Index
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        wanted = self.index[rows if isinstance(rows, slice) else rows.numpy()]
+        found = np.empty((len(wanted), *self.shape[1:]), np.uint8)
+        # A handle for each batch costs nothing beside the decoding, and none is shared with a forked worker.
+        with self.path.open("rb") as file:
+            for image, row in zip(found, wanted, strict=True):
+                image[:] = _decoded(file, row, self.path, self.shape[1:]).transpose(2, 0, 1)
+        return torch.from_numpy(found)
+
+
+@dataclass(frozen=True)
+class ArchivedSet:
+    """A data set of images too large to be laid down as pixels: `images` decodes them when asked.
+
+    `prompts` is the frozen list of captions, `prompt_images` the row of the image that each describes.
+    """
 
     name: str
-    pixels: np.ndarray[Any, Any]
-    label: int | None
+    images: ZippedImages
+    targets: Tensor | None
+    classes: int
+    content: str
+    prompts: tuple[str, ...] = ()
+    prompt_images: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    bound: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.images.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def samples(self, indices: Tensor) -> Tensor:
+        return to_unit_range(self.images[indices])
+
+    def labels(self, indices: Tensor) -> Tensor | None:
+        return None if self.targets is None else self.targets[indices]
+
+    def captions(self, indices: Tensor) -> list[str]:
+        """The captions at these places of the frozen list."""
+        return [self.prompts[i] for i in indices.tolist()]
 
 
-def write(
-    target: Path,
-    images: Iterable[LabelledImage],
-    provenance: dict[str, Any],
-    on_progress: Callable[[int], None] = lambda count: None,
-) -> dict[str, Any]:
-    """Write `images`, in their order, as the archive `target`, aside and renamed; returns its facts.
-
-    The facts are the provenance, count, shape (C, H, W) and sha256 of pixels and labels, whatever encodes them.
-    ArchiveError where the images differ in size, some have no label, or there are none.
-    """
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    digest, labels, shape = hashlib.sha256(), [], None
-    try:
-        with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
-            for i, image in enumerate(images):
-                shape = shape or image.pixels.shape
-                if image.pixels.shape != shape:
-                    message = f"{_size(image.pixels.shape)} after images of {_size(shape)}; all must have one size"
-                    raise ArchiveError(f"{image.name}: {message}")
-                digest.update(image.pixels.tobytes())
-                labels.append((_entry(i), image.label))
-                archive.writestr(zipfile.ZipInfo(_entry(i), EPOCH), _png(image.pixels))
-                on_progress(i + 1)
-            if shape is None:
-                raise ArchiveError(f"{provenance['source']}: there are no images for {target.name}")
-            known = [label for _, label in labels if label is not None]
-            if known and len(known) < len(labels):
-                raise ArchiveError(f"{target.name}: {len(labels) - len(known)} of {len(labels)} images have no label")
-            digest.update(json.dumps(known).encode())
-            facts = {
-                **provenance,
-                "count": len(labels),
-                "shape": [shape[2], *shape[:2]],
-                "sha256": digest.hexdigest(),
-            }
-            listed = {"labels": [[name, label] for name, label in labels] if known else None}
-            archive.writestr(zipfile.ZipInfo(LABELS, EPOCH), json.dumps(listed))
-            archive.writestr(zipfile.ZipInfo(FACTS, EPOCH), json.dumps(facts, indent=1))
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
-    return facts
-
-
-def _entry(i: int) -> str:
-    name = f"{i:08d}"
-    return f"{name[:5]}/img{name}.png"
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}x{shape[0]} pixels"
-
-
-def _png(pixels: np.ndarray[Any, Any]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def load(name: str, path: Path, classes: int) -> ImageSet:
-    """The images of an archive. The first time, its pixels are checked and laid down beside it for memory mapping.
+def load(name: str, path: Path, classes: int) -> ImageSet | ArchivedSet:
+    """The images of an archive. The first time, its directory (and small images' pixels) are checked and laid down
+    beside it.
 
     ArchiveError where the file is missing or is not what its fewstep.json says.
     """
     facts = read_facts(path)
-    pixels = path.with_name(f"{path.stem}.{facts['sha256'][:8]}.npy")
-    with zipfile.ZipFile(path) as archive:
-        entries = sorted(entry for entry in archive.namelist() if entry.endswith(".png"))
-        listed = dict(json.loads(archive.read(LABELS))["labels"] or ())
-        labels = [listed[entry] for entry in entries] if listed else None
-        if not pixels.is_file():
-            _lay_down(archive, entries, labels, facts, path, pixels)
-    if labels is not None and not 0 <= min(labels) <= max(labels) < classes:
-        raise ArchiveError(f"{path}: labels {min(labels)} to {max(labels)}, and {name} has {classes} classes")
+    index = _index(path, facts)
+    labels = index[:, 3]
+    if len(labels) and not -1 <= labels.min() <= labels.max() < max(classes, 1):
+        raise ArchiveError(f"{path}: labels {labels.min()} to {labels.max()}, and {name} has {classes} classes")
+    targets = torch.from_numpy(labels.copy()) if len(labels) and labels[0] >= 0 else None
+    if max(facts["shape"][1:]) <= MAPPED:
+        images = torch.from_numpy(_mapped(path, index, facts))
+        return ImageSet(name, images, targets, classes=classes, content=facts["sha256"])
+    prompts, rows = _captions(path, facts)
+    zipped = ZippedImages(path, index, (len(index), *facts["shape"]))
+    return ArchivedSet(name, zipped, targets, classes, facts["sha256"], prompts, rows)
+
+
+def _index(path: Path, facts: dict[str, Any]) -> Index:
+    """Where the images lie: read from the zip's directory once, since for a million images that takes a while."""
+    target = path.with_name(f"{path.stem}.{facts['sha256'][:8]}.index.npy")
+    if not target.is_file():
+        with zipfile.ZipFile(path) as archive:
+            check_directory(path, facts, archive.infolist())
+            members = sorted((m for m in archive.infolist() if m.filename.endswith(".png")), key=lambda m: m.filename)
+            listed = dict(json.loads(archive.read(LABELS))["labels"] or ())
+        rows = [(m.header_offset, m.file_size, m.CRC, listed[m.filename] if listed else -1) for m in members]
+        with _aside(target) as aside, aside.open("wb") as file:
+            np.save(file, np.array(rows, np.int64))
+    index: Index = np.load(target, mmap_mode="r")
+    return index
+
+
+def _mapped(path: Path, index: Index, facts: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """The pixels (N, C, H, W) as a memory map, laid down the first time if they have the hash of the facts."""
+    target = path.with_name(f"{path.stem}.{facts['sha256'][:8]}.npy")
+    if not target.is_file():
+        digest, shape = hashlib.sha256(), (len(index), *facts["shape"])
+        with _aside(target) as aside, path.open("rb") as file:
+            images = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=shape)
+            for image, row in zip(images, index, strict=True):
+                pixels = _decoded(file, row, path, tuple(facts["shape"]))
+                digest.update(pixels.tobytes())
+                image[:] = pixels.transpose(2, 0, 1)
+            digest.update(json.dumps([label for label in index[:, 3].tolist() if label >= 0]).encode())
+            if digest.hexdigest() != facts["sha256"]:
+                raise ArchiveError(f"{path}: its images have another hash than it says; prepare it again")
+            images.flush()
     # Copy on write: torch warns of an array that cannot be written to.
-    images = torch.from_numpy(np.load(pixels, mmap_mode="c"))
-    targets = None if labels is None else torch.tensor(labels)
-    return ImageSet(name, images, targets, classes=classes, content=facts["sha256"])
+    return np.load(target, mmap_mode="c")
 
 
-def _lay_down(
-    archive: zipfile.ZipFile,
-    entries: list[str],
-    labels: list[int] | None,
-    facts: dict[str, Any],
-    path: Path,
-    target: Path,
-) -> None:
-    """The pixels as one uint8 array (N, C, H, W), written aside and renamed, if they have the hash of the facts."""
-    aside, digest = target.with_name(f".{target.name}.{os.getpid()}"), hashlib.sha256()
-    images = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(entries), *facts["shape"]))
+@contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """A file beside the target that takes its name when all has gone well."""
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        for i, entry in enumerate(entries):
-            pixels = np.asarray(Image.open(io.BytesIO(archive.read(entry))))
-            digest.update(pixels.tobytes())
-            images[i] = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
-        digest.update(json.dumps(labels or []).encode())
-        if digest.hexdigest() != facts["sha256"]:
-            raise ArchiveError(f"{path}: its images have another hash than it says; prepare it again")
-        images.flush()
+        yield aside
         os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _decoded(file: IO[bytes], row: np.ndarray[Any, Any], path: Path, shape: tuple[int, ...]) -> Pixels:
+    """One image (H, W, C). Its local header is 30 bytes, a name and an extra field, whose lengths end the header."""
+    offset, size, crc = (int(value) for value in row[:3])
+    file.seek(offset)
+    data = file.read(size + 64)
+    skip = 30 + int.from_bytes(data[26:28], "little") + int.from_bytes(data[28:30], "little")
+    name = data[30 : 30 + int.from_bytes(data[26:28], "little")].decode("utf-8", "replace")
+    data = (data + file.read(max(0, skip - 64)))[skip : skip + size]
+    if len(data) != size or zlib.crc32(data) != crc:
+        raise ArchiveError(f"{path}: {name} is not what the archive says; prepare it again")
+    return decode(f"{path}: {name}", data, (shape[2], shape[1]), modes=("RGB" if shape[0] == 3 else "L",))
+
+
+def _captions(path: Path, facts: dict[str, Any]) -> tuple[tuple[str, ...], Tensor]:
+    """(the frozen list, the image of each), if it has the hash of the facts."""
+    if "captions" not in facts:
+        return (), torch.empty(0, dtype=torch.int64)
+    with zipfile.ZipFile(path) as archive:
+        data = archive.read(CAPTIONS)
+    if hashlib.sha256(data).hexdigest() != facts["captions"]["sha256"]:
+        raise ArchiveError(f"{path}: its captions have another hash than it says; prepare it again")
+    found = [json.loads(line) for line in data.splitlines()]
+    return tuple(caption["caption"] for caption in found), torch.tensor([caption["image"] for caption in found])
+
+
+def loader(name: str, path: Path, shape: tuple[int, ...], classes: int) -> ImageSet | ArchivedSet:
+    """The data set of that name, from the archive that `fewstep prepare` made."""
+    data = load(name, path, classes)
+    if data.shape != shape:
+        sizes = " and ".join("x".join(map(str, found)) for found in (data.shape, shape))
+        raise ArchiveError(f"{path}: the images' and {name}'s shapes are {sizes}")
+    return data

@@ -1,29 +1,63 @@
 """CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 images of 32x32 pixels in ten classes."""
 
+import tarfile
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from . import archive, sources
-from .archive import LabelledImage
-from .base import ImageSet
-from .registry import DATASETS, ArchiveError
+from . import sources
+from .facts import ArchiveError
+from .registry import CIFAR10_CLASSES, DatasetSpec
+from .sources import Part
+from .writing import Record
 
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-SIDE = 32
-
-
-def cifar10() -> ImageSet:
-    """The training images, from the archive that `fewstep prepare` made."""
-    spec = DATASETS["cifar10"]
-    return archive.load("cifar10", spec.path(), spec.classes)
+CLASSES = CIFAR10_CLASSES
+BATCHES = "cifar-10-batches-py"
+DOWNLOAD = "cifar-10-python.tar.gz"
 
 
-def splits(source: Path) -> dict[str, Iterator[LabelledImage]]:
-    """The images of a source by the archive that they belong to: the training images, and the others if there are."""
-    if not source.exists():
-        raise ArchiveError(f"{source}: no such file or folder")
-    if sources.is_original(source):
-        parts = {split: sources.original(source, split) for split in ("train", "test")}
-    else:
-        parts = {split: sources.by_class(source, split, CLASSES, SIDE) for split in ("train", "test")}
-    return {"cifar10-32.zip": parts["train"], "cifar10-32-test.zip": parts["test"]}
+def splits(spec: DatasetSpec, source: Path) -> dict[str, Part]:
+    """The training and the test images, from any form that sources reads or the original batches."""
+    if source.name not in (BATCHES, DOWNLOAD) and not (source / BATCHES).is_dir():
+        return sources.splits(spec, source)
+    archives = (spec.archive, sources.origin(spec).held_out)
+    return {archive: Part(_original(source, split)) for archive, split in zip(archives, ("train", "test"), strict=True)}
+
+
+def _original(source: Path, split: str) -> Iterator[Record]:
+    """The original batches, read and checked by torchvision, in their own order."""
+    with tempfile.TemporaryDirectory() as unpacked:
+        root = source.parent if source.name == BATCHES else source
+        if source.is_file():
+            root = Path(unpacked)
+            try:
+                with tarfile.open(source) as archive:
+                    archive.extractall(root, filter="data")
+            except (tarfile.TarError, EOFError, OSError) as error:
+                raise ArchiveError(f"{source}: {str(error).splitlines()[0]}") from None
+        try:
+            batches = _torchvision()(str(root), train=split == "train", download=False)
+        except RuntimeError:
+            raise ArchiveError(f"{source}: not the original CIFAR-10 batches, by their hashes") from None
+        for i, (pixels, label) in enumerate(zip(batches.data, batches.targets, strict=True)):
+            yield Record(f"{split} image {i}", partial(sources.same, pixels), label)
+
+
+def download(folder: Path) -> Path:
+    """Let torchvision fetch the original into `folder`, and check it. ArchiveError without a connection."""
+    try:
+        _torchvision()(str(folder), download=True)
+    except (OSError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ArchiveError(f"cifar10 could not be downloaded: {reason}") from None
+    return folder
+
+
+def _torchvision() -> Any:
+    try:
+        from torchvision.datasets import CIFAR10
+    except ImportError:
+        raise ArchiveError("missing package torchvision, get it by `pip install torchvision`") from None
+    return CIFAR10

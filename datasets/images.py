@@ -1,15 +1,16 @@
 """Images that were made anywhere: a folder, zip or tar of files, or guided-diffusion's npz."""
 
 import hashlib
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .registry import ArchiveError
-from .sources import Member, decode, image_members
+from .arrays import sample_batch
+from .decoding import decode
+from .facts import ArchiveError
+from .files import Member, image_members
 
 MODES = ("RGB", "L")
 
@@ -27,7 +28,7 @@ class Images:
         self._array: Tensor | None = None
         self._members: list[Member] = []
         if source.suffix == ".npz":
-            self._array = _batch(source)
+            self._array = torch.from_numpy(sample_batch(source)[0].transpose(0, 3, 1, 2))
             self.shape: tuple[int, ...] = tuple(self._array.shape[1:])
             self.count = len(self._array)
             return
@@ -58,15 +59,3 @@ class Images:
         size, mode = (self.shape[2], self.shape[1]), MODES[0] if self.shape[0] == 3 else MODES[1]
         pixels = [decode(member.name, member.read(), size, (mode,)) for member in self._members[rows]]
         return torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).copy())
-
-
-def _batch(source: Path) -> Tensor:
-    """arr_0 of guided-diffusion's sample files: uint8 (N, H, W, C)."""
-    try:
-        with np.load(source, allow_pickle=False) as file:
-            images = file["arr_0"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ArchiveError(f"{source}: no images `arr_0` in it: {str(error).splitlines()[0]}") from None
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or not len(images):
-        raise ArchiveError(f"{source}: arr_0 is {images.dtype} {images.shape}, not uint8 images (N, H, W, 1 or 3)")
-    return torch.from_numpy(images.transpose(0, 3, 1, 2))

@@ -1,146 +1,213 @@
-"""The forms in which people have CIFAR-10: images in folders by class, an archive of these, the original batches."""
+"""The images of a source, whatever form people have it in: a record for each, with its label, not yet decoded."""
 
-import io
-import tarfile
-import tempfile
-import warnings
-import zipfile
+import hashlib
+import json
+import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 from PIL import Image
 
-from .archive import LabelledImage
-from .registry import ArchiveError
+from . import arrays
+from .decoding import Pixels, decode, photograph
+from .facts import ArchiveError
+from .files import Member, bounded, is_image, members
+from .preprocess import CONVENTIONS
+from .registry import DatasetSpec, Source
+from .writing import LABELS, Record
 
-IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-LARGEST = 2**26
-"""Bytes of an image file beyond which it is not read."""
-BATCHES = "cifar-10-batches-py"
-
-
-Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
-
-
-class Member(NamedTuple):
-    """A file of a source, by its path inside it."""
-
-    name: str
-    read: Callable[[], bytes]
+SPLITS = {"train", "test", "val"}
+WNID = re.compile(r"n\d{8}")
 
 
-def by_class(source: Path, split: str, classes: tuple[str, ...], side: int) -> Iterator[LabelledImage]:
-    """The RGB images of `split` ("train" or "test") in a folder, zip or tar, sorted by name; the class is the folder.
+class Part(NamedTuple):
+    """What becomes one archive: records in order, and the frozen list of captions."""
 
-    Without a folder named by a split, all images are the training split's. ArchiveError names the first member that is
-    not an image of side x side pixels in one of the classes.
-    """
-    found = image_members(source)
-    splits = {"train", "test"}
-    divided = any(splits & set(PurePosixPath(member.name).parts[:-1]) for member in found)
-    for member in found:
-        folders = PurePosixPath(member.name).parts[:-1]
-        if (split in folders) if divided else split == "train":
-            if not folders or folders[-1] not in classes:
-                place = folders[-1] if folders else "no folder"
-                raise ArchiveError(f"{member.name}: {place} is none of the classes {', '.join(classes)}")
-            yield LabelledImage(
-                member.name, decode(member.name, member.read(), (side, side)), classes.index(folders[-1])
+    records: Iterator[Record]
+    captions: tuple[dict[str, Any], ...] = ()
+
+
+def splits(spec: DatasetSpec, source: Path) -> dict[str, Part]:
+    """Each archive's images, from a folder, zip or tar of files, an LSUN database, or guided-diffusion's npz."""
+    if source.suffix == ".npz":
+        return {spec.archive: Part(_batch(spec, source))}
+    if (source / "data.mdb").is_file():
+        return {spec.archive: Part(_database(spec, source))}
+    own = origin(spec)
+    found = members(source)
+    listed = _listed_labels(found)
+    images = [member for member in found if is_image(member.name)]
+    label_of = _labelling(spec, images, listed)
+    divided = any(SPLITS & set(member.name.split("/")[:-1]) for member in images)
+    parts = {}
+    for split, archive in zip(own.splits or ("",), (spec.archive, own.held_out), strict=False):
+        chosen = images
+        if own.splits:
+            chosen = [m for m in images if (split in m.name.split("/")[:-1] if divided else split == "train")]
+        parts[archive] = Part(_files(spec, chosen, label_of))
+    return parts
+
+
+def origin(spec: DatasetSpec) -> Source:
+    if spec.source is None:
+        raise ArchiveError(f"{spec.name} is embedded: there is nothing to prepare")
+    return spec.source
+
+
+def convert(spec: DatasetSpec, name: str, data: bytes) -> Pixels:
+    """One image of a source as the data set has it. ArchiveError names the file."""
+    own, side = origin(spec), spec.shape[1]
+    if own.preprocessing == "none":
+        return decode(name, data, (side, side))
+
+    def convention(image: Image.Image) -> Pixels:
+        if own.original and image.width not in (own.original, side):
+            raise ArchiveError(f"{image.width}x{image.height} pixels, not {own.original}x{own.original}")
+        return CONVENTIONS[own.preprocessing](image, side)
+
+    return photograph(name, data, convention)
+
+
+def listing(source: Path) -> str:
+    """A hash of names, sizes and times: whether a source is still the one that was begun with."""
+    digest = hashlib.sha256()
+    for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+        stat = path.stat()
+        digest.update(f"{path.relative_to(source)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(spec: DatasetSpec, images: list[Member], label_of: Callable[[str], int | None]) -> Iterator[Record]:
+    for member in images:
+        yield Record(member.name, partial(_read, spec, member), label_of(member.name))
+
+
+def _read(spec: DatasetSpec, member: Member) -> Pixels:
+    return convert(spec, member.name, member.read())
+
+
+def _listed_labels(found: list[Member]) -> dict[str, Any] | None:
+    """What dataset.json says of each file, by the path that the file has beside it; None without labels."""
+    lists = [member for member in found if PurePosixPath(member.name).name == LABELS]
+    if not lists:
+        return None
+    member = min(lists, key=lambda member: member.name.count("/"))
+    prefix = member.name.removesuffix(LABELS)
+    try:
+        labels = json.loads(member.read())["labels"]
+        return None if labels is None else {prefix + name: label for name, label in labels}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ArchiveError(f'{member.name}: not {{"labels": [[file, class], ...]}}') from None
+
+
+def _labelling(spec: DatasetSpec, images: list[Member], listed: dict[str, Any] | None) -> Callable[[str], int | None]:
+    """The class of a file by its name: as dataset.json lists it, or by its folder."""
+    if not spec.classes:
+        return lambda name: None
+    if listed is not None:
+        return partial(_listed_label, spec, listed)
+    names = origin(spec).class_names
+    if not names:
+        names = tuple(sorted({name for member in images if WNID.fullmatch(name := _folder(member.name))}))
+        if names and len(names) != spec.classes:
+            raise ArchiveError(
+                f"{len(names)} folders named by WNID, {names[0]} to {names[-1]}; {spec.name} has {spec.classes} classes"
             )
+    return partial(_folder_label, {name: i for i, name in enumerate(names)})
 
 
-def decode(name: str, data: bytes, size: tuple[int, int] | None = None, modes: tuple[str, ...] = ("RGB",)) -> Pixels:
-    """The pixels (H, W, C) of an image file. ArchiveError unless it is whole, of that (width, height) and of a mode."""
+def _listed_label(spec: DatasetSpec, listed: dict[str, Any], name: str) -> int:
+    if name not in listed:
+        raise ArchiveError(f"{name}: {LABELS} has no label for it")
+    label = listed[name]
+    if type(label) is not int or not 0 <= label < spec.classes:
+        raise ArchiveError(f"{name}: label {label!r} in {LABELS}, not one of 0 to {spec.classes - 1}")
+    return label
+
+
+def _folder_label(classes: dict[str, int], name: str) -> int:
+    folder = _folder(name)
+    if folder not in classes:
+        known = (
+            f"the classes {', '.join(classes)}" if 0 < len(classes) <= 10 else "the classes' folders (n01440764, ...)"
+        )
+        raise ArchiveError(f"{name}: {folder or 'no folder'} is none of {known}")
+    return classes[folder]
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(name).parent.name
+
+
+def _database(spec: DatasetSpec, source: Path) -> Iterator[Record]:
+    """LSUN's images, in the order of their keys (Yu et al. 2015)."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
-        if size is not None and image.size != size:
-            raise ArchiveError(f"{name}: {image.width}x{image.height} pixels, not {size[0]}x{size[1]}")
-        if image.mode not in modes:
-            raise ArchiveError(f"{name}: mode {image.mode}, not {' or '.join(modes)}")
-        pixels = np.asarray(image)
-        return pixels.reshape(*pixels.shape[:2], -1)
-    except ArchiveError:
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ArchiveError(f"{name}: {error}") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ArchiveError(f"{name}: not a whole image: {error}") from None
-
-
-def image_members(source: Path) -> list[Member]:
-    """The image files of a folder, zip or tar, by name. ArchiveError for a source that is none of these."""
-    return sorted(
-        (member for member in _members(source) if PurePosixPath(member.name).suffix.lower() in IMAGES),
-        key=lambda member: member.name,
-    )
-
-
-def _members(source: Path) -> list[Member]:
-    """The files of a folder, zip or tar; none is ever written out."""
-    if source.is_dir():
-        files = (path for path in source.rglob("*") if path.is_file())
-        return [Member(path.relative_to(source).as_posix(), path.read_bytes) for path in files]
-    try:
-        if zipfile.is_zipfile(source):
-            archive = zipfile.ZipFile(source)
-            return [
-                Member(info.filename, lambda info=info: _bounded(info.filename, archive.open(info)))  # type: ignore[misc]
-                for info in archive.infolist()
-                if not info.is_dir()
-            ]
-        return _tar_members(source)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ArchiveError(f"{source}: not a folder, zip or tar of images: {str(error).splitlines()[0]}") from None
-
-
-def _tar_members(source: Path) -> list[Member]:
-    """Read in one pass, since a compressed tar cannot be sought in; the images stay in memory as files."""
-    found = []
-    with tarfile.open(source) as archive:
-        for info in archive:
-            file = archive.extractfile(info) if info.isfile() else None
-            if file is not None and PurePosixPath(info.name).suffix.lower() in IMAGES:
-                data = _bounded(info.name, file)
-                found.append(Member(info.name, lambda data=data: data))  # type: ignore[misc]
-    return found
-
-
-def _bounded(name: str, file: IO[bytes]) -> bytes:
-    """The content of a member that is not larger than an image can be."""
-    with file:
-        data: bytes = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise ArchiveError(f"{name}: more than {LARGEST} bytes, which no image here has")
-    return data
-
-
-def is_original(source: Path) -> bool:
-    """Whether a source is CIFAR-10's original download, unpacked or not."""
-    return source.name in (BATCHES, "cifar-10-python.tar.gz") or (source / BATCHES).is_dir()
-
-
-def original(source: Path, split: str) -> Iterator[LabelledImage]:
-    """CIFAR-10's original batches (Krizhevsky 2009), read and checked by torchvision, in their own order."""
-    try:
-        from torchvision.datasets import CIFAR10
+        import lmdb
     except ImportError:
-        raise ArchiveError("missing package torchvision, get it by `pip install torchvision`") from None
-    with tempfile.TemporaryDirectory() as unpacked:
-        root = source.parent if source.name == BATCHES else source
-        if source.is_file():
-            root = Path(unpacked)
-            try:
-                with tarfile.open(source) as archive:
-                    archive.extractall(root, filter="data")
-            except (tarfile.TarError, EOFError, OSError) as error:
-                raise ArchiveError(f"{source}: {str(error).splitlines()[0]}") from None
-        try:
-            batches = CIFAR10(str(root), train=split == "train", download=False)
-        except RuntimeError:
-            raise ArchiveError(f"{source}: not the original CIFAR-10 batches, by their hashes") from None
-        for i, (pixels, label) in enumerate(zip(batches.data, batches.targets, strict=True)):
-            yield LabelledImage(f"{split} image {i}", pixels, label)
+        raise ArchiveError("missing package lmdb, get it by `pip install lmdb`") from None
+    if spec.classes:
+        raise ArchiveError(f"{source}: a database has no labels, and {spec.name} has {spec.classes} classes")
+    try:
+        with lmdb.open(str(source), readonly=True, lock=False, readahead=False) as database:
+            # Beyond the end of a file that is cut short, the memory map ends the process.
+            end = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+            if (source / "data.mdb").stat().st_size < end:
+                raise ArchiveError(f"{source}/data.mdb: cut short: less than its {end} bytes")
+            with database.begin() as transaction:
+                for key in transaction.cursor().iternext(keys=True, values=False):
+                    yield Record(key.decode("ascii", "replace"), partial(_value, spec, transaction, key), None)
+    except lmdb.Error as error:
+        raise ArchiveError(f"{source}: not an LSUN database: {error}") from None
+
+
+def _value(spec: DatasetSpec, transaction: Any, key: bytes) -> Pixels:
+    name = key.decode("ascii", "replace")
+    return convert(spec, name, bounded(name, transaction.get(key)))
+
+
+def _batch(spec: DatasetSpec, source: Path) -> Iterator[Record]:
+    """guided-diffusion's npz: images that have the size already."""
+    images, labels = arrays.sample_batch(source)
+    if images.shape[1:] != (*spec.shape[1:], spec.shape[0]):
+        sizes = [f"{shape[1]}x{shape[0]}x{shape[2]}" for shape in (images.shape[1:], (*spec.shape[1:], spec.shape[0]))]
+        raise ArchiveError(f"{source}: images of {sizes[0]}, and {spec.name}'s are {sizes[1]}")
+    if spec.classes:
+        if labels is None:
+            raise ArchiveError(f"{source}: no labels `arr_1` in it, and {spec.name} has {spec.classes} classes")
+        if not 0 <= labels.min() <= labels.max() < spec.classes:
+            message = f"labels {labels.min()} to {labels.max()}, not 0 to {spec.classes - 1}"
+            raise ArchiveError(f"{source}: {message}")
+    for i, image in enumerate(images):
+        label = int(labels[i]) if spec.classes and labels is not None else None
+        yield Record(f"arr_0[{i}]", partial(same, image), label)
+
+
+def same(image: Pixels) -> Pixels:
+    """What is decoded already."""
+    return image
+
+
+def downsampled(spec: DatasetSpec, source: Path) -> dict[str, Part]:
+    """The downsampled ImageNet's batches in their numbers' order, and its validation images."""
+    files = sorted(source.rglob("*.npz")) if source.is_dir() else []
+    batches = {int(match[1]): file for file in files if (match := re.fullmatch(r"train_data_batch_(\d+)", file.stem))}
+    if not batches:
+        raise ArchiveError(f"{source}: no folder with train_data_batch_1.npz and so on (the pickled form is not read)")
+    if sorted(batches) != list(range(1, len(batches) + 1)):
+        absent = min(set(range(1, max(batches) + 1)) - set(batches))
+        raise ArchiveError(f"{source}: train_data_batch_{absent}.npz is not there")
+    held_out = [file for file in files if file.stem == "val_data"]
+    parts = {spec.archive: [batches[number] for number in sorted(batches)], origin(spec).held_out: held_out}
+    return {archive: Part(_rows(spec, found)) for archive, found in parts.items()}
+
+
+def _rows(spec: DatasetSpec, files: list[Path]) -> Iterator[Record]:
+    side = spec.shape[1]
+    for file in files:
+        labels = arrays.downsampled_labels(file, spec.classes)
+        # A batch is 1.6 GB: it is read when its first image is wanted, and one at a time is held.
+        batch = lru_cache(maxsize=1)(partial(arrays.downsampled_pixels, file, len(labels), side))
+        for i, label in enumerate(labels.tolist()):
+            yield Record(f"{file.name} image {i + 1}", lambda batch=batch, i=i: batch()[i], label)  # type: ignore[misc]

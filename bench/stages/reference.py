@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ...datasets.archive import ArchivedSet
 from ...datasets.base import ImageSet
 from ...datasets.images import Images
 from ...datasets.registry import ArchiveError
@@ -55,7 +56,7 @@ def _images(params: dict[str, Any]) -> tuple[Callable[[slice], Tensor], int]:
     """(images(slice) uint8 (B, C, H, W), how many) of a data set, or of a folder or file of images."""
     if "images" not in params:
         data = load_data(params)
-        assert isinstance(data, ImageSet)
+        assert isinstance(data, ImageSet | ArchivedSet)
         return data.images.__getitem__, len(data)
     try:
         found = Images(Path(params["images"]))

@@ -17,8 +17,8 @@ from PIL import Image
 
 from fewstep import datasets
 from fewstep.bench.cli import main
-from fewstep.datasets import archive, sources
-from fewstep.datasets.cifar10 import CLASSES
+from fewstep.datasets import archive
+from fewstep.datasets.cifar10 import BATCHES, CLASSES
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import DATASETS, ArchiveError, read_facts
 
@@ -111,7 +111,7 @@ def test_the_hash_is_of_pixels_and_labels_in_order(folder, tmp_path):
 
 def write_batches(root):
     """CIFAR-10's own format, with few images: pickled rows of 3072 bytes, red then green then blue."""
-    folder = root / sources.BATCHES
+    folder = root / BATCHES
     folder.mkdir(parents=True)
     rng, sums = np.random.default_rng(0), {}
     for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
@@ -143,7 +143,7 @@ def test_the_original_batches_keep_their_order_and_pixels(batches, tmp_path, mon
     if source is None:
         source = tmp_path / "cifar-10-python.tar.gz"
         with tarfile.open(source, "w:gz") as packed:
-            packed.add(folder, sources.BATCHES)
+            packed.add(folder, BATCHES)
     (_, facts), (_, tests) = make(source, tmp_path / "made")
     assert (facts["count"], tests["count"]) == (20, 4)
     expected = np.concatenate([rows[f"data_batch_{i}"] for i in range(1, 6)]).reshape(-1, 3, 32, 32)
@@ -222,6 +222,8 @@ def test_members_that_point_outside_are_read_and_never_written(folder, tmp_path)
     ("arguments", "message"),
     [
         (["cifar11", "--from", "x"], "unknown dataset 'cifar11'; did you mean 'cifar10'?"),
+        (["cifar10"], "prepare cifar10: give either --from SOURCE or --download"),
+        (["ffhq64", "--download"], "ffhq64: only cifar10 can be downloaded; https://github.com/NVlabs/ffhq-dataset: "),
         (["cifar10", "--from", "nowhere"], "nowhere: no such file or folder"),
         (["cifar10", "--from", __file__], "not a folder, zip or tar of images"),
         (["digits", "--from", "x"], "digits is embedded: there is nothing to prepare"),

@@ -1,0 +1,36 @@
+"""`fewstep prepare` as a command: progress, and mistakes as one line."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..datasets.facts import ArchiveError
+from ..datasets.registry import DATASETS
+from ..methods.registry import UnknownNameError, pick
+from .errors import InputError
+
+
+def prepare(dataset: str, source: Path | None, root: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Make the archives of `dataset` in `root`, from `source` or, without one, from what torchvision downloads.
+
+    InputError for whatever is wrong with the names, the source, or the place.
+    """
+    from tqdm import tqdm
+
+    from ..datasets import prepare as preparing
+
+    try:
+        pick(DATASETS, dataset, "dataset")
+        with tqdm(unit=" images", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+
+            def on_progress(file: str, count: int) -> None:
+                bar.set_description(file, refresh=False)
+                bar.update(count - bar.n if count > bar.n else 0)
+
+            if source is None:
+                return preparing.download(dataset, root, on_progress)
+            return preparing.prepare(dataset, source, root, on_progress)
+    except (UnknownNameError, ArchiveError) as error:
+        raise InputError(str(error)) from None
+    except OSError as error:
+        raise InputError(f"{error.filename or root}: {error.strerror}; the same command goes on from here") from None

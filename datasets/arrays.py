@@ -1,0 +1,53 @@
+"""Images in npz files: guided-diffusion's sample batches, and the downsampled ImageNet of Chrabaszcz et al. 2017."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .facts import ArchiveError
+
+Array = np.ndarray[Any, Any]
+BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+def sample_batch(source: Path) -> tuple[Array, Array | None]:
+    """(arr_0, arr_1) of guided-diffusion's sample files: uint8 (N, H, W, 1 or 3), labels (N,) or None."""
+    try:
+        with np.load(source, allow_pickle=False) as file:
+            images = file["arr_0"]
+            labels = file["arr_1"] if "arr_1" in file.files else None
+    except BROKEN as error:
+        raise ArchiveError(f"{source}: no images `arr_0` in it: {str(error).splitlines()[0]}") from None
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or not len(images):
+        raise ArchiveError(f"{source}: arr_0 is {images.dtype} {images.shape}, not uint8 images (N, H, W, 1 or 3)")
+    if labels is not None and (labels.shape != (len(images),) or labels.dtype.kind not in "iu"):
+        raise ArchiveError(f"{source}: arr_1 is {labels.dtype} {labels.shape}, not a label for each image")
+    return images, labels
+
+
+def downsampled_labels(source: Path, classes: int) -> Array:
+    """The labels (N,) of a batch, from 0; the published ones begin at 1."""
+    labels = _member(source, "labels").astype(np.int64).reshape(-1)
+    if len(labels) and not 1 <= labels.min() <= labels.max() <= classes:
+        raise ArchiveError(f"{source}: labels {labels.min()} to {labels.max()}, not 1 to {classes}")
+    return labels - 1
+
+
+def downsampled_pixels(source: Path, count: int, side: int) -> Array:
+    """The images (N, side, side, 3) of a batch, published as rows of a red, a green and a blue plane."""
+    data = _member(source, "data")
+    if data.dtype != np.uint8 or data.shape != (count, 3 * side * side):
+        expected = f"uint8 {(count, 3 * side * side)}"
+        raise ArchiveError(f"{source}: data is {data.dtype} {data.shape}, not {expected}: another size, or cut short")
+    return data.reshape(count, 3, side, side).transpose(0, 2, 3, 1)
+
+
+def _member(source: Path, name: str) -> Array:
+    try:
+        with np.load(source, allow_pickle=False) as file:
+            found: Array = file[name]
+    except BROKEN as error:
+        raise ArchiveError(f"{source}: no `{name}` in it: {str(error).splitlines()[0]}") from None
+    return found

@@ -1,0 +1,234 @@
+"""Every data set from every form that people have it in; the pixels are those of the form's own library."""
+
+import io
+import json
+import shutil
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fewstep.datasets.archive import ArchivedSet
+from fewstep.datasets.base import ImageSet
+from fewstep.datasets.preprocess import CONVENTIONS
+from fewstep.datasets.registry import DATASETS
+
+PHOTOGRAPHS = [name for name, spec in DATASETS.items() if spec.source and name != "cifar10"]
+WNIDS = [f"n{10_000_000 + 7919 * i % 1000 * 13:08d}" for i in range(1000)]
+"""A thousand folders, in an order that is not theirs."""
+
+
+def everything(data):
+    """uint8 (N, H, W, C)."""
+    return data.images[:].permute(0, 2, 3, 1).numpy()
+
+
+def crops(name, images):
+    convention, side = DATASETS[name].source.preprocessing, DATASETS[name].shape[1]
+    return np.stack([CONVENTIONS[convention](image.convert("RGB"), side) for image in images])
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory, picture):
+    """ILSVRC2012's folders with an image for each class and three for one; grey and CMYK ones are among them."""
+    root = tmp_path_factory.mktemp("imagenet") / "CLS-LOC"
+    for i, wnid in enumerate(WNIDS):
+        (root / "train" / wnid).mkdir(parents=True)
+        for k in range(3 if i == 500 else 1):
+            mode = {3: "L", 4: "CMYK"}.get(i, "RGB")
+            image = picture(10 * i + k, 70 + i % 9, 66 + i % 5, mode)
+            image.save(root / "train" / wnid / f"{wnid}_{k}.JPEG", format="JPEG")
+    (root / "val").mkdir()
+    picture(1, 80).save(root / "val" / "ILSVRC2012_val_00000001.JPEG", format="JPEG")
+    return root
+
+
+@pytest.mark.parametrize("name", ["imagenet64-adm", "imagenet64-edm", "imagenet128-adm"])
+def test_imagenet_in_folders_is_what_torchvision_reads(imagenet, prepared, name):
+    folder = pytest.importorskip("torchvision.datasets").ImageFolder(str(imagenet / "train"))
+    data, (facts,) = prepared(name, imagenet)
+    assert data.targets.tolist() == [label for _, label in folder.samples]
+    np.testing.assert_array_equal(everything(data), crops(name, [image for image, _ in folder]))
+    assert facts["count"] == len(folder) == 1002
+    assert facts["preprocessing"] == DATASETS[name].source.preprocessing
+
+
+def test_zip_and_tar_of_folders_are_the_same_as_the_folders(imagenet, prepared, tmp_path):
+    with zipfile.ZipFile(tmp_path / "i.zip", "w") as packed:
+        for file in sorted(imagenet.rglob("*.JPEG"), reverse=True):
+            packed.write(file, file.relative_to(imagenet.parent))
+    for kind in ("", "gz"):
+        with tarfile.open(tmp_path / f"i.tar{kind}", f"w:{kind}") as packed:
+            packed.add(imagenet, "i")
+    sources = [imagenet, tmp_path / "i.zip", tmp_path / "i.tar", tmp_path / "i.targz"]
+    assert len({prepared("imagenet64-edm", source)[1][0]["sha256"] for source in sources}) == 1
+
+
+def edm_zip(target, images, labels, inside=""):
+    """What EDM's and StyleGAN3's dataset_tool.py write."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
+        names = [f"{i // 2:05d}/img{i:08d}.png" for i in range(len(images))]
+        for name, image in zip(names, images, strict=True):
+            buffer = io.BytesIO()
+            image.save(buffer, format="png", compress_level=0, optimize=False)
+            packed.writestr(inside + name, buffer.getvalue())
+        listed = None if labels is None else [[n, k] for n, k in zip(names, labels, strict=True)]
+        packed.writestr(inside + "dataset.json", json.dumps({"labels": listed}))
+    return target
+
+
+@pytest.mark.parametrize("name", ["imagenet64-adm", "imagenet64-edm", "imagenet128-adm", "cifar10", "afhqv2-64"])
+@pytest.mark.parametrize("inside", ["", "set/"])
+def test_a_zip_with_dataset_json_keeps_pixels_and_labels(picture, prepared, tmp_path, name, inside):
+    spec = DATASETS[name]
+    images = [picture(i, spec.shape[1]) for i in range(7)]
+    labels = [(5 * i + 2) % spec.classes for i in range(7)]
+    data, facts = prepared(name, edm_zip(tmp_path / "edm.zip", images, labels, inside))
+    np.testing.assert_array_equal(everything(data), np.stack(images))
+    assert data.labels(torch.arange(7)).tolist() == labels
+    assert len(facts) == 1
+
+
+def test_our_own_archive_is_a_source_again(picture, prepared, tmp_path):
+    images = [picture(i, 64) for i in range(5)]
+    _, (facts,) = prepared("imagenet64-edm", edm_zip(tmp_path / "edm.zip", images, [1, 0, 999, 3, 2]))
+    again = shutil.copy(tmp_path / "data" / DATASETS["imagenet64-edm"].archive, tmp_path / "again.zip")
+    assert prepared("imagenet64-edm", tmp_path / again)[1][0]["sha256"] == facts["sha256"]
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+@pytest.mark.parametrize("name", ["ffhq64", "ffhq256"])
+def test_ffhq_is_resized_without_a_crop_and_has_no_labels(picture, prepared, tmp_path, name, form):
+    source = tmp_path / "images1024x1024"
+    for i in range(3):
+        (source / f"{i // 2:05d}").mkdir(parents=True, exist_ok=True)
+        picture(i, 1024).save(source / f"{i // 2:05d}" / f"{i:05d}.png", compress_level=0)
+    files = sorted(source.rglob("*.png"))
+    if form == "zip":
+        with zipfile.ZipFile(tmp_path / "ffhq.zip", "w") as packed:
+            for file in files:
+                packed.write(file, file.relative_to(source))
+    data, _ = prepared(name, source if form == "folder" else tmp_path / "ffhq.zip")
+    side = DATASETS[name].shape[1]
+    expected = [Image.open(file).resize((side, side), Image.Resampling.LANCZOS) for file in files]
+    np.testing.assert_array_equal(everything(data), np.stack(expected))
+    assert data.labels(torch.arange(3)) is None
+
+
+@pytest.mark.parametrize(("name", "other"), [("afhqv1-64", "val"), ("afhqv2-64", "test")])
+def test_afhq_joins_training_and_test_images_with_the_animal_as_class(picture, prepared, tmp_path, name, other):
+    source, files = tmp_path / "afhq", []
+    for split in ("train", other):
+        for k, animal in enumerate(("wild", "cat", "dog")):
+            (source / split / animal).mkdir(parents=True)
+            file = source / split / animal / f"{k}.png"
+            picture(k, 512).save(file, compress_level=0)
+            files.append(file)
+    data, (facts,) = prepared(name, source)
+    files.sort(key=lambda file: str(file))
+    assert data.targets.tolist() == [("cat", "dog", "wild").index(file.parent.name) for file in files]
+    np.testing.assert_array_equal(everything(data), crops(name, map(Image.open, files)))
+    assert facts["count"] == 6
+
+
+def write_lmdb(folder, values):
+    lmdb = pytest.importorskip("lmdb")
+    with lmdb.open(str(folder), map_size=2**26) as database, database.begin(write=True) as transaction:
+        for key, value in values.items():
+            transaction.put(key, value)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["lsun-bedroom", "lsun-cat", "lsun-church"])
+def test_an_lsun_database_is_read_in_the_order_of_its_keys(picture, encoded, prepared, tmp_path, name):
+    lmdb = pytest.importorskip("lmdb")
+    styles = ["WEBP", "JPEG", "WEBP", "PNG"]
+    values = {
+        f"{key:040x}".encode(): encoded(picture(key, 256 + 30 * i, 256), styles[i])
+        for i, key in enumerate((901, 17, 400, 3))
+    }
+    source = write_lmdb(tmp_path / "church_outdoor_train_lmdb", values)
+    data, (facts,) = prepared(name, source)
+    with lmdb.open(str(source), readonly=True, lock=False) as database, database.begin() as transaction:
+        images = [Image.open(io.BytesIO(value)) for _, value in transaction.cursor()]
+        np.testing.assert_array_equal(everything(data), crops(name, images))
+    assert isinstance(data, ArchivedSet)
+    assert (facts["count"], data.shape) == (4, (3, 256, 256))
+
+
+def test_a_folder_of_lsun_images_is_read_too(picture, prepared, tmp_path):
+    (tmp_path / "bedroom").mkdir()
+    for i in range(3):
+        picture(i, 300, 256).save(tmp_path / "bedroom" / f"{i}.webp")
+    files = sorted((tmp_path / "bedroom").iterdir())
+    data, _ = prepared("lsun-bedroom", tmp_path / "bedroom")
+    np.testing.assert_array_equal(everything(data), crops("lsun-bedroom", map(Image.open, files)))
+
+
+def test_the_downsampled_imagenet_keeps_its_own_order_and_labels_from_zero(prepared, tmp_path):
+    """Ten batches, of which the tenth comes after the ninth; rows of a red, a green and a blue plane."""
+    rng, source, batches = np.random.default_rng(0), tmp_path / "npz", {}
+    source.mkdir()
+    for stem in [*(f"train_data_batch_{i}" for i in range(1, 11)), "val_data"]:
+        rows, labels = rng.integers(0, 256, (3, 12288), dtype=np.uint8), rng.integers(1, 1001, 3)
+        batches[stem] = (rows, labels)
+        np.savez(source / f"{stem}.npz", data=rows, labels=labels, mean=rows.mean(0))
+    data, (facts, held_out) = prepared("imagenet64-chrabaszcz", source)
+    train = [batches[f"train_data_batch_{i}"] for i in range(1, 11)]
+    expected = np.concatenate([rows for rows, _ in train]).reshape(-1, 3, 64, 64)
+    np.testing.assert_array_equal(data.images.numpy(), expected)
+    assert data.targets.tolist() == [int(label) - 1 for _, labels in train for label in labels]
+    assert (facts["count"], held_out["count"]) == (30, 3)
+    assert "published order" in facts["labels"]
+
+
+@pytest.mark.parametrize("name", ["imagenet64-adm", "imagenet64-edm", "ffhq64", "lsun-cat", "cifar10", "afhqv2-64"])
+def test_a_sample_batch_of_guided_diffusion_is_taken_as_it_is(prepared, tmp_path, name):
+    spec = DATASETS[name]
+    images = np.random.default_rng(0).integers(0, 256, (3, *spec.shape[1:], 3), dtype=np.uint8)
+    labels = np.array([2, 0, 1])
+    np.savez(tmp_path / "batch.npz", images, labels)
+    data, _ = prepared(name, tmp_path / "batch.npz")
+    np.testing.assert_array_equal(everything(data), images)
+    found = data.labels(torch.arange(3))
+    assert found is None if not spec.classes else found.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_the_registry_says_where_a_data_set_comes_from_and_what_is_done_to_it(name):
+    spec = DATASETS[name]
+    assert spec.source.page.startswith("https://")
+    assert spec.licence
+    assert spec.source.gigabytes > spec.size * spec.shape[1] ** 2 * 1e-9
+    assert spec.source.preprocessing in CONVENTIONS
+    assert str(spec.shape[1]) in spec.archive
+    assert callable(spec.source.read())
+    assert not spec.quality
+
+
+def test_no_two_data_sets_share_an_archive():
+    archives = [spec.archive for spec in DATASETS.values() if spec.archive]
+    archives += [spec.source.held_out for spec in DATASETS.values() if spec.source and spec.source.held_out]
+    assert len(set(archives)) == len(archives)
+
+
+def test_large_images_are_decoded_when_they_are_asked_for(picture, prepared, tmp_path, encoded):
+    """The same interface as the memory map: slices, indices in any order, samples in [-1, 1]; workers may have it."""
+    import pickle
+
+    source = tmp_path / "faces"
+    source.mkdir()
+    for i in range(6):
+        picture(i, 256).save(source / f"{i}.png")
+    data, _ = prepared("ffhq256", source)
+    images = torch.from_numpy(np.stack([np.asarray(picture(i, 256)) for i in range(6)]).transpose(0, 3, 1, 2).copy())
+    assert not isinstance(data, ImageSet)
+    assert (len(data), data.shape) == (6, (3, 256, 256))
+    assert torch.equal(data.images[1:3], images[1:3])
+    rows = torch.tensor([5, 0, 5])
+    torch.testing.assert_close(data.samples(rows), images[rows].float() / 127.5 - 1)
+    assert torch.equal(pickle.loads(pickle.dumps(data)).images[2:4], images[2:4])
+    assert sorted(p.suffix for p in (tmp_path / "data").iterdir()) == [".npy", ".zip"]
