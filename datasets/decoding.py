@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from .facts import ArchiveError
 
@@ -55,5 +55,7 @@ def _by_name(name: str) -> Iterator[None]:
         raise ArchiveError(f"{name}: {error}") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ArchiveError(f"{name}: {error}") from None
+    except UnidentifiedImageError:
+        raise ArchiveError(f"{name}: not a whole image: of no form that Pillow knows") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise ArchiveError(f"{name}: not a whole image: {error}") from None

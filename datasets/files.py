@@ -79,9 +79,10 @@ def _read_file(path: str, name: str) -> bytes:
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     try:
         return _bounded(info.filename, archive.open(info))
-    # RuntimeError: encrypted; NotImplementedError is one: a compression that Python does not have.
-    except (*BROKEN, RuntimeError) as error:
-        raise ArchiveError(f"{info.filename}: {str(error).splitlines()[0] or 'cut short'}") from None
+    except RuntimeError:
+        raise ArchiveError(f"{info.filename}: encrypted, or compressed as Python cannot read it") from None
+    except BROKEN as error:
+        raise ArchiveError(f"{info.filename}: {(str(error).splitlines() or ['cut short'])[0]}") from None
 
 
 def _tar_members(source: Path) -> list[Member]:
@@ -101,6 +102,9 @@ def _tar_members(source: Path) -> list[Member]:
             if held > HELD:
                 raise ArchiveError(f"{source}: more than {HELD >> 30} GiB in a compressed tar; unpack it first")
             found.append(Member(info.name, partial(bytes, data)))
+        # tarfile takes the end of the file for the end of the archive, which is a block of zeros.
+        if plain and source.stat().st_size <= archive.offset:
+            raise EOFError("cut short")
     return found
 
 
