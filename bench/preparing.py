@@ -20,12 +20,15 @@ def prepare(dataset: str, source: Path | None, root: Path) -> list[tuple[Path, d
     from ..datasets import prepare as preparing
 
     try:
-        pick(DATASETS, dataset, "dataset")
+        spec = pick(DATASETS, dataset, "dataset")
         with tqdm(unit=" images", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
 
             def on_progress(file: str, count: int) -> None:
+                if count <= bar.n:
+                    bar.reset()
+                bar.total = spec.size if file == spec.archive else None
                 bar.set_description(file, refresh=False)
-                bar.update(count - bar.n if count > bar.n else 0)
+                bar.update(count - bar.n)
 
             if source is None:
                 return preparing.download(dataset, root, on_progress)

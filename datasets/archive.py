@@ -20,11 +20,9 @@ from torch import Tensor
 
 from .base import ImageSet, to_unit_range
 from .decoding import Pixels, decode
-from .facts import ArchiveError, check_directory, read_facts
+from .facts import MAPPED, ArchiveError, check_directory, read_facts
 
 LABELS, CAPTIONS = "dataset.json", "captions.jsonl"
-MAPPED = 64
-"""The largest side of images whose pixels are laid down: ImageNet takes 15.7 GB at 64, four times that at 128."""
 
 Index = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 """A row for each image: where its member begins in the zip, its bytes, its CRC, its label (-1 without)."""
@@ -104,8 +102,14 @@ def load(name: str, path: Path, classes: int) -> ImageSet | ArchivedSet:
         images = torch.from_numpy(_mapped(path, index, facts))
         return ImageSet(name, images, targets, classes=classes, content=facts["sha256"])
     prompts, rows = _captions(path, facts)
-    zipped = ZippedImages(path, index, (len(index), *facts["shape"]))
-    return ArchivedSet(name, zipped, targets, classes, facts["sha256"], prompts, rows)
+    return ArchivedSet(name, zipped(path), targets, classes, facts["sha256"], prompts, rows)
+
+
+def zipped(path: Path) -> ZippedImages:
+    """The images of an archive of any size, decoded when they are asked for."""
+    facts = read_facts(path)
+    index = _index(path, facts)
+    return ZippedImages(path, index, (len(index), *facts["shape"]))
 
 
 def _index(path: Path, facts: dict[str, Any]) -> Index:

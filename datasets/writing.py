@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from .decoding import Pixels, decode
-from .facts import FACTS, ArchiveError, directory_hash
+from .facts import FACTS, MAPPED, ArchiveError, directory_hash
 
 LABELS, CAPTIONS = "dataset.json", "captions.jsonl"
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -186,6 +186,10 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _png(pixels: Pixels) -> bytes:
+    # What is decoded at every reading is not compressed: three times as fast, half as large again.
+    level = 1 if max(pixels.shape) <= MAPPED else 0
     buffer = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, format="PNG", compress_level=1)
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(
+        buffer, format="PNG", compress_level=level
+    )
     return buffer.getvalue()
