@@ -152,6 +152,7 @@ def test_list_metrics_says_what_each_needs_and_whether_it_can_run_here(tmp_path,
 
 def test_doctor_lists_every_file_with_its_licence_and_how_to_get_it(tmp_path, monkeypatch):
     """Nothing asks for them yet: absent, not missing."""
+    monkeypatch.setenv("FEWSTEP_DATA", str(tmp_path))
     monkeypatch.setenv("FEWSTEP_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     result = call("doctor")

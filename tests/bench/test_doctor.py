@@ -26,6 +26,12 @@ methods: [{{name: euler}}]
 """
 
 
+@pytest.fixture(autouse=True)
+def _place(monkeypatch, tmp_path):
+    """The command sets it for what it calls; here it must not outlive the test."""
+    monkeypatch.setenv("FEWSTEP_DATA", str(tmp_path))
+
+
 def doctor(root, *words):
     result = CliRunner().invoke(main, ["doctor", *words, "--data-root", str(root)])
     lines = dict(line.split(": ", 1) for line in result.output.splitlines())

@@ -15,6 +15,7 @@ from fewstep.datasets.captions import caption_rows, draw_captions
 from fewstep.datasets.facts import ArchiveError
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.preprocess import edm_lanczos
+from fewstep.datasets.registry import DATASETS
 
 COUNT = 7
 
@@ -129,6 +130,19 @@ def test_the_frozen_list_and_its_hash_lie_in_the_archive(source, prepared, tmp_p
     assert {frozenset(json.loads(line)) for line in lines.splitlines()} == {
         frozenset({"id", "image", "image_id", "caption"})
     }
+
+
+def test_a_list_that_was_changed_in_the_archive_is_refused(source, prepared, tmp_path):
+    prepared("coco2014", source)
+    path = tmp_path / "data" / "coco2014-256.zip"
+    with zipfile.ZipFile(path) as packed:
+        members = {info.filename: packed.read(info) for info in packed.infolist()}
+    members["captions.jsonl"] = members["captions.jsonl"].replace(b"A picture", b"A drawing")
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, data in members.items():
+            packed.writestr(name, data)
+    with pytest.raises(ArchiveError, match="its captions have another hash than it says; prepare it again"):
+        DATASETS["coco2014"].load()()
 
 
 def test_other_captions_are_another_archive(source, prepared):

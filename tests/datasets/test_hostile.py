@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from fewstep.bench.cli import main
 from fewstep.datasets import files
-from fewstep.datasets.facts import ArchiveError
+from fewstep.datasets.facts import ArchiveError, read_facts
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import DATASETS
 
@@ -291,6 +291,15 @@ def test_a_large_archive_with_another_member_is_refused(large, picture, encoded,
     replaced(large, member, encoded(picture(77, 256)))
     with pytest.raises(ArchiveError, match="its images have another hash than it says; prepare it again"):
         DATASETS["ffhq256"].load()()
+
+
+def test_pixels_that_do_not_have_the_hash_of_the_facts_are_not_laid_down(tmp_path, good, prepared):
+    prepared("ffhq64", packed(tmp_path, good))
+    path = tmp_path / "data" / DATASETS["ffhq64"].archive
+    replaced(path, "fewstep.json", json.dumps({**read_facts(path), "sha256": "0" * 64}))
+    with pytest.raises(ArchiveError, match="its images have another hash than it says; prepare it again"):
+        DATASETS["ffhq64"].load()()
+    assert not path.with_name("ffhq-64.00000000.npy").exists()
 
 
 def test_a_byte_that_changed_on_disk_is_found_when_its_image_is_read(large):
