@@ -71,9 +71,9 @@ def _dataset(spec: DatasetSpec) -> tuple[str, str]:
     """(state, advice) of a data set. Of its archive the directory is read, not the images."""
     if not spec.archive:
         return "present", "embedded"
-    if (missing := spec.missing()) is not None:
-        return "missing", f"{missing.removeprefix('missing ')}; {spec.how_to_get()}"
     path = spec.path()
+    if spec.missing() is not None:
+        return "missing", f"{path}; {spec.how_to_get()}"
     try:
         facts = check(path)
     except (ArchiveError, OSError) as error:
@@ -85,4 +85,4 @@ def _dataset(spec: DatasetSpec) -> tuple[str, str]:
         return "wrong count", f"{path} has {facts['count']} images, {spec.name} has {spec.size}"
     if (captions := facts.get("captions", {}).get("count", 0)) != spec.captions:
         return "wrong count", f"{path} has {captions} captions, {spec.name} has {spec.captions}"
-    return "present", f"{path}; licence: {spec.licence}"
+    return "present", f"{path}; licence: {spec.licence}{spec.known_statistics()}"

@@ -20,9 +20,7 @@ from torch import Tensor
 
 from .base import ImageSet, to_unit_range
 from .decoding import Pixels, decode
-from .facts import MAPPED, ArchiveError, check_directory, read_facts
-
-LABELS, CAPTIONS = "dataset.json", "captions.jsonl"
+from .facts import CAPTIONS, LABELS, MAPPED, ArchiveError, check_directory, read_facts
 
 Index = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 """A row for each image: where its member begins in the zip, its bytes, its CRC, its label (-1 without)."""
@@ -114,7 +112,9 @@ def zipped(path: Path) -> ZippedImages:
 
 def _index(path: Path, facts: dict[str, Any]) -> Index:
     """Where the images lie: read from the zip's directory once, since for a million images that takes a while."""
-    target = path.with_name(f"{path.stem}.{facts['sha256'][:8]}.index.npy")
+    # The same pixels, encoded by another Pillow, lie elsewhere.
+    digits = facts.get("directory", facts["sha256"])[:8]
+    target = path.with_name(f"{path.stem}.{digits}.index.npy")
     if not target.is_file():
         with zipfile.ZipFile(path) as archive:
             check_directory(path, facts, archive.infolist())

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-FACTS = "fewstep.json"
-"""The member of an archive that says what is in it."""
+FACTS, LABELS, CAPTIONS = "fewstep.json", "dataset.json", "captions.jsonl"
+"""The members of an archive beside its images: what is in it, the class of each image, the frozen list of captions."""
 MAPPED = 64
 """The largest side of images whose pixels are laid down: ImageNet takes 15.7 GB at 64, four times that at 128."""
 

@@ -61,7 +61,13 @@ class DatasetSpec:
         if self.source is None:
             return "embedded"
         make = f"`fewstep prepare {self.name} --from {self.source.form}`"
-        return f"{self.source.page}: {self.source.steps}; {make}; about {self.source.gigabytes:g} GB; {self.licence}"
+        about = f"about {self.source.gigabytes:g} GB; licence: {self.licence}{self.known_statistics()}"
+        return f"{self.source.page}: {self.source.steps}; {make}; {about}"
+
+    def known_statistics(self) -> str:
+        """The published statistics that a suite's `references` may name for it, as the end of a line."""
+        names = self.source.statistics if self.source else ()
+        return f"; published statistics: {', '.join(names)}" if names else ""
 
     def identity(self) -> dict[str, str]:
         """What tells these data from others of the same name: the archive's hash; nothing for what is embedded."""
@@ -76,6 +82,7 @@ class Source:
     laid down beside it. preprocessing: a convention of `preprocess`. labels: what the label is, for the provenance.
     class_names: the folders of the classes, in order; without, folders named by WNID are. splits: the folders that
     are read where the source is divided into train, test and val. held_out: the archive of the "test" split.
+    statistics: the published ones that were made of these images in this way.
     original: the side of the published images, where those of any other size are not it. reader: "module:function"
     for a form that no other data set has.
     """
@@ -90,6 +97,7 @@ class Source:
     splits: tuple[str, ...] = ()
     held_out: str = ""
     original: int = 0
+    statistics: tuple[str, ...] = ()
     reader: str = f"{__package__}.sources:splits"
 
     def read(self) -> Callable[..., Any]:
@@ -124,7 +132,7 @@ AFHQ = "CC BY-NC 4.0"
 COCO = "captions CC BY 4.0; images under Flickr's terms"
 
 
-def _imagenet(side: int, convention: str, summary: str, gigabytes: float) -> DatasetSpec:
+def _imagenet(side: int, convention: str, summary: str, gigabytes: float, *statistics: str) -> DatasetSpec:
     family = convention.partition("-")[0]
     return DatasetSpec(
         f"imagenet{side}-{family}",
@@ -144,6 +152,7 @@ def _imagenet(side: int, convention: str, summary: str, gigabytes: float) -> Dat
             convention,
             "WNIDs in sorted order, or the source's dataset.json",
             splits=("train",),
+            statistics=statistics,
         ),
     )
 
@@ -173,7 +182,7 @@ def _chrabaszcz() -> DatasetSpec:
     )
 
 
-def _ffhq(side: int, gigabytes: float) -> DatasetSpec:
+def _ffhq(side: int, gigabytes: float, *statistics: str) -> DatasetSpec:
     return DatasetSpec(
         f"ffhq{side}",
         ARCHIVE,
@@ -190,11 +199,12 @@ def _ffhq(side: int, gigabytes: float) -> DatasetSpec:
             gigabytes,
             "lanczos",
             original=1024,
+            statistics=statistics,
         ),
     )
 
 
-def _lsun(scene: str, folder: str, size: int, gigabytes: float) -> DatasetSpec:
+def _lsun(scene: str, folder: str, size: int, gigabytes: float, *statistics: str) -> DatasetSpec:
     return DatasetSpec(
         f"lsun-{scene}",
         ARCHIVE,
@@ -204,7 +214,14 @@ def _lsun(scene: str, folder: str, size: int, gigabytes: float) -> DatasetSpec:
         SCENES,
         archive=f"lsun-{scene}-256.zip",
         licence=LSUN,
-        source=Source("https://www.yf.io/p/lsun", f"take {folder}.zip and unpack it", folder, gigabytes, "lsun-box"),
+        source=Source(
+            "https://www.yf.io/p/lsun",
+            f"take {folder}.zip and unpack it",
+            folder,
+            gigabytes,
+            "lsun-box",
+            statistics=statistics,
+        ),
     )
 
 
@@ -228,6 +245,7 @@ def _afhq(version: int, size: int) -> DatasetSpec:
             "cat, dog, wild",
             ("cat", "dog", "wild"),
             original=512,
+            statistics=("afhqv2-64x64",) if version == 2 else (),
         ),
     )
 
@@ -287,17 +305,25 @@ DATASETS = {
                 class_names=CIFAR10_CLASSES,
                 splits=("train", "test"),
                 held_out="cifar10-32-test.zip",
+                statistics=("cifar10-32x32", "cifar10_clean_train_32", "cifar10_legacy_tensorflow_train_32"),
                 reader=f"{__package__}.cifar10:splits",
             ),
         ),
-        _imagenet(64, "adm-box-bicubic", "box and bicubic, as ADM and EDM2 crop", 28),
-        _imagenet(64, "edm-lanczos", "cropped and then Lanczos, as EDM does", 28),
+        _imagenet(
+            64,
+            "adm-box-bicubic",
+            "box and bicubic, as ADM and EDM2 crop",
+            28,
+            "VIRTUAL_imagenet64_labeled",
+            "imagenet-64x64-baseline",
+        ),
+        _imagenet(64, "edm-lanczos", "cropped and then Lanczos, as EDM does", 28, "imagenet-64x64"),
         _chrabaszcz(),
-        _imagenet(128, "adm-box-bicubic", "box and bicubic, as ADM and EDM2 crop", 65),
-        _ffhq(64, 1.5),
-        _ffhq(256, 14),
-        _lsun("bedroom", "bedroom_train_lmdb", 3_033_042, 600),
-        _lsun("cat", "cat_lmdb", 1_657_264, 330),
+        _imagenet(128, "adm-box-bicubic", "box and bicubic, as ADM and EDM2 crop", 65, "VIRTUAL_imagenet128_labeled"),
+        _ffhq(64, 1.5, "ffhq-64x64"),
+        _ffhq(256, 14, "ffhq_clean_trainval70k_256"),
+        _lsun("bedroom", "bedroom_train_lmdb", 3_033_042, 600, "VIRTUAL_lsun_bedroom256"),
+        _lsun("cat", "cat_lmdb", 1_657_264, 330, "VIRTUAL_lsun_cat256"),
         _lsun("church", "church_outdoor_train_lmdb", 126_227, 25),
         _afhq(1, 16_130),
         _afhq(2, 15_803),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
@@ -12,11 +13,11 @@ from PIL import Image
 
 from . import arrays
 from .decoding import Pixels, decode, photograph
-from .facts import ArchiveError
+from .facts import LABELS, ArchiveError
 from .files import Member, bounded, is_image, members
 from .preprocess import CONVENTIONS
 from .registry import DatasetSpec, Source
-from .writing import LABELS, Record
+from .writing import Record
 
 SPLITS = {"train", "test", "val"}
 WNID = re.compile(r"n\d{8}")
@@ -73,10 +74,19 @@ def convert(spec: DatasetSpec, name: str, data: bytes) -> Pixels:
 def listing(source: Path) -> str:
     """A hash of names, sizes and times: whether a source is still the one that was begun with."""
     digest = hashlib.sha256()
-    for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
-        stat = path.stat()
-        digest.update(f"{path.relative_to(source)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    for path in _paths(source):
+        stat = os.lstat(path)
+        digest.update(f"{os.path.relpath(path, source)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def _paths(source: Path) -> Iterator[str]:
+    """The files of a source, in an order that is always the same."""
+    if not source.is_dir():
+        yield str(source)
+    for folder, folders, names in os.walk(source):
+        folders.sort()
+        yield from (os.path.join(folder, name) for name in sorted(names))
 
 
 def _files(spec: DatasetSpec, images: list[Member], label_of: Callable[[str], int | None]) -> Iterator[Record]:
@@ -157,14 +167,18 @@ def _database(spec: DatasetSpec, source: Path) -> Iterator[Record]:
                 raise ArchiveError(f"{source}/data.mdb: cut short: less than its {end} bytes")
             with database.begin() as transaction:
                 for key in transaction.cursor().iternext(keys=True, values=False):
-                    yield Record(key.decode("ascii", "replace"), partial(_value, spec, transaction, key), None)
+                    name = key.decode("ascii", "replace")
+                    yield Record(name, partial(_value, spec, name, partial(transaction.get, key), lmdb.Error), None)
     except lmdb.Error as error:
         raise ArchiveError(f"{source}: not an LSUN database: {error}") from None
 
 
-def _value(spec: DatasetSpec, transaction: Any, key: bytes) -> Pixels:
-    name = key.decode("ascii", "replace")
-    return convert(spec, name, bounded(name, transaction.get(key)))
+def _value(spec: DatasetSpec, name: str, get: Callable[[], bytes | None], broken: type[Exception]) -> Pixels:
+    try:
+        data = get() or b""
+    except broken as error:
+        raise ArchiveError(f"{name}: {error}") from None
+    return convert(spec, name, bounded(name, data))
 
 
 def _batch(spec: DatasetSpec, source: Path) -> Iterator[Record]:

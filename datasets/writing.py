@@ -17,9 +17,8 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from .decoding import Pixels, decode
-from .facts import FACTS, MAPPED, ArchiveError, directory_hash
+from .facts import CAPTIONS, FACTS, LABELS, MAPPED, ArchiveError, directory_hash
 
-LABELS, CAPTIONS = "dataset.json", "captions.jsonl"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time that every member has, so that the same images make the same file."""
 HEADER = struct.Struct("<4s5H3L2H")

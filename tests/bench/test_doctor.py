@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from fewstep.bench.cli import main
+from fewstep.bench.references import known_statistics
 from fewstep.bench.stages import reference
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import DATASETS
@@ -73,6 +75,12 @@ def test_what_is_absent_comes_with_its_place_command_size_and_licence(tmp_path, 
     assert f"`fewstep prepare {name} --from {spec.source.form}`" in line
     assert f"about {spec.source.gigabytes:g} GB" in line
     assert spec.licence in line
+
+
+def test_the_statistics_that_a_data_set_names_are_known():
+    named = {name for spec in DATASETS.values() if spec.source for name in spec.source.statistics}
+    assert named <= set(known_statistics())
+    assert "published statistics: imagenet-64x64)" in doctor(Path("none"))[1]["imagenet64-edm"]
 
 
 def test_a_suites_data_set_is_required(faces, suite, tmp_path):
