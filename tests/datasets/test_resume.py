@@ -1,11 +1,15 @@
 """An interrupted prepare goes on where it was, and ends in the same file."""
 
+import errno
+import os
 import shutil
 
 import pytest
+from click.testing import CliRunner
 from filelock import FileLock
 
-from fewstep.datasets import sources
+from fewstep.bench.cli import main
+from fewstep.datasets import sources, writing
 from fewstep.datasets.facts import ArchiveError
 from fewstep.datasets.prepare import prepare
 
@@ -133,3 +137,37 @@ def test_two_processes_do_not_write_one_archive(source, tmp_path):
         pytest.raises(ArchiveError, match="another process is preparing it"),
     ):
         make(source, tmp_path / "data")
+
+
+def command(source, root):
+    return CliRunner().invoke(main, ["prepare", "ffhq64", "--from", str(source), "--data-root", str(root)])
+
+
+def test_the_command_says_that_it_can_go_on(source, tmp_path, decoded):
+    decoded.stop = "00005.png"
+    stopped = command(source, tmp_path / "data")
+    assert stopped.exit_code == 130
+    assert stopped.stderr == "fewstep: stopped; the same command goes on from here\n"
+    decoded.stop = ""
+    assert command(source, tmp_path / "data").exit_code == 0
+    assert decoded == [f"{i:05d}.png" for i in range(COUNT)]
+
+
+def test_a_full_disk_is_one_line_and_what_was_written_is_kept(source, tmp_path, decoded, monkeypatch):
+    encode = writing._png
+
+    def full(pixels):
+        if len(decoded) == 6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return encode(pixels)
+
+    monkeypatch.setattr(writing, "_png", full)
+    result = command(source, tmp_path / "data")
+    assert result.exit_code == 2
+    assert (
+        result.stderr == f"fewstep: {tmp_path / 'data'}: No space left on device; the same command goes on from here\n"
+    )
+    monkeypatch.setattr(writing, "_png", encode)
+    decoded.clear()
+    assert command(source, tmp_path / "data").exit_code == 0
+    assert len(decoded) == COUNT - 5
