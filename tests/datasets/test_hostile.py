@@ -10,10 +10,12 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from fewstep.bench.cli import main
-from fewstep.datasets import files
+from fewstep.datasets import files, writing
 from fewstep.datasets.facts import ArchiveError, read_facts
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import DATASETS
@@ -310,6 +312,23 @@ def test_a_byte_that_changed_on_disk_is_found_when_its_image_is_read(large):
     assert data.images[0:1].shape == (1, 3, 256, 256)
     with pytest.raises(ArchiveError, match=r"00000/img00000001\.png is not what the archive says; prepare it again"):
         data.images[0:2]
+
+
+def test_the_same_images_encoded_otherwise_are_read_from_where_they_lie_now(large, tmp_path, prepared, monkeypatch):
+    before = DATASETS["ffhq256"].load()()
+    expected = before.images[:]
+
+    def compressed(pixels):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, format="PNG", compress_level=9)
+        return buffer.getvalue()
+
+    monkeypatch.setattr(writing, "_png", compressed)
+    size = large.stat().st_size
+    after, _ = prepared("ffhq256", tmp_path / "source" / "s.zip")
+    assert large.stat().st_size < size
+    assert after.content == before.content
+    assert torch.equal(after.images[:], expected)
 
 
 def test_an_archive_of_another_data_set_is_refused(large):
