@@ -304,6 +304,24 @@ def test_pixels_that_do_not_have_the_hash_of_the_facts_are_not_laid_down(tmp_pat
     assert not path.with_name("ffhq-64.00000000.npy").exists()
 
 
+def test_an_archive_without_a_hash_of_its_directory_is_checked_by_its_pixels(
+    tmp_path, good, picture, encoded, prepared
+):
+    """As archives were written before the directory had one."""
+    prepared("ffhq64", packed(tmp_path, good))
+    path = tmp_path / "data" / DATASETS["ffhq64"].archive
+    for file in path.parent.glob("*.npy"):
+        file.unlink()
+    facts = {key: value for key, value in read_facts(path).items() if key != "directory"}
+    replaced(path, "fewstep.json", json.dumps(facts))
+    assert len(DATASETS["ffhq64"].load()()) == GOOD
+    for file in path.parent.glob("*.npy"):
+        file.unlink()
+    replaced(path, "00000/img00000001.png", encoded(picture(50, 64)))
+    with pytest.raises(ArchiveError, match="its images have another hash than it says; prepare it again"):
+        DATASETS["ffhq64"].load()()
+
+
 def test_a_byte_that_changed_on_disk_is_found_when_its_image_is_read(large):
     data = DATASETS["ffhq256"].load()()
     content = bytearray(large.read_bytes())
