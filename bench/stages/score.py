@@ -55,12 +55,9 @@ def _against_truth(x0: Tensor, task: Context, wanted: list[str]) -> dict[str, An
     for name in wanted:
         per_sample = PER_SAMPLE[name](x0, truths)
         protocol = f"{name}/{SETTINGS[name]}/{len(truths)}/rk45@{exact.manifest['params']['tolerance']:g}"
-        values[name] = {
-            "value": float(per_sample.mean()),
-            "samples": len(truths),
-            "protocol": protocol,
-            "without": _means_without(per_sample),
-        }
+        values[name] = {"value": float(per_sample.mean()), "samples": len(truths), "protocol": protocol}
+        if len(truths) > 1:
+            values[name]["without"] = _means_without(per_sample)
     return values
 
 

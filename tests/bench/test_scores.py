@@ -1,11 +1,13 @@
 """The scores of a cell's samples beside the teacher's exact solutions."""
 
+import math
+
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from fewstep.bench import runner, worker
+from fewstep.bench import outputs, runner, worker
 from fewstep.bench.metrics import psnr_per_image
 from fewstep.bench.plan import make_plan
 from fewstep.bench.store import Store
@@ -13,6 +15,7 @@ from fewstep.bench.suite import load
 from fewstep.datasets.cifar10 import CLASSES
 from fewstep.datasets.prepare import prepare
 from fewstep.methods.distillation.perceptual import Perceptual
+from fewstep.reports import leaderboard
 from fewstep.reports.jackknife import bounds
 from fewstep.tests.bench.stand_ins import images, perceptual
 
@@ -59,3 +62,19 @@ def test_rmse_psnr_and_lpips_are_means_over_the_samples_that_have_a_truth(scored
         assert metrics[name]["protocol"].startswith(f"{name}/")
         rest = [torch.cat([per_sample[:a], per_sample[b:]]).mean().item() for a, b in bounds(4)]
         assert metrics[name]["without"] == pytest.approx(rest, rel=1e-5)
+
+
+def test_one_truth_has_a_value_and_no_standard_error(tmp_path):
+    (tmp_path / "suite.yaml").write_text(
+        "{name: s, datasets: mixture-2d, teachers: {name: exact}, budgets: {evaluations: 1}, nfe: 2, samples: 2,"
+        " truth: {samples: 1, tolerance: 1.0e-3}, metrics: rmse, methods: [{name: euler}], device: cpu}"
+    )
+    plan, store = make_plan(load(str(tmp_path / "suite.yaml"))), Store(tmp_path / "store")
+    store.prepare()
+    for task in plan.tasks():
+        assert worker.execute(task.to_json(), store) == ("done", None)
+    (tmp_path / "out").mkdir()
+    outputs.write(plan, runner.look_up(plan.tasks(), store), tmp_path / "out")
+    (entry,) = leaderboard.read(tmp_path / "out").entries
+    assert entry.values["rmse"][0] > 0
+    assert math.isnan(entry.errors("rmse")[0])

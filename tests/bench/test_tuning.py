@@ -1,14 +1,14 @@
 """The rule set "tuned": declared trials share the budget, and all that they and the choice cost is charged."""
 
 import pytest
-import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep.bench import results, runner, trials, worker
 from fewstep.bench.errors import InputError
+from fewstep.bench.metrics import frechet_distance
 from fewstep.bench.plan import make_plan
-from fewstep.bench.stages import sample, teacher, train
+from fewstep.bench.stages import extractor, sample, teacher, train
 from fewstep.bench.store import Store
 from fewstep.bench.suite import load
 from fewstep.reports import trials as report
@@ -99,8 +99,15 @@ def test_the_choice_is_made_on_other_noises_than_the_score(finished):
     _, artifact, _ = tuned(finished, "consistency")
     _, store, _ = finished
     method = train.load(artifact, teacher.load(store.need(artifact.manifest["inputs"]["teacher"])))
-    scored, chosen = (sample.sampler(method, 0, 1, (1, 8, 8), purpose)(range(4)) for purpose in ("", "-selection"))
-    assert not torch.isclose(scored, chosen).any()
+    (extractor_task,) = (task for task in finished[0].tasks() if task.kind == "extractor")
+    network, real = extractor.load(store.need(extractor_task.name))
+    distances = {}
+    for purpose in ("", "-selection"):
+        x0 = sample.sampler(method, 0, 1, (1, 8, 8), purpose)(range(64))
+        distances[purpose] = frechet_distance(real, extractor.features(network, x0))
+    chosen = float(artifact.result["trials"][artifact.result["chosen"]]["distance"])
+    assert distances["-selection"] == pytest.approx(chosen, rel=1e-9)
+    assert distances[""] != pytest.approx(chosen, rel=1e-3)
 
 
 def test_a_row_states_its_rule_set(finished):
