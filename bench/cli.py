@@ -297,12 +297,15 @@ def evaluate(
 
     The results can stand beside a suite's: `fewstep leaderboard DIR OTHER`.
     """
+    from .machine import gpus, shares
     from .request import Request
 
     os.environ["FEWSTEP_DATA"] = str(data_root)
     row["method"] = row["method"] or images.stem
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     references = dict(_assignment("--reference", word) for word in given)
+    # As a suite on the CPU names it, whose features are then found in the store.
+    device = "cpu" if device == "auto" and not gpus(device) else device
     request = Request(images, dataset, names, row, references, rounding, captions, device)
     request.wanted()
     folder = out or RUNS / "evaluated" / row["method"]
@@ -310,7 +313,6 @@ def evaluate(
     from . import evaluate as stage
     from . import results, runner
     from .executors import LocalExecutor
-    from .machine import shares
     from .progress import Progress
     from .store import Store, write_atomic
 
@@ -318,8 +320,8 @@ def evaluate(
     artifacts.prepare()
 
     def run(tasks: list[Any]) -> Any:
-        _, threads, gpus = shares(device, 1, None)
-        return runner.run(tasks, artifacts, lambda count: LocalExecutor(artifacts.root, 1, threads, gpus), Progress())
+        _, threads, cards = shares(device, 1, None)
+        return runner.run(tasks, artifacts, lambda count: LocalExecutor(artifacts.root, 1, threads, cards), Progress())
 
     rows, blocks = stage.evaluate(request, run)
     write_atomic(folder / "results.csv", results.to_csv(rows))
