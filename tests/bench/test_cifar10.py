@@ -9,7 +9,9 @@ import sys
 import pytest
 from PIL import Image
 
+from fewstep.bench.errors import TaskError
 from fewstep.bench.plan import make_plan
+from fewstep.bench.stages import data
 from fewstep.bench.suite import load
 from fewstep.datasets.cifar10 import CLASSES
 from fewstep.datasets.prepare import prepare
@@ -108,3 +110,12 @@ def test_other_images_are_other_tasks(root, tmp_path, monkeypatch):
     prepare("cifar10", tmp_path / "source", tmp_path / "data", lambda file, count: None)
     monkeypatch.setenv("FEWSTEP_DATA", str(tmp_path / "data"))
     assert not before & {task.name for task in make_plan(load("cifar10-32")).tasks()}
+
+
+def test_a_task_that_was_planned_on_other_images_is_not_done(root, monkeypatch):
+    monkeypatch.setenv("FEWSTEP_DATA", str(root))
+    with pytest.raises(TaskError, match="the archive of cifar10 has changed since this run was planned"):
+        data.load({"dataset": "cifar10", "content": "another"})
+    monkeypatch.setenv("FEWSTEP_DATA", str(root / "nowhere"))
+    with pytest.raises(TaskError, match="not an archive that `fewstep prepare` made"):
+        data.load({"dataset": "cifar10", "content": "another"})

@@ -17,6 +17,7 @@ from fewstep.bench.cli import main
 from fewstep.bench.extractors import EXTRACTORS
 from fewstep.bench.metrics import frechet_distance, kernel_distance, manifold_scores
 from fewstep.bench.plan import make_plan
+from fewstep.bench.references import folder_task
 from fewstep.bench.request import Request
 from fewstep.bench.store import Store
 from fewstep.bench.suite import load
@@ -193,6 +194,13 @@ def test_a_folder_of_real_images_may_be_compared_with(store, forms, weights, dat
     changed = measure(store, forms["folder"], "fid", dataset=str(real))["fid"]
     assert changed["protocol"] != found["fid"]["protocol"]
     assert changed["value"] != found["fid"]["value"]
+
+
+def test_real_images_that_change_before_they_are_read_are_refused(store, forms, weights):
+    task = folder_task(forms["made.npz"], "another hash", COUNT, "inception-tf1", "cpu")
+    state, reason = worker.execute(task.to_json(), store)
+    assert state == "failed"
+    assert "made.npz has changed since this was asked" in reason
 
 
 def test_published_statistics_need_no_data_set(store, forms, weights, tmp_path, monkeypatch):
