@@ -43,7 +43,9 @@ def evaluate(
         values = _values(request, images, captions, measured, run, on_progress)
     except ArchiveError as error:
         raise InputError(str(error)) from None
-    cell = hashed([str(request.row), request.dataset, {name: repr(value["value"]) for name, value in values.items()}])
+    cell = hashed(
+        [str(request.row), request.dataset, {name: repr(value.get("value")) for name, value in values.items()}]
+    )
     shared = dict.fromkeys(results.COLUMNS, "") | {
         "suite": "evaluated",
         "dataset": request.folder.stem if request.folder else request.dataset,
@@ -52,7 +54,8 @@ def evaluate(
     }
     rows, blocks = [], []
     for name in metrics:
-        status = f"skipped: {lacks[name]}" if name in lacks else "done"
+        reason = lacks.get(name) or values[name].get("skipped")
+        status = f"skipped: {reason}" if reason else "done"
         rows.append({**shared, "metric": name, "status": status, **results.value_columns(values.get(name, {}))})
         if "without" in values.get(name, {}):
             blocks.append(results.block_row(cell, name, values[name]))
@@ -92,8 +95,8 @@ def _values(
     device = accelerator(request.device)
     values: dict[str, Any] = {}
     plain = [name for name in metrics if not MEASURES[name].captioned]
-    made = _made(request, plain, run)
     files = {metric: given["file"] for metric, given in published(request.references).items()}
+    made = _made(request, plain, run)
     for features in dict.fromkeys(MEASURES[name].features for name in plain):
         group = [name for name in plain if MEASURES[name].features == features]
         if features == CLASSIFIER:

@@ -13,8 +13,10 @@ from ..reports.measures import MEASURES
 from . import weights
 from .extractors import EXTRACTORS
 from .extractors.network import FeatureNetwork
-from .extractors.statistics import load_statistics
+from .extractors.statistics import moments_of
 from .metrics import (
+    ManifoldScores,
+    TooFew,
     cmmd,
     frechet_to_moments,
     inception_score,
@@ -28,9 +30,8 @@ BATCH = 64
 """Images at a time: some GPUs' features vary with it."""
 SUBSET = 10_000
 """Reference images whose features are kept, for neighbours and kernels, as in guided-diffusion's reference files."""
-NEIGHBOURS, NEIGHBOURS_OF_DENSITY = 3, 5
-STATISTICS = {"pool": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
-"""What a file of published statistics calls the moments of an array."""
+NEIGHBOURS = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}
+"""The k of each score, as the papers that define them have it."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,12 @@ class Reference:
     features: dict[str, Tensor] = field(default_factory=dict)
 
 
-def published(name: str) -> Reference:
-    """Moments that somebody published, by the register's name or a path. ValueError, in one line, for other files."""
-    known = name if name in weights.REGISTER else None
-    path = weights.find(known) if known else Path(name)
+def published(name: str, array: str) -> Reference:
+    """Moments that somebody published, by the register's name or a path, as `references.published` has checked them."""
+    path = weights.find(name) if name in weights.REGISTER else Path(name)
     if path is None:
         raise FileNotFoundError(weights.missing(name))
-    mu, sigma, more = load_statistics(path)
-    moments: dict[str, tuple[Any, Any]] = {"pool": (mu, sigma)}
-    if "mu_s" in more:
-        moments["spatial"] = (more["mu_s"], more["sigma_s"])
-    return Reference(f"{path.stem}@{weights.sha256(path)[:8]}", moments)
+    return Reference(f"{path.stem}@{weights.sha256(path)[:8]}", {array: moments_of(path, array)})
 
 
 def extract(
@@ -96,46 +92,52 @@ def measured(
     """{metric: {"value", "samples", "protocol", "without"}} of metrics that share an extractor.
 
     references(metric) is what it is compared with; `setting` what the protocol says of extractor and rounding. Fréchet
-    distances have the values "without" each block of samples.
+    distances have the values "without" each block of samples; a metric that so few samples do not have is {"skipped"}.
     """
-    values: dict[str, dict[str, Any]] = {}
-    manifolds: dict[int, Any] = {}
-    for name in metrics:
-        fake = features[MEASURES[name].array]
-        extra = ""
-        against = "none"
+    manifolds: dict[int, ManifoldScores] = {}
+
+    def value(name: str) -> dict[str, Any]:
+        array = MEASURES[name].array
+        fake, found, extra, against = features[array], {}, "", "none"
         if MEASURES[name].against == "moments":
             reference = references(name)
-            moments, against = reference.moments[MEASURES[name].array], reference.name
-            value, without = frechet_to_moments(*moments, fake, jackknife.bounds(len(fake)))
-            values[name] = {"value": value, "without": without}
+            against = reference.name
+            distance, without = frechet_to_moments(*reference.moments[array], fake, jackknife.bounds(len(fake)))
+            found = {"value": distance, "without": without}
         elif MEASURES[name].against == "rows":
             reference = references(name)
-            real, against = reference.features[MEASURES[name].array], reference.some
-            values[name], extra = _of_rows(name, real, fake, manifolds)
+            against = reference.some
+            found["value"], extra = _of_rows(name, reference.features[array], fake, manifolds)
         elif name == "inception_score":
-            mean, deviation = inception_score(fake)
-            values[name], extra = {"value": mean, "deviation": deviation}, "/splits=10"
+            found["value"], extra = inception_score(fake)[0], "/splits=10"
         else:
-            values[name] = {"value": float(fake.double().mean())}
-        values[name] |= {"samples": len(fake), "protocol": f"{name}/{setting}/{len(fake)}/{against}{extra}"}
-    return values
+            found["value"] = float(fake.double().mean())
+        return {**found, "samples": len(fake), "protocol": f"{name}/{setting}/{len(fake)}/{against}{extra}"}
+
+    return {name: attempted(lambda name=name: value(name)) for name in metrics}  # type: ignore[misc]
 
 
-def _of_rows(name: str, real: Tensor, fake: Tensor, manifolds: dict[int, Any]) -> tuple[dict[str, Any], str]:
-    """The value, and what else the protocol says; one pass over the neighbours serves all the scores of its k."""
+def attempted(value: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The value, or {"skipped": why} where the metric is not defined for so few samples."""
+    try:
+        return value()
+    except TooFew as error:
+        return {"skipped": str(error)}
+
+
+def _of_rows(name: str, real: Tensor, fake: Tensor, manifolds: dict[int, ManifoldScores]) -> tuple[float, str]:
+    """(value, what else the protocol says); one pass over the neighbours serves all the scores of its k."""
     if name == "kid":
-        return {"value": 1000 * kernel_distance(real, fake)}, "/all pairs"
+        return 1000 * kernel_distance(real, fake), "/all pairs"
     if name == "kid_subsets":
-        mean, deviation = kernel_distance_subsets(real, fake)
-        return {"value": 1000 * mean, "deviation": 1000 * deviation}, "/subsets=100x1000"
+        return 1000 * kernel_distance_subsets(real, fake)[0], "/subsets=100x1000"
     if name == "cmmd":
-        return {"value": cmmd(real, fake)}, "/sigma=10"
+        return cmmd(real, fake), "/sigma=10"
     score = name.removeprefix("inception_")
-    k = NEIGHBOURS if score in ("precision", "recall") else NEIGHBOURS_OF_DENSITY
+    k = NEIGHBOURS[score]
     if k not in manifolds:
         manifolds[k] = manifold_scores(real, fake, k)
-    return {"value": getattr(manifolds[k], score)}, f"/k={k}"
+    return getattr(manifolds[k], score), f"/k={k}"
 
 
 def captioned(

@@ -231,6 +231,7 @@ class Problem:
         params = {
             "metrics": sorted(metrics),
             "device": self.suite.device,
+            "rounding": self.suite.rounding,
             "references": {name: self.references[name] for name in metrics if name in self.references},
             "extractors": extractors,
         }

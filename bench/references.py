@@ -9,6 +9,7 @@ from ..reports.measures import CLASSIFIER, LPIPS, MEASURES
 from . import weights
 from .errors import InputError
 from .extractors import EXTRACTORS
+from .extractors.statistics import moments_of
 from .task import Task
 
 STATISTICS = "stats/"
@@ -68,12 +69,16 @@ def known_statistics() -> list[str]:
 
 
 def published(references: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Metric -> file and hash of the statistics that are here."""
+    """Metric -> file and hash of the statistics that are here. InputError where a file holds something else."""
     found = {}
     for metric, name in references.items():
         file = statistics(name) or ""
         path = weights.find(file) if file in weights.REGISTER else Path(file)
         if file and path is not None and path.is_file():
+            try:
+                moments_of(path, MEASURES[metric].array)
+            except (ValueError, OSError) as error:
+                raise InputError(f"reference of {metric}: {error}") from None
             found[metric] = {"file": file, "sha256": weights.sha256(path)}
     return found
 

@@ -72,7 +72,7 @@ def _cell_rows(plan: Plan, cell: Cell, outcome: Outcome) -> list[dict[str, Any]]
     }
     table = []
     for metric in plan.suite.metrics:
-        unmeasured = cell.unmeasured.get(metric)
+        unmeasured = cell.unmeasured.get(metric) or metrics.get(metric, {}).get("skipped")
         stated = f"skipped: {unmeasured}" if unmeasured and status == "done" else status
         table.append({**shared, "metric": metric, "status": stated, **value_columns(metrics.get(metric, {}))})
     return table
@@ -80,7 +80,7 @@ def _cell_rows(plan: Plan, cell: Cell, outcome: Outcome) -> list[dict[str, Any]]
 
 def value_columns(value: dict[str, Any]) -> dict[str, Any]:
     """The columns of one metric's value, its samples, protocol and uncertainty; empty where there is none."""
-    columns = {"value": repr(value["value"]) if value else ""}
+    columns = {"value": repr(value["value"]) if "value" in value else ""}
     columns |= {name: value.get(name, "") for name in ("samples", "protocol")}
     if "without" not in value:
         return columns

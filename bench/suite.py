@@ -172,6 +172,8 @@ class Suite(BaseModel):
     samples: Positive = 1797
     metrics: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
     truth: Truth = Truth()
+    rounding: Literal["round", "truncate"] = "round"
+    """How samples become the 8 bits that published networks see: to the nearest level (EDM), or cut off (ADM)."""
     references: dict[str, str] = {}
     """Metric -> published statistics to compare with instead of the data set's own images: a known name or a path."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -77,6 +77,19 @@ def to_unit_range(images: Tensor, max_value: int = 255) -> Tensor:
     return images.float() * (2 / max_value) - 1
 
 
+def shuffled(positions: Tensor, count: int, seed: int, purpose: str) -> Tensor:
+    """What stands at these positions (N,) of endless passes over 0 to count - 1, each a permutation of its own.
+
+    A function of (seed, purpose, position).
+    """
+    passes, rows = positions // count, torch.empty_like(positions)
+    for turn in passes.unique().tolist():
+        order = torch.randperm(count, generator=generator(seed, purpose, turn))
+        here = passes == turn
+        rows[here] = order[positions[here] % count]
+    return rows
+
+
 class Batch(TypedDict):
     """One training step's data; `step` makes the step's noise a function of (seed, step)."""
 
@@ -96,14 +109,8 @@ class Batches(IterableDataset[Batch]):
         self.data, self.batch, self.seed, self.start = data, batch, seed, start
 
     def indices(self, step: int) -> Tensor:
-        position = torch.arange(step * self.batch, (step + 1) * self.batch)
-        epochs = position // len(self.data)
-        rows = torch.empty_like(position)
-        for epoch in epochs.unique().tolist():
-            order = torch.randperm(len(self.data), generator=generator(self.seed, "epoch", epoch))
-            here = epochs == epoch
-            rows[here] = order[position[here] % len(self.data)]
-        return rows
+        positions = torch.arange(step * self.batch, (step + 1) * self.batch)
+        return shuffled(positions, len(self.data), self.seed, "epoch")
 
     def __iter__(self) -> Iterator[Batch]:
         step = self.start

@@ -9,11 +9,10 @@ from typing import Any
 
 from . import sources
 from .facts import ArchiveError
-from .registry import CIFAR10_CLASSES, DatasetSpec
+from .registry import DatasetSpec
 from .sources import Part
 from .writing import Record
 
-CLASSES = CIFAR10_CLASSES
 BATCHES = "cifar-10-batches-py"
 DOWNLOAD = "cifar-10-python.tar.gz"
 

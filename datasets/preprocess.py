@@ -50,20 +50,12 @@ def lanczos(image: Image.Image, side: int) -> Pixels:
     return np.asarray(image.resize((side, side), LANCZOS))
 
 
-def none(image: Image.Image, side: int) -> Pixels:
-    """Nothing: the image has the size."""
-    if image.size != (side, side):
-        raise ArchiveError(f"{image.width}x{image.height} pixels, not {side}x{side}")
-    return np.asarray(image)
-
-
 CONVENTIONS: dict[str, Convention] = {
     "adm-box-bicubic": adm_box_bicubic,
     "edm-lanczos": edm_lanczos,
     "lsun-box": lsun_box,
     "squash-box": squash_box,
     "lanczos": lanczos,
-    "none": none,
 }
 
 

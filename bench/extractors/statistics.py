@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+DIMENSIONS = {"pool": 2048, "spatial": 2023, "cls": 1024}
 EXTRAS = ("mu_s", "sigma_s", "n", "protocol", "dataset_hash")
 """What else is read: sFID's moments (ADM's files), and how many images of what gave the numbers (fewstep's own)."""
 
@@ -40,6 +41,18 @@ def load_statistics(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64
         extras["mu_s"], extras["sigma_s"] = _moments(extras["mu_s"], extras.get("sigma_s", np.empty(0)), path)
     plain = {name: value.item() if value.ndim == 0 else value for name, value in extras.items()}
     return mu, sigma, plain
+
+
+def moments_of(path: Path, array: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(mean, covariance) of an extractor's output in a file of statistics. ValueError where it holds others."""
+    mu, sigma, more = load_statistics(path)
+    if array == "spatial":
+        if "mu_s" not in more:
+            raise ValueError(f"{path} holds no moments of spatial features (mu_s and sigma_s)")
+        mu, sigma = more["mu_s"], more["sigma_s"]
+    if len(mu) != DIMENSIONS[array]:
+        raise ValueError(f"{path} holds moments of {len(mu)} dimensions, and these features have {DIMENSIONS[array]}")
+    return mu, sigma
 
 
 def _moments(mu: Any, sigma: Any, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -3,6 +3,7 @@
 `metrics.moments` collects features or their moments over batches and processes; it alone imports torchmetrics.
 """
 
+from .arrays import TooFew
 from .classes import class_coverage
 from .frechet import frechet_distance, frechet_from_moments, frechet_to_moments, frechet_without
 from .inception_score import inception_score
@@ -12,6 +13,7 @@ from .paired import linear_cka, psnr, psnr_per_image
 
 __all__ = [
     "ManifoldScores",
+    "TooFew",
     "class_coverage",
     "cmmd",
     "frechet_distance",

@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 
 
+class TooFew(ValueError):
+    """A metric is not defined for so few samples."""
+
+
 def as_features(features: Any, name: str) -> Tensor:
     """An array (N, D) as a tensor on its own device: float32 and float64 stay, half becomes float32, integers float64.
 
@@ -16,8 +20,10 @@ def as_features(features: Any, name: str) -> Tensor:
         x = x.double()
     elif x.dtype != torch.float64:
         x = x.float()
-    if x.ndim != 2 or len(x) < 2 or x.shape[1] < 1:
+    if x.ndim != 2 or x.shape[1] < 1:
         raise ValueError(f"{name} features must be (N, D) with N >= 2 and D >= 1, not {tuple(x.shape)}")
+    if len(x) < 2:
+        raise TooFew(f"{name} features must be (N, D) with N >= 2 and D >= 1, not {tuple(x.shape)}")
     # isfinite() would hold two more arrays of this size; a NaN or an infinity shows in the extremes.
     if not all(extreme.isfinite() for extreme in x.aminmax()):
         raise ValueError(f"{name} features hold values that are not finite")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .arrays import as_features, as_pair
+from .arrays import TooFew, as_features, as_pair
 
 PANEL = 192
 """Columns at a time where half of a product is not needed. Powers of two are slower: their strides share cache sets."""
@@ -101,7 +101,10 @@ def _fitted(x: Tensor) -> Gaussian:
 
 def _rests(y: Tensor, blocks: Sequence[tuple[int, int]]) -> Iterator[Gaussian]:
     """Of the rows without each block: the whole's moments less the block's, unless dimensions are more than rows."""
-    if len(y) - max(last - first for first, last in blocks) <= y.shape[1]:
+    fewest = len(y) - max(last - first for first, last in blocks)
+    if fewest < 2:
+        raise TooFew(f"{len(y)} rows without a block of them are fewer than two: no covariance")
+    if fewest <= y.shape[1]:
         yield from (_fitted(torch.cat([y[:first], y[last:]])) for first, last in blocks)
         return
     # About a centre of their own, as subtraction is exact enough only where the mean is not the larger part.

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .arrays import as_features
+from .arrays import TooFew, as_features
 
 
 def inception_score(logits: Any, splits: int = 10, seed: int | None = 2020) -> tuple[float, float]:
@@ -18,7 +18,7 @@ def inception_score(logits: Any, splits: int = 10, seed: int | None = 2020) -> t
     x = as_features(logits, "logits as").double()
     count = len(x)
     if not 1 <= splits <= count:
-        raise ValueError(f"{splits} splits of {count} rows")
+        raise TooFew(f"{splits} splits of {count} rows")
     if seed is not None:
         x = x[torch.from_numpy(np.random.RandomState(seed).permutation(count)).to(x.device)]
     log_p = x.log_softmax(1)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arrays import as_pair
+from .arrays import TooFew, as_pair
 
 ELEMENTS = 2**23
 """Kernel values held at a time."""
@@ -38,7 +38,7 @@ def kernel_distance_subsets(
     """
     x, y = as_pair(real, fake)
     if min(len(x), len(y)) < size:
-        raise ValueError(f"subsets of {size} need as many rows, not {len(x)} and {len(y)}")
+        raise TooFew(f"subsets of {size} need as many rows, not {len(x)} and {len(y)}")
     rng = np.random.RandomState(seed)
     found = []
     for _ in range(subsets):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .arrays import as_pair
+from .arrays import TooFew, as_pair
 
 ELEMENTS = 2**24
 """Distances held at a time: 64 MB in float32."""
@@ -36,7 +36,7 @@ def manifold_scores(real: Any, fake: Any, k: int = 3) -> ManifoldScores:
     """
     x, y = as_pair(real, fake)
     if not 1 <= k < min(len(x), len(y)):
-        raise ValueError(f"manifolds of k = {k} neighbours need more than {k} rows, not {len(x)} and {len(y)}")
+        raise TooFew(f"manifolds of k = {k} neighbours need more than {k} rows, not {len(x)} and {len(y)}")
     centre = _centre(x)
     with _full_precision():
         x, y = x - centre, y - centre

@@ -14,8 +14,15 @@ from ...reports import jackknife
 from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
 from .. import measuring
 from ..extractors import EXTRACTORS
-from ..extractors.quantise import rounded
-from ..metrics import class_coverage, frechet_distance, frechet_without, manifold_scores, psnr_per_image
+from ..extractors.quantise import QUANTISERS
+from ..metrics import (
+    ManifoldScores,
+    class_coverage,
+    frechet_distance,
+    frechet_without,
+    manifold_scores,
+    psnr_per_image,
+)
 from ..store import Artifact
 from . import extractor, reference, sample, truth
 from .context import Context
@@ -40,10 +47,13 @@ def run(task: Context) -> dict[str, Any]:
     if "extractor" in task.inputs:
         values |= of_classifier(x0, task.inputs["extractor"], set(groups.pop(CLASSIFIER)), "float")
     for name, metrics in groups.items():
-        images, own = rounded(x0), task.inputs.get(f"reference {name}")
+        rounding, own = task.params["rounding"], task.inputs.get(f"reference {name}")
+        images = QUANTISERS[rounding](x0)
         files = {metric: given["file"] for metric, given in task.params["references"].items()}
         device = accelerator(task.params["device"])
-        values |= of_published(images.__getitem__, len(images), name, metrics, own, files, device, task.on_progress)
+        values |= of_published(
+            images.__getitem__, len(images), name, metrics, own, files, device, task.on_progress, rounding
+        )
     return {"status": "done", "metrics": values}
 
 
@@ -79,28 +89,33 @@ def of_classifier(x0: Tensor, artifact: Artifact, wanted: set[str], rounding: st
     classifier, real = extractor.load(artifact)
     fake = extractor.features(classifier, x0)
     dataset = artifact.manifest["params"]["dataset"]
-    quality, known = DATASETS[dataset].quality, len(real)
-    values: dict[str, Any] = {}
-    if quality in wanted:
-        without = frechet_without(real, fake, jackknife.bounds(len(x0)))
-        values[quality] = {"value": frechet_distance(real, fake), "without": without, "reference": f"{known}"}
-    if "class_coverage" in wanted:
-        seen = [extractor.classes(classifier, part) for part in (real, fake)]
-        coverage = class_coverage(seen[0], seen[1], classifier.head.out_features)
-        values["class_coverage"] = {"value": coverage, "reference": f"{known}"}
-    for k, names in ((3, ("precision", "recall")), (5, ("density", "coverage"))):
-        if wanted & set(names):
-            rows = real[torch.randperm(known, generator=generator(0, f"{dataset}-reference"))[: measuring.SUBSET]]
+    quality = DATASETS[dataset].quality
+    manifolds: dict[int, ManifoldScores] = {}
+
+    def value(name: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        count, suffix = f"{len(real)}", ""
+        if name == quality:
+            found["value"] = frechet_distance(real, fake)
+            found["without"] = frechet_without(real, fake, jackknife.bounds(len(fake)))
+        elif name == "class_coverage":
+            seen = [extractor.classes(classifier, part) for part in (real, fake)]
+            found["value"] = class_coverage(seen[0], seen[1], classifier.head.out_features)
+        else:
+            k, rows = measuring.NEIGHBOURS[name], real[_some(dataset, len(real))]
             # float64 keeps distances that are equal equal; these features are few.
-            scores = manifold_scores(rows.double(), fake.double(), k)
-            count = f"{known}" if len(rows) == known else f"{len(rows)}of{known}"
-            for name in wanted & set(names):
-                values[name] = {"value": getattr(scores, name), "reference": count, "k": k}
-    for name, value in values.items():
-        suffix = f"/k={value.pop('k')}" if "k" in value else ""
-        setting = protocol(artifact, rounding, value.pop("reference"), len(x0))
-        value |= {"samples": len(x0), "protocol": f"{name}/{setting}{suffix}"}
-    return values
+            scores = manifolds.get(k) or manifold_scores(rows.double(), fake.double(), k)
+            manifolds[k], found["value"], suffix = scores, getattr(scores, name), f"/k={k}"
+            count = count if len(rows) == len(real) else f"{len(rows)}of{count}"
+        setting = protocol(artifact, rounding, count, len(fake))
+        return {**found, "samples": len(fake), "protocol": f"{name}/{setting}{suffix}"}
+
+    return {name: measuring.attempted(lambda name=name: value(name)) for name in sorted(wanted)}  # type: ignore[misc]
+
+
+def _some(dataset: str, count: int) -> Tensor:
+    """Which reference images are compared with one by one: all, or a fixed draw of measuring.SUBSET."""
+    return torch.randperm(count, generator=generator(0, f"{dataset}-reference"))[: measuring.SUBSET]
 
 
 def protocol(artifact: Artifact, rounding: str, count: str, samples: int) -> str:
@@ -120,7 +135,7 @@ def of_published(
     files: dict[str, str],
     device: str,
     on_progress: Callable[[float], None],
-    rounding: str = "round",
+    rounding: str,
 ) -> dict[str, Any]:
     """The metrics of uint8 images, images(slice) (B, C, H, W), by an extractor of published weights.
 
@@ -131,7 +146,7 @@ def of_published(
 
     def against(metric: str) -> measuring.Reference:
         if metric in files:
-            return measuring.published(files[metric])
+            return measuring.published(files[metric], MEASURES[metric].array)
         assert loaded is not None
         return loaded
 

@@ -13,8 +13,8 @@ from fewstep.bench.errors import TaskError
 from fewstep.bench.plan import make_plan
 from fewstep.bench.stages import data
 from fewstep.bench.suite import load
-from fewstep.datasets.cifar10 import CLASSES
 from fewstep.datasets.prepare import prepare
+from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
 
 PER_CLASS = 12
 SMALL = [

@@ -1,6 +1,7 @@
 """`fewstep evaluate`: images made anywhere, measured as a suite's are."""
 
 import csv
+import re
 import shutil
 import tarfile
 import zipfile
@@ -14,6 +15,7 @@ from PIL import Image
 from fewstep import datasets
 from fewstep.bench import evaluate, results, runner, worker
 from fewstep.bench.cli import main
+from fewstep.bench.errors import InputError
 from fewstep.bench.extractors import EXTRACTORS
 from fewstep.bench.metrics import frechet_distance, kernel_distance, manifold_scores
 from fewstep.bench.plan import make_plan
@@ -21,8 +23,8 @@ from fewstep.bench.references import folder_task
 from fewstep.bench.request import Request
 from fewstep.bench.store import Store
 from fewstep.bench.suite import load
-from fewstep.datasets.cifar10 import CLASSES
 from fewstep.datasets.prepare import prepare
+from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
 from fewstep.reports import leaderboard
 from fewstep.tests.bench.stand_ins import INCEPTION, images, inception, register
 
@@ -196,6 +198,38 @@ def test_a_folder_of_real_images_may_be_compared_with(store, forms, weights, dat
     assert changed["value"] != found["fid"]["value"]
 
 
+def test_without_a_choice_what_few_images_cannot_have_is_skipped_and_the_rest_is_there(store, forms, weights):
+    rows = measure(store, forms["made.npz"])
+    assert {"fid", "kid", "sfid", "fd_cifar10"} <= {name for name, row in rows.items() if row["status"] == "done"}
+    assert rows["kid_subsets"]["status"] == f"skipped: subsets of 1000 need as many rows, not {COUNT} and {COUNT}"
+    assert rows["kid_subsets"]["value"] == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "dimensions", "message"),
+    [
+        ("fid", 3, "moments of 3 dimensions, and these features have 2048"),
+        ("sfid", 2048, "holds no moments of spatial features (mu_s and sigma_s)"),
+    ],
+)
+def test_statistics_of_something_else_are_refused_before_anything_runs(
+    forms, tmp_path, weights, metric, dimensions, message
+):
+    np.savez(tmp_path / "stats.npz", mu=np.zeros(dimensions), sigma=np.eye(dimensions))
+    words = ["--dataset", "cifar10", "--metrics", metric, "--reference", f"{metric}={tmp_path / 'stats.npz'}"]
+    result = call(forms["folder"], *words, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        f"{{name: s, datasets: cifar10, teachers: {{name: exact}}, budgets: {{evaluations: 1}}, nfe: 2, samples: 24,"
+        f" metrics: [{metric}], references: {{{metric}: {tmp_path / 'stats.npz'}}}, methods: [{{name: euler}}]}}"
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        make_plan(load(str(suite)))
+
+
 def test_real_images_that_change_before_they_are_read_are_refused(store, forms, weights):
     task = folder_task(forms["made.npz"], "another hash", COUNT, "inception-tf1", "cpu")
     state, reason = worker.execute(task.to_json(), store)
@@ -225,7 +259,8 @@ def test_a_suite_scores_fid_beside_its_own_features_and_skips_what_it_lacks(stor
     suite = tmp_path / "suite.yaml"
     suite.write_text(
         "{name: s, datasets: cifar10, teachers: {name: exact, bandwidth: 0.1}, budgets: {evaluations: 1}, nfe: 2,"
-        " samples: 24, metrics: [fid, fd_cifar10, fd_dinov2], methods: [{name: euler}], device: cpu}"
+        " samples: 24, metrics: [fid, fd_cifar10, fd_dinov2], rounding: truncate, device: cpu,"
+        " methods: [{name: euler}]}"
     )
     plan = make_plan(load(str(suite)))
     for task in plan.tasks():
@@ -233,6 +268,7 @@ def test_a_suite_scores_fid_beside_its_own_features_and_skips_what_it_lacks(stor
     rows = {row["metric"]: row for row in results.rows(plan, runner.look_up(plan.tasks(), store))}
     assert rows["fid"]["status"] == rows["fd_cifar10"]["status"] == "done"
     assert float(rows["fid"]["value"]) > 0
+    assert "/tf1/truncate/24/" in rows["fid"]["protocol"]
     assert rows["fd_dinov2"]["status"].startswith("skipped: missing ")
     assert "dinov2_vitl14_pretrain.pth, get it by `curl" in rows["fd_dinov2"]["status"]
 

@@ -61,6 +61,18 @@ def test_kernel_metrics_and_manifolds_are_of_the_rows_that_are_kept(reference):
         assert found["protocol"].endswith(f"/1100/some-1200@x{suffix}")
 
 
+def test_a_metric_that_so_few_samples_do_not_have_is_skipped_with_the_reason(reference):
+    fake = rows(24, 1)
+    assert measured("kid_subsets", fake, reference)["skipped"] == "subsets of 1000 need as many rows, not 1200 and 24"
+    assert "manifolds of k = 3" in measured("inception_precision", fake[:2], reference)["skipped"]
+    assert "fewer than two" in measured("fid", fake[:2], reference)["skipped"]
+
+
+def test_samples_that_are_not_finite_are_not_too_few(reference):
+    with pytest.raises(ValueError, match="not finite"):
+        measured("fid", rows(30, 1).fill_(torch.inf), reference)
+
+
 def test_a_score_without_a_reference_is_the_mean_over_the_images(reference):
     fake = rows(30, 2)[:, :1]
     found = measured("aesthetic", fake, reference)
@@ -76,14 +88,14 @@ class Scorer:
 
 
 def test_a_captioned_score_pairs_each_image_with_its_own_caption(monkeypatch):
-    class Stub:
+    class Scoring:
         def load(self, device):
             return Scorer()
 
         def protocol(self):
             return "clip@w/resize"
 
-    monkeypatch.setitem(EXTRACTORS, "clip-vitb32", Stub())
+    monkeypatch.setitem(EXTRACTORS, "clip-vitb32", Scoring())
     images = torch.arange(100, dtype=torch.uint8).reshape(100, 1, 1, 1)
     captions = ["x" * (i % 7) for i in range(100)]
     found = measuring.captioned("clip_score", images.__getitem__, captions, "cpu", "round", lambda share: None)

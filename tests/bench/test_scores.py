@@ -12,8 +12,8 @@ from fewstep.bench.metrics import psnr_per_image
 from fewstep.bench.plan import make_plan
 from fewstep.bench.store import Store
 from fewstep.bench.suite import load
-from fewstep.datasets.cifar10 import CLASSES
 from fewstep.datasets.prepare import prepare
+from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
 from fewstep.methods.distillation.perceptual import Perceptual
 from fewstep.reports import leaderboard
 from fewstep.reports.jackknife import bounds

@@ -18,8 +18,9 @@ from PIL import Image
 from fewstep import datasets
 from fewstep.bench.cli import main
 from fewstep.datasets import archive
-from fewstep.datasets.cifar10 import BATCHES, CLASSES
+from fewstep.datasets.cifar10 import BATCHES
 from fewstep.datasets.prepare import prepare
+from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
 from fewstep.datasets.registry import DATASETS, ArchiveError, read_facts
 
 TRAIN, TEST = 3, 1
