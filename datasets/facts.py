@@ -4,6 +4,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,16 @@ class ArchiveError(ValueError):
 
 def read_facts(path: Path) -> dict[str, Any]:
     """What an archive says of itself. ArchiveError where it is none that `fewstep prepare` made."""
+    try:
+        stat = path.stat()
+    except OSError:
+        raise ArchiveError(f"{path}: not an archive that `fewstep prepare` made") from None
+    return _facts(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _facts(path: Path, size: int, changed: int) -> dict[str, Any]:
+    # Once for as long as the file stays: the directory of a million images takes seconds to read.
     try:
         with zipfile.ZipFile(path) as archive:
             facts: dict[str, Any] = json.loads(archive.read(FACTS))
