@@ -347,18 +347,20 @@ def _assignment(option: str, word: str) -> tuple[str, str]:
 @click.argument("dataset")
 @click.option("--from", "source", type=click.Path(path_type=Path), help="What you have of the data set.")
 @click.option("--download", is_flag=True, help="Let torchvision download it first (cifar10).")
+@click.option("--threads", type=click.IntRange(min=1), help="That decode and resize [default: one per core].")
 @_data_root
-def prepare(dataset: str, source: Path | None, download: bool, data_root: Path) -> None:
+def prepare(dataset: str, source: Path | None, download: bool, threads: int | None, data_root: Path) -> None:
     """Make the archive of DATASET that suites read. SOURCE is a folder, zip or tar of images, in folders by class or
     with dataset.json; an LSUN database; an npz; or the original download. Interrupted, the same command goes on.
     """
+    from .machine import cores
     from .preparing import prepare as make
 
     if (source is None) != download:
         raise InputError(f"prepare {dataset}: give either --from SOURCE or --download")
     _writable(data_root)
     try:
-        for path, facts in make(dataset, source, data_root):
+        for path, facts in make(dataset, source, data_root, threads or cores()):
             click.echo(f"{path}: {facts['count']} images, sha256 {facts['sha256'][:16]}")
     except KeyboardInterrupt:
         click.echo("fewstep: stopped; the same command goes on from here", err=True)

@@ -10,7 +10,7 @@ from ..methods.registry import UnknownNameError, pick
 from .errors import InputError
 
 
-def prepare(dataset: str, source: Path | None, root: Path) -> list[tuple[Path, dict[str, Any]]]:
+def prepare(dataset: str, source: Path | None, root: Path, threads: int) -> list[tuple[Path, dict[str, Any]]]:
     """Make the archives of `dataset` in `root`, from `source` or, without one, from what torchvision downloads.
 
     InputError for whatever is wrong with the names, the source, or the place.
@@ -31,8 +31,8 @@ def prepare(dataset: str, source: Path | None, root: Path) -> list[tuple[Path, d
                 bar.update(count - bar.n)
 
             if source is None:
-                return preparing.download(dataset, root, on_progress)
-            return preparing.prepare(dataset, source, root, on_progress)
+                return preparing.download(dataset, root, on_progress, threads)
+            return preparing.prepare(dataset, source, root, on_progress, threads)
     except (UnknownNameError, ArchiveError) as error:
         raise InputError(str(error)) from None
     except OSError as error:

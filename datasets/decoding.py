@@ -1,6 +1,7 @@
 """The pixels of an image file, whole, or one line on what is wrong with it."""
 
 import io
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from PIL import Image, UnidentifiedImageError
 from .facts import ArchiveError
 
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+
+WARNINGS = threading.Lock()
+"""What becomes of a warning is a setting of the whole process."""
 
 PHOTOGRAPHS = ("RGB", "L", "CMYK", "YCbCr", "P", "RGBA", "LA")
 """Modes of 8 bits, in which photographs are found among those that are RGB."""
@@ -36,7 +40,7 @@ def photograph(name: str, data: bytes, convention: Callable[[Image.Image], Pixel
 
 
 def _open(data: bytes) -> Image.Image:
-    with warnings.catch_warnings():
+    with WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return Image.open(io.BytesIO(data))
 

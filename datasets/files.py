@@ -6,7 +6,7 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -38,7 +38,10 @@ def is_image(name: str) -> bool:
 
 
 def members(source: Path) -> list[Member]:
-    """The files of a folder, zip or tar, by name; none is ever written out. Of a tar, images and JSON alone."""
+    """The files of a folder, zip or tar, by name; none is ever written out.
+
+    Of a tar, images and JSON alone; a tar in a plain tar is a folder.
+    """
     try:
         if source.is_dir():
             found = _folder_members(source)
@@ -87,25 +90,50 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 def _tar_members(source: Path) -> list[Member]:
     """A plain tar is read where its files lie; a compressed one in one pass, the images staying in memory as files."""
-    found, held = [], 0
     with tarfile.open(source) as archive:
-        plain = isinstance(archive.fileobj, io.BufferedReader)
-        for info in archive:
-            file = archive.extractfile(info) if info.isfile() else None
-            if file is None or not (is_image(info.name) or info.name.endswith(".json")):
-                continue
-            if plain:
-                found.append(Member(info.name, partial(_read_span, source, info.name, info.offset_data, info.size)))
-                continue
-            data = _bounded(info.name, file)
-            held += len(data)
-            if held > HELD:
-                raise ArchiveError(f"{source}: more than {HELD >> 30} GiB in a compressed tar; unpack it first")
-            found.append(Member(info.name, partial(bytes, data)))
-        # tarfile takes the end of the file for the end of the archive, which is a block of zeros.
-        if plain and source.stat().st_size <= archive.offset:
-            raise EOFError("cut short")
+        if not isinstance(archive.fileobj, io.BufferedReader):
+            return list(_held_members(source, archive))
+        found = list(_lying_members(source, archive))
+        _check_end(archive, source.stat().st_size)
     return found
+
+
+def _held_members(source: Path, archive: tarfile.TarFile) -> Iterator[Member]:
+    held = 0
+    for info in archive:
+        file = archive.extractfile(info) if info.isfile() and _wanted(info.name) else None
+        if file is None:
+            continue
+        data = _bounded(info.name, file)
+        held += len(data)
+        if held > HELD:
+            raise ArchiveError(f"{source}: more than {HELD >> 30} GiB in a compressed tar; unpack it first")
+        yield Member(info.name, partial(bytes, data))
+
+
+def _lying_members(source: Path, archive: tarfile.TarFile, start: int = 0, folder: str = "") -> Iterator[Member]:
+    """`start` is where the archive begins in the file. A tar in it is a folder: ILSVRC2012 is published so."""
+    for info in archive:
+        name, offset = folder + info.name, start + info.offset_data
+        if info.isfile() and _wanted(info.name):
+            yield Member(name, partial(_read_span, source, name, offset, info.size))
+        elif info.isfile() and info.name.endswith(".tar") and not folder:
+            try:
+                with tarfile.open(fileobj=archive.extractfile(info), mode="r:") as inner:
+                    yield from _lying_members(source, inner, offset, f"{info.name.removesuffix('.tar')}/")
+                    _check_end(inner, info.size)
+            except BROKEN as error:
+                raise ArchiveError(f"{name}: not a tar of images: {error}") from None
+
+
+def _wanted(name: str) -> bool:
+    return is_image(name) or name.endswith(".json")
+
+
+def _check_end(archive: tarfile.TarFile, size: int) -> None:
+    """tarfile takes the end of the file for the end of the archive, which is a block of zeros."""
+    if size <= archive.offset:
+        raise EOFError("cut short")
 
 
 def _read_span(source: Path, name: str, offset: int, size: int) -> bytes:

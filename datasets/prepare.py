@@ -14,12 +14,12 @@ from .sources import listing, origin
 Made = list[tuple[Path, dict[str, Any]]]
 
 
-def prepare(name: str, source: Path, root: Path, on_progress: Callable[[str, int], None]) -> Made:
+def prepare(name: str, source: Path, root: Path, on_progress: Callable[[str, int], None], threads: int = 1) -> Made:
     """Write the archives of data set `name` into `root`: (path, facts) of each.
 
-    on_progress: called with an archive's name and how many images it has. ArchiveError says what is wrong with the
-    source, by the member's name; an archive is written whole or not at all. After an interruption, the same call
-    goes on where it was.
+    on_progress: called with an archive's name and how many images it has. threads: that decode and resize.
+    ArchiveError says what is wrong with the source, by the member's name; an archive is written whole or not at all.
+    After an interruption, the same call goes on where it was.
     """
     spec = DATASETS[name]
     own = origin(spec)
@@ -43,12 +43,12 @@ def prepare(name: str, source: Path, root: Path, on_progress: Callable[[str, int
         def count(images: int, file: str = file) -> None:
             on_progress(file, images)
 
-        facts = writing.write(root / file, everything, provenance, count, captions, identity)
+        facts = writing.write(root / file, everything, provenance, count, captions, identity, threads)
         written.append((root / file, facts))
     return written
 
 
-def download(name: str, root: Path, on_progress: Callable[[str, int], None]) -> Made:
+def download(name: str, root: Path, on_progress: Callable[[str, int], None], threads: int = 1) -> Made:
     """Let torchvision download `name`, which must be cifar10, and prepare it; what was downloaded is not kept."""
     if name != "cifar10":
         raise ArchiveError(f"{name}: only cifar10 can be downloaded; {DATASETS[name].how_to_get()}")
@@ -56,4 +56,4 @@ def download(name: str, root: Path, on_progress: Callable[[str, int], None]) -> 
 
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root) as folder:
-        return prepare(name, fetch(Path(folder)), root, on_progress)
+        return prepare(name, fetch(Path(folder)), root, on_progress, threads)

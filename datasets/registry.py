@@ -146,8 +146,8 @@ def _imagenet(side: int, convention: str, summary: str, gigabytes: float, *stati
         licence=IMAGENET,
         source=Source(
             "https://image-net.org/download.php",
-            "register, take ILSVRC2012's training images, unpack each class into a folder named by its WNID",
-            "FOLDER",
+            "register, take ILSVRC2012's training images, the tar or its classes in folders named by WNID",
+            "ILSVRC2012_img_train.tar",
             gigabytes,
             convention,
             "WNIDs in sorted order, or the source's dataset.json",

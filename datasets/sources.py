@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
@@ -160,15 +161,17 @@ def _database(spec: DatasetSpec, source: Path) -> Iterator[Record]:
     if spec.classes:
         raise ArchiveError(f"{source}: a database has no labels, and {spec.name} has {spec.classes} classes")
     try:
-        with lmdb.open(str(source), readonly=True, lock=False, readahead=False) as database:
-            # Beyond the end of a file that is cut short, the memory map ends the process.
-            end = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
-            if (source / "data.mdb").stat().st_size < end:
-                raise ArchiveError(f"{source}/data.mdb: cut short: less than its {end} bytes")
-            with database.begin() as transaction:
-                for key in transaction.cursor().iternext(keys=True, values=False):
-                    name = key.decode("ascii", "replace")
-                    yield Record(name, partial(_value, spec, name, partial(transaction.get, key), lmdb.Error), None)
+        # Left open: the last records are decoded when the last key has been read.
+        database = lmdb.open(str(source), readonly=True, lock=False, readahead=False)
+        # Beyond the end of a file that is cut short, the memory map ends the process.
+        end = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+        if (source / "data.mdb").stat().st_size < end:
+            raise ArchiveError(f"{source}/data.mdb: cut short: less than its {end} bytes")
+        transaction = database.begin()
+        get = _one_at_a_time(transaction.get)
+        for key in transaction.cursor().iternext(keys=True, values=False):
+            name = key.decode("ascii", "replace")
+            yield Record(name, partial(_value, spec, name, partial(get, key), lmdb.Error), None)
     except lmdb.Error as error:
         raise ArchiveError(f"{source}: not an LSUN database: {error}") from None
 
@@ -179,6 +182,17 @@ def _value(spec: DatasetSpec, name: str, get: Callable[[], bytes | None], broken
     except broken as error:
         raise ArchiveError(f"{name}: {error}") from None
     return convert(spec, name, bounded(name, data))
+
+
+def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, whose callers in other threads wait for each other."""
+    lock = threading.Lock()
+
+    def call(*args: Any) -> Any:
+        with lock:
+            return function(*args)
+
+    return call
 
 
 def _batch(spec: DatasetSpec, source: Path) -> Iterator[Record]:
@@ -221,7 +235,7 @@ def _rows(spec: DatasetSpec, files: list[Path]) -> Iterator[Record]:
     side = spec.shape[1]
     for file in files:
         labels = arrays.downsampled_labels(file, spec.classes)
-        # A batch is 1.6 GB: it is read when its first image is wanted, and one at a time is held.
-        batch = lru_cache(maxsize=1)(partial(arrays.downsampled_pixels, file, len(labels), side))
+        # A batch is 1.6 GB: it is read when its first image is wanted, and held as long as one of them is.
+        batch = _one_at_a_time(lru_cache(maxsize=1)(partial(arrays.downsampled_pixels, file, len(labels), side)))
         for i, label in enumerate(labels.tolist()):
             yield Record(f"{file.name} image {i + 1}", lambda batch=batch, i=i: batch()[i], label)  # type: ignore[misc]

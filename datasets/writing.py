@@ -8,7 +8,9 @@ import os
 import struct
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -26,7 +28,7 @@ HEADER = struct.Struct("<4s5H3L2H")
 
 
 class Record(NamedTuple):
-    """`name` is where it was found; `pixels` decodes it: uint8 (H, W, C); label from 0, or None."""
+    """`name` is where it was found; `pixels`, in any thread, decodes it: uint8 (H, W, C); label from 0, or None."""
 
     name: str
     pixels: Callable[[], Pixels]
@@ -56,6 +58,7 @@ def write(
     on_progress: Callable[[int], None] = lambda count: None,
     captions: Sequence[dict[str, Any]] = (),
     source_identity: str = "",
+    threads: int = 1,
 ) -> dict[str, Any]:
     """Write `records`, in their order, as the archive `target`, aside and renamed; returns its facts.
 
@@ -72,7 +75,7 @@ def write(
         try:
             part.touch()
             with part.open("r+b") as file:
-                facts = _fill(file, records, provenance, captions, on_progress, target)
+                facts = _fill(file, iter(records), provenance, captions, on_progress, target, threads)
         except ArchiveError:
             part.unlink()
             state.unlink()
@@ -99,11 +102,12 @@ def _alone(target: Path) -> Iterator[None]:
 
 def _fill(
     file: IO[bytes],
-    records: Iterable[Record],
+    records: Iterator[Record],
     provenance: dict[str, Any],
     captions: Sequence[dict[str, Any]],
     on_progress: Callable[[int], None],
     target: Path,
+    threads: int,
 ) -> dict[str, Any]:
     """Complete the archive in `file`, whose whole images stay as they are."""
     contents = _Contents()
@@ -113,19 +117,39 @@ def _fill(
         for info in kept:
             archive.filelist.append(info)
             archive.NameToInfo[info.filename] = info
-        for i, record in enumerate(records):
-            if i >= len(kept):
-                pixels = record.pixels()
-                contents.add(record.name, pixels)
-                archive.writestr(_member(_entry(i)), _png(pixels))
-                on_progress(i + 1)
+        contents.labels = [record.label for record in itertools.islice(records, len(kept))]
+        for record, pixels, png in _encoded(records, threads):
+            contents.add(record.name, pixels)
+            archive.writestr(_member(_entry(len(contents.labels))), png)
             contents.labels.append(record.label)
+            on_progress(len(contents.labels))
         if contents.shape is None:
             raise ArchiveError(f"{provenance['source']}: there are no images for {target.name}")
         facts = {**provenance, **_finish(archive, contents, captions, target)}
         archive.writestr(_member(FACTS), json.dumps(facts, indent=1))
     file.truncate()
     return facts
+
+
+def _encoded(records: Iterator[Record], threads: int) -> Iterator[tuple[Record, Pixels, bytes]]:
+    """The records in their order with pixels and PNG. Pillow lets other threads run while it decodes and resizes."""
+
+    def encoded(record: Record) -> tuple[Record, Pixels, bytes]:
+        pixels = record.pixels()
+        return record, pixels, _png(pixels)
+
+    under_way: deque[Future[tuple[Record, Pixels, bytes]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for record in records:
+                under_way.append(pool.submit(encoded, record))
+                if len(under_way) > 2 * threads:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
 
 
 def _finish(

@@ -42,7 +42,7 @@ def prepared(tmp_path, monkeypatch):
     """prepared(name, source) -> (the data set, the facts of its archives), read back from the archive."""
 
     def make(name, source):
-        written = prepare(name, source, tmp_path / "data", lambda file, count: None)
+        written = prepare(name, source, tmp_path / "data", lambda file, count: None, threads=3)
         monkeypatch.setenv("FEWSTEP_DATA", str(tmp_path / "data"))
         return datasets.get(name), [facts for _, facts in written]
 

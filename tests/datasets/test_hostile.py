@@ -4,9 +4,12 @@ import io
 import json
 import shutil
 import struct
+import sys
 import tarfile
+import warnings
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from PIL import Image
 
 from fewstep.bench.cli import main
 from fewstep.datasets import files, writing
+from fewstep.datasets.decoding import decode
 from fewstep.datasets.facts import ArchiveError, read_facts
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import DATASETS
@@ -70,6 +74,27 @@ def header(width, height):
 def test_a_broken_image_or_a_bomb_is_named(tmp_path, good, data, message):
     source = packed(tmp_path, {**good, "b.png": data(good["a/0.png"])})
     refused(tmp_path, "ffhq64", source, message)
+
+
+def test_threads_find_every_bomb_and_leave_warnings_as_they_were():
+    """What a warning becomes is a setting of the process: while one thread has set it, another must not reset it."""
+    before, interval = list(warnings.filters), sys.getswitchinterval()
+    bombs = [header(9_600, 9_600)] * 500
+
+    def refused(data):
+        try:
+            decode("b.png", data)
+        except ArchiveError as error:
+            return str(error)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(refused, bombs))
+    finally:
+        sys.setswitchinterval(interval)
+    assert [message.partition(" (")[0] for message in found] == ["b.png: Image size"]
+    assert warnings.filters == before
 
 
 @pytest.mark.parametrize("mode", ["1", "I;16", "F"])

@@ -46,14 +46,14 @@ def decoded(monkeypatch):
     return names
 
 
-def make(source, root):
-    return prepare("ffhq64", source, root, lambda file, count: None)
+def make(source, root, threads=1):
+    return prepare("ffhq64", source, root, lambda file, count: None, threads)
 
 
-def interrupt(source, root, decoded, at):
+def interrupt(source, root, decoded, at, threads=1):
     decoded.stop = f"{at:05d}.png"
     with pytest.raises(KeyboardInterrupt):
-        make(source, root)
+        make(source, root, threads)
     decoded.stop = ""
     decoded.clear()
 
@@ -68,6 +68,25 @@ def test_it_decodes_what_was_not_done_and_ends_in_the_same_bytes(source, tmp_pat
     assert resumed == facts
     assert path.read_bytes() == whole.read_bytes()
     assert [entry.name for entry in root.iterdir()] == [ARCHIVE]
+
+
+@pytest.mark.parametrize("threads", [2, 3, 20])
+def test_threads_keep_the_order_and_what_they_were_ahead_with_is_done_again(source, tmp_path, decoded, threads):
+    ((whole, facts),) = make(source, tmp_path / "whole")
+    root = tmp_path / "data"
+    interrupt(source, root, decoded, 7, threads)
+    ((path, resumed),) = make(source, root, threads)
+    assert sorted(decoded) == [f"{i:05d}.png" for i in range(7, COUNT)]
+    assert resumed == facts
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_of_two_broken_images_the_first_is_named_whichever_thread_was_quicker(source, tmp_path, decoded):
+    (source / "00004.png").write_bytes((source / "00004.png").read_bytes()[:-100])
+    (source / "00005.png").write_bytes(b"")
+    with pytest.raises(ArchiveError, match=r"^00004\.png: not a whole image"):
+        make(source, tmp_path / "data", threads=4)
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 @pytest.mark.parametrize("cut", [1, 20, 40, 1000, 3000])
@@ -140,7 +159,8 @@ def test_two_processes_do_not_write_one_archive(source, tmp_path):
 
 
 def command(source, root):
-    return CliRunner().invoke(main, ["prepare", "ffhq64", "--from", str(source), "--data-root", str(root)])
+    words = ["prepare", "ffhq64", "--from", str(source), "--data-root", str(root), "--threads", "1"]
+    return CliRunner().invoke(main, words)
 
 
 def test_the_command_says_that_it_can_go_on(source, tmp_path, decoded):
@@ -149,8 +169,9 @@ def test_the_command_says_that_it_can_go_on(source, tmp_path, decoded):
     assert stopped.exit_code == 130
     assert stopped.stderr == "fewstep: stopped; the same command goes on from here\n"
     decoded.stop = ""
+    decoded.clear()
     assert command(source, tmp_path / "data").exit_code == 0
-    assert decoded == [f"{i:05d}.png" for i in range(COUNT)]
+    assert decoded == [f"{i:05d}.png" for i in range(5, COUNT)]
 
 
 def test_a_full_disk_is_one_line_and_what_was_written_is_kept(source, tmp_path, decoded, monkeypatch):

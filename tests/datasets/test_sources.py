@@ -12,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from fewstep.datasets import arrays
 from fewstep.datasets.archive import ArchivedSet
 from fewstep.datasets.base import ImageSet
+from fewstep.datasets.facts import ArchiveError
 from fewstep.datasets.preprocess import CONVENTIONS
 from fewstep.datasets.registry import DATASETS
 
@@ -66,6 +68,37 @@ def test_zip_and_tar_of_folders_are_the_same_as_the_folders(imagenet, prepared, 
             packed.add(imagenet, "i")
     sources = [imagenet, tmp_path / "i.zip", tmp_path / "i.tar", tmp_path / "i.targz"]
     assert len({prepared("imagenet64-edm", source)[1][0]["sha256"] for source in sources}) == 1
+
+
+@pytest.fixture
+def published(imagenet, tmp_path):
+    """ILSVRC2012_img_train.tar: a tar for each class, which holds its images without a folder."""
+    with tarfile.open(tmp_path / "ILSVRC2012_img_train.tar", "w") as outer:
+        for folder in sorted((imagenet / "train").iterdir()):
+            buffer = io.BytesIO()
+            with tarfile.open(fileobj=buffer, mode="w") as inner:
+                for file in folder.iterdir():
+                    inner.add(file, file.name)
+            info = tarfile.TarInfo(f"{folder.name}.tar")
+            info.size = buffer.tell()
+            buffer.seek(0)
+            outer.addfile(info, buffer)
+    return tmp_path / "ILSVRC2012_img_train.tar"
+
+
+def test_imagenets_tar_of_tars_is_the_same_as_its_folders(imagenet, published, prepared):
+    (folders,), (tars,) = (prepared("imagenet64-edm", source)[1] for source in (imagenet, published))
+    assert (tars["sha256"], tars["count"]) == (folders["sha256"], 1002)
+
+
+def test_a_class_that_is_not_a_tar_is_named(imagenet, published, prepared):
+    wnid = sorted(WNIDS)[3]
+    data = bytearray(published.read_bytes())
+    start = data.index(f"{wnid}.tar".encode()) + 512
+    data[start : start + 512] = b"<html>404</html>" * 32
+    published.write_bytes(data)
+    with pytest.raises(ArchiveError, match=f"^{wnid}.tar: not a tar of images: "):
+        prepared("imagenet64-edm", published)
 
 
 def edm_zip(target, images, labels, inside=""):
@@ -169,8 +202,10 @@ def test_a_folder_of_lsun_images_is_read_too(picture, prepared, tmp_path):
     np.testing.assert_array_equal(everything(data), crops("lsun-bedroom", map(Image.open, files)))
 
 
-def test_the_downsampled_imagenet_keeps_its_own_order_and_labels_from_zero(prepared, tmp_path):
+def test_the_downsampled_imagenet_keeps_its_own_order_and_labels_from_zero(prepared, tmp_path, monkeypatch):
     """Ten batches, of which the tenth comes after the ninth; rows of a red, a green and a blue plane."""
+    read, pixels = [], arrays.downsampled_pixels
+    monkeypatch.setattr(arrays, "downsampled_pixels", lambda file, *rest: read.append(file.stem) or pixels(file, *rest))
     rng, source, batches = np.random.default_rng(0), tmp_path / "npz", {}
     source.mkdir()
     for stem in [*(f"train_data_batch_{i}" for i in range(1, 11)), "val_data"]:
@@ -184,6 +219,7 @@ def test_the_downsampled_imagenet_keeps_its_own_order_and_labels_from_zero(prepa
     assert data.targets.tolist() == [int(label) - 1 for _, labels in train for label in labels]
     assert (facts["count"], held_out["count"]) == (30, 3)
     assert "published order" in facts["labels"]
+    assert sorted(read) == sorted(batches), "a batch of 1.6 GB is read once, by whichever thread"
 
 
 @pytest.mark.parametrize("name", ["imagenet64-adm", "imagenet64-edm", "ffhq64", "lsun-cat", "cifar10", "afhqv2-64"])
