@@ -1,10 +1,12 @@
 """`fewstep doctor`: what a suite needs from this machine. No torch."""
 
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from ..datasets.facts import ArchiveError, check
 from ..datasets.registry import DATASETS, DatasetSpec
-from . import weights
+from . import references, weights
 from .plan import Problem
 from .suite import Suite
 from .tracking import wandb_mode
@@ -19,7 +21,7 @@ PACKAGES = {
 """What pip calls a package, and what Python does."""
 
 
-FAULTS = ("missing", "wrong hash", "wrong count", "wrong preprocessing")
+FAULTS = ("missing", "wrong hash", "cut short", "wrong count", "wrong preprocessing")
 """The states in which something cannot be used as it is named."""
 
 
@@ -34,26 +36,39 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     ]
     found.append(("W&B", wandb_mode(), "set WANDB_MODE to change it"))
     if suite is None:
-        return found + _datasets() + _weights()
-    for dataset in suite.datasets:
-        found.append((f"dataset {dataset}", *_dataset(DATASETS[dataset])))
+        return found + [
+            (what, "absent" if state == "missing" else state, advice)
+            for what, state, advice in [*_datasets(DATASETS), *_files(weights.REGISTER)]
+        ]
+    found += _datasets(suite.datasets)
+    found += _files(references.files(suite.metrics, suite.references))
     for metric, reason in _unmeasured(suite).items():
-        found.append((f"metric {metric}", "missing", reason.removeprefix("missing ")))
+        # A file that is not whole has its own line.
+        if all(weights.missing(name) is None for name in references.files([metric], suite.references)):
+            found.append((f"metric {metric}", "missing", reason.removeprefix("missing ")))
     for entry in suite.methods:
         if (missing := entry.checked().missing()) is not None:
             found.append((f"method {entry.name} {entry.label()}", "missing", missing.removeprefix("missing ")))
     return found
 
 
-def _weights() -> list[tuple[str, str, str]]:
-    """Every file that some metric needs: optional as long as no suite asks for it."""
-    found = []
-    for name, file in weights.REGISTER.items():
-        reason = weights.missing(name)
-        facts = f"licence: {file.licence}; for {', '.join(file.needed_by)}"
-        state, advice = ("absent", f"{reason.partition('get it ')[2]}; ") if reason else ("present", "")
-        found.append((f"file {name}", state, advice + facts))
-    return found
+def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    for name in names:
+        known = weights.REGISTER[name]
+        state, line = weights.check(name)
+        advice = line.partition("get it ")[2] if state == "missing" else line
+        size = _size(Path(line)) if state == "present" else f"about {_megabytes(known.megabytes)}"
+        facts = f"{size}; licence: {known.licence}; for {', '.join(known.needed_by)}"
+        yield f"file {name}", state, f"{advice}; {facts}"
+
+
+def _size(path: Path) -> str:
+    return _megabytes(path.stat().st_size / 1e6)
+
+
+def _megabytes(count: float) -> str:
+    """As a person says it: 0.01 MB, 96 MB, 5.47 GB."""
+    return f"{count / 1000:.3g} GB" if count >= 1000 else f"{count:.3g} MB"
 
 
 def _unmeasured(suite: Suite) -> dict[str, str]:
@@ -61,10 +76,8 @@ def _unmeasured(suite: Suite) -> dict[str, str]:
     return {m: why for name in suite.datasets for m, why in Problem(suite, name, suite.teachers[0]).unmeasured.items()}
 
 
-def _datasets() -> list[tuple[str, str, str]]:
-    """Every data set: optional as long as no suite asks for it."""
-    states = ((name, *_dataset(spec)) for name, spec in DATASETS.items())
-    return [(f"dataset {name}", "absent" if state == "missing" else state, advice) for name, state, advice in states]
+def _datasets(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    return ((f"dataset {name}", *_dataset(DATASETS[name])) for name in names)
 
 
 def _dataset(spec: DatasetSpec) -> tuple[str, str]:
@@ -85,4 +98,4 @@ def _dataset(spec: DatasetSpec) -> tuple[str, str]:
         return "wrong count", f"{path} has {facts['count']} images, {spec.name} has {spec.size}"
     if (captions := facts.get("captions", {}).get("count", 0)) != spec.captions:
         return "wrong count", f"{path} has {captions} captions, {spec.name} has {spec.captions}"
-    return "present", f"{path}; licence: {spec.licence}{spec.known_statistics()}"
+    return "present", f"{path}; {_size(path)}; licence: {spec.licence}{spec.known_statistics()}"

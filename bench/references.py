@@ -98,6 +98,17 @@ def _lacks(metric: str, references: Mapping[str, str]) -> str | None:
     return weights.missing(file) if file in weights.REGISTER else None
 
 
+def files(metrics: Iterable[str], references: Mapping[str, str]) -> list[str]:
+    """The registered files that these metrics need, each once."""
+    needed: list[str] = []
+    for metric in metrics:
+        features = MEASURES[metric].features
+        needed += EXTRACTORS[features].files if features in EXTRACTORS else ()
+        if (file := statistics(references.get(metric, ""))) in weights.REGISTER:
+            needed.append(file)
+    return list(dict.fromkeys(needed))
+
+
 def needs_own(metrics: Iterable[str], references: Mapping[str, str]) -> bool:
     """Whether some of these metrics compare with the data set's own images."""
     return any(

@@ -23,15 +23,15 @@ class WeightFile:
     """One file that somebody else publishes. A name with a folder ("stats/x.npz") lies in that folder.
 
     sha256 holds the digest or its first digits, "" where nobody publishes it: torch.hub's names carry eight digits.
+    megabytes is what it takes about: four bytes for each parameter, eight for each moment.
     """
 
     name: str
     url: str
     needed_by: tuple[str, ...]
-    sha256: str = ""
-    size: int | None = None
-    """Bytes, if known."""
+    megabytes: float
     licence: str = UNKNOWN
+    sha256: str = ""
     hub_names: tuple[str, ...] = ()
 
 
@@ -39,13 +39,17 @@ def _hugging_face(repository: str, file: str = "open_clip_model.safetensors") ->
     return f"https://huggingface.co/{repository}/resolve/main/{file}"
 
 
+MIT, APACHE = "MIT", "Apache 2.0"
+OPENAI = "MIT, as OpenAI's repository of CLIP"
+
 WEIGHTS = (
     WeightFile(
         "inception-2015-12-05-6726825d.pth",
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
         ("fid", "sfid", "kid", "inception score", "precision and recall"),
+        96,
+        "Apache 2.0, as torch-fidelity says of the TensorFlow original",
         sha256="6726825d",
-        licence="Apache 2.0, as torch-fidelity says of the TensorFlow original",
         # torch-fidelity and pytorch-fid publish the same bytes under two names.
         hub_names=("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth"),
     ),
@@ -53,54 +57,83 @@ WEIGHTS = (
         "dinov2_vitl14_pretrain.pth",
         "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
         ("fd-dinov2",),
+        1217,
+        APACHE,
         hub_names=("dinov2_vitl14_pretrain.pth",),
     ),
-    WeightFile("ViT-L-14-336-openai.safetensors", _hugging_face("timm/vit_large_patch14_clip_336.openai"), ("cmmd",)),
     WeightFile(
-        "ViT-L-14-openai.safetensors", _hugging_face("timm/vit_large_patch14_clip_224.openai"), ("aesthetic score",)
+        "ViT-L-14-336-openai.safetensors",
+        _hugging_face("timm/vit_large_patch14_clip_336.openai"),
+        ("cmmd",),
+        1712,
+        OPENAI,
     ),
-    WeightFile("ViT-B-32-openai.safetensors", _hugging_face("timm/vit_base_patch32_clip_224.openai"), ("clip score",)),
+    WeightFile(
+        "ViT-L-14-openai.safetensors",
+        _hugging_face("timm/vit_large_patch14_clip_224.openai"),
+        ("aesthetic score",),
+        1710,
+        OPENAI,
+    ),
+    WeightFile(
+        "ViT-B-32-openai.safetensors",
+        _hugging_face("timm/vit_base_patch32_clip_224.openai"),
+        ("clip score",),
+        605,
+        OPENAI,
+    ),
     WeightFile(
         "ViT-g-14-laion2b_s12b_b42k.safetensors",
         _hugging_face("laion/CLIP-ViT-g-14-laion2B-s12B-b42K"),
         ("clip score",),
+        5467,
+        MIT,
     ),
     WeightFile(
         "sac+logos+ava1-l14-linearMSE.pth",
         "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
         "sac%2Blogos%2Bava1-l14-linearMSE.pth",
         ("aesthetic score",),
+        3.7,
+        APACHE,
     ),
-    WeightFile("HPS_v2_compressed.pt", _hugging_face("xswu/HPSv2", "HPS_v2_compressed.pt"), ("hpsv2",)),
-    WeightFile("HPS_v2.1_compressed.pt", _hugging_face("xswu/HPSv2", "HPS_v2.1_compressed.pt"), ("hpsv2.1",)),
+    # Compressed: in half precision.
+    WeightFile("HPS_v2_compressed.pt", _hugging_face("xswu/HPSv2", "HPS_v2_compressed.pt"), ("hpsv2",), 1972, APACHE),
+    WeightFile(
+        "HPS_v2.1_compressed.pt", _hugging_face("xswu/HPSv2", "HPS_v2.1_compressed.pt"), ("hpsv2.1",), 1972, APACHE
+    ),
     WeightFile(
         "PickScore_v1/model.safetensors",
         _hugging_face("yuvalkirstain/PickScore_v1", "model.safetensors"),
         ("pickscore",),
+        3944,
     ),
-    WeightFile("PickScore_v1/config.json", _hugging_face("yuvalkirstain/PickScore_v1", "config.json"), ("pickscore",)),
+    WeightFile(
+        "PickScore_v1/config.json", _hugging_face("yuvalkirstain/PickScore_v1", "config.json"), ("pickscore",), 0.01
+    ),
 )
+
+MOMENTS = 33.6
+"""Megabytes of a mean and a covariance of 2048 features."""
 
 
 def clean_fid_statistics(dataset: str, mode: str, split: str, resolution: int) -> WeightFile:
     """clean-fid's reference statistics under clean-fid's own name; mode "clean" or "legacy_pytorch" or the like."""
     name = f"{dataset}_{mode}_{split}_{resolution}.npz".lower()
-    return WeightFile(
-        f"stats/{name}", f"https://www.cs.cmu.edu/~clean-fid/stats/{name}", (f"fid on {dataset.lower()}",)
-    )
+    url = f"https://www.cs.cmu.edu/~clean-fid/stats/{name}"
+    return WeightFile(f"stats/{name}", url, (f"fid on {dataset.lower()}",), MOMENTS, MIT)
 
 
-def _edm_statistics(name: str, dataset: str) -> WeightFile:
-    return WeightFile(
-        f"stats/{name}.npz", f"https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/{name}.npz", (f"fid on {dataset}",)
-    )
+def _edm_statistics(name: str, dataset: str, licence: str = "CC BY-NC-SA 4.0") -> WeightFile:
+    url = f"https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/{name}.npz"
+    return WeightFile(f"stats/{name}.npz", url, (f"fid on {dataset}",), MOMENTS, licence)
 
 
-def _adm_statistics(folder: str, name: str) -> WeightFile:
-    """Moments of the whole training set and 10,000 of its images, for precision and recall."""
+def _adm_statistics(folder: str, name: str, side: int) -> WeightFile:
+    """Moments of the whole training set, sFID's too, and 10,000 of its images, for precision and recall."""
     url = f"https://openaipublic.blob.core.windows.net/diffusion/jul-2021/ref_batches/{folder}/{name}.npz"
     metrics = tuple(f"{metric} on {folder}" for metric in ("fid", "sfid", "precision and recall"))
-    return WeightFile(f"stats/{name}.npz", url, metrics)
+    return WeightFile(f"stats/{name}.npz", url, metrics, round(2 * MOMENTS + 0.03 * side**2), MIT)
 
 
 STATISTICS = (
@@ -110,11 +143,11 @@ STATISTICS = (
     _edm_statistics("ffhq-64x64", "ffhq at 64"),
     _edm_statistics("afhqv2-64x64", "afhqv2 at 64"),
     _edm_statistics("imagenet-64x64", "imagenet at 64, as EDM's models were trained"),
-    _edm_statistics("imagenet-64x64-baseline", "imagenet at 64, as ADM's model was trained"),
-    _adm_statistics("imagenet/64", "VIRTUAL_imagenet64_labeled"),
-    _adm_statistics("imagenet/128", "VIRTUAL_imagenet128_labeled"),
-    _adm_statistics("lsun/bedroom", "VIRTUAL_lsun_bedroom256"),
-    _adm_statistics("lsun/cat", "VIRTUAL_lsun_cat256"),
+    _edm_statistics("imagenet-64x64-baseline", "imagenet at 64, as ADM's model was trained", MIT),
+    _adm_statistics("imagenet/64", "VIRTUAL_imagenet64_labeled", 64),
+    _adm_statistics("imagenet/128", "VIRTUAL_imagenet128_labeled", 128),
+    _adm_statistics("lsun/bedroom", "VIRTUAL_lsun_bedroom256", 256),
+    _adm_statistics("lsun/cat", "VIRTUAL_lsun_cat256", 256),
 )
 
 REGISTER: dict[str, WeightFile] = {file.name: file for file in (*WEIGHTS, *STATISTICS)}
@@ -138,19 +171,22 @@ def find(file: str | WeightFile) -> Path | None:
 
 def missing(file: str | WeightFile) -> str | None:
     """One line on what is wrong with the file here and the command that gets it, None if it is whole."""
+    state, line = check(file)
+    return None if state == "present" else line
+
+
+def check(file: str | WeightFile) -> tuple[str, str]:
+    """("present", where), or ("missing" or "wrong hash" or "cut short", a line on it with the command that gets it)."""
     known = _known(file)
     target, path = folder() / known.name, find(known)
     command = f"`curl -fL --create-dirs -o {quote(str(target))} {known.url}`"
     if path is None:
-        return f"missing {target}, get it by {command}"
-    size = path.stat().st_size
-    if known.size is not None and size != known.size:
-        return f"{path} has {size} bytes rather than {known.size}: truncated? get it again by {command}"
+        return "missing", f"missing {target}, get it by {command}"
     if known.sha256 and not sha256(path).startswith(known.sha256):
-        return f"{path} has another hash than {known.sha256}: truncated? get it again by {command}"
+        return "wrong hash", f"{path} has another hash than {known.sha256}: truncated? get it again by {command}"
     if not known.sha256 and _cut_short(path):
-        return f"{path} is cut short or not what its name says: get it again by {command}"
-    return None
+        return "cut short", f"{path} is cut short or not what its name says: get it again by {command}"
+    return "present", str(path)
 
 
 def sha256(path: Path) -> str:

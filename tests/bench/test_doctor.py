@@ -1,6 +1,7 @@
-"""`fewstep doctor` on data sets: what is here, what is not what it should be, and where to get it."""
+"""`fewstep doctor`: what is here, what is not what it should be, and where to get it."""
 
 import dataclasses
+import hashlib
 import os
 import zipfile
 from pathlib import Path
@@ -10,7 +11,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from fewstep.bench import weights
 from fewstep.bench.cli import main
+from fewstep.bench.extractors import EXTRACTORS
+from fewstep.bench.extractors.registry import INCEPTION
 from fewstep.bench.references import known_statistics
 from fewstep.bench.stages import reference
 from fewstep.datasets.prepare import prepare
@@ -63,7 +67,8 @@ def test_without_a_suite_every_data_set_is_listed_and_none_is_required(faces):
     assert code == 0
     assert set(found) >= set(DATASETS)
     assert found["digits"] == "present (embedded)"
-    assert found["ffhq64"].startswith(f"present ({faces}; licence: collection CC BY-NC-SA 4.0")
+    size = f"{faces.stat().st_size / 1e6:.3g} MB"
+    assert found["ffhq64"].startswith(f"present ({faces}; {size}; licence: collection CC BY-NC-SA 4.0")
     assert found["lsun-cat"].startswith("absent (")
 
 
@@ -177,3 +182,74 @@ def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch, error):
     assert result.exit_code == 2
     assert result.stderr == f"fewstep: cifar10 could not be downloaded: {error}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+DINO, EDM = "dinov2_vitl14_pretrain.pth", "stats/cifar10-32x32.npz"
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """The folder of weight files, and a suite that asks for FD-DINOv2, and for FID against EDM's statistics."""
+    monkeypatch.setenv("FEWSTEP_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "weights" / "stats").mkdir(parents=True)
+    asked = SUITE.format("cifar10").replace("metrics: rmse", "metrics: [fd_dinov2, fid]")
+    (tmp_path / "mine.yaml").write_text(asked + "references: {fid: cifar10-32x32}\n")
+    return tmp_path / "weights", str(tmp_path / "mine.yaml")
+
+
+def publish(monkeypatch, folder, name, content):
+    """The file, and the register as if it were what is published under the name."""
+    (folder / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setitem(weights.REGISTER, name, dataclasses.replace(weights.REGISTER[name], sha256=digest))
+
+
+def test_a_suites_files_are_required_and_listed_with_size_and_licence(files, tmp_path, monkeypatch):
+    folder, suite = files
+    code, found = doctor(tmp_path, suite)
+    assert code == 1
+    asked = {name for name in found if name.startswith("file ")}
+    assert asked == {f"file {name}" for name in (DINO, INCEPTION, EDM)}
+    assert not [name for name in found if name.startswith("metric ")], "each is said once"
+    url = weights.REGISTER[DINO].url
+    command = f"`curl -fL --create-dirs -o {folder / DINO} {url}`"
+    assert found[f"file {DINO}"] == f"missing (by {command}; about 1.22 GB; licence: Apache 2.0; for fd-dinov2)"
+    publish(monkeypatch, folder, DINO, b"x" * 2_340_000)
+    line = doctor(tmp_path, suite)[1][f"file {DINO}"]
+    assert line == f"present ({folder / DINO}; 2.34 MB; licence: Apache 2.0; for fd-dinov2)"
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_file_that_is_not_what_is_published_fails_asked_for_or_not(files, tmp_path, monkeypatch, asked):
+    folder, suite = files
+    (folder / INCEPTION).write_bytes(b"another network")
+    (folder / EDM).write_bytes(b"<!doctype html>")
+    code, found = doctor(tmp_path, *([suite] if asked else []))
+    assert code == 1
+    assert found[f"file {INCEPTION}"].startswith(f"wrong hash ({folder / INCEPTION} has another hash than 6726825d")
+    assert found[f"file {EDM}"].startswith(f"cut short ({folder / EDM} is cut short or not what its name says: get it")
+
+
+def test_without_a_suite_no_file_is_required(files, tmp_path):
+    code, found = doctor(tmp_path)
+    assert code == 0
+    assert {f"file {name}" for name in weights.REGISTER} <= set(found)
+    assert all(found[f"file {name}"].startswith("absent (by `curl") for name in weights.REGISTER)
+
+
+@pytest.mark.parametrize("name", [name for name, known in EXTRACTORS.items() if hasattr(known, "model")])
+def test_the_size_that_is_said_is_that_of_the_network(name):
+    """At four bytes for each parameter, two where the file is compressed."""
+    model = EXTRACTORS[name].model
+    with torch.device("meta"):
+        if name.startswith("dinov2"):
+            network = pytest.importorskip("timm").create_model(model, pretrained=False, num_classes=0)
+        else:
+            clip = pytest.importorskip("open_clip")
+            options = {key: value for key, value in clip.get_model_config(model).items() if not key.startswith("hf_")}
+            network = clip.model.CLIP(**options)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    file = weights.REGISTER[EXTRACTORS[name].files[0]]
+    bytes_each = 2 if "compressed" in file.name else 4
+    assert file.megabytes == pytest.approx(bytes_each * parameters / 1e6, rel=2e-3)

@@ -103,12 +103,6 @@ def test_a_file_is_hashed_once_until_it_changes(folder, monkeypatch):
     assert len(read) == 2
 
 
-def test_a_file_of_another_size_than_published_is_named_unread(folder, monkeypatch):
-    monkeypatch.setitem(weights.REGISTER, INCEPTION, replace(weights.REGISTER[INCEPTION], size=100))
-    (folder / INCEPTION).write_bytes(b"x" * 99)
-    assert weights.missing(INCEPTION).startswith(f"{folder / INCEPTION} has 99 bytes rather than 100: truncated?")
-
-
 @pytest.mark.parametrize(
     ("name", "content"),
     [
