@@ -265,7 +265,11 @@ def export(place: str, store: Path | None, out: Path, **row: Any) -> None:
     show_default=True,
     help="How the samples became 8 bits, for the protocol.",
 )
-@click.option("--captions", type=click.Path(path_type=Path), help="A text file with a caption per image and line.")
+@click.option(
+    "--captions",
+    type=click.Path(path_type=Path),
+    help="A text file with a caption per image and line [default: the data set's].",
+)
 @click.option("--method", help="What made them [default: the name of IMAGES].")
 @click.option("--variant", default="", help="Its options.")
 @click.option(
@@ -365,6 +369,19 @@ def prepare(dataset: str, source: Path | None, download: bool, threads: int | No
     except KeyboardInterrupt:
         click.echo("fewstep: stopped; the same command goes on from here", err=True)
         sys.exit(130)
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--count", type=click.IntRange(min=1), help="How many [default: the whole list].")
+@_data_root
+def captions(dataset: str, count: int | None, data_root: Path) -> None:
+    """Print the captions of DATASET, one a line: a sample of index i, of any seed, is drawn from line i + 1."""
+    from .preparing import captions as frozen
+
+    os.environ["FEWSTEP_DATA"] = str(data_root)
+    for line in frozen(dataset, count):
+        click.echo(line)
 
 
 @main.command()

@@ -1,9 +1,11 @@
 """`fewstep evaluate`: the metrics of images that were made anywhere, as rows that can stand in a leaderboard."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from ..datasets.base import to_unit_range
+from ..datasets.captions import captions
 from ..datasets.images import Images
 from ..datasets.registry import DATASETS, ArchiveError
 from ..reports.measures import CLASSIFIER, MEASURES
@@ -38,9 +40,9 @@ def evaluate(
     measured = [name for name in metrics if name not in lacks]
     try:
         images = Images(request.images)
-        captions = _captions(request, len(images))
+        texts = _captions(request, images, measured)
         _check_shape(images.shape, request, measured)
-        values = _values(request, images, captions, measured, run, on_progress)
+        values = _values(request, images, texts, measured, run, on_progress)
     except ArchiveError as error:
         raise InputError(str(error)) from None
     cell = hashed(
@@ -62,16 +64,28 @@ def evaluate(
     return rows, blocks
 
 
-def _captions(request: Request, count: int) -> list[str]:
-    if request.captions is None:
+def _captions(request: Request, images: Images, metrics: list[str]) -> list[str]:
+    """A caption for each image: the file's lines or, where a metric wants some, those of the data set."""
+    if request.captions is None and not any(MEASURES[name].captioned for name in metrics):
         return []
+    if images.names != (counted := sorted(images.names, key=_counted)):
+        first = next(i for i, (name, other) in enumerate(zip(images.names, counted, strict=True)) if name != other)
+        message = f"by name {images.names[first]} comes before {counted[first]}, and captions belong to images in order"
+        raise InputError(f"{request.images}: {message}; write the numbers with as many digits")
+    if request.captions is None:
+        return captions(request.dataset, range(len(images)))
     try:
         lines = request.captions.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{request.captions}: cannot be read: {error}") from None
-    if len(lines) != count:
-        raise InputError(f"{request.captions}: {len(lines)} lines for {count} images; each image has its own")
+    if len(lines) != len(images):
+        raise InputError(f"{request.captions}: {len(lines)} lines for {len(images)} images; each image has its own")
     return lines
+
+
+def _counted(name: str) -> list[str | int]:
+    """Orders names as a person counts: 2.png before 10.png."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def _check_shape(shape: tuple[int, ...], request: Request, metrics: list[str]) -> None:
@@ -85,7 +99,7 @@ def _check_shape(shape: tuple[int, ...], request: Request, metrics: list[str]) -
 def _values(
     request: Request,
     images: Images,
-    captions: list[str],
+    texts: list[str],
     metrics: list[str],
     run: Run,
     on_progress: Callable[[float], None],
@@ -116,9 +130,7 @@ def _values(
             )
     for name in metrics:
         if MEASURES[name].captioned:
-            values[name] = measuring.captioned(
-                name, images.__getitem__, captions, device, request.rounding, on_progress
-            )
+            values[name] = measuring.captioned(name, images.__getitem__, texts, device, request.rounding, on_progress)
     return values
 
 

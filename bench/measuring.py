@@ -1,5 +1,6 @@
 """From features to numbers: every metric that published weights serve, each with its protocol."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,7 +149,7 @@ def captioned(
     rounding: str,
     on_progress: Callable[[float], None],
 ) -> dict[str, Any]:
-    """The mean score of images with their captions, as `measured` gives it."""
+    """The mean score of images with their captions, as `measured` gives it; the protocol names the captions' hash."""
     extractor = EXTRACTORS[MEASURES[metric].features]
     network: Any = extractor.load(device)
     total = 0.0
@@ -156,5 +157,6 @@ def captioned(
         rows = slice(start, min(len(captions), start + BATCH))
         total += float(network.score(images(rows), captions[rows]).double().sum())
         on_progress(rows.stop / len(captions))
-    protocol = f"{metric}/{extractor.protocol()}/{rounding}/{len(captions)}/none"
+    digits = hashlib.sha256("\n".join(captions).encode()).hexdigest()[:8]
+    protocol = f"{metric}/{extractor.protocol()}/{rounding}/{len(captions)}/captions@{digits}"
     return {"value": total / len(captions), "samples": len(captions), "protocol": protocol}

@@ -1,4 +1,4 @@
-"""`fewstep prepare` as a command: progress, and mistakes as one line."""
+"""`fewstep prepare` and `fewstep captions` as commands: progress, and mistakes as one line."""
 
 import sys
 from pathlib import Path
@@ -37,3 +37,13 @@ def prepare(dataset: str, source: Path | None, root: Path, threads: int) -> list
         raise InputError(str(error)) from None
     except OSError as error:
         raise InputError(f"{error.filename or root}: {error.strerror}; the same command goes on from here") from None
+
+
+def captions(dataset: str, count: int | None) -> list[str]:
+    """The captions of samples 0 to count - 1. InputError for a data set that has none or is not here."""
+    from ..datasets.captions import captions as of_samples
+
+    try:
+        return of_samples(dataset, range(count) if count else None)
+    except (UnknownNameError, ArchiveError) as error:
+        raise InputError(str(error)) from None

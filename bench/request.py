@@ -18,7 +18,7 @@ class Request:
 
     dataset: a name, or a folder, zip, tar or npz of the images to compare with. references: metric -> published
     statistics, a known name or a path. rounding: how the samples became 8 bits, as far as their maker says. captions: a
-    caption per image, for the metrics that compare with them.
+    file with a caption per image, for the metrics that compare with them; without, the data set's own, if it has some.
     """
 
     images: Path
@@ -35,13 +35,18 @@ class Request:
         """The images to compare with where `dataset` is not a name."""
         return Path(self.dataset) if self.dataset not in DATASETS and Path(self.dataset).exists() else None
 
+    @property
+    def captioned(self) -> bool:
+        """Whether each image has a caption."""
+        return self.captions is not None or (self.folder is None and DATASETS[self.dataset].captions > 0)
+
     def defined(self) -> list[str]:
         """The metrics that images alone can have against this data set. InputError for a data set that is unknown."""
         try:
             known = PUBLISHED if self.folder else pick(DATASETS, self.dataset, "dataset").metrics
         except UnknownNameError as error:
             raise InputError(f"{error}; nor is it a folder or file of images") from None
-        captioned = [name for name, measure in MEASURES.items() if measure.captioned] if self.captions else []
+        captioned = [name for name, measure in MEASURES.items() if measure.captioned] if self.captioned else []
         found = [name for name in (*known, *captioned) if MEASURES[name].features not in (PIXELS, LPIPS)]
         if not found:
             raise InputError(f"{self.dataset} has no metric that images alone can have")
@@ -61,7 +66,12 @@ class Request:
         lacks = lacking(defined, self.references)
         chosen = list(self.metrics) or [name for name in defined if name not in lacks]
         compared = needs_own([name for name in chosen if name not in lacks], self.references)
-        if compared and self.folder is None and (missing := DATASETS[self.dataset].missing()) is not None:
+        own_captions = self.captions is None and any(MEASURES[name].captioned for name in chosen if name not in lacks)
+        if (
+            (compared or own_captions)
+            and self.folder is None
+            and (missing := DATASETS[self.dataset].missing()) is not None
+        ):
             raise InputError(missing)
         return chosen
 

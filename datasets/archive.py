@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,7 +54,7 @@ class ZippedImages:
 class ArchivedSet:
     """A data set of images too large to be laid down as pixels: `images` decodes them when asked.
 
-    `prompts` is the frozen list of captions, `prompt_images` the row of the image that each describes.
+    `prompts` is the frozen list of captions.
     """
 
     name: str
@@ -63,7 +63,6 @@ class ArchivedSet:
     classes: int
     content: str
     prompts: tuple[str, ...] = ()
-    prompt_images: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     bound: float = 1.0
 
     @property
@@ -78,10 +77,6 @@ class ArchivedSet:
 
     def labels(self, indices: Tensor) -> Tensor | None:
         return None if self.targets is None else self.targets[indices]
-
-    def captions(self, indices: Tensor) -> list[str]:
-        """The captions at these places of the frozen list."""
-        return [self.prompts[i] for i in indices.tolist()]
 
 
 def load(name: str, path: Path, classes: int) -> ImageSet | ArchivedSet:
@@ -99,8 +94,7 @@ def load(name: str, path: Path, classes: int) -> ImageSet | ArchivedSet:
     if max(facts["shape"][1:]) <= MAPPED:
         images = torch.from_numpy(_mapped(path, index, facts))
         return ImageSet(name, images, targets, classes=classes, content=facts["sha256"])
-    prompts, rows = _captions(path, facts)
-    return ArchivedSet(name, zipped(path), targets, classes, facts["sha256"], prompts, rows)
+    return ArchivedSet(name, zipped(path), targets, classes, facts["sha256"], _captions(path, facts))
 
 
 def zipped(path: Path) -> ZippedImages:
@@ -170,16 +164,15 @@ def _decoded(file: IO[bytes], row: np.ndarray[Any, Any], path: Path, shape: tupl
     return decode(f"{path}: {name}", data, (shape[2], shape[1]), modes=("RGB" if shape[0] == 3 else "L",))
 
 
-def _captions(path: Path, facts: dict[str, Any]) -> tuple[tuple[str, ...], Tensor]:
-    """(the frozen list, the image of each), if it has the hash of the facts."""
+def _captions(path: Path, facts: dict[str, Any]) -> tuple[str, ...]:
+    """The frozen list, if it has the hash of the facts."""
     if "captions" not in facts:
-        return (), torch.empty(0, dtype=torch.int64)
+        return ()
     with zipfile.ZipFile(path) as archive:
         data = archive.read(CAPTIONS)
     if hashlib.sha256(data).hexdigest() != facts["captions"]["sha256"]:
         raise ArchiveError(f"{path}: its captions have another hash than it says; prepare it again")
-    found = [json.loads(line) for line in data.splitlines()]
-    return tuple(caption["caption"] for caption in found), torch.tensor([caption["image"] for caption in found])
+    return tuple(json.loads(line)["caption"] for line in data.splitlines())
 
 
 def loader(name: str, path: Path, shape: tuple[int, ...], classes: int) -> ImageSet | ArchivedSet:

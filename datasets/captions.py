@@ -1,14 +1,24 @@
-"""Which caption a sample is drawn from."""
+"""Which caption a sample is drawn from: a function of its index alone, so that seeds and methods are paired."""
 
-from torch import Tensor
+from collections.abc import Iterable
 
+from ..methods.registry import pick
 from .archive import ArchivedSet
-from .base import shuffled
+from .facts import ArchiveError
+from .registry import DATASETS
 
 
-def draw_captions(data: ArchivedSet, seed: int, indices: Tensor) -> list[str]:
-    """The caption of each of the samples `indices` of `seed`: a function of (seed, index) alone.
+def captions(name: str, indices: Iterable[int] | None = None) -> list[str]:
+    """The captions of samples of these indices, whatever their seed: the frozen list, again and again from its start.
 
-    Each run through the frozen list is a permutation, so that as many samples as there are captions use each once.
+    Without indices, the list. ArchiveError for a data set that has none or is not here.
     """
-    return data.captions(shuffled(indices, len(data.prompts), seed, "captions"))
+    spec = pick(DATASETS, name, "dataset")
+    if not spec.captions:
+        have = " and ".join(other.name for other in DATASETS.values() if other.captions)
+        raise ArchiveError(f"{name} has no captions; {have} have")
+    if (missing := spec.missing()) is not None:
+        raise ArchiveError(missing)
+    data: ArchivedSet = spec.load()()
+    prompts = data.prompts
+    return [prompts[i % len(prompts)] for i in (range(len(prompts)) if indices is None else indices)]

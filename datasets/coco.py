@@ -30,7 +30,13 @@ def splits(spec: DatasetSpec, source: Path) -> dict[str, Part]:
         raise ArchiveError(f"{source}: {annotations} is not there; get annotations_trainval{year}.zip")
     images, rows = _read(found[annotations])
     captions = [
-        {"id": chosen["id"], "image": row, "image_id": chosen["image_id"], "caption": chosen["caption"].strip()}
+        {
+            "id": chosen["id"],
+            "image": row,
+            "image_id": chosen["image_id"],
+            # In a file of lines each is one.
+            "caption": " ".join(chosen["caption"].split()),
+        }
         for row, chosen in FROZEN[year](rows, spec.captions)
     ]
     return {spec.archive: Part(_images(spec, images, found, annotations), tuple(captions))}

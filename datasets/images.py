@@ -50,6 +50,11 @@ class Images:
             digest.update(hashlib.sha256(member.read()).digest())
         return digest.hexdigest()
 
+    @property
+    def names(self) -> list[str]:
+        """The files' names in the order of the images; none of an npz."""
+        return [member.name for member in self._members]
+
     def __len__(self) -> int:
         return self.count
 

@@ -1,5 +1,7 @@
 """From features to numbers: what each metric is taken from, and what its protocol says."""
 
+import hashlib
+
 import pytest
 import torch
 
@@ -100,4 +102,5 @@ def test_a_captioned_score_pairs_each_image_with_its_own_caption(monkeypatch):
     captions = ["x" * (i % 7) for i in range(100)]
     found = measuring.captioned("clip_score", images.__getitem__, captions, "cpu", "round", lambda share: None)
     assert found["value"] == pytest.approx(sum(i * (i % 7) for i in range(100)) / 100)
-    assert found["protocol"] == "clip_score/clip@w/resize/round/100/none"
+    digits = hashlib.sha256("\n".join(captions).encode()).hexdigest()[:8]
+    assert found["protocol"] == f"clip_score/clip@w/resize/round/100/captions@{digits}"

@@ -8,10 +8,12 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
+from fewstep.bench.cli import main
 from fewstep.datasets import coco
-from fewstep.datasets.captions import draw_captions
+from fewstep.datasets.captions import captions
 from fewstep.datasets.facts import ArchiveError
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.preprocess import edm_lanczos
@@ -89,8 +91,7 @@ def test_coco2017_has_the_first_caption_of_each_image(source, prepared):
     content = json.loads((source / "annotations" / "captions_val2017.json").read_text())
     for row, image in enumerate(sorted(image["id"] for image in content["images"])):
         first = min((a for a in content["annotations"] if a["image_id"] == image), key=lambda a: a["id"])
-        assert data.captions(torch.tensor([row])) == [first["caption"].strip()]
-    assert data.prompt_images.tolist() == list(range(COUNT))
+        assert data.prompts[row] == " ".join(first["caption"].split())
 
 
 def test_coco2014_has_one_caption_each_of_so_many_images(source):
@@ -127,9 +128,13 @@ def test_the_frozen_list_and_its_hash_lie_in_the_archive(source, prepared, tmp_p
     with zipfile.ZipFile(tmp_path / "data" / "coco2014-256.zip") as packed:
         lines = packed.read("captions.jsonl")
     assert hashlib.sha256(lines).hexdigest() == facts["captions"]["sha256"]
-    assert {frozenset(json.loads(line)) for line in lines.splitlines()} == {
-        frozenset({"id", "image", "image_id", "caption"})
-    }
+    content = json.loads((source / "annotations" / "captions_val2014.json").read_text())
+    by_id = {annotation["id"]: annotation for annotation in content["annotations"]}
+    images = sorted(image["id"] for image in content["images"])
+    for line in map(json.loads, lines.splitlines()):
+        annotation = by_id[line["id"]]
+        assert line["caption"] == " ".join(annotation["caption"].split())
+        assert images[line["image"]] == line["image_id"] == annotation["image_id"]
 
 
 def test_a_list_that_was_changed_in_the_archive_is_refused(source, prepared, tmp_path):
@@ -156,13 +161,41 @@ def test_other_captions_are_another_archive(source, prepared):
     assert before["sha256"] != after["sha256"]
 
 
-def test_a_samples_caption_is_a_function_of_seed_and_index(source, prepared):
+def test_a_samples_caption_is_a_function_of_its_index(source, prepared):
     data, _ = prepared("coco2014", source)
-    drawn = draw_captions(data, 3, torch.arange(COUNT * 3))
-    assert sorted(drawn[:COUNT]) == sorted(data.prompts) == sorted(drawn[COUNT : 2 * COUNT])
-    rows = torch.tensor([11, 2, 20, 2])
-    assert draw_captions(data, 3, rows) == [drawn[i] for i in rows.tolist()]
-    assert draw_captions(data, 4, torch.arange(COUNT)) != drawn[:COUNT]
+    drawn = captions("coco2014", range(COUNT * 2 + 3))
+    assert drawn == [*data.prompts, *data.prompts, *data.prompts[:3]]
+    assert captions("coco2014") == list(data.prompts)
+    assert captions("coco2014", [11, 2, COUNT + 2]) == [drawn[i] for i in (11, 2, 2)]
+
+
+def test_a_caption_is_one_line(source, prepared):
+    """Some of COCO's have line ends and other spaces within."""
+    file = source / "annotations" / "captions_val2017.json"
+    content = json.loads(file.read_text())
+    for annotation in content["annotations"]:
+        annotation["caption"] = " A dog\n\u2028on  a\tlead. \n"
+    file.write_text(json.dumps(content))
+    prepared("coco2017", source)
+    assert set(captions("coco2017")) == {"A dog on a lead."}
+
+
+def test_the_command_prints_the_list(source, prepared, tmp_path):
+    data, _ = prepared("coco2014", source)
+
+    def command(*words):
+        return CliRunner().invoke(main, ["captions", *words, "--data-root", str(tmp_path / "data")])
+
+    assert command("coco2014").output.splitlines() == list(data.prompts)
+    assert command("coco2014", "--count", "3").output.splitlines() == list(data.prompts[:3])
+    for words, message in [
+        (["cocoo2014"], "unknown dataset 'cocoo2014'; did you mean 'coco2014'?"),
+        (["cifar10"], "cifar10 has no captions; coco2014 and coco2017 have"),
+        (["coco2017"], f"missing {tmp_path / 'data' / 'coco2017-256.zip'}, make it by `fewstep prepare coco2017"),
+    ]:
+        refused = command(*words)
+        assert refused.exit_code == 2
+        assert refused.stderr.startswith(f"fewstep: {message}")
 
 
 def without_image(root):
