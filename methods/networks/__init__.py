@@ -18,3 +18,10 @@ def build(config: dict[str, Any], shape: Sequence[int], classes: int = 0) -> nn.
     if config["name"] == "unet":
         return SmallUNet(image_channels=shape[0], classes=classes, **options)
     return ResidualMLP(dimension=shape[0], classes=classes, **options)
+
+
+def edm_network(config: dict[str, Any]) -> nn.Module:
+    """A network of EDM's code as a denoiser D(x, sigma), under the names of its checkpoints: see edm.py."""
+    from . import edm
+
+    return edm.edm_network(config)
