@@ -2,12 +2,11 @@
 
 from ..datasets.registry import DATASETS
 from ..methods.assets import LPIPS_FILES
-from ..methods.options import ExactOptions, PretrainOptions
 from ..methods.registry import SOLVERS, methods
 from ..reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS, Measure
 from .extractors import EXTRACTORS
 from .references import lacking
-from .suite import SHIPPED, shipped_names
+from .suite import SHIPPED, TEACHERS, shipped_names
 from .weights import REGISTER
 
 
@@ -20,10 +19,7 @@ def catalogue(kind: str) -> list[tuple[str, str]]:
     if kind == "datasets":
         return [(spec.name, spec.summary) for spec in DATASETS.values()]
     if kind == "teachers":
-        return [
-            (options.model_fields["name"].default, (options.__doc__ or "").splitlines()[0])
-            for options in (PretrainOptions, ExactOptions)
-        ]
+        return [(options.model_fields["name"].default, (options.__doc__ or "").splitlines()[0]) for options in TEACHERS]
     if kind == "metrics":
         return [(measure.name, _about(measure)) for measure in MEASURES.values()]
     return [(name, _description(name)) for name in shipped_names()]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..datasets.facts import ArchiveError, check
 from ..datasets.registry import DATASETS, DatasetSpec
-from . import references, weights
+from ..methods.options import CheckpointOptions, Options
+from . import checkpoints, references, weights
 from .plan import Problem
 from .suite import Suite
 from .tracking import wandb_mode
@@ -41,6 +42,7 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
             for what, state, advice in [*_datasets(DATASETS), *_files(weights.REGISTER)]
         ]
     found += _datasets(suite.datasets)
+    found += _networks(suite.teachers)
     found += _files(references.files(suite.metrics, suite.references))
     for metric, reason in _unmeasured(suite).items():
         # A file that is not whole has its own line.
@@ -50,6 +52,16 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
         if (missing := entry.checked().missing()) is not None:
             found.append((f"method {entry.name} {entry.label()}", "missing", missing.removeprefix("missing ")))
     return found
+
+
+def _networks(teachers: Iterable[Options]) -> Iterator[tuple[str, str, str]]:
+    for teacher in teachers:
+        if isinstance(teacher, CheckpointOptions):
+            file = checkpoints.meant(teacher.file)
+            if file in weights.REGISTER:
+                yield from _files([file])
+            elif (path := checkpoints.located(teacher)) is not None:
+                yield f"file {path}", "present", _size(path)
 
 
 def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,7 +46,7 @@ class Reference:
 
 def published(name: str, array: str) -> Reference:
     """Moments that somebody published, by the register's name or a path, as `references.published` has checked them."""
-    path = weights.find(name) if name in weights.REGISTER else Path(name)
+    path = weights.located(name)
     if path is None:
         raise FileNotFoundError(weights.missing(name))
     return Reference(f"{path.stem}@{weights.sha256(path)[:8]}", {array: moments_of(path, array)})

@@ -9,6 +9,7 @@ from typing import Any
 from ..datasets.registry import DATASETS
 from ..methods.options import Options, PretrainOptions
 from ..reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
+from .checkpoints import checkpoint, missing_checkpoint
 from .extractors import EXTRACTORS
 from .references import data_code, extractor_task, identity, lacking, needs_own, published, reference_task
 from .suite import Budget, MethodEntry, Suite, Teacher
@@ -66,6 +67,10 @@ class Problem:
     dataset: str
     teacher: Teacher
 
+    def missing(self) -> str | None:
+        """One line on what of data set and teacher is missing and how to get it; None if nothing."""
+        return DATASETS[self.dataset].missing() or missing_checkpoint(self.teacher)
+
     @property
     def data_code(self) -> tuple[str, ...]:
         return data_code(self.dataset)
@@ -84,6 +89,7 @@ class Problem:
             "teacher": trained.model_dump(mode="json", exclude={"guidance"}),
             "device": self.suite.device,
             **identity(self.dataset),
+            **checkpoint(trained),
         }
         cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
         return Task("teacher", params, {}, self.data_code, cost, f"teacher {trained.label()} on {self.dataset}")
@@ -170,7 +176,7 @@ class Problem:
         grid = itertools.product(budgets, self.suite.seeds, entry.nfe or self.suite.nfe)
         for budget, seed, nfe in grid:
             sources = (self, self._source(entry))
-            missing = next((m for source in sources if (m := DATASETS[source.dataset].missing())), None)
+            missing = next((m for source in sources if (m := source.missing())), None)
             reason = missing or entry.refusal(nfe)
             score = None if reason else self._score_task(entry, budget, seed, nfe)
             label = budget.label() if budget else "0"

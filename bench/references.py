@@ -12,9 +12,6 @@ from .extractors import EXTRACTORS
 from .extractors.statistics import moments_of
 from .task import Task
 
-STATISTICS = "stats/"
-"""Where the register keeps published reference statistics."""
-
 
 def data_code(dataset: str) -> tuple[str, ...]:
     """The modules that a data set is read by."""
@@ -56,16 +53,12 @@ def _features(
 
 def statistics(name: str) -> str | None:
     """The registered name or the path of the published statistics that `name` means; None if there is neither."""
-    for known in (name, f"{STATISTICS}{name}", f"{STATISTICS}{name}.npz"):
-        if known in weights.REGISTER:
-            return known
-    return str(Path(name).absolute()) if Path(name).is_file() else None
+    return weights.meant(name, weights.STATISTICS_FOLDER, ".npz")
 
 
 def known_statistics() -> list[str]:
     """The names of published statistics that the register knows."""
-    names = (name for name in weights.REGISTER if name.startswith(STATISTICS))
-    return [name.removeprefix(STATISTICS).removesuffix(".npz") for name in names]
+    return weights.known_names(weights.STATISTICS_FOLDER)
 
 
 def published(references: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -73,7 +66,7 @@ def published(references: Mapping[str, str]) -> dict[str, dict[str, str]]:
     found = {}
     for metric, name in references.items():
         file = statistics(name) or ""
-        path = weights.find(file) if file in weights.REGISTER else Path(file)
+        path = weights.located(file)
         if file and path is not None and path.is_file():
             try:
                 moments_of(path, MEASURES[metric].array)

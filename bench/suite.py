@@ -8,8 +8,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from ..datasets.registry import DATASETS
 from ..methods import registry
-from ..methods.options import ExactOptions, Options, PretrainOptions
+from ..methods.options import CheckpointOptions, ExactOptions, Options, PretrainOptions
 from ..reports.measures import CLASSIFIER, FRECHET, MEASURES
+from . import checkpoints
 from .errors import InputError
 from .references import known_statistics, statistics
 from .suite_errors import Document, Location, describe
@@ -79,7 +80,8 @@ class Truth(Options):
     tolerance: float = Field(1e-6, gt=0)
 
 
-Teacher = Annotated[PretrainOptions | ExactOptions, Field(discriminator="name")]
+Teacher = Annotated[PretrainOptions | CheckpointOptions | ExactOptions, Field(discriminator="name")]
+TEACHERS = (PretrainOptions, CheckpointOptions, ExactOptions)
 
 
 class FittedOn(Options):
@@ -210,6 +212,7 @@ def load(suite: str, settings: Sequence[str] = ()) -> Suite:
     _check_methods(document, checked)
     _check_datasets(document, checked)
     _check_references(document, checked)
+    _check_checkpoints(document, checked)
     return checked
 
 
@@ -237,8 +240,9 @@ def _check_methods(document: Document, suite: Suite) -> None:
             message = f"{entry.name} trains a copy of the teacher's network, and teacher 'exact' is a formula"
             raise InputError(document.at((*where, "name"), message + "; use a pretrain teacher"))
         budgets = (entry.budgets or suite.budgets) if spec.trains else []
-        if exact and any(budget.unit == "teacher" for budget in budgets):
-            message = "a budget in shares of the teacher's training, and teacher 'exact' has none"
+        untrained = [teacher.name for teacher in suite.teachers if not isinstance(teacher, PretrainOptions)]
+        if untrained and any(budget.unit == "teacher" for budget in budgets):
+            message = f"a budget in shares of the teacher's training, and the suite does not train {untrained[0]!r}"
             raise InputError(document.at((*where, "name"), f"{entry.name}: {message}; give it in evaluations"))
         conditional = [teacher for teacher in suite.teachers if _is_conditional(teacher)]
         if spec.trains and not spec.conditional and conditional:
@@ -307,6 +311,9 @@ def _check_datasets(document: Document, suite: Suite) -> None:
             if network is not None and (network.name == "unet") != (len(spec.shape) == 3):
                 message = f"a {network.name} does not fit {name}, whose samples have shape {spec.shape}"
                 raise InputError(document.at(("teachers", k, "network"), message))
+            if isinstance(teacher, CheckpointOptions) and len(spec.shape) != 3:
+                message = f"its network is one of images, and {name}'s samples have shape {spec.shape}"
+                raise InputError(document.at(("teachers", k, "file"), message))
             if _is_conditional(teacher) and not spec.classes:
                 message = f"{name} has no labels, and a teacher with label_dropout is trained on them; leave it out"
                 raise InputError(document.at(("teachers", k, "label_dropout"), message))
@@ -323,3 +330,11 @@ def _check_references(document: Document, suite: Suite) -> None:
             near = registry.did_you_mean(file, known_statistics())
             message = f"no file {file}, and no known statistics of that name{near}"
             raise InputError(document.at(where, message))
+
+
+def _check_checkpoints(document: Document, suite: Suite) -> None:
+    for k, teacher in enumerate(suite.teachers):
+        if isinstance(teacher, CheckpointOptions) and checkpoints.meant(teacher.file) is None:
+            near = registry.did_you_mean(teacher.file, checkpoints.known())
+            message = f"no file {teacher.file}, and no known network of that name{near}"
+            raise InputError(document.at(("teachers", k, "file"), message))

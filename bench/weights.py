@@ -1,4 +1,5 @@
-"""The weight and statistics files that metrics need: where each is looked for, how to get it, whether it is whole.
+"""The files that others publish: weights and statistics for metrics, networks for teachers. Where each is looked for,
+how to get it, whether it is whole.
 
 Nothing is ever downloaded unasked. A file is looked for in FEWSTEP_WEIGHTS, then, under the name that torch.hub gives
 it, in torch.hub's folder. No torch.
@@ -39,7 +40,9 @@ def _hugging_face(repository: str, file: str = "open_clip_model.safetensors") ->
     return f"https://huggingface.co/{repository}/resolve/main/{file}"
 
 
-MIT, APACHE = "MIT", "Apache 2.0"
+STATISTICS_FOLDER, CHECKPOINTS = "stats/", "checkpoints/"
+"""Where published reference statistics and teachers' networks lie."""
+MIT, APACHE, EDM = "MIT", "Apache 2.0", "CC BY-NC-SA 4.0"
 OPENAI = "MIT, as OpenAI's repository of CLIP"
 
 WEIGHTS = (
@@ -124,7 +127,7 @@ def clean_fid_statistics(dataset: str, mode: str, split: str, resolution: int) -
     return WeightFile(f"stats/{name}", url, (f"fid on {dataset.lower()}",), MOMENTS, MIT)
 
 
-def _edm_statistics(name: str, dataset: str, licence: str = "CC BY-NC-SA 4.0") -> WeightFile:
+def _edm_statistics(name: str, dataset: str, licence: str = EDM) -> WeightFile:
     url = f"https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/{name}.npz"
     return WeightFile(f"stats/{name}.npz", url, (f"fid on {dataset}",), MOMENTS, licence)
 
@@ -150,8 +153,45 @@ STATISTICS = (
     _adm_statistics("lsun/cat", "VIRTUAL_lsun_cat256", 256),
 )
 
-REGISTER: dict[str, WeightFile] = {file.name: file for file in (*WEIGHTS, *STATISTICS)}
+
+def _edm_checkpoint(name: str, dataset: str, parameters: int) -> WeightFile:
+    """A network of NVlabs/edm, at four bytes for each parameter."""
+    url = f"https://nvlabs-fi-cdn.nvidia.com/edm/pretrained/{name}.pkl"
+    return WeightFile(f"{CHECKPOINTS}{name}.pkl", url, (f"a teacher on {dataset}",), 4e-6 * parameters, EDM)
+
+
+NETWORKS = (
+    _edm_checkpoint("edm-cifar10-32x32-uncond-vp", "cifar10", 55_733_891),
+    _edm_checkpoint("edm-cifar10-32x32-cond-vp", "cifar10", 55_735_299),
+    _edm_checkpoint("edm-cifar10-32x32-uncond-ve", "cifar10", 56_397_827),
+    _edm_checkpoint("edm-cifar10-32x32-cond-ve", "cifar10", 56_400_643),
+    _edm_checkpoint("edm-ffhq-64x64-uncond-vp", "ffhq64", 61_805_571),
+    _edm_checkpoint("edm-ffhq-64x64-uncond-ve", "ffhq64", 62_761_091),
+    _edm_checkpoint("edm-afhqv2-64x64-uncond-vp", "afhqv2-64", 61_805_571),
+    _edm_checkpoint("edm-afhqv2-64x64-uncond-ve", "afhqv2-64", 62_761_091),
+    _edm_checkpoint("edm-imagenet-64x64-cond-adm", "imagenet64-edm", 295_899_267),
+)
+
+REGISTER: dict[str, WeightFile] = {file.name: file for file in (*WEIGHTS, *STATISTICS, *NETWORKS)}
 """Every file that is known by name. ImageReward is not among them: no maintained library serves its network."""
+
+
+def meant(name: str, place: str, suffix: str) -> str | None:
+    """What `name` means: a registered file of that folder, with or without its suffix, or a path. None: neither."""
+    for known in (name, f"{place}{name}", f"{place}{name}{suffix}"):
+        if known in REGISTER:
+            return known
+    return str(Path(name).absolute()) if Path(name).is_file() else None
+
+
+def known_names(place: str) -> list[str]:
+    """The registered files of that folder, as suites name them."""
+    return [str(Path(name).relative_to(place).with_suffix("")) for name in REGISTER if name.startswith(place)]
+
+
+def located(file: str) -> Path | None:
+    """Where a file that `meant` has found lies."""
+    return find(file) if file in REGISTER else Path(file)
 
 
 def folder() -> Path:
@@ -210,8 +250,14 @@ def _cut_short(path: Path) -> bool:
     one, and what torch wrote before it wrote zips begins as a pickle."""
     if path.suffix == ".safetensors":
         return _safetensors_size(path) != path.stat().st_size
+    if path.stat().st_size == 0:
+        return True
     with path.open("rb") as stream:
         start = stream.read(4)
+        stream.seek(-1, os.SEEK_END)
+        end = stream.read(1)
+    if path.suffix == ".pkl":
+        return start[:1] != b"\x80" or end != b"."
     if path.suffix in (".pt", ".pth") and start[:1] == b"\x80":
         return False
     return path.suffix in (".pt", ".pth", ".npz") and not zipfile.is_zipfile(path)

@@ -1,4 +1,4 @@
-"""The teacher: trained once and kept, or a closed form."""
+"""The teacher: trained once and kept, somebody else's, or a closed form."""
 
 from typing import Any
 
@@ -7,12 +7,14 @@ from safetensors.torch import load_file, save_file
 
 from ...datasets.registry import DATASETS
 from ...methods.denoiser import Denoiser, Guided
-from ...methods.options import ExactOptions, PretrainOptions
+from ...methods.options import CheckpointOptions, ExactOptions, PretrainOptions
 from ...methods.paths import EDM
 from ...methods.randomness import noise
-from ...methods.teachers import pretrain
+from ...methods.teachers import checkpoint, pretrain
 from ...methods.teachers.analytic import MixtureDenoiser, ideal_denoiser
+from .. import checkpoints, weights
 from ..budget import Ledger, forward_flops
+from ..errors import TaskError
 from ..store import Artifact
 from ..tracking import tracked
 from ..training import fit
@@ -29,6 +31,8 @@ def run(task: Context) -> dict[str, Any]:
     if options["name"] == "exact":
         exact = _exact(ExactOptions.model_validate(options), data)
         return {"flops_per_evaluation": forward_flops(exact, noise(0, "probe", range(2), data.shape)), "parameters": 0}
+    if options["name"] == "checkpoint":
+        return _copied(task, data)
     checked = PretrainOptions.model_validate(options)
     module = pretrain.Pretrain(checked, data.shape, data.classes)
     probe = noise(0, "probe", range(2), data.shape)
@@ -50,26 +54,52 @@ def run(task: Context) -> dict[str, Any]:
     return {"flops_per_evaluation": unit, "parameters": parameters, "ledger": ledger.to_dict()}
 
 
+def _copied(task: Context, data: Any) -> dict[str, Any]:
+    """The network of the suite's file, kept with its configuration: the file may go."""
+    options = CheckpointOptions.model_validate(task.params["teacher"])
+    path = checkpoints.located(options)
+    if path is None or weights.sha256(path) != task.params["sha256"]:
+        raise TaskError(f"{options.file} has changed since this run was planned; run it again")
+    try:
+        read = checkpoint.read(path)
+        denoiser = checkpoint.denoiser(read, options, data.shape, data.classes)
+    except checkpoint.CheckpointError as error:
+        raise TaskError(str(error) if path.name in str(error) else f"{path}: {error}") from None
+    read.save(task.folder / WEIGHTS)
+    unit = forward_flops(denoiser, noise(0, "probe", range(2), data.shape))
+    return {"flops_per_evaluation": unit, "parameters": sum(p.numel() for p in denoiser.parameters())}
+
+
 def load(artifact: Artifact, guidance: float | None = None) -> Denoiser:
     """The teacher of an artifact, frozen, on the CPU; guided with that scale unless None."""
     params = artifact.manifest["params"]
     data = load_data(params)
     denoiser = _made(artifact, params, data)
     denoiser.sample_shape, denoiser.sample_bound = data.shape, data.bound
-    if params["teacher"].get("label_dropout") is not None:
-        labels = data.labels(torch.arange(len(data)))
-        assert labels is not None
-        denoiser.class_counts = tuple(torch.bincount(labels, minlength=data.classes).tolist())
     if guidance is not None:
         denoiser = Guided(denoiser, guidance)
     return denoiser.requires_grad_(False).eval()
 
 
 def _made(artifact: Artifact, params: dict[str, Any], data: Any) -> Denoiser:
-    if params["teacher"]["name"] == "exact":
-        return _exact(ExactOptions.model_validate(params["teacher"]), data)
-    denoiser = pretrain.denoiser(PretrainOptions.model_validate(params["teacher"]), data.shape, data.classes)
-    denoiser.load_state_dict(load_file(artifact.file(WEIGHTS)))
+    given = params["teacher"]
+    if given["name"] == "exact":
+        return _exact(ExactOptions.model_validate(given), data)
+    if given["name"] == "checkpoint":
+        read = checkpoint.read(artifact.file(WEIGHTS))
+        denoiser: Denoiser = checkpoint.denoiser(
+            read, CheckpointOptions.model_validate(given), data.shape, data.classes
+        )
+        conditional = read.classes > 0
+    else:
+        options = PretrainOptions.model_validate(given)
+        denoiser = pretrain.denoiser(options, data.shape, data.classes)
+        denoiser.load_state_dict(load_file(artifact.file(WEIGHTS)))
+        conditional = options.label_dropout is not None
+    if conditional:
+        labels = data.labels(torch.arange(len(data)))
+        assert labels is not None
+        denoiser.class_counts = tuple(torch.bincount(labels, minlength=data.classes).tolist())
     return denoiser
 
 

@@ -42,6 +42,7 @@ from .solvers import RungeKuttaOptions as RungeKuttaOptions
 from .solvers import SinglestepOptions as SinglestepOptions
 from .solvers import SolverOptions as SolverOptions
 from .solvers import UniPCOptions as UniPCOptions
+from .teachers import CheckpointOptions as CheckpointOptions
 from .teachers import ExactOptions as ExactOptions
 from .teachers import MLPOptions as MLPOptions
 from .teachers import PretrainOptions as PretrainOptions

@@ -1,5 +1,6 @@
 """Networks and teachers."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -56,6 +57,24 @@ class PretrainOptions(Options):
         dropout = "" if self.label_dropout is None else f"-drop{self.label_dropout:.12g}"
         guidance = "" if self.guidance is None else f"-w{self.guidance:.12g}"
         return f"pretrain-{self.network.name}-{self.images // 1000}k{dropout}{guidance}"
+
+
+class CheckpointOptions(Options):
+    """A network that somebody else trained, from a file in EDM's form (Karras et al. 2022).
+
+    file: a .pkl as NVlabs/edm publishes it, a .safetensors with its configuration in the header or in a .json beside
+    it, or a name that `fewstep doctor` lists. sigma_min, sigma_max: the range that solvers go through, EDM's own by
+    default, cut to what the network knows. dropout: of students that copy it; 0 is consistency distillation's.
+    """
+
+    name: Literal["checkpoint"] = "checkpoint"
+    file: str
+    sigma_min: float = Field(0.002, gt=0)
+    sigma_max: float = Field(80.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    def label(self) -> str:
+        return Path(self.file).stem
 
 
 class ExactOptions(Options):

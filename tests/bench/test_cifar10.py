@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from PIL import Image
 
 from fewstep.bench.errors import TaskError
@@ -15,6 +16,8 @@ from fewstep.bench.stages import data
 from fewstep.bench.suite import load
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
+from fewstep.methods.networks import edm_network
+from fewstep.methods.teachers.checkpoint import Checkpoint
 
 PER_CLASS = 12
 SMALL = [
@@ -83,6 +86,28 @@ def test_the_report_calls_its_distance_by_its_name_and_not_fid(out):
     page = (out / "report.html").read_text()
     assert "fd_cifar10, precision and recall use the features of a classifier" in page
     assert "<svg" in page
+
+
+def test_the_suite_of_edms_network_runs_on_a_small_one_of_its_form(root, tmp_path):
+    kwargs = {
+        "img_resolution": 32, "img_channels": 3, "model_type": "SongUNet", "model_channels": 8, "channel_mult": [1, 1],
+        "num_blocks": 1, "attn_resolutions": [16], "augment_dim": 9,
+    }  # fmt: skip
+    config = {"precond": "EDMPrecond", "kwargs": kwargs}
+    torch.manual_seed(0)
+    Checkpoint(config, edm_network(config).state_dict()).save(tmp_path / "small.safetensors")
+    settings = [
+        f"teachers.file={tmp_path / 'small.safetensors'}", "metrics=[rmse]", "references={}", "seeds=[0]", "nfe=[4]",
+        "samples=2", "truth.samples=2", "truth.tolerance=1.0e-2", "device=cpu",
+    ]  # fmt: skip
+    words = [word for setting in settings for word in ("--set", setting)]
+    result = fewstep("run", "edm-cifar10", "--out", tmp_path / "out", "--data-root", root, *words)
+    assert result.returncode == 0, result.stderr
+    with (tmp_path / "out" / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["status"] for row in rows} == {"done"}
+    assert {(row["method"], row["nfe"]) for row in rows} >= {("heun", "11"), ("unipc-3", "4"), ("dpm-solver-2", "4")}
+    assert {row["teacher"] for row in rows} == {"small"}
 
 
 def test_without_the_archive_every_cell_says_what_to_do(tmp_path):
