@@ -8,7 +8,7 @@ from . import weights
 
 def meant(name: str) -> str | None:
     """The registered name or the path of the network that `name` means; None if there is neither."""
-    return weights.meant(name, weights.CHECKPOINTS, ".pkl")
+    return weights.meant(name, weights.CHECKPOINTS)
 
 
 def known() -> list[str]:

@@ -53,7 +53,7 @@ def _features(
 
 def statistics(name: str) -> str | None:
     """The registered name or the path of the published statistics that `name` means; None if there is neither."""
-    return weights.meant(name, weights.STATISTICS_FOLDER, ".npz")
+    return weights.meant(name, weights.STATISTICS_FOLDER)
 
 
 def known_statistics() -> list[str]:

@@ -147,6 +147,13 @@ STATISTICS = (
     _edm_statistics("afhqv2-64x64", "afhqv2 at 64"),
     _edm_statistics("imagenet-64x64", "imagenet at 64, as EDM's models were trained"),
     _edm_statistics("imagenet-64x64-baseline", "imagenet at 64, as ADM's model was trained", MIT),
+    WeightFile(
+        f"{STATISTICS_FOLDER}edm2-img64.pkl",
+        "https://nvlabs-fi-cdn.nvidia.com/edm2/dataset-refs/img64.pkl",
+        ("fid on imagenet at 64, as EDM2's models were trained",),
+        42,
+        EDM,
+    ),
     _adm_statistics("imagenet/64", "VIRTUAL_imagenet64_labeled", 64),
     _adm_statistics("imagenet/128", "VIRTUAL_imagenet128_labeled", 128),
     _adm_statistics("lsun/bedroom", "VIRTUAL_lsun_bedroom256", 256),
@@ -176,10 +183,10 @@ REGISTER: dict[str, WeightFile] = {file.name: file for file in (*WEIGHTS, *STATI
 """Every file that is known by name. ImageReward is not among them: no maintained library serves its network."""
 
 
-def meant(name: str, place: str, suffix: str) -> str | None:
+def meant(name: str, place: str) -> str | None:
     """What `name` means: a registered file of that folder, with or without its suffix, or a path. None: neither."""
-    for known in (name, f"{place}{name}", f"{place}{name}{suffix}"):
-        if known in REGISTER:
+    for known in REGISTER:
+        if known.startswith(place) and name in (known, known.removeprefix(place), Path(known).stem):
             return known
     return str(Path(name).absolute()) if Path(name).is_file() else None
 

@@ -1,11 +1,14 @@
-"""Images in npz files: guided-diffusion's sample batches, and the downsampled ImageNet of Chrabaszcz et al. 2017."""
+"""Images in arrays: guided-diffusion's sample batches, and the downsampled ImageNet of Chrabaszcz et al. 2017."""
 
 import zipfile
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..methods import unpickling
 from .facts import ArchiveError
 
 Array = np.ndarray[Any, Any]
@@ -29,7 +32,10 @@ def sample_batch(source: Path) -> tuple[Array, Array | None]:
 
 def downsampled_labels(source: Path, classes: int) -> Array:
     """The labels (N,) of a batch, from 0; the published ones begin at 1."""
-    labels = _member(source, "labels").astype(np.int64).reshape(-1)
+    labels = _member(source, "labels").reshape(-1)
+    if labels.dtype.kind not in "iu":
+        raise ArchiveError(f"{source}: labels is {labels.dtype}, not whole numbers")
+    labels = labels.astype(np.int64)
     if len(labels) and not 1 <= labels.min() <= labels.max() <= classes:
         raise ArchiveError(f"{source}: labels {labels.min()} to {labels.max()}, not 1 to {classes}")
     return labels - 1
@@ -45,9 +51,28 @@ def downsampled_pixels(source: Path, count: int, side: int) -> Array:
 
 
 def _member(source: Path, name: str) -> Array:
+    if source.suffix != ".npz":
+        return _pickled(source, name)
     try:
         with np.load(source, allow_pickle=False) as file:
             found: Array = file[name]
     except BROKEN as error:
         raise ArchiveError(f"{source}: no `{name}` in it: {str(error).splitlines()[0]}") from None
     return found
+
+
+@lru_cache(maxsize=1)
+def _unpickled(source: Path) -> Mapping[str, Any]:
+    # Labels and pixels are one object: it is not read twice.
+    found = unpickling.load(source, unpickling.arrays())
+    if not isinstance(found, Mapping):
+        raise TypeError("no dictionary")
+    return found
+
+
+def _pickled(source: Path, name: str) -> Array:
+    """From the pickled form, of which arrays are all that is read."""
+    try:
+        return np.asarray(_unpickled(source)[name])
+    except unpickling.BROKEN as error:
+        raise ArchiveError(f"{source}: not a batch of the downsampled ImageNet: {unpickling.reason(error)}") from None

@@ -170,7 +170,7 @@ def _chrabaszcz() -> DatasetSpec:
         licence=IMAGENET,
         source=Source(
             "https://image-net.org/download.php",
-            "register, take the downsampled image data at 64x64 in its npz form, unpack it",
+            "register, take the downsampled image data at 64x64, unpack it",
             "FOLDER",
             27,
             "squash-box",
@@ -316,6 +316,7 @@ DATASETS = {
             28,
             "VIRTUAL_imagenet64_labeled",
             "imagenet-64x64-baseline",
+            "edm2-img64",
         ),
         _imagenet(64, "edm-lanczos", "cropped and then Lanczos, as EDM does", 28, "imagenet-64x64"),
         _chrabaszcz(),

@@ -218,17 +218,23 @@ def same(image: Pixels) -> Pixels:
 
 
 def downsampled(spec: DatasetSpec, source: Path) -> dict[str, Part]:
-    """The downsampled ImageNet's batches in their numbers' order, and its validation images."""
-    files = sorted(source.rglob("*.npz")) if source.is_dir() else []
-    batches = {int(match[1]): file for file in files if (match := re.fullmatch(r"train_data_batch_(\d+)", file.stem))}
+    """The downsampled ImageNet's batches in their numbers' order, and its validation images: npz files or pickles."""
+    found = (file for file in source.rglob("*") if file.suffix in ("", ".npz") and file.is_file())
+    files = {file.stem: file for file in sorted(found, key=_npz_last)}
+    batches = {int(match[1]): files[stem] for stem in files if (match := re.fullmatch(r"train_data_batch_(\d+)", stem))}
     if not batches:
-        raise ArchiveError(f"{source}: no folder with train_data_batch_1.npz and so on (the pickled form is not read)")
+        raise ArchiveError(f"{source}: no folder with train_data_batch_1, or train_data_batch_1.npz, and so on")
     if sorted(batches) != list(range(1, len(batches) + 1)):
         absent = min(set(range(1, max(batches) + 1)) - set(batches))
-        raise ArchiveError(f"{source}: train_data_batch_{absent}.npz is not there")
-    held_out = [file for file in files if file.stem == "val_data"]
+        raise ArchiveError(f"{source}: train_data_batch_{absent} is not there")
+    held_out = [files["val_data"]] if "val_data" in files else []
     parts = {spec.archive: [batches[number] for number in sorted(batches)], origin(spec).held_out: held_out}
     return {archive: Part(_rows(spec, found)) for archive, found in parts.items()}
+
+
+def _npz_last(file: Path) -> bool:
+    """Of a batch in both forms the later is taken."""
+    return file.suffix == ".npz"
 
 
 def _rows(spec: DatasetSpec, files: list[Path]) -> Iterator[Record]:

@@ -75,10 +75,11 @@ def test_no_library_code_prints():
             assert not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"), path
 
 
-def test_checkpoints_are_never_unpickled():
+def test_nothing_is_unpickled_but_what_a_list_names():
     for path in SOURCES:
         text = path.read_text()
-        assert "import pickle" not in text, path
+        assert "import pickle" not in text or path.name == "unpickling.py", path
+        assert "pickle.load" not in text, path
         for call in text.split("torch.load(")[1:]:
             assert "weights_only=True" in call.split(")")[0], path
 

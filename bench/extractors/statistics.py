@@ -1,4 +1,4 @@
-"""Published reference statistics: mean and covariance of features over a whole data set. NumPy alone."""
+"""Published reference statistics: mean and covariance of features over a whole data set. No torch."""
 
 import zipfile
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ...methods import unpickling
 
 DIMENSIONS = {"pool": 2048, "spatial": 2023, "cls": 1024}
 EXTRAS = ("mu_s", "sigma_s", "n", "protocol", "dataset_hash")
@@ -45,6 +47,8 @@ def load_statistics(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64
 
 def moments_of(path: Path, array: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(mean, covariance) of an extractor's output in a file of statistics. ValueError where it holds others."""
+    if path.suffix == ".pkl":
+        return _of_edm2(path, array)
     mu, sigma, more = load_statistics(path)
     if array == "spatial":
         if "mu_s" not in more:
@@ -53,6 +57,18 @@ def moments_of(path: Path, array: str) -> tuple[NDArray[np.float64], NDArray[np.
     if len(mu) != DIMENSIONS[array]:
         raise ValueError(f"{path} holds moments of {len(mu)} dimensions, and these features have {DIMENSIONS[array]}")
     return mu, sigma
+
+
+def _of_edm2(path: Path, array: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """EDM2's files hold FID's moments, and those of DINOv2's features of images that it resizes in its own way."""
+    if array != "pool":
+        raise ValueError(f"{path}: of EDM2's statistics those of FID are read, and no others are comparable")
+    try:
+        found = unpickling.load(path, unpickling.arrays())["fid"]
+        return _moments(found["mu"], found["sigma"], path)
+    except unpickling.BROKEN as error:
+        message = unpickling.reason(error)
+        raise ValueError(message if str(path) in message else f"{path} is none of EDM2's files: {message}") from None
 
 
 def _moments(mu: Any, sigma: Any, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -5,20 +5,19 @@ is dropped: of every object stay its class's name and its attributes, and whatev
 """
 
 import collections
-import importlib
 import io
-import pickle
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from .. import unpickling
 
 VERSION = 6
 """Of the persistence format."""
 LARGEST = 2**33
 """Bytes beyond which a file is none of EDM's; the largest published is 1.2 GB."""
-BROKEN = (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError)
 
 
 class CheckpointError(ValueError):
@@ -42,7 +41,7 @@ class AttributeDict(dict[str, Any]):
 
 def _reconstruct(meta: dict[str, Any]) -> Stored:
     if meta["type"] != "class" or meta["version"] != VERSION:
-        raise pickle.UnpicklingError(f"persistence version {meta['version']}, not {VERSION}")
+        raise ValueError(f"persistence version {meta['version']}, not {VERSION}")
     stored = Stored()
     stored.__dict__.update(meta["state"])
     stored.class_name = meta["class_name"]
@@ -50,19 +49,15 @@ def _reconstruct(meta: dict[str, Any]) -> Stored:
 
 
 def _storage(data: bytes) -> Any:
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    buffer = io.BytesIO(data)
+    return torch.load(buffer, map_location="cpu", weights_only=True)
 
 
 def _parameter(data: Tensor, requires_grad: bool, hooks: Any) -> Tensor:
     return data
 
 
-def _numpy(name: str) -> Any:
-    # numpy moved it from `core` to `_core`; files name either.
-    return getattr(importlib.import_module("numpy._core.multiarray"), name)
-
-
-def _table() -> dict[tuple[str, str], Any]:
+def _table() -> unpickling.Allowed:
     containers = ("ModuleDict", "ModuleList", "Sequential")
     return {
         ("torch_utils.persistence", "_reconstruct_persistent_obj"): _reconstruct,
@@ -72,25 +67,9 @@ def _table() -> dict[tuple[str, str], Any]:
         **{("torch.nn.modules.container", name): Stored for name in containers},
         ("collections", "OrderedDict"): collections.OrderedDict,
         ("builtins", "set"): set,
-        ("numpy", "dtype"): importlib.import_module("numpy").dtype,
-        ("numpy.core.multiarray", "scalar"): _numpy("scalar"),
-        ("numpy._core.multiarray", "scalar"): _numpy("scalar"),
         ("dnnlib.util", "EasyDict"): AttributeDict,
+        **unpickling.arrays(),
     }
-
-
-class _Reader(pickle.Unpickler):
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file)
-        self._allowed = _table()
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._allowed:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which a network does not need")
-        return self._allowed[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to another file")
 
 
 def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -101,15 +80,13 @@ def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if file.stat().st_size > LARGEST:
         raise CheckpointError(f"{file}: more than {LARGEST >> 30} GiB, which no network here has")
     try:
-        with file.open("rb") as opened:
-            network = _Reader(opened).load()["ema"]
+        network = unpickling.load(file, _table())["ema"]
         if network._init_args:
             raise ValueError("its network was made with positional arguments")
         config = {"precond": network.class_name, "kwargs": _plain(dict(network._init_kwargs))}
         return config, dict(_tensors(network))
-    except BROKEN as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{file}: not a network that EDM's code wrote: {reason}") from None
+    except unpickling.BROKEN as error:
+        raise CheckpointError(f"{file}: not a network that EDM's code wrote: {unpickling.reason(error)}") from None
 
 
 def _tensors(module: Stored, prefix: str = "") -> list[tuple[str, Tensor]]:

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import pickle
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from fewstep.bench import weights
-from fewstep.bench.extractors.statistics import load_statistics
+from fewstep.bench.extractors.statistics import load_statistics, moments_of
 
 INCEPTION = "inception-2015-12-05-6726825d.pth"
 AESTHETIC = "sac+logos+ava1-l14-linearMSE.pth"
@@ -190,6 +192,35 @@ class TestStatistics:
         assert str(tmp_path / "x.npz") in str(error.value)
         assert "\n" not in str(error.value)
 
+    def test_edm2s_file_gives_fids_moments_and_no_others(self, tmp_path):
+        """DINOv2's are there too, of images that were resized in another way than here."""
+        rng = np.random.default_rng(0)
+        features = rng.normal(size=(50, 2048))
+        fid = {"mu": features.mean(0), "sigma": np.cov(features, rowvar=False)}
+        content = {"fid": fid, "fd_dinov2": {"mu": np.zeros(1024), "sigma": np.eye(1024)}}
+        (tmp_path / "img64.pkl").write_bytes(pickle.dumps(content))
+        mu, sigma = moments_of(tmp_path / "img64.pkl", "pool")
+        assert np.array_equal(mu, fid["mu"])
+        assert np.array_equal(sigma, fid["sigma"])
+        with pytest.raises(ValueError, match="those of FID are read"):
+            moments_of(tmp_path / "img64.pkl", "cls")
+
+    @pytest.mark.parametrize(
+        ("content", "why"),
+        [
+            (pickle.dumps({"fid": os.system}), "names posix.system"),
+            (pickle.dumps({"G": 1}), "none of EDM2's files: 'fid'"),
+            (pickle.dumps({"fid": {"mu": np.zeros(3), "sigma": np.eye(2)}}), "covariance of shape"),
+            (pickle.dumps({"fid": {"mu": np.zeros(300), "sigma": np.eye(3)}})[:-99], "none of EDM2's files"),
+        ],
+    )
+    def test_a_pickle_of_something_else_is_named_in_one_line(self, tmp_path, content, why):
+        (tmp_path / "x.pkl").write_bytes(content)
+        with pytest.raises(ValueError, match=why) as error:
+            moments_of(tmp_path / "x.pkl", "pool")
+        assert str(error.value).startswith(str(tmp_path / "x.pkl"))
+        assert "\n" not in str(error.value)
+
     @pytest.mark.parametrize("content", [b"", b"<!doctype html>", b"PK\x03\x04 cut", npz(mu=mu, sigma=sigma)[:300]])
     def test_a_file_that_is_no_npz_is_named_in_one_line(self, tmp_path, content):
         (tmp_path / "x.npz").write_bytes(content)
@@ -201,3 +232,24 @@ class TestStatistics:
         np.save(tmp_path / "x.npy", self.mu)
         with pytest.raises(ValueError, match=r"is no \.npz file"):
             load_statistics(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "meant"),
+    [
+        ("cifar10-32x32", "stats/", "stats/cifar10-32x32.npz"),
+        ("stats/cifar10-32x32.npz", "stats/", "stats/cifar10-32x32.npz"),
+        ("edm2-img64", "stats/", "stats/edm2-img64.pkl"),
+        ("edm-cifar10-32x32-cond-vp.pkl", "checkpoints/", "checkpoints/edm-cifar10-32x32-cond-vp.pkl"),
+        ("edm-cifar10-32x32-cond-vp", "stats/", None),
+        ("nothing", "checkpoints/", None),
+    ],
+)
+def test_a_published_file_may_be_named_in_short(name, place, meant):
+    assert weights.meant(name, place) == meant
+
+
+def test_every_published_file_is_known_by_its_stem(tmp_path):
+    for place in (weights.STATISTICS_FOLDER, weights.CHECKPOINTS):
+        for name in weights.known_names(place):
+            assert weights.meant(name, place) in weights.REGISTER

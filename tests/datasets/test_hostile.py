@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import pickle
 import shutil
 import struct
 import sys
@@ -263,8 +265,9 @@ def batch(**changes):
             "data is uint8 (2, 3072), not uint8 (2, 12288)",
         ),
         ({"train_data_batch_1": batch(data=np.array([{}, {}]))}, "no `data` in it"),
-        ({"train_data_batch_1": batch(), "train_data_batch_3": batch()}, "train_data_batch_2.npz is not there"),
-        ({"val_data": batch()}, "no folder with train_data_batch_1.npz and so on"),
+        ({"train_data_batch_1": batch(labels=np.array(["a", "b"]))}, "labels is <U1, not whole numbers"),
+        ({"train_data_batch_1": batch(), "train_data_batch_3": batch()}, "train_data_batch_2 is not there"),
+        ({"val_data": batch()}, "no folder with train_data_batch_1, or train_data_batch_1.npz, and so on"),
     ],
 )
 def test_batches_of_the_downsampled_imagenet_that_do_not_fit_are_refused(tmp_path, files, message):
@@ -273,6 +276,33 @@ def test_batches_of_the_downsampled_imagenet_that_do_not_fit_are_refused(tmp_pat
     for stem, fields in files.items():
         np.savez(source / f"{stem}.npz", **fields)
     refused(tmp_path, "imagenet64-chrabaszcz", source, message)
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.system, ("touch executed",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps(Harmful()), "not a batch of the downsampled ImageNet: it names posix.system"),
+        (pickle.dumps({**batch(), "mean": Harmful()}), "it names posix.system"),
+        (pickle.dumps({"data": batch()["data"]}), "'labels'"),
+        (pickle.dumps([1]), "no dictionary"),
+        (pickle.dumps(batch())[:-50], "train_data_batch_1: not a batch of the downsampled ImageNet"),
+        (b"", "train_data_batch_1: not a batch of the downsampled ImageNet"),
+        (pickle.dumps(batch(labels=[1, [2]])), "train_data_batch_1: not a batch of the downsampled ImageNet"),
+        (pickle.dumps(batch(labels=["a", "b"])), "labels is <U1, not whole numbers"),
+        (pickle.dumps(batch(data=np.array([{}, {}]))), "data is object (2,), not uint8 (2, 12288)"),
+    ],
+)
+def test_a_pickled_batch_that_is_something_else_is_refused_and_nothing_runs(tmp_path, monkeypatch, content, message):
+    (tmp_path / "batches").mkdir()
+    (tmp_path / "batches" / "train_data_batch_1").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    refused(tmp_path, "imagenet64-chrabaszcz", tmp_path / "batches", message)
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("broken", ["cut short", "garbage", "not an image"])

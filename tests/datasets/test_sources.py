@@ -3,9 +3,11 @@
 import copy
 import io
 import json
+import pickle
 import shutil
 import tarfile
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -202,7 +204,16 @@ def test_a_folder_of_lsun_images_is_read_too(picture, prepared, tmp_path):
     np.testing.assert_array_equal(everything(data), crops("lsun-bedroom", map(Image.open, files)))
 
 
-def test_the_downsampled_imagenet_keeps_its_own_order_and_labels_from_zero(prepared, tmp_path, monkeypatch):
+def as_npz(stem, rows, labels):
+    np.savez(stem.with_suffix(".npz"), data=rows, labels=labels, mean=rows.mean(0))
+
+
+def as_pickle(stem, rows, labels, protocol=4):
+    stem.write_bytes(pickle.dumps({"data": rows, "labels": labels.tolist(), "mean": rows.mean(0)}, protocol))
+
+
+@pytest.mark.parametrize("write", [as_npz, as_pickle, partial(as_pickle, protocol=2)])
+def test_the_downsampled_imagenet_keeps_its_own_order_and_labels_from_zero(prepared, tmp_path, monkeypatch, write):
     """Ten batches, of which the tenth comes after the ninth; rows of a red, a green and a blue plane."""
     read, pixels = [], arrays.downsampled_pixels
     monkeypatch.setattr(arrays, "downsampled_pixels", lambda file, *rest: read.append(file.stem) or pixels(file, *rest))
@@ -211,7 +222,7 @@ def test_the_downsampled_imagenet_keeps_its_own_order_and_labels_from_zero(prepa
     for stem in [*(f"train_data_batch_{i}" for i in range(1, 11)), "val_data"]:
         rows, labels = rng.integers(0, 256, (3, 12288), dtype=np.uint8), rng.integers(1, 1001, 3)
         batches[stem] = (rows, labels)
-        np.savez(source / f"{stem}.npz", data=rows, labels=labels, mean=rows.mean(0))
+        write(source / stem, rows, labels)
     data, (facts, held_out) = prepared("imagenet64-chrabaszcz", source)
     train = [batches[f"train_data_batch_{i}"] for i in range(1, 11)]
     expected = np.concatenate([rows for rows, _ in train]).reshape(-1, 3, 64, 64)

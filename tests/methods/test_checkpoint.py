@@ -185,8 +185,8 @@ def referring(value):
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: pickle.dumps({"ema": Call(os.system, "touch executed")}), "posix.system, which a network does not"),
-        (lambda: pickle.dumps({"ema": Call(eval, "1")}), "builtins.eval, which a network does not need"),
+        (lambda: pickle.dumps({"ema": Call(os.system, "touch executed")}), "posix.system, which is not needed"),
+        (lambda: pickle.dumps({"ema": Call(eval, "1")}), "builtins.eval, which is not needed"),
         (lambda: pickle.dumps(Call(getattr, [], "sort")), "builtins.getattr"),
         (lambda: pickle.dumps({"ema": Call(__import__, "os")}), "builtins.__import__"),
         (lambda: pickle.dumps({"ema": nn.Linear(2, 2)}), "torch.nn.modules.linear.Linear"),
@@ -194,7 +194,7 @@ def referring(value):
         (lambda: pickle.dumps([1, 2]), "not a network that EDM's code wrote"),
         (lambda: pickle.dumps({"G": 1}), "'ema'"),
         (lambda: pickle.dumps({"ema": 1}), "not a network that EDM's code wrote"),
-        (lambda: pickle.dumps({"ema": np.array([object()], dtype=object)}), "_reconstruct"),
+        (lambda: pickle.dumps({"ema": np.array([object()], dtype=object)}), "builtins.object"),
         (lambda: pickle.dumps({"ema": list(range(100))})[:-9], "not a network that EDM's code wrote"),
         (lambda: b"", "not a network that EDM's code wrote"),
         (lambda: b"<!doctype html>", "not a network that EDM's code wrote"),
@@ -215,7 +215,7 @@ def test_extension_codes_do_not_pass_the_list(tmp_path):
     copyreg.add_extension("os", "getcwd", 240)
     try:
         (tmp_path / "net.pkl").write_bytes(pickle.PROTO + b"\x02" + pickle.EXT1 + b"\xf0" + b")R.")
-        with pytest.raises(CheckpointError, match=r"os\.getcwd, which a network does not need"):
+        with pytest.raises(CheckpointError, match=r"os\.getcwd, which is not needed"):
             checkpoint.read(tmp_path / "net.pkl")
     finally:
         copyreg.remove_extension("os", "getcwd", 240)

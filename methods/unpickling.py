@@ -1,0 +1,60 @@
+"""Pickles of others, of which only what a list names is called: nothing else that they hold can run. No torch."""
+
+import importlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy
+
+BROKEN = (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError)
+"""What reading a pickle that is broken, or of something else, raises."""
+
+Allowed = Mapping[tuple[str, str], Any]
+"""(module, name) in the pickle -> what stands for it."""
+
+
+def arrays() -> Allowed:
+    """What NumPy's arrays and numbers are made of; modules have moved from `core` to `_core`."""
+    core = importlib.import_module("numpy._core.multiarray")
+    moved = ("numpy.core.multiarray", "numpy._core.multiarray")
+    return {
+        **{(module, name): getattr(core, name) for module in moved for name in ("_reconstruct", "scalar")},
+        ("numpy", "ndarray"): numpy.ndarray,
+        ("numpy", "dtype"): numpy.dtype,
+        ("_codecs", "encode"): _latin1,
+    }
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes so that Python 2 can read them."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes in {encoding}")
+    return text.encode(encoding)
+
+
+def load(file: Path, allowed: Allowed) -> Any:
+    """The object that the file holds. One of BROKEN where it names anything beside `allowed`, or is no pickle."""
+    with file.open("rb") as opened:
+        return _Reader(opened, allowed).load()
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, file: IO[bytes], allowed: Allowed) -> None:
+        # Strings of Python 2 are bytes.
+        super().__init__(file, encoding="latin1")
+        self._allowed = allowed
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._allowed:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which is not needed")
+        return self._allowed[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it refers to another file")
+
+
+def reason(error: BaseException) -> str:
+    """One line on what is wrong."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
