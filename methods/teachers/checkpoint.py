@@ -88,11 +88,9 @@ class PreconditionedDenoiser(Denoiser):
 
 
 def rows(labels: Tensor | None, classes: int, x: Tensor) -> Tensor | None:
-    """Labels (B,) as rows (B, classes) of x's dtype; of zeros for the label `classes` and for None."""
-    if classes == 0:
+    """Labels (B,) as rows (B, classes) of x's dtype, of zeros for the label `classes`; None, which stands for zeros."""
+    if labels is None or classes == 0:
         return None
-    if labels is None:
-        return x.new_zeros(len(x), classes)
     return functional.one_hot(labels.to(x.device), classes + 1)[:, :classes].to(x.dtype)
 
 

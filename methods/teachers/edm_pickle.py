@@ -92,9 +92,7 @@ def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _tensors(module: Stored, prefix: str = "") -> list[tuple[str, Tensor]]:
     """The state dict's entries, in its order."""
     found = [(prefix + name, tensor) for name, tensor in module._parameters.items() if tensor is not None]
-    unsaved = getattr(module, "_non_persistent_buffers_set", ())
-    buffers = module._buffers.items()
-    found += [(prefix + name, tensor) for name, tensor in buffers if tensor is not None and name not in unsaved]
+    found += [(prefix + name, tensor) for name, tensor in module._buffers.items() if tensor is not None]
     for name, child in module._modules.items():
         if child is not None:
             found += _tensors(child, f"{prefix}{name}.")

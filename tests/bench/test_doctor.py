@@ -223,11 +223,15 @@ def test_a_suites_files_are_required_and_listed_with_size_and_licence(files, tmp
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_file_that_is_not_what_is_published_fails_asked_for_or_not(files, tmp_path, monkeypatch, asked):
     folder, suite = files
+    words = [suite] if asked else []
     (folder / INCEPTION).write_bytes(b"another network")
-    (folder / EDM).write_bytes(b"<!doctype html>")
-    code, found = doctor(tmp_path, *([suite] if asked else []))
+    code, found = doctor(tmp_path, *words)
     assert code == 1
     assert found[f"file {INCEPTION}"].startswith(f"wrong hash ({folder / INCEPTION} has another hash than 6726825d")
+    (folder / INCEPTION).unlink()
+    (folder / EDM).write_bytes(b"<!doctype html>")
+    code, found = doctor(tmp_path, *words)
+    assert code == 1
     assert found[f"file {EDM}"].startswith(f"cut short ({folder / EDM} is cut short or not what its name says: get it")
 
 

@@ -93,6 +93,23 @@ def test_imagenets_tar_of_tars_is_the_same_as_its_folders(imagenet, published, p
     assert (tars["sha256"], tars["count"]) == (folders["sha256"], 1002)
 
 
+def test_a_class_that_was_cut_short_before_it_was_packed_is_named(picture, encoded, prepared, tmp_path):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as inner:
+        for i in range(3):
+            info = tarfile.TarInfo(f"{i}.JPEG")
+            info.size = len(data := encoded(picture(i, 70), "JPEG"))
+            inner.addfile(info, io.BytesIO(data))
+            if i == 1:
+                cut = inner.offset
+    with tarfile.open(tmp_path / "train.tar", "w") as outer:
+        info = tarfile.TarInfo("n01440764.tar")
+        info.size = cut
+        outer.addfile(info, io.BytesIO(buffer.getvalue()[:cut]))
+    with pytest.raises(ArchiveError, match=r"^n01440764\.tar: not a tar of images: cut short"):
+        prepared("imagenet64-edm", tmp_path / "train.tar")
+
+
 def test_a_class_that_is_not_a_tar_is_named(imagenet, published, prepared):
     wnid = sorted(WNIDS)[3]
     data = bytearray(published.read_bytes())
@@ -231,6 +248,15 @@ def test_the_downsampled_imagenet_keeps_its_own_order_and_labels_from_zero(prepa
     assert (facts["count"], held_out["count"]) == (30, 3)
     assert "published order" in facts["labels"]
     assert sorted(read) == sorted(batches), "a batch of 1.6 GB is read once, by whichever thread"
+
+
+def test_of_a_batch_in_both_forms_the_npz_is_read(prepared, tmp_path):
+    rows, labels = np.random.default_rng(0).integers(0, 256, (3, 12288), dtype=np.uint8), np.array([3, 1, 2])
+    as_npz(tmp_path / "train_data_batch_1", rows, labels)
+    (tmp_path / "train_data_batch_1").write_bytes(b"half a down")
+    (tmp_path / "train_data_batch_1.md5").write_text("not a batch")
+    data, _ = prepared("imagenet64-chrabaszcz", tmp_path)
+    np.testing.assert_array_equal(data.images.numpy(), rows.reshape(-1, 3, 64, 64))
 
 
 @pytest.mark.parametrize("name", ["imagenet64-adm", "imagenet64-edm", "ffhq64", "lsun-cat", "cifar10", "afhqv2-64"])
