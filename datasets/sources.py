@@ -21,6 +21,7 @@ from .registry import DatasetSpec, Source
 from .writing import Record
 
 SPLITS = {"train", "test", "val"}
+DATABASE = "data.mdb"
 WNID = re.compile(r"n\d{8}")
 
 
@@ -35,12 +36,14 @@ def splits(spec: DatasetSpec, source: Path) -> dict[str, Part]:
     """Each archive's images, from a folder, zip or tar of files, an LSUN database, or guided-diffusion's npz."""
     if source.suffix == ".npz":
         return {spec.archive: Part(_batch(spec, source))}
-    if (source / "data.mdb").is_file():
+    if (source / DATABASE).is_file():
         return {spec.archive: Part(_database(spec, source))}
     own = origin(spec)
     found = members(source)
     listed = _listed_labels(found)
     images = [member for member in found if is_image(member.name)]
+    if not images and any(PurePosixPath(member.name).name == DATABASE for member in found):
+        raise ArchiveError(f"{source}: it holds a database, {DATABASE}, which is read where it lies; unpack it first")
     label_of = _labelling(spec, images, listed)
     divided = any(SPLITS & set(member.name.split("/")[:-1]) for member in images)
     parts = {}
@@ -165,8 +168,8 @@ def _database(spec: DatasetSpec, source: Path) -> Iterator[Record]:
         database = lmdb.open(str(source), readonly=True, lock=False, readahead=False)
         # Beyond the end of a file that is cut short, the memory map ends the process.
         end = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
-        if (source / "data.mdb").stat().st_size < end:
-            raise ArchiveError(f"{source}/data.mdb: cut short: less than its {end} bytes")
+        if (source / DATABASE).stat().st_size < end:
+            raise ArchiveError(f"{source}/{DATABASE}: cut short: less than its {end} bytes")
         transaction = database.begin()
         get = _one_at_a_time(transaction.get)
         for key in transaction.cursor().iternext(keys=True, values=False):

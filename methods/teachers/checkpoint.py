@@ -43,12 +43,14 @@ def read(file: Path) -> Checkpoint:
 
     CheckpointError says what is wrong with the file.
     """
+    if not file.exists():
+        raise CheckpointError(f"{file}: no such file")
     if file.suffix == ".pkl":
         return Checkpoint(*edm_pickle.read(file))
+    beside = file.with_suffix(".json")
     try:
         with safe_open(file, "pt") as opened:
             header = (opened.metadata() or {}).get("config")
-        beside = file.with_suffix(".json")
         config = json.loads(beside.read_text(encoding="utf-8") if header is None else header)
         if not (isinstance(config, dict) and isinstance(config.get("kwargs"), dict) and "precond" in config):
             raise ValueError("its configuration has no precond or no kwargs")

@@ -212,6 +212,15 @@ def test_an_lsun_database_is_read_in_the_order_of_its_keys(picture, encoded, pre
     assert (facts["count"], data.shape) == (4, (3, 256, 256))
 
 
+def test_a_database_that_is_still_packed_is_to_be_unpacked(picture, encoded, prepared, tmp_path):
+    source = write_lmdb(tmp_path / "cat_lmdb", {b"0": encoded(picture(0, 256))})
+    with zipfile.ZipFile(tmp_path / "cat_lmdb.zip", "w") as packed:
+        for file in source.iterdir():
+            packed.write(file, file.relative_to(tmp_path))
+    with pytest.raises(ArchiveError, match=r"cat_lmdb\.zip: it holds a database, data\.mdb, .* unpack it first"):
+        prepared("lsun-cat", tmp_path / "cat_lmdb.zip")
+
+
 def test_a_folder_of_lsun_images_is_read_too(picture, prepared, tmp_path):
     (tmp_path / "bedroom").mkdir()
     for i in range(3):

@@ -232,6 +232,12 @@ def test_another_version_and_positional_arguments_are_refused(write, persistence
         checkpoint.read(tmp_path / "old.pkl")
 
 
+@pytest.mark.parametrize("name", ["none.pkl", "none.safetensors"])
+def test_a_file_that_is_not_there_is_named(tmp_path, name):
+    with pytest.raises(CheckpointError, match=f"{name}: no such file"):
+        checkpoint.read(tmp_path / name)
+
+
 def test_safetensors_without_a_configuration_or_cut_short_are_named(tmp_path):
     network = drawn(KINDS["edm"])
     save_file(network.state_dict(), tmp_path / "b.safetensors")
