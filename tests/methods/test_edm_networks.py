@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep.methods.networks import edm_network
 from fewstep.methods.networks.dhariwal import KAIMING, ZERO
@@ -253,6 +254,21 @@ def test_public_checkpoints_have_these_sizes(config, parameters, entries):
         net = edm_network({"model_type": "SongUNet", "img_channels": 3, "augment_dim": 9, **config})
     assert sum(parameter.numel() for parameter in net.parameters()) == parameters
     assert len(net.state_dict()) == entries
+
+
+@pytest.mark.parametrize(
+    ("config", "gflop"),
+    [
+        ({"img_resolution": 32, "channel_mult": [2, 2, 2]}, 42.4),
+        ({"img_resolution": 64}, 83.7),
+        ({"img_resolution": 64, "label_dim": 1000, "model_type": "DhariwalUNet", "augment_dim": 0}, 219.3),
+    ],
+)
+def test_a_forward_of_a_public_checkpoint_costs_as_much_as_edms_own_code(config, gflop):
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net = edm_network({"model_type": "SongUNet", "img_channels": 3, "augment_dim": 9, **config})
+        net(torch.empty(1, 3, config["img_resolution"], config["img_resolution"]), torch.ones(1))
+    assert counter.get_total_flops() / 1e9 == pytest.approx(gflop, abs=0.05)
 
 
 @pytest.mark.parametrize("config", [SONG, {**SONG, **NCSNPP}, ADM], ids=["ddpmpp", "ncsnpp", "adm"])
