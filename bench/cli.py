@@ -313,7 +313,6 @@ def evaluate(
     request = Request(images, dataset, names, row, references, rounding, captions, device)
     request.wanted()
     folder = out or RUNS / "evaluated" / row["method"]
-    _writable(folder)
     from . import evaluate as stage
     from . import results, runner
     from .executors import LocalExecutor
@@ -321,9 +320,10 @@ def evaluate(
     from .store import Store, write_atomic
 
     artifacts = Store(store or (out or RUNS) / "store")
-    artifacts.prepare()
 
     def run(tasks: list[Any]) -> Any:
+        _writable(folder)  # Only now: wrong images leave nothing behind.
+        artifacts.prepare()
         _, threads, cards = shares(device, 1, None)
         return runner.run(tasks, artifacts, lambda count: LocalExecutor(artifacts.root, 1, threads, cards), Progress())
 

@@ -332,7 +332,7 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(forms, tmp_path, words, 
     assert result.exit_code == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
-    assert not (tmp_path / "out" / "results.csv").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_known_statistics_that_are_not_here_are_missing_at_once(forms, tmp_path, weights):
