@@ -8,8 +8,8 @@ from typing import IO, Any
 
 import numpy
 
-BROKEN = (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError)
-"""What reading a pickle that is broken, or of something else, raises."""
+BROKEN = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+"""What `load` raises, and what looking for something in a pickle of something else does."""
 
 Allowed = Mapping[tuple[str, str], Any]
 """(module, name) in the pickle -> what stands for it."""
@@ -35,9 +35,13 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 
 def load(file: Path, allowed: Allowed) -> Any:
-    """The object that the file holds. One of BROKEN where it names anything beside `allowed`, or is no pickle."""
+    """The object that the file holds. ValueError where it names anything beside `allowed`, or is no whole pickle."""
     with file.open("rb") as opened:
-        return _Reader(opened, allowed).load()
+        try:
+            return _Reader(opened, allowed).load()
+        except Exception as error:
+            # What a broken pickle asks for is anything: more memory than there is, shapes that do not fit.
+            raise ValueError(reason(error)) from None
 
 
 class _Reader(pickle.Unpickler):

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from fewstep.methods import unpickling
 from fewstep.methods.denoiser import EDMDenoiser
 from fewstep.methods.networks import edm_network
 from fewstep.methods.options import CheckpointOptions
@@ -208,6 +209,16 @@ def test_a_pickle_that_names_anything_else_is_refused_and_nothing_runs(tmp_path,
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("raised", [AssertionError("no such storage\nin the file"), MemoryError(), SystemError("x")])
+def test_whatever_a_listed_call_raises_in_a_broken_pickle_is_one_line(tmp_path, raised):
+    def listed():
+        raise raised
+
+    (tmp_path / "net.pkl").write_bytes(b"cm\nf\n)R.")
+    with pytest.raises(ValueError, match=r"^(no such storage|MemoryError|x)$"):
+        unpickling.load(tmp_path / "net.pkl", {("m", "f"): listed})
 
 
 def test_extension_codes_do_not_pass_the_list(tmp_path):
