@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .base import ImageSet, to_unit_range
 from .decoding import Pixels, decode
-from .facts import CAPTIONS, LABELS, MAPPED, ArchiveError, check_directory, read_facts
+from .facts import CAPTIONS, LABELS, MAPPED, ArchiveError, check_directory, opened, read_facts
 
 Index = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 """A row for each image: where its member begins in the zip, its bytes, its CRC, its label (-1 without)."""
@@ -110,11 +110,13 @@ def _index(path: Path, facts: dict[str, Any]) -> Index:
     digits = facts.get("directory", facts["sha256"])[:8]
     target = path.with_name(f"{path.stem}.{digits}.index.npy")
     if not target.is_file():
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as archive:
             check_directory(path, facts, archive.infolist())
             members = sorted((m for m in archive.infolist() if m.filename.endswith(".png")), key=lambda m: m.filename)
             listed = dict(json.loads(archive.read(LABELS))["labels"] or ())
-        rows = [(m.header_offset, m.file_size, m.CRC, listed[m.filename] if listed else -1) for m in members]
+            rows = [(m.header_offset, m.file_size, m.CRC, listed[m.filename] if listed else -1) for m in members]
+            if any(offset < 0 for offset, *_ in rows):
+                raise zipfile.BadZipFile("cut short")
         with _aside(target) as aside, aside.open("wb") as file:
             np.save(file, np.array(rows, np.int64))
     index: Index = np.load(target, mmap_mode="r")
@@ -158,6 +160,8 @@ def _decoded(file: IO[bytes], row: np.ndarray[Any, Any], path: Path, shape: tupl
     data = file.read(size + 64)
     skip = 30 + int.from_bytes(data[26:28], "little") + int.from_bytes(data[28:30], "little")
     name = data[30 : 30 + int.from_bytes(data[26:28], "little")].decode("utf-8", "replace")
+    if not name.isprintable():
+        name = f"the image at byte {offset}"
     data = (data + file.read(max(0, skip - 64)))[skip : skip + size]
     if len(data) != size or zlib.crc32(data) != crc:
         raise ArchiveError(f"{path}: {name} is not what the archive says; prepare it again")
@@ -168,7 +172,7 @@ def _captions(path: Path, facts: dict[str, Any]) -> tuple[str, ...]:
     """The frozen list, if it has the hash of the facts."""
     if "captions" not in facts:
         return ()
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as archive:
         data = archive.read(CAPTIONS)
     if hashlib.sha256(data).hexdigest() != facts["captions"]["sha256"]:
         raise ArchiveError(f"{path}: its captions have another hash than it says; prepare it again")

@@ -1,9 +1,12 @@
 """What an archive says of itself, and whether its directory agrees. No torch."""
 
+import errno
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,13 +34,30 @@ def read_facts(path: Path) -> dict[str, Any]:
 def _facts(path: Path, size: int, changed: int) -> dict[str, Any]:
     # Once for as long as the file stays: the directory of a million images takes seconds to read.
     try:
-        with zipfile.ZipFile(path) as archive:
-            facts: dict[str, Any] = json.loads(archive.read(FACTS))
-        if {"sha256", "count", "shape"} <= facts.keys():
-            return facts
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, AttributeError):
-        pass
+        with opened(path) as archive:
+            facts = json.loads(archive.read(FACTS))
+    except (OSError, ArchiveError):
+        facts = None
+    if isinstance(facts, dict) and {"sha256", "count", "shape"} <= facts.keys():
+        return facts
     raise ArchiveError(f"{path}: not an archive that `fewstep prepare` made")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An archive whose members are read here. ArchiveError where it was damaged since it was made."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except ArchiveError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ArchiveError(f"{path}: damaged: {str(error) or type(error).__name__}; prepare it again") from None
+    except OSError as error:
+        # Members that begin before the file does.
+        if error.errno != errno.EINVAL:
+            raise
+        raise ArchiveError(f"{path}: damaged: cut short; prepare it again") from None
 
 
 def directory_hash(members: Iterable[zipfile.ZipInfo]) -> str:
@@ -59,6 +79,6 @@ def check_directory(path: Path, facts: dict[str, Any], members: list[zipfile.Zip
 def check(path: Path) -> dict[str, Any]:
     """The facts of an archive whose directory agrees with them; no image is read. ArchiveError otherwise."""
     facts = read_facts(path)
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as archive:
         check_directory(path, facts, archive.infolist())
     return facts

@@ -51,7 +51,7 @@ def members(source: Path) -> list[Member]:
             found = [Member(info.filename, partial(_read_zipped, archive, info)) for info in infos]
         else:
             found = _tar_members(source)
-    except BROKEN as error:
+    except (*BROKEN, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ArchiveError(f"{source}: not a folder, zip or tar of images: {reason}") from None
     return sorted(found, key=lambda member: member.name)

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import random
 import shutil
 import struct
 import sys
@@ -21,8 +22,9 @@ from PIL import Image
 
 from fewstep.bench.cli import main
 from fewstep.datasets import files, writing
+from fewstep.datasets.archive import load
 from fewstep.datasets.decoding import decode
-from fewstep.datasets.facts import ArchiveError, read_facts
+from fewstep.datasets.facts import ArchiveError, check, read_facts
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import DATASETS
 
@@ -410,3 +412,68 @@ def test_an_archive_of_another_data_set_is_refused(large):
     shutil.copy(large, large.with_name(DATASETS["ffhq64"].archive))
     with pytest.raises(ArchiveError, match="the images' and ffhq64's shapes are 3x256x256 and 3x64x64"):
         DATASETS["ffhq64"].load()()
+
+
+def damaged(content, rng):
+    """A few bytes changed, taken out or put in, most often near the end, where a zip has its directory."""
+    content = bytearray(content)
+    for _ in range(rng.choice([1, 2, 5])):
+        at = rng.randrange(len(content)) if rng.random() < 0.5 else len(content) - 1 - rng.randrange(500)
+        length = rng.choice([1, 10, 512])
+        content[at : at + length] = rng.choice([b"", bytes(rng.randrange(256) for _ in range(rng.choice([1, 8])))])
+    return bytes(content)
+
+
+@pytest.mark.parametrize("name", ["ffhq64", "lsun-cat"])
+def test_whatever_becomes_of_an_archive_on_disk_is_one_line(tmp_path, picture, name):
+    """Two hundred damages, drawn by a fixed seed."""
+    side = DATASETS[name].shape[1]
+    np.savez(tmp_path / "a.npz", np.stack([np.asarray(picture(i, side)) for i in range(2)]))
+    ((path, _),) = prepare(name, tmp_path / "a.npz", tmp_path / "whole", lambda file, count: None)
+    whole, rng, refusals = path.read_bytes(), random.Random(0), []
+    for attempt in range(200):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        (folder / path.name).write_bytes(damaged(whole, rng))
+        try:
+            check(folder / path.name)
+            load(name, folder / path.name, 0).samples(torch.arange(2))
+        except ArchiveError as error:
+            refusals.append(str(error))
+        shutil.rmtree(folder)
+    assert len(refusals) > 150
+    assert [text for text in refusals if not text.isprintable()] == []
+
+
+@pytest.mark.parametrize("style", ["zip", "tar", "tar.gz", "nested.tar", "npz"])
+def test_whatever_is_wrong_with_a_source_is_one_line_and_leaves_nothing(tmp_path, good, style):
+    """Sixty damages of each form."""
+    source, buffer = tmp_path / f"s.{style}", io.BytesIO()
+    if style == "zip":
+        packed(tmp_path, good)
+    elif style == "npz":
+        np.savez(source, np.zeros((2, 64, 64, 3), np.uint8))
+    else:
+        with tarfile.open(fileobj=buffer, mode="w:gz" if style == "tar.gz" else "w") as archive:
+            for name, data in good.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        source.write_bytes(buffer.getvalue())
+    if style == "nested.tar":
+        with tarfile.open(source, "w") as outer:
+            info = tarfile.TarInfo("faces.tar")
+            info.size = len(buffer.getvalue())
+            outer.addfile(info, io.BytesIO(buffer.getvalue()))
+    whole, rng, refusals = source.read_bytes(), random.Random(1), []
+    for attempt in range(60):
+        source.write_bytes(damaged(whole, rng))
+        try:
+            prepare("ffhq64", source, tmp_path / "data", lambda file, count: None, threads=2)
+        except ArchiveError as error:
+            refusals.append(str(error))
+        else:
+            (tmp_path / "data" / "ffhq-64.zip").unlink()
+        assert list((tmp_path / "data").iterdir()) == [], attempt
+    assert len(refusals) > 15
+    assert [text for text in refusals if not text.isprintable()] == []
