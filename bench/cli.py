@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from .errors import InputError
+from .errors import InputError, printable
 
 RUNS = Path("runs")
 
@@ -21,7 +21,7 @@ class OneLineErrors(click.Group):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            click.echo(f"fewstep: {error}", err=True)
+            click.echo(f"fewstep: {printable(str(error))}", err=True)
             ctx.exit(2)
 
 

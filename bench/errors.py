@@ -11,3 +11,8 @@ class TaskError(Exception):
 
 OUT_OF_BUDGET = "out of budget"
 """How the reason begins where a budget cannot pay for one step: a status of its own."""
+
+
+def printable(text: str) -> str:
+    """One line that a terminal shows as it stands: names of files are chosen by others."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -164,6 +164,16 @@ def test_members_that_point_outside_are_images_like_others(tmp_path, good, form,
     assert [entry.name for entry in tmp_path.iterdir()] == ["deep"]
 
 
+def test_a_name_that_would_command_the_terminal_is_shown_in_letters(tmp_path, good):
+    source = packed(tmp_path, {**good, "a\x1b[2J\n.png": b"none"})
+    result = CliRunner().invoke(
+        main, ["prepare", "ffhq64", "--from", str(source), "--data-root", str(tmp_path / "data")]
+    )
+    assert result.exit_code == 2
+    assert result.stderr.startswith("fewstep: a\\x1b[2J\\n.png: not a whole image")
+    assert result.stderr.rstrip("\n").isprintable()
+
+
 def test_a_link_in_a_tar_is_not_followed(tmp_path):
     with tarfile.open(tmp_path / "s.tar", "w") as archive:
         info = tarfile.TarInfo("link.png")
