@@ -11,11 +11,6 @@ def meant(name: str) -> str | None:
     return weights.meant(name, weights.CHECKPOINTS)
 
 
-def known() -> list[str]:
-    """The names of networks that the register knows."""
-    return weights.known_names(weights.CHECKPOINTS)
-
-
 def located(teacher: CheckpointOptions) -> Path | None:
     """Where the teacher's file lies, None if it is not here."""
     file = meant(teacher.file)

@@ -10,7 +10,7 @@ from ..datasets.registry import DATASETS
 from ..methods import registry
 from ..methods.options import CheckpointOptions, ExactOptions, Options, PretrainOptions
 from ..reports.measures import CLASSIFIER, FRECHET, MEASURES
-from . import checkpoints
+from . import checkpoints, weights
 from .errors import InputError
 from .references import known_statistics, statistics
 from .suite_errors import Document, Location, describe
@@ -335,6 +335,6 @@ def _check_references(document: Document, suite: Suite) -> None:
 def _check_checkpoints(document: Document, suite: Suite) -> None:
     for k, teacher in enumerate(suite.teachers):
         if isinstance(teacher, CheckpointOptions) and checkpoints.meant(teacher.file) is None:
-            near = registry.did_you_mean(teacher.file, checkpoints.known())
+            near = registry.did_you_mean(teacher.file, weights.known_names(weights.CHECKPOINTS))
             message = f"no file {teacher.file}, and no known network of that name{near}"
             raise InputError(document.at(("teachers", k, "file"), message))

@@ -62,9 +62,12 @@ def _copied(task: Context, data: Any) -> dict[str, Any]:
         raise TaskError(f"{options.file} has changed since this run was planned; run it again")
     try:
         read = checkpoint.read(path)
+    except checkpoint.CheckpointError as error:
+        raise TaskError(str(error)) from None
+    try:
         denoiser = checkpoint.denoiser(read, options, data.shape, data.classes)
     except checkpoint.CheckpointError as error:
-        raise TaskError(str(error) if path.name in str(error) else f"{path}: {error}") from None
+        raise TaskError(f"{path}: {error}") from None
     read.save(task.folder / WEIGHTS)
     unit = forward_flops(denoiser, noise(0, "probe", range(2), data.shape))
     return {"flops_per_evaluation": unit, "parameters": sum(p.numel() for p in denoiser.parameters())}

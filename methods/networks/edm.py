@@ -5,6 +5,7 @@ D = c_skip(sigma) x + c_out(sigma) F(c_in(sigma) x, c_noise(sigma), labels).
 
 import inspect
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -16,12 +17,13 @@ from .song import SongUNet
 MODELS: dict[str, type[nn.Module]] = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}
 
 
-class Preconditioner(nn.Module):
+class Preconditioner(nn.Module, ABC):
     """D(x; sigma) of a network F, with noise levels from sigma_min to sigma_max.
 
     x: (B, C, H, W); sigma: float, () or (B,); class_labels: one-hot (B, label_dim), None for zeros;
     augment_labels: (B, augment_dim), None for an image that was not augmented. Result: (B, C, H, W), in float32
-    unless the network is in float64. `options` are the network's own.
+    unless the network is in float64. `options` are the network's own; use_fp16 is known because EDM's files say it, and
+    changes nothing.
     """
 
     default_model = "DhariwalUNet"
@@ -48,9 +50,9 @@ class Preconditioner(nn.Module):
             **options,
         )
 
+    @abstractmethod
     def scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(c_skip, c_out, c_in, c_noise), each of sigma's shape."""
-        raise NotImplementedError
 
     def forward(
         self,

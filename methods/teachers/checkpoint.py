@@ -84,8 +84,8 @@ class PreconditionedDenoiser(Denoiser):
         self.network, self.classes = network, classes
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype = parameter_dtype(self.network, x)
-        x0: Tensor = self.network(x.to(dtype), t.expand(len(x)).to(dtype), rows(condition, self.classes, x.to(dtype)))
+        x = x.to(parameter_dtype(self.network, x))
+        x0: Tensor = self.network(x, t.expand(len(x)).to(x), rows(condition, self.classes, x))
         return x0
 
 
@@ -99,7 +99,8 @@ def rows(labels: Tensor | None, classes: int, x: Tensor) -> Tensor | None:
 def denoiser(checkpoint: Checkpoint, options: CheckpointOptions, shape: Sequence[int], classes: int) -> Denoiser:
     """The network as a denoiser of samples of `shape`, on EDM's path between the sigmas that it knows.
 
-    classes: of the data set. CheckpointError where the network is one of another data set.
+    classes: of the data set. CheckpointError, which does not name the file, where the network is not one of this data
+    set.
     """
     try:
         network: Any = edm_network(

@@ -1,7 +1,6 @@
 """`fewstep evaluate`: images made anywhere, measured as a suite's are."""
 
 import csv
-import json
 import re
 import shutil
 import tarfile
@@ -369,94 +368,3 @@ def test_an_npz_of_something_else_is_refused(tmp_path, content, message):
     result = call(tmp_path / "made.npz", "--dataset", "cifar10", "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert message in result.stderr
-
-
-class Lengths:
-    """In the place of CLIP: the first pixel of an image plus the length of its caption."""
-
-    def missing(self):
-        return None
-
-    def protocol(self):
-        return "clip@w/resize"
-
-    def load(self, device):
-        return self
-
-    def score(self, images, captions):
-        return images[:, 0, 0, 0] + torch.tensor([float(len(caption)) for caption in captions])
-
-
-@pytest.fixture
-def coco(tmp_path, monkeypatch):
-    """COCO 2017 with five images and captions of different lengths, and Lengths for CLIP."""
-    source = tmp_path / "source"
-    (source / "val2017").mkdir(parents=True)
-    (source / "annotations").mkdir()
-    content = {"images": [], "annotations": []}
-    for i in range(5):
-        Image.new("RGB", (300, 260), (i, i, i)).save(source / "val2017" / f"{i:012d}.jpg")
-        content["images"].append({"id": i, "file_name": f"{i:012d}.jpg"})
-        content["annotations"].append({"id": 10 - i, "image_id": i, "caption": "x" * (i * i + 1)})
-    (source / "annotations" / "captions_val2017.json").write_text(json.dumps(content))
-    prepare("coco2017", source, tmp_path / "data", lambda file, count: None)
-    monkeypatch.setenv("FEWSTEP_DATA", str(tmp_path / "data"))
-    monkeypatch.setitem(EXTRACTORS, "clip-vitb32", Lengths())
-    monkeypatch.setenv("FEWSTEP_WEIGHTS", str(tmp_path / "none"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none"))
-
-
-def drawn(folder, count, name="{:05d}.png"):
-    folder.mkdir()
-    for i in range(count):
-        Image.new("RGB", (64, 64), (3 * i, 0, 0)).save(folder / name.format(i))
-    return folder
-
-
-@pytest.mark.parametrize("count", [5, 3, 12])
-def test_images_made_from_captions_are_scored_with_the_caption_of_their_index(coco, store, tmp_path, count):
-    made = drawn(tmp_path / "made", count)
-    found = measure(store, made, "clip_score", dataset="coco2017")["clip_score"]
-    expected = sum(3 * i + (i % 5) ** 2 + 1 for i in range(count)) / count
-    assert float(found["value"]) == pytest.approx(expected)
-    lines = CliRunner().invoke(main, ["captions", "coco2017", "--count", str(count)]).output
-    (tmp_path / "captions.txt").write_text(lines)
-    by_file = measure(store, made, "clip_score", dataset="coco2017", captions=tmp_path / "captions.txt")["clip_score"]
-    assert by_file == found, "the same captions are the same protocol, wherever they were read"
-    (tmp_path / "others.txt").write_text("y\n" * count)
-    others = measure(store, made, "clip_score", dataset="coco2017", captions=tmp_path / "others.txt")["clip_score"]
-    assert others["protocol"] != found["protocol"]
-
-
-def test_by_default_a_data_set_with_captions_has_their_metrics(coco, tmp_path):
-    request = Request(tmp_path, "coco2017", (), ROW)
-    assert {"clip_score", "hpsv2", "pickscore", "fid", "cmmd"} <= set(request.defined())
-    assert "clip_score" in request.wanted()
-    assert "clip_score" not in Request(tmp_path, "cifar10", (), ROW).defined()
-
-
-def test_the_captions_of_a_data_set_that_is_not_here_are_missed_at_once(coco, tmp_path):
-    made = drawn(tmp_path / "made", 3)
-    result = call(made, "--dataset", "coco2014", "--metrics", "clip_score", "--out", tmp_path / "out")
-    assert result.exit_code == 2
-    assert "coco2014-256.zip, make it by `fewstep prepare coco2014 --from SOURCE`" in result.stderr
-    assert not (tmp_path / "out").exists()
-
-
-def test_names_whose_order_is_not_that_of_their_numbers_are_refused_with_captions(coco, tmp_path):
-    """10.png stands before 2.png: each would be scored with another's caption."""
-    made = drawn(tmp_path / "made", 12, "{}.png")
-    result = call(made, "--dataset", "coco2017", "--metrics", "clip_score", "--out", tmp_path / "out")
-    assert result.exit_code == 2
-    assert "by name 10.png comes before 2.png, and captions belong to images in order" in result.stderr
-    assert "write the numbers with as many digits" in result.stderr
-
-
-def test_captions_must_be_as_many_as_images(forms, tmp_path, monkeypatch):
-    (tmp_path / "captions.txt").write_text("one\ntwo\n")
-    result = call(
-        forms["folder"], "--dataset", "cifar10", "--metrics", "clip_score", "--captions", tmp_path / "captions.txt",
-        "--out", tmp_path / "out",
-    )  # fmt: skip
-    assert result.exit_code == 2
-    assert f"2 lines for {COUNT} images" in result.stderr

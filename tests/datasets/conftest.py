@@ -8,6 +8,7 @@ from PIL import Image
 
 from fewstep import datasets
 from fewstep.datasets.prepare import prepare
+from fewstep.tests.datasets.packing import GOOD
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +48,8 @@ def prepared(tmp_path, monkeypatch):
         return datasets.get(name), [facts for _, facts in written]
 
     return make
+
+
+@pytest.fixture
+def good(picture, encoded):
+    return {f"a/{i}.png": encoded(picture(i, 64)) for i in range(GOOD)}
