@@ -172,3 +172,16 @@ def test_whatever_is_wrong_with_a_source_is_one_line_and_leaves_nothing(tmp_path
         assert list((tmp_path / "data").iterdir()) == [], attempt
     assert len(refusals) > 15
     assert [text for text in refusals if not text.isprintable()] == []
+
+
+def test_a_zip_of_a_version_that_python_does_not_know_is_one_line(tmp_path, good, large):
+    """As a source, and as an archive that had been prepared."""
+    source = packed(tmp_path, good)
+    for path in (source, large):
+        content = bytearray(path.read_bytes())
+        content[content.index(b"PK\x01\x02") + 6] = 99
+        path.write_bytes(content)
+    with pytest.raises(ArchiveError, match=r"s\.zip: not a folder, zip or tar of images: zip file version 9\.9"):
+        prepare("ffhq64", source, tmp_path / "other", lambda file, count: None)
+    with pytest.raises(ArchiveError, match="not an archive that `fewstep prepare` made"):
+        check(large)
