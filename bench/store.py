@@ -23,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .errors import InputError
-from .task import canonical
+from .plan.task import canonical
 
 log = logging.getLogger(__name__)
 

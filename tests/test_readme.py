@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fewstep.bench.plan import make_plan
-from fewstep.bench.suite import load
+from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.suite.schema import load
 from fewstep.reports import leaderboard, publish
 
 ROOT = Path(__file__).parent.parent

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...datasets.base import ImageSet
-from ..budget import Ledger
-from ..metrics.classifier import RECIPES, Classifier, ClassifierTraining
 from ..metrics.frechet import frechet_distance
 from ..store import Artifact
-from ..tracking import tracked
-from ..training import fit
+from ..training.feature_classifier import RECIPES, Classifier, ClassifierTraining
+from ..training.ledger import Ledger
+from ..training.loop import fit
+from ..training.tracking import tracked
 from .context import Context
 from .data import load as load_data
 from .device import accelerator

@@ -14,9 +14,9 @@ from ...datasets.images import Images
 from ...datasets.registry import ArchiveError
 from ...methods.randomness import generator
 from ..errors import TaskError
-from ..extractors import EXTRACTORS
-from ..measuring import SUBSET, Reference, extract
+from ..metrics.extractors import EXTRACTORS
 from ..metrics.moments import Moments
+from ..metrics.scoring import SUBSET, Reference, extract
 from ..store import Artifact
 from .context import Context
 from .data import load as load_data

@@ -12,17 +12,10 @@ from ...methods.distillation.perceptual import Perceptual
 from ...methods.randomness import generator
 from ...reports import jackknife
 from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
-from .. import measuring
-from ..extractors import EXTRACTORS
-from ..extractors.quantise import QUANTISERS
-from ..metrics import (
-    ManifoldScores,
-    class_coverage,
-    frechet_distance,
-    frechet_without,
-    manifold_scores,
-    psnr_per_image,
-)
+from ..metrics import ManifoldScores, class_coverage, frechet_distance, frechet_without, manifold_scores, psnr_per_image
+from ..metrics import scoring as measuring
+from ..metrics.extractors import EXTRACTORS
+from ..metrics.extractors.quantise import QUANTISERS
 from ..store import Artifact
 from . import extractor, reference, sample, truth
 from .context import Context

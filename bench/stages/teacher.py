@@ -12,12 +12,13 @@ from ...methods.paths import EDM
 from ...methods.randomness import noise
 from ...methods.teachers import checkpoint, pretrain
 from ...methods.teachers.analytic import MixtureDenoiser, ideal_denoiser
-from .. import checkpoints, weights
-from ..budget import Ledger, forward_flops
+from .. import published_files as weights
 from ..errors import TaskError
+from ..plan import checkpoints
 from ..store import Artifact
-from ..tracking import tracked
-from ..training import fit
+from ..training.ledger import Ledger, forward_flops
+from ..training.loop import fit
+from ..training.tracking import tracked
 from .context import Context
 from .data import load as load_data
 from .device import accelerator

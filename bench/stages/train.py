@@ -5,11 +5,11 @@ from typing import Any
 from ...methods import registry, saved, solvers
 from ...methods.denoiser import Denoiser
 from ...methods.method import Method, TrainingFree
-from ..budget import Ledger
 from ..errors import OUT_OF_BUDGET, TaskError
 from ..store import Artifact
-from ..tracking import tracked
-from ..training import DivergedError, fit
+from ..training.ledger import Ledger
+from ..training.loop import DivergedError, fit
+from ..training.tracking import tracked
 from . import extractor, teacher
 from .context import Context
 from .data import load as load_data

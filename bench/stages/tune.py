@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..budget import Ledger
 from ..errors import OUT_OF_BUDGET, TaskError
 from ..metrics.frechet import frechet_distance
 from ..store import Artifact
+from ..training.ledger import Ledger
 from . import extractor, teacher, train
 from .context import Context
 from .device import accelerator

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fewstep.bench import weights
+from fewstep.bench import published_files as weights
 
 INCEPTION = "inception-2015-12-05-6726825d.pth"
 

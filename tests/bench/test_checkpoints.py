@@ -11,13 +11,13 @@ import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from fewstep.bench import checkpoints
-from fewstep.bench.cli import main
+from fewstep.bench.commands.main import main
 from fewstep.bench.errors import TaskError
-from fewstep.bench.plan import make_plan
+from fewstep.bench.plan import checkpoints
+from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.stages import sample, teacher
 from fewstep.bench.store import Store
-from fewstep.bench.suite import load
+from fewstep.bench.suite.schema import load
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import from_function
 from fewstep.methods.networks import edm_network
@@ -116,7 +116,7 @@ def test_its_samples_are_those_of_the_network_at_labels_in_the_datas_proportions
 
 
 def test_the_unit_of_cost_is_a_forward_of_its_network(ran):
-    from fewstep.bench.budget import forward_flops
+    from fewstep.bench.training.ledger import forward_flops
 
     (kept,) = artifacts(ran, "teacher")
     assert kept.result["flops_per_evaluation"] == forward_flops(teacher.load(kept), torch.randn(2, 1, 8, 8))

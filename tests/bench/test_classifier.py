@@ -3,7 +3,7 @@
 import torch
 
 from fewstep import datasets
-from fewstep.bench.metrics.classifier import RECIPES
+from fewstep.bench.training.feature_classifier import RECIPES
 
 
 def test_a_classifiers_split_is_disjoint_and_whole():

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from fewstep.bench import weights
-from fewstep.bench.cli import main
-from fewstep.bench.extractors import registry
+from fewstep.bench import published_files as weights
+from fewstep.bench.commands.main import main
+from fewstep.bench.metrics.extractors import registry
 from fewstep.reports.measures import MEASURES
 
 SUITE = {
@@ -165,7 +165,7 @@ def test_doctor_lists_every_file_with_its_licence_and_how_to_get_it(tmp_path, mo
 
 
 def test_solvers_lists_them_and_measures_their_orders(monkeypatch):
-    from fewstep.methods.solvers import orders
+    from fewstep.bench.benchmarks import solver_orders as orders
 
     assert "dpmpp-2m" in call("solvers").output
     monkeypatch.setattr(orders, "ORDERS", {"euler": 1, "heun": 2})
@@ -181,7 +181,7 @@ def test_doctor_finds_an_embedded_suite_complete():
 
 
 def test_doctor_names_a_missing_package(monkeypatch):
-    from fewstep.bench import doctor
+    from fewstep.bench.commands import doctor
 
     monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "sklearn" else object())
     result = call("doctor")

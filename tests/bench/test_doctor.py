@@ -11,11 +11,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from fewstep.bench import weights
-from fewstep.bench.cli import main
-from fewstep.bench.extractors import EXTRACTORS
-from fewstep.bench.extractors.registry import INCEPTION
-from fewstep.bench.references import known_statistics
+from fewstep.bench import published_files as weights
+from fewstep.bench.commands.main import main
+from fewstep.bench.metrics.extractors import EXTRACTORS
+from fewstep.bench.metrics.extractors.registry import INCEPTION
+from fewstep.bench.plan.references import known_statistics
 from fewstep.bench.stages import reference
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import DATASETS

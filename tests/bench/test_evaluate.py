@@ -13,16 +13,18 @@ from click.testing import CliRunner
 from PIL import Image
 
 from fewstep import datasets
-from fewstep.bench import evaluate, results, runner, worker
-from fewstep.bench.cli import main
+from fewstep.bench.commands import evaluate_images as evaluate
+from fewstep.bench.commands.evaluate_request import Request
+from fewstep.bench.commands.main import main
 from fewstep.bench.errors import InputError
-from fewstep.bench.extractors import EXTRACTORS
 from fewstep.bench.metrics import frechet_distance, kernel_distance, manifold_scores
-from fewstep.bench.plan import make_plan
-from fewstep.bench.references import folder_task
-from fewstep.bench.request import Request
+from fewstep.bench.metrics.extractors import EXTRACTORS
+from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.plan.references import folder_task
+from fewstep.bench.results import rows as results
+from fewstep.bench.run import runner, worker
 from fewstep.bench.store import Store
-from fewstep.bench.suite import load
+from fewstep.bench.suite.schema import load
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
 from fewstep.reports import leaderboard

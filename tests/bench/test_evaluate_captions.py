@@ -8,9 +8,9 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from fewstep.bench.cli import main
-from fewstep.bench.extractors import EXTRACTORS
-from fewstep.bench.request import Request
+from fewstep.bench.commands.evaluate_request import Request
+from fewstep.bench.commands.main import main
+from fewstep.bench.metrics.extractors import EXTRACTORS
 from fewstep.datasets.prepare import prepare
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fewstep.bench import weights
-from fewstep.bench.extractors import EXTRACTORS, registry
-from fewstep.bench.extractors.network import full_precision
-from fewstep.bench.extractors.quantise import QUANTISERS
-from fewstep.bench.extractors.resize import RESIZERS, as_rgb, tf1
+from fewstep.bench import published_files as weights
+from fewstep.bench.metrics.extractors import EXTRACTORS, registry
+from fewstep.bench.metrics.extractors.network import full_precision
+from fewstep.bench.metrics.extractors.quantise import QUANTISERS
+from fewstep.bench.metrics.extractors.resize import RESIZERS, as_rgb, tf1
 from fewstep.tests.bench.stand_ins import images
 
 INCEPTION_FILE = "inception-2015-12-05-6726825d.pth"

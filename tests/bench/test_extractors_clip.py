@@ -9,8 +9,8 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from fewstep.bench.extractors import EXTRACTORS
-from fewstep.bench.extractors.registry import ClipExtractor
+from fewstep.bench.metrics.extractors import EXTRACTORS
+from fewstep.bench.metrics.extractors.registry import ClipExtractor
 from fewstep.tests.bench.stand_ins import images, register
 
 open_clip = pytest.importorskip("open_clip")

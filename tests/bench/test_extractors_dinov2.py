@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from fewstep.bench.extractors import EXTRACTORS
-from fewstep.bench.extractors.dinov2 import positions
+from fewstep.bench.metrics.extractors import EXTRACTORS
+from fewstep.bench.metrics.extractors.dinov2 import positions
 from fewstep.tests.bench.stand_ins import images, register
 
 timm = pytest.importorskip("timm")

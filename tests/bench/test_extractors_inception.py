@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewstep.bench.extractors import EXTRACTORS
+from fewstep.bench.metrics.extractors import EXTRACTORS
 from fewstep.tests.bench.stand_ins import INCEPTION as FILE
 from fewstep.tests.bench.stand_ins import images, inception, register
 

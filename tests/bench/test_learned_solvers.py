@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from fewstep.bench.errors import InputError
-from fewstep.bench.plan import make_plan
+from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.stages import teacher
 from fewstep.bench.store import Store
-from fewstep.bench.suite import load
+from fewstep.bench.suite.schema import load
 from fewstep.methods import saved
 
 TEACHER = {"name": "pretrain", "images": 640, "network": {"name": "mlp", "width": 8, "blocks": 1}}

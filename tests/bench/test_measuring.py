@@ -5,9 +5,9 @@ import hashlib
 import pytest
 import torch
 
-from fewstep.bench import measuring
-from fewstep.bench.extractors import EXTRACTORS
 from fewstep.bench.metrics import cmmd, frechet_distance, kernel_distance_subsets, manifold_scores
+from fewstep.bench.metrics import scoring as measuring
+from fewstep.bench.metrics.extractors import EXTRACTORS
 from fewstep.datasets.registry import DATASETS
 from fewstep.reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
 

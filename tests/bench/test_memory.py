@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fewstep.bench.memory import LiveBytes
+from fewstep.bench.training.memory import LiveBytes
 from fewstep.methods import registry
 from fewstep.tests.methods import killing
 

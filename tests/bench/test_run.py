@@ -351,7 +351,7 @@ def test_halving_the_tolerance_of_the_truth_moves_no_pixel(finished):
     """At the default tolerance the trained network's ODE is solved to 1e-3 in every pixel."""
     from fewstep.bench.stages import sample, teacher
     from fewstep.bench.store import Store
-    from fewstep.bench.suite import Truth
+    from fewstep.bench.suite.schema import Truth
     from fewstep.methods.solvers.rk45 import AdaptiveSolver
 
     _, out, _ = finished

@@ -5,10 +5,12 @@ import json
 import pytest
 import yaml
 
-from fewstep.bench import results, sources, stale
-from fewstep.bench.plan import make_plan
+from fewstep.bench.plan import source_version as sources
+from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.results import rows as results
+from fewstep.bench.run import stale
 from fewstep.bench.store import MANIFEST, Store
-from fewstep.bench.suite import Suite
+from fewstep.bench.suite.schema import Suite
 
 SUITE = """
 name: test

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fewstep.bench import suite as suites
 from fewstep.bench.errors import InputError
+from fewstep.bench.suite import schema as suites
 from fewstep.datasets.registry import DATASETS
 from fewstep.methods import registry
 from fewstep.methods.options import PretrainOptions

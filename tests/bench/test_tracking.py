@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewstep.bench.tracking import SERVERS, wandb_mode
+from fewstep.bench.training.tracking import SERVERS, wandb_mode
 
 
 @pytest.fixture(autouse=True)

@@ -10,11 +10,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
-from fewstep.bench import training
-from fewstep.bench.budget import Ledger, forward_flops
 from fewstep.bench.errors import TaskError
-from fewstep.bench.tracking import NoTracker, Record, read_events
-from fewstep.bench.training import DivergedError, fit
+from fewstep.bench.training import loop as training
+from fewstep.bench.training.ledger import Ledger, forward_flops
+from fewstep.bench.training.loop import DivergedError, fit
+from fewstep.bench.training.tracking import NoTracker, Record, read_events
 from fewstep.methods.denoiser import EDMDenoiser, Guided
 from fewstep.methods.distillation.consistency import Consistency
 from fewstep.methods.learned_solvers.bespoke import Bespoke

@@ -4,13 +4,15 @@ import pytest
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewstep.bench import results, runner, trials, worker
 from fewstep.bench.errors import InputError
 from fewstep.bench.metrics import frechet_distance
-from fewstep.bench.plan import make_plan
+from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.results import rows as results
+from fewstep.bench.results import trials
+from fewstep.bench.run import runner, worker
 from fewstep.bench.stages import extractor, sample, teacher, train
 from fewstep.bench.store import Store
-from fewstep.bench.suite import load
+from fewstep.bench.suite.schema import load
 from fewstep.reports import trials as report
 
 SUITE = """

@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fewstep.bench import weights
-from fewstep.bench.extractors.statistics import load_statistics, moments_of
+from fewstep.bench import published_files as weights
+from fewstep.bench.metrics.extractors.statistics import load_statistics, moments_of
 
 INCEPTION = "inception-2015-12-05-6726825d.pth"
 AESTHETIC = "sac+logos+ava1-l14-linearMSE.pth"
@@ -124,7 +124,7 @@ def test_a_truncated_file_without_a_published_hash_is_named_too(folder, name, co
 def test_plan_time_needs_neither_torch_nor_the_network(folder):
     code = (
         "import sys\n"
-        "from fewstep.bench.extractors import EXTRACTORS\n"
+        "from fewstep.bench.metrics.extractors import EXTRACTORS\n"
         "lines = [extractor.missing() for extractor in EXTRACTORS.values()]\n"
         "assert all('missing' in line for line in lines), lines\n"
         "heavy = ('torch', 'timm', 'open_clip', 'transformers', 'torch_fidelity', 'cleanfid', 'huggingface_hub')\n"

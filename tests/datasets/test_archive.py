@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from fewstep import datasets
-from fewstep.bench.cli import main
+from fewstep.bench.commands.main import main
 from fewstep.datasets import archive
 from fewstep.datasets.cifar10 import BATCHES
 from fewstep.datasets.prepare import prepare

@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from fewstep.bench.cli import main
+from fewstep.bench.commands.main import main
 from fewstep.datasets import coco
 from fewstep.datasets.captions import captions
 from fewstep.datasets.facts import ArchiveError

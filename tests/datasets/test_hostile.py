@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fewstep.bench.cli import main
+from fewstep.bench.commands.main import main
 from fewstep.datasets import files
 from fewstep.datasets.decoding import decode
 from fewstep.datasets.facts import ArchiveError

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from filelock import FileLock
 
-from fewstep.bench.cli import main
+from fewstep.bench.commands.main import main
 from fewstep.datasets import sources, writing
 from fewstep.datasets.facts import ArchiveError
 from fewstep.datasets.prepare import prepare

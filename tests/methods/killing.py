@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from fewstep import datasets
-from fewstep.bench.budget import Ledger, forward_flops
-from fewstep.bench.tracking import NoTracker
-from fewstep.bench.training import fit
+from fewstep.bench.training.ledger import Ledger, forward_flops
+from fewstep.bench.training.loop import fit
+from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods.denoiser import EDMDenoiser
 from fewstep.methods.method import Method
 from fewstep.methods.networks.mlp import ResidualMLP

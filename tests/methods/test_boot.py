@@ -7,14 +7,7 @@ import pytest
 import torch
 
 from fewstep.methods import solvers
-from fewstep.methods.distillation.boot import (
-    STEPS,
-    bootstrapping_loss,
-    boundary_loss,
-    ddim_step,
-    loss_weight,
-    slope,
-)
+from fewstep.methods.distillation.boot import STEPS, bootstrapping_loss, boundary_loss, ddim_step, loss_weight, slope
 from fewstep.methods.paths import EDM, FlowOT, VPCosine, VPLinear, expand
 from fewstep.tests.methods.toy_networks import toy_network
 

@@ -6,10 +6,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
-from fewstep.bench import training
-from fewstep.bench.budget import Ledger, forward_flops
-from fewstep.bench.tracking import NoTracker
-from fewstep.bench.training import fit
+from fewstep.bench.training import loop as training
+from fewstep.bench.training.ledger import Ledger, forward_flops
+from fewstep.bench.training.loop import fit
+from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import EDMDenoiser, Guided, from_function, metered
 from fewstep.methods.distillation.boot import Boot

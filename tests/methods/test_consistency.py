@@ -17,11 +17,7 @@ from fewstep.methods.distillation.consistency import (
     loss_weight,
 )
 from fewstep.methods.distillation.distances import DISTANCES
-from fewstep.methods.distillation.multistep import (
-    at_positions,
-    multistep,
-    spread_levels,
-)
+from fewstep.methods.distillation.multistep import at_positions, multistep, spread_levels
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.options import ConsistencyOptions
 from fewstep.methods.paths import EDM

@@ -4,18 +4,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewstep.bench import training
-from fewstep.bench.budget import Ledger, forward_flops
-from fewstep.bench.tracking import NoTracker
-from fewstep.bench.training import fit
+from fewstep.bench.training import loop as training
+from fewstep.bench.training.ledger import Ledger, forward_flops
+from fewstep.bench.training.loop import fit
+from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods import registry, saved, solvers
-from fewstep.methods.distillation.consistency import (
-    Consistency,
-)
-from fewstep.methods.distillation.multistep import (
-    search_levels,
-    search_next,
-)
+from fewstep.methods.distillation.consistency import Consistency
+from fewstep.methods.distillation.multistep import search_levels, search_next
 from fewstep.methods.options import ConsistencyOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import generator, noise

@@ -9,10 +9,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
-from fewstep.bench import training
-from fewstep.bench.budget import Ledger, forward_flops
-from fewstep.bench.tracking import NoTracker
-from fewstep.bench.training import fit
+from fewstep.bench.training import loop as training
+from fewstep.bench.training.ledger import Ledger, forward_flops
+from fewstep.bench.training.loop import fit
+from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods.denoiser import EDMDenoiser, metered
 from fewstep.methods.distillation.consistency import ConsistencyFunction
 from fewstep.methods.distillation.consistency_training import (

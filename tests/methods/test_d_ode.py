@@ -9,11 +9,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
-from fewstep.bench import training
-from fewstep.bench.budget import Ledger, forward_flops
 from fewstep.bench.errors import TaskError
 from fewstep.bench.stages.score import rmse
-from fewstep.bench.tracking import NoTracker
+from fewstep.bench.training import loop as training
+from fewstep.bench.training.ledger import Ledger, forward_flops
+from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import from_function, metered
 from fewstep.methods.learned_solvers.d_ode import (

@@ -4,14 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fewstep.methods.denoiser import (
-    ChangeOfPath,
-    EDMDenoiser,
-    Guided,
-    NetworkDenoiser,
-    from_function,
-    metered,
-)
+from fewstep.methods.denoiser import ChangeOfPath, EDMDenoiser, Guided, NetworkDenoiser, from_function, metered
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPLinear
 
 PATHS = [VPLinear(), VPCosine(), EDM(), FlowOT(), FlowCosine()]

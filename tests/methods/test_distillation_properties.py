@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewstep.bench import training
-from fewstep.bench.training import DivergedError
+from fewstep.bench.training import loop as training
+from fewstep.bench.training.loop import DivergedError
 from fewstep.methods import registry
 from fewstep.methods.denoiser import Guided, metered
 from fewstep.methods.ema import ema

@@ -8,11 +8,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
-from fewstep.bench.budget import Ledger, forward_flops
 from fewstep.bench.errors import TaskError
 from fewstep.bench.stages.score import rmse
-from fewstep.bench.tracking import NoTracker
-from fewstep.bench.training import fit
+from fewstep.bench.training.ledger import Ledger, forward_flops
+from fewstep.bench.training.loop import fit
+from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import EDMDenoiser, from_function
 from fewstep.methods.learned_solvers.iia import IIA, FittedSolver, base_solver, least_squares

@@ -7,8 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
-from fewstep.bench import training
 from fewstep.bench.errors import TaskError
+from fewstep.bench.training import loop as training
 from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import Guided, metered
 from fewstep.methods.distillation.knowledge import Knowledge, knowledge_loss

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from fewstep.bench.budget import Ledger, forward_flops
-from fewstep.bench.doctor import findings
-from fewstep.bench.suite import Suite
-from fewstep.bench.tracking import NoTracker
-from fewstep.bench.training import fit
+from fewstep.bench.commands.doctor import findings
+from fewstep.bench.suite.schema import Suite
+from fewstep.bench.training.ledger import Ledger, forward_flops
+from fewstep.bench.training.loop import fit
+from fewstep.bench.training.tracking import NoTracker
 from fewstep.datasets import get
 from fewstep.methods import assets, registry
 from fewstep.methods.distillation.consistency import Consistency

@@ -5,12 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from fewstep.methods.denoiser import Clipped, Denoiser, EDMDenoiser, NetworkDenoiser, from_function
-from fewstep.methods.distillation.progressive import (
-    halved_step,
-    progressive_loss,
-    sampler,
-    step_times,
-)
+from fewstep.methods.distillation.progressive import halved_step, progressive_loss, sampler, step_times
 from fewstep.methods.paths import EDM, FlowOT, VPCosine, VPLinear
 from fewstep.methods.randomness import noise
 from fewstep.methods.teachers.analytic import MixtureDenoiser

@@ -9,15 +9,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
-from fewstep.bench import training
+from fewstep.bench.training import loop as training
 from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import EDMDenoiser, NetworkDenoiser, metered
-from fewstep.methods.distillation.progressive import (
-    Progressive,
-    progressive_loss,
-    sampler,
-    step_times,
-)
+from fewstep.methods.distillation.progressive import Progressive, progressive_loss, sampler, step_times
 from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.options import ProgressiveOptions
 from fewstep.methods.paths import EDM, VPCosine

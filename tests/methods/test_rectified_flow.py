@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
-from fewstep.bench import training
+from fewstep.bench.training import loop as training
 from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import metered
 from fewstep.methods.distillation.rectified_flow import (

@@ -11,9 +11,9 @@ from functools import cache
 import pytest
 import torch
 
-from fewstep.bench.budget import Ledger
-from fewstep.bench.tracking import NoTracker
-from fewstep.bench.training import fit
+from fewstep.bench.training.ledger import Ledger
+from fewstep.bench.training.loop import fit
+from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import EDMDenoiser
 from fewstep.methods.networks.mlp import ResidualMLP

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from fewstep import datasets
-from fewstep.bench import training
-from fewstep.bench.budget import Ledger
-from fewstep.bench.tracking import NoTracker
-from fewstep.bench.training import DivergedError, fit
+from fewstep.bench.training import loop as training
+from fewstep.bench.training.ledger import Ledger
+from fewstep.bench.training.loop import DivergedError, fit
+from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import EDMDenoiser, Guided
 from fewstep.methods.distillation.score_matching import FAKE, GENERATOR

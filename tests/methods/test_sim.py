@@ -9,14 +9,7 @@ import torch
 from fewstep.methods.distillation.diff_instruct import diff_instruct_loss
 from fewstep.methods.distillation.dmd import dmd_field, dmd_loss
 from fewstep.methods.distillation.score_matching import Noised, fake_loss
-from fewstep.methods.distillation.sim import (
-    differences,
-    dot,
-    l2_loss,
-    loss_weight,
-    pseudo_huber_loss,
-    sid_loss,
-)
+from fewstep.methods.distillation.sim import differences, dot, l2_loss, loss_weight, pseudo_huber_loss, sid_loss
 from fewstep.methods.paths import EDM, Path, VPCosine
 from fewstep.methods.solvers.grids import karras
 from fewstep.methods.teachers.analytic import GaussianDenoiser

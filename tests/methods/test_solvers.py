@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from fewstep.bench.benchmarks.solver_orders import ORDERS, order
 from fewstep.methods import nfe as nfe_rules
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import Guided, from_function, metered
@@ -13,7 +14,6 @@ from fewstep.methods.options import Grid
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPDiscrete, VPLinear
 from fewstep.methods.registry import SOLVERS
 from fewstep.methods.solvers.grids import times
-from fewstep.methods.solvers.orders import ORDERS, order
 from fewstep.methods.teachers.analytic import GaussianDenoiser
 
 FIXED_STEP = [name for name in solvers.names() if name != "rk45"]

@@ -6,15 +6,7 @@ import pytest
 import torch
 
 from fewstep.methods.denoiser import Clipped, edm_scalings, from_function
-from fewstep.methods.distillation.tract import (
-    Phase,
-    ddim_step,
-    edm_loss,
-    heun_step,
-    ladder,
-    tract_target,
-    vp_loss,
-)
+from fewstep.methods.distillation.tract import Phase, ddim_step, edm_loss, heun_step, ladder, tract_target, vp_loss
 from fewstep.methods.paths import EDM, VPCosine, expand
 from fewstep.tests.methods.toy_networks import toy_edm, toy_network
 

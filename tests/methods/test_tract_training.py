@@ -8,13 +8,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
-from fewstep.bench import training
+from fewstep.bench.training import loop as training
 from fewstep.methods import registry, saved, solvers
 from fewstep.methods.denoiser import EDMDenoiser, Guided, metered
-from fewstep.methods.distillation.tract import (
-    Tract,
-    ladder,
-)
+from fewstep.methods.distillation.tract import Tract, ladder
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.options import TractOptions

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from fewstep.bench import costs as bench_costs
-from fewstep.bench.results import COLUMNS, to_csv
+from fewstep.bench.results import costs as bench_costs
+from fewstep.bench.results.rows import COLUMNS, to_csv
 from fewstep.reports import costs, leaderboard, learned
 from fewstep.reports.figures import quality_against_budget
 

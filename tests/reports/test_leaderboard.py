@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fewstep.bench.results import BLOCK_COLUMNS, COLUMNS, to_csv
+from fewstep.bench.results.rows import BLOCK_COLUMNS, COLUMNS, to_csv
 from fewstep.reports import jackknife, leaderboard
 from fewstep.reports.significance import differ, spread
 

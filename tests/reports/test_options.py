@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewstep.bench.results import COLUMNS, to_csv
+from fewstep.bench.results.rows import COLUMNS, to_csv
 from fewstep.reports import leaderboard
 from fewstep.reports.options import quality_against_options
 

@@ -1,0 +1,151 @@
+"""`fewstep evaluate`: the metrics of images that were made anywhere, as rows that can stand in a leaderboard."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ...datasets.base import to_unit_range
+from ...datasets.captions import captions
+from ...datasets.images import Images
+from ...datasets.registry import DATASETS, ArchiveError
+from ...reports.measures import CLASSIFIER, MEASURES
+from ..errors import InputError
+from ..metrics import scoring as measuring
+from ..plan.references import extractor_task, folder_task, lacking, needs_own, published, reference_task
+from ..plan.task import Task, hashed
+from ..results import rows as results
+from ..run.runner import Outcome
+from ..stages import score
+from ..store import Artifact
+from .evaluate_request import Request
+
+Run = Callable[[list[Task]], Outcome]
+
+
+def evaluate(
+    request: Request, run: Run, on_progress: Callable[[float], None] = lambda share: None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(rows of results.csv, rows of blocks.csv). `run` makes what the images are compared with, or finds it.
+
+    InputError for images that cannot be read, before anything is computed where the whole source is wrong.
+    """
+    metrics = request.wanted()
+    lacks = lacking(metrics, request.references)
+    measured = [name for name in metrics if name not in lacks]
+    try:
+        images = Images(request.images)
+        texts = _captions(request, images, measured)
+        _check_shape(images.shape, request, measured)
+        values = _values(request, images, texts, measured, run, on_progress)
+    except ArchiveError as error:
+        raise InputError(str(error)) from None
+    cell = hashed(
+        [str(request.row), request.dataset, {name: repr(value.get("value")) for name, value in values.items()}]
+    )
+    shared = dict.fromkeys(results.COLUMNS, "") | {
+        "suite": "evaluated",
+        "dataset": request.folder.stem if request.folder else request.dataset,
+        **request.row,
+        "cell": cell,
+    }
+    rows, blocks = [], []
+    for name in metrics:
+        reason = lacks.get(name) or values[name].get("skipped")
+        status = f"skipped: {reason}" if reason else "done"
+        rows.append({**shared, "metric": name, "status": status, **results.value_columns(values.get(name, {}))})
+        if "without" in values.get(name, {}):
+            blocks.append(results.block_row(cell, name, values[name]))
+    return rows, blocks
+
+
+def _captions(request: Request, images: Images, metrics: list[str]) -> list[str]:
+    """A caption for each image: the file's lines or, where a metric wants some, those of the data set."""
+    if request.captions is None and not any(MEASURES[name].captioned for name in metrics):
+        return []
+    if images.names != (counted := sorted(images.names, key=_counted)):
+        first = next(i for i, (name, other) in enumerate(zip(images.names, counted, strict=True)) if name != other)
+        message = f"by name {images.names[first]} comes before {counted[first]}, and captions belong to images in order"
+        raise InputError(f"{request.images}: {message}; write the numbers with as many digits")
+    if request.captions is None:
+        return captions(request.dataset, range(len(images)))
+    try:
+        lines = request.captions.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{request.captions}: cannot be read: {error}") from None
+    if len(lines) != len(images):
+        raise InputError(f"{request.captions}: {len(lines)} lines for {len(images)} images; each image has its own")
+    return lines
+
+
+def _counted(name: str) -> list[str | int]:
+    """Orders names as a person counts: 2.png before 10.png."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name))]
+
+
+def _check_shape(shape: tuple[int, ...], request: Request, metrics: list[str]) -> None:
+    """A data set's own classifier takes images of the data set's shape alone."""
+    own = [name for name in metrics if MEASURES[name].features == CLASSIFIER]
+    if own and shape != (expected := DATASETS[request.dataset].shape):
+        message = f"images of shape {shape}, and {', '.join(own)} need {expected}; choose others with --metrics"
+        raise InputError(f"{request.images}: {message}")
+
+
+def _values(
+    request: Request,
+    images: Images,
+    texts: list[str],
+    metrics: list[str],
+    run: Run,
+    on_progress: Callable[[float], None],
+) -> dict[str, Any]:
+    from ..stages.device import accelerator
+
+    device = accelerator(request.device)
+    values: dict[str, Any] = {}
+    plain = [name for name in metrics if not MEASURES[name].captioned]
+    files = {metric: given["file"] for metric, given in published(request.references).items()}
+    made = _made(request, plain, run)
+    for features in dict.fromkeys(MEASURES[name].features for name in plain):
+        group = [name for name in plain if MEASURES[name].features == features]
+        if features == CLASSIFIER:
+            x0 = to_unit_range(images[slice(0, len(images))])
+            values |= score.of_classifier(x0, made[features], set(group), request.rounding)
+        else:
+            values |= score.of_published(
+                images.__getitem__,
+                len(images),
+                features,
+                group,
+                made.get(features),
+                files,
+                device,
+                on_progress,
+                request.rounding,
+            )
+    for name in metrics:
+        if MEASURES[name].captioned:
+            values[name] = measuring.captioned(name, images.__getitem__, texts, device, request.rounding, on_progress)
+    return values
+
+
+def _made(request: Request, metrics: list[str], run: Run) -> dict[str, Artifact]:
+    """What the images are compared with, by features."""
+    tasks = {}
+    for features in dict.fromkeys(MEASURES[name].features for name in metrics):
+        group = [name for name in metrics if MEASURES[name].features == features]
+        if features == CLASSIFIER:
+            tasks[features] = extractor_task(request.dataset, request.device)
+        elif needs_own(group, request.references):
+            tasks[features] = _reference_task(request, features)
+    outcome = run(list(tasks.values()))
+    for task in tasks.values():
+        if task.name not in outcome.artifacts:
+            raise InputError(f"{task.label}: {outcome.failures.get(task.name, 'could not be made')}")
+    return {features: outcome.artifacts[task.name] for features, task in tasks.items()}
+
+
+def _reference_task(request: Request, extractor: str) -> Task:
+    if request.folder is None:
+        return reference_task(request.dataset, extractor, request.device)
+    real = Images(request.folder)
+    return folder_task(request.folder, real.content(), len(real), extractor, request.device)

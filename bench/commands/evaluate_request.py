@@ -1,0 +1,86 @@
+"""What `fewstep evaluate` is asked: checked before anything heavy is imported. No torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...datasets.registry import DATASETS, PUBLISHED
+from ...methods.registry import UnknownNameError, did_you_mean, pick
+from ...reports.measures import CLASSIFIER, FRECHET, LPIPS, MEASURES, PIXELS
+from ..errors import InputError
+from ..plan.references import known_statistics, lacking, needs_own, statistics
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be measured against what. `row` names the line of the leaderboard: method, variant, nfe and so on.
+
+    dataset: a name, or a folder, zip, tar or npz of the images to compare with. references: metric -> published
+    statistics, a known name or a path. rounding: how the samples became 8 bits, as far as their maker says. captions: a
+    file with a caption per image, for the metrics that compare with them; without, the data set's own, if it has some.
+    """
+
+    images: Path
+    dataset: str
+    metrics: tuple[str, ...]
+    row: Mapping[str, Any]
+    references: Mapping[str, str] = field(default_factory=dict)
+    rounding: str = "round"
+    captions: Path | None = None
+    device: str = "auto"
+
+    @property
+    def folder(self) -> Path | None:
+        """The images to compare with where `dataset` is not a name."""
+        return Path(self.dataset) if self.dataset not in DATASETS and Path(self.dataset).exists() else None
+
+    @property
+    def captioned(self) -> bool:
+        """Whether each image has a caption."""
+        return self.captions is not None or (self.folder is None and DATASETS[self.dataset].captions > 0)
+
+    def defined(self) -> list[str]:
+        """The metrics that images alone can have against this data set. InputError for a data set that is unknown."""
+        try:
+            known = PUBLISHED if self.folder else pick(DATASETS, self.dataset, "dataset").metrics
+        except UnknownNameError as error:
+            raise InputError(f"{error}; nor is it a folder or file of images") from None
+        captioned = [name for name, measure in MEASURES.items() if measure.captioned] if self.captioned else []
+        found = [name for name in (*known, *captioned) if MEASURES[name].features not in (PIXELS, LPIPS)]
+        if not found:
+            raise InputError(f"{self.dataset} has no metric that images alone can have")
+        return found
+
+    def wanted(self) -> list[str]:
+        """The metrics asked for, or all that can be had here. InputError for one that cannot, or without the data."""
+        defined = self.defined()
+        for name in self.metrics:
+            _check_metric(name, defined, self.dataset)
+        for metric, file in self.references.items():
+            if metric not in FRECHET or MEASURES[metric].features == CLASSIFIER:
+                raise InputError(f"--reference {metric}={file}: {metric} does not compare with published moments")
+            if statistics(file) is None:
+                near = did_you_mean(file, known_statistics())
+                raise InputError(f"--reference {metric}={file}: no file, and no known statistics of that name{near}")
+        lacks = lacking(defined, self.references)
+        chosen = list(self.metrics) or [name for name in defined if name not in lacks]
+        compared = needs_own([name for name in chosen if name not in lacks], self.references)
+        own_captions = self.captions is None and any(MEASURES[name].captioned for name in chosen if name not in lacks)
+        if (
+            (compared or own_captions)
+            and self.folder is None
+            and (missing := DATASETS[self.dataset].missing()) is not None
+        ):
+            raise InputError(missing)
+        return chosen
+
+
+def _check_metric(name: str, defined: Sequence[str], dataset: str) -> None:
+    if name not in MEASURES:
+        raise InputError(f"unknown metric {name!r}{did_you_mean(name, MEASURES)}")
+    if MEASURES[name].features in (PIXELS, LPIPS):
+        raise InputError(f"{name} compares with the teacher's solutions from the same noise, which images do not have")
+    if name not in defined:
+        needs = "needs --captions" if MEASURES[name].captioned else f"is not defined on {dataset}"
+        raise InputError(f"{name} {needs}; there are {', '.join(defined)}")

@@ -1,0 +1,244 @@
+"""From a suite to a graph of tasks, each named by the hash of all that determines its result. No torch."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ...datasets.registry import DATASETS
+from ...methods.options import Options, PretrainOptions
+from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
+from ..metrics.extractors import EXTRACTORS
+from ..suite.schema import Budget, MethodEntry, Suite, Teacher
+from .checkpoints import checkpoint, missing_checkpoint
+from .references import data_code, extractor_task, identity, lacking, needs_own, published, reference_task
+from .task import Task, hashed, in_order
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid, with the task that scores it, or the reason why it is skipped."""
+
+    dataset: str
+    teacher: str
+    method: str
+    variant: str
+    budget: str
+    seed: int
+    nfe: int
+    score: Task | None
+    skipped: str = ""
+    rules: str = "default"
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+    """Metrics without a value, and why."""
+
+    @property
+    def id(self) -> str:
+        if self.score is not None:
+            return self.score.key
+        return hashed([self.dataset, self.teacher, self.method, self.variant, self.budget, self.seed, self.nfe])
+
+
+@dataclass(frozen=True)
+class Plan:
+    suite: Suite
+    cells: list[Cell]
+
+    def tasks(self) -> list[Task]:
+        """Every task once, inputs before the tasks that read them."""
+        return in_order(cell.score for cell in self.cells if cell.score is not None)
+
+
+def make_plan(suite: Suite) -> Plan:
+    """The cells of the suite in its own order, with their tasks."""
+    cells = []
+    for dataset, teacher in itertools.product(suite.datasets, suite.teachers):
+        problem = Problem(suite, dataset, teacher)
+        cells += [cell for entry in suite.methods for cell in problem.cells(entry)]
+    return Plan(suite, cells)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One data set with one teacher: what every method of the suite is run on."""
+
+    suite: Suite
+    dataset: str
+    teacher: Teacher
+
+    def missing(self) -> str | None:
+        """One line on what of data set and teacher is missing and how to get it; None if nothing."""
+        return DATASETS[self.dataset].missing() or missing_checkpoint(self.teacher)
+
+    @property
+    def data_code(self) -> tuple[str, ...]:
+        return data_code(self.dataset)
+
+    @property
+    def guidance(self) -> dict[str, float]:
+        """What the tasks after the teacher's know of guidance: the weights are trained once for all its scales."""
+        scale = getattr(self.teacher, "guidance", None)
+        return {} if scale is None else {"guidance": scale}
+
+    @cached_property
+    def teacher_task(self) -> Task:
+        trained = self.teacher.model_copy(update={"guidance": None}) if self.guidance else self.teacher
+        params = {
+            "dataset": self.dataset,
+            "teacher": trained.model_dump(mode="json", exclude={"guidance"}),
+            "device": self.suite.device,
+            **identity(self.dataset),
+            **checkpoint(trained),
+        }
+        cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
+        return Task("teacher", params, {}, self.data_code, cost, f"teacher {trained.label()} on {self.dataset}")
+
+    @cached_property
+    def extractor_task(self) -> Task:
+        return extractor_task(self.dataset, self.suite.device)
+
+    @cached_property
+    def references(self) -> dict[str, dict[str, str]]:
+        return published(self.suite.references)
+
+    @cached_property
+    def unmeasured(self) -> dict[str, str]:
+        """The metrics that this machine lacks something for: what, and how to get it."""
+        return lacking(self.suite.metrics, self.suite.references)
+
+    def truth_task(self, seed: int) -> Task:
+        samples = min(self.suite.truth.samples, self.suite.samples)
+        params = {
+            "seed": seed,
+            "samples": samples,
+            "tolerance": self.suite.truth.tolerance,
+            "device": self.suite.device,
+            **self.guidance,
+        }
+        return Task(
+            "truth",
+            params,
+            {"teacher": self.teacher_task},
+            self.data_code,
+            170.0 * samples * (2 if self.guidance else 1),
+            f"truth seed {seed}",
+        )
+
+    def train_task(self, entry: MethodEntry, budget: Budget, seed: int, nfe: int) -> Task:
+        """The run that makes the row's student, or the choice among the trials that share its budget."""
+        if entry.tune is None:
+            return self._run_task(entry, entry.checked(), budget, seed, nfe)
+        tuning = entry.tune.model_dump(include={"samples"})
+        tuning["nfe"] = nfe if entry.spec.per_nfe else entry.tune.nfe or (entry.nfe or self.suite.nfe)[0]
+        shared = {**tuning, "trials": len(entry.tune.trials)}
+        trials = [self._run_task(entry, options, budget, seed, nfe, shared) for options in entry.trials()]
+        params = {"seed": seed, "budget": budget.given(), "device": self.suite.device, **tuning, **self.guidance}
+        inputs = {"teacher": self.teacher_task, "extractor": self.extractor_task}
+        inputs |= {f"trial {j}": trial for j, trial in enumerate(trials)}
+        label = f"choose {entry.name} seed {seed}, {budget.label()}, of {len(trials)}"
+        return Task("tune", params, inputs, (*self.data_code, entry.spec.module), 1_000.0 * len(trials), label)
+
+    def _run_task(
+        self,
+        entry: MethodEntry,
+        options: Options,
+        budget: Budget,
+        seed: int,
+        nfe: int,
+        shared: dict[str, Any] | None = None,
+    ) -> Task:
+        """One training run; `shared` says between how many trials the budget is divided, and what choosing takes."""
+        params: dict[str, Any] = {
+            "method": entry.name,
+            "options": options.model_dump(mode="json"),
+            "budget": budget.given(),
+            "seed": seed,
+            "device": self.suite.device,
+            **self.guidance,
+        }
+        images = getattr(self.teacher, "images", 0)
+        rate = {"evaluations": 1.3, "images": 8.0, "flops": 0.0, "seconds": 6000.0, "teacher": 4.0 * images}
+        cost = budget.amount * rate[budget.unit] / (shared["trials"] if shared else 1)
+        label = f"train {entry.name} seed {seed}, {budget.label()}"
+        if entry.spec.per_nfe:
+            params["nfe"] = nfe
+            label += f", NFE {nfe}"
+        inputs = {"teacher": self.teacher_task}
+        if shared is not None:
+            params["shared"] = shared
+        if shared is not None or options.needs_quality:
+            inputs["extractor"] = self.extractor_task
+        return Task("train", params, inputs, (*self.data_code, entry.spec.module), cost, label)
+
+    def cells(self, entry: MethodEntry) -> Iterator[Cell]:
+        budgets = (entry.budgets or self.suite.budgets) if entry.spec.trains else [None]
+        grid = itertools.product(budgets, self.suite.seeds, entry.nfe or self.suite.nfe)
+        for budget, seed, nfe in grid:
+            sources = (self, self._source(entry))
+            missing = next((m for source in sources if (m := source.missing())), None)
+            reason = missing or entry.refusal(nfe)
+            score = None if reason else self._score_task(entry, budget, seed, nfe)
+            label = budget.label() if budget else "0"
+            yield Cell(
+                self.dataset,
+                self.teacher.label(),
+                entry.name,
+                entry.label(),
+                label,
+                seed,
+                nfe,
+                score,
+                reason or "",
+                entry.rules(),
+                self.unmeasured,
+            )
+
+    def _source(self, entry: MethodEntry) -> "Problem":
+        """Where the method is trained: here, or where the entry says."""
+        if entry.fitted_on is None:
+            return self
+        return Problem(self.suite, entry.fitted_on.dataset, entry.fitted_on.teacher or self.teacher)
+
+    def _score_task(self, entry: MethodEntry, budget: Budget | None, seed: int, nfe: int) -> Task:
+        inputs = {"teacher": self.teacher_task}
+        if budget is not None:
+            inputs["train"] = self._source(entry).train_task(entry, budget, seed, nfe)
+        params = {
+            "method": entry.name,
+            "options": entry.checked().model_dump(mode="json"),
+            "seed": seed,
+            "nfe": nfe,
+            "samples": self.suite.samples,
+            "device": self.suite.device,
+            **self.guidance,
+        }
+        if entry.fitted_on is not None:
+            params["transfer"] = True
+        what = f"{entry.name} NFE {nfe} seed {seed}"
+        code = (*self.data_code, entry.spec.module)
+        sample = Task("sample", params, inputs, code, float(nfe * self.suite.samples), f"sample {what}")
+        return self._scoring(sample, seed, what)
+
+    def _scoring(self, sample: Task, seed: int, what: str) -> Task:
+        """The score of a cell's samples by the metrics that can be had here."""
+        metrics = [name for name in self.suite.metrics if name not in self.unmeasured]
+        inputs: dict[str, Task] = {"sample": sample}
+        extractors: dict[str, str] = {}
+        for name in dict.fromkeys(MEASURES[metric].features for metric in metrics):
+            if name in (PIXELS, LPIPS):
+                inputs["truth"] = self.truth_task(seed)
+            elif name == CLASSIFIER:
+                inputs["extractor"] = self.extractor_task
+            else:
+                extractors[name] = EXTRACTORS[name].protocol()
+                if needs_own([m for m in metrics if MEASURES[m].features == name], self.suite.references):
+                    inputs[f"reference {name}"] = reference_task(self.dataset, name, self.suite.device)
+        params = {
+            "metrics": sorted(metrics),
+            "device": self.suite.device,
+            "rounding": self.suite.rounding,
+            "references": {name: self.references[name] for name in metrics if name in self.references},
+            "extractors": extractors,
+        }
+        return Task("score", params, inputs, self.data_code, 1_500.0, f"score {what}")

@@ -1,0 +1,33 @@
+"""The networks of others that teachers are read from: which file a suite means, and whether it is here. No torch."""
+
+from pathlib import Path
+
+from ...methods.options import CheckpointOptions, Options
+from .. import published_files as weights
+
+
+def meant(name: str) -> str | None:
+    """The registered name or the path of the network that `name` means; None if there is neither."""
+    return weights.meant(name, weights.CHECKPOINTS)
+
+
+def located(teacher: CheckpointOptions) -> Path | None:
+    """Where the teacher's file lies, None if it is not here."""
+    file = meant(teacher.file)
+    return weights.located(file) if file else None
+
+
+def missing_checkpoint(teacher: Options) -> str | None:
+    """One line on what is wrong with the teacher's file and how to get it; None if nothing, or without a file."""
+    if not isinstance(teacher, CheckpointOptions):
+        return None
+    file = meant(teacher.file)
+    if file is None:
+        return f"missing {teacher.file}"
+    return weights.missing(file) if file in weights.REGISTER else None
+
+
+def checkpoint(teacher: Options) -> dict[str, str]:
+    """What a teacher's task knows of its file, wherever it lies: its hash. Empty for a teacher without one."""
+    path = located(teacher) if isinstance(teacher, CheckpointOptions) else None
+    return {} if path is None else {"sha256": weights.sha256(path)}

@@ -1,0 +1,112 @@
+"""What scores are measured against: feature networks, the data set's own features, published statistics. No torch."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ...datasets.registry import DATASETS, ArchiveError
+from ...methods.assets import missing_lpips
+from ...reports.measures import CLASSIFIER, LPIPS, MEASURES
+from .. import published_files as weights
+from ..errors import InputError
+from ..metrics.extractors import EXTRACTORS
+from ..metrics.extractors.statistics import moments_of
+from .task import Task
+
+
+def data_code(dataset: str) -> tuple[str, ...]:
+    """The modules that a data set is read by."""
+    return (DATASETS[dataset].module,)
+
+
+def identity(dataset: str) -> dict[str, str]:
+    """What tells the data from others of the same name. InputError where the archive is none."""
+    try:
+        return DATASETS[dataset].identity()
+    except ArchiveError as error:
+        raise InputError(str(error)) from None
+
+
+def extractor_task(dataset: str, device: str) -> Task:
+    """The classifier that is trained on the data set, and its features of the data."""
+    params = {"dataset": dataset, "device": device, **identity(dataset)}
+    return Task("extractor", params, {}, data_code(dataset), 60_000, f"features of {dataset}")
+
+
+def reference_task(dataset: str, extractor: str, device: str) -> Task:
+    """The features of the data set's own images under published weights."""
+    images = {"dataset": dataset, **identity(dataset)}
+    return _features(images, dataset, DATASETS[dataset].size, extractor, device, data_code(dataset))
+
+
+def folder_task(folder: Path, content: str, count: int, extractor: str, device: str) -> Task:
+    """The same of images in a folder, zip, tar or npz; `content` is their hash."""
+    images = {"images": str(folder.absolute()), "content": content}
+    return _features(images, folder.name, count, extractor, device, ())
+
+
+def _features(
+    images: dict[str, str], name: str, count: int, extractor: str, device: str, code: tuple[str, ...]
+) -> Task:
+    params = {**images, "extractor": extractor, "weights": EXTRACTORS[extractor].protocol(), "device": device}
+    return Task("reference", params, {}, code, 20.0 * count, f"{extractor} features of {name}")
+
+
+def statistics(name: str) -> str | None:
+    """The registered name or the path of the published statistics that `name` means; None if there is neither."""
+    return weights.meant(name, weights.STATISTICS_FOLDER)
+
+
+def known_statistics() -> list[str]:
+    """The names of published statistics that the register knows."""
+    return weights.known_names(weights.STATISTICS_FOLDER)
+
+
+def published(references: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Metric -> file and hash of the statistics that are here. InputError where a file holds something else."""
+    found = {}
+    for metric, name in references.items():
+        file = statistics(name) or ""
+        path = weights.located(file)
+        if file and path is not None and path.is_file():
+            try:
+                moments_of(path, MEASURES[metric].array)
+            except (ValueError, OSError) as error:
+                raise InputError(f"reference of {metric}: {error}") from None
+            found[metric] = {"file": file, "sha256": weights.sha256(path)}
+    return found
+
+
+def lacking(metrics: Iterable[str], references: Mapping[str, str]) -> dict[str, str]:
+    """The metrics that this machine lacks something for: what it is, and how to get it."""
+    return {name: reason for name in metrics if (reason := _lacks(name, references)) is not None}
+
+
+def _lacks(metric: str, references: Mapping[str, str]) -> str | None:
+    features = MEASURES[metric].features
+    if features == LPIPS:
+        return missing_lpips()
+    if features in EXTRACTORS and (reason := EXTRACTORS[features].missing()) is not None:
+        return reason
+    file = statistics(references[metric]) if metric in references else None
+    return weights.missing(file) if file in weights.REGISTER else None
+
+
+def files(metrics: Iterable[str], references: Mapping[str, str]) -> list[str]:
+    """The registered files that these metrics need, each once."""
+    needed: list[str] = []
+    for metric in metrics:
+        features = MEASURES[metric].features
+        needed += EXTRACTORS[features].files if features in EXTRACTORS else ()
+        if (file := statistics(references.get(metric, ""))) in weights.REGISTER:
+            needed.append(file)
+    return list(dict.fromkeys(needed))
+
+
+def needs_own(metrics: Iterable[str], references: Mapping[str, str]) -> bool:
+    """Whether some of these metrics compare with the data set's own images."""
+    return any(
+        MEASURES[name].features == CLASSIFIER
+        or MEASURES[name].against == "rows"
+        or (MEASURES[name].against == "moments" and name not in references)
+        for name in metrics
+    )

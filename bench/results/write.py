@@ -1,0 +1,154 @@
+"""What a run leaves in its folder: results.csv, leaderboard.csv, the report, and the pictures' samples."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...datasets.registry import DATASETS
+from ..plan import source_version as sources
+from ..plan.cells import Cell, Plan
+from ..run.runner import Outcome
+from ..store import write_atomic
+from . import costs, trials
+from . import rows as results
+
+RESULTS, BLOCKS, COSTS, TRIALS, LEADERBOARD, REPORT, FACTS, PICTURES, LEARNED = (
+    "results.csv",
+    "blocks.csv",
+    "costs.csv",
+    "trials.csv",
+    "leaderboard.csv",
+    "report.html",
+    "run.json",
+    "pictures.npz",
+    "learned.json",
+)
+SHOWN = 12
+"""Samples per row of the picture that shows methods side by side."""
+
+
+def write(plan: Plan, outcome: Outcome, out: Path) -> None:
+    """Write all outputs of a run; what would come out the same as before is left as it is."""
+    text = results.to_csv(results.rows(plan, outcome))
+    blocks = results.to_csv(results.block_rows(plan, outcome), results.BLOCK_COLUMNS)
+    spent = results.to_csv(costs.rows(plan, outcome), costs.COLUMNS)
+    found = trials.rows(plan, outcome)
+    tried = results.to_csv(found, trials.COLUMNS) if found else ""
+    learned = json.dumps(_learned(plan, outcome))
+    facts = run_facts(plan, outcome)
+    stamp = hashlib.sha256(
+        "\n".join(
+            [text, blocks, spent, tried, learned, json.dumps(facts), sources.version(f"{sources.PACKAGE}.reports.run")]
+        ).encode()
+    )
+    previous = _read_json(out / FACTS)
+    complete = all((out / name).is_file() for name in (RESULTS, LEADERBOARD, REPORT))
+    if complete and previous.get("stamp") == stamp.hexdigest():
+        return
+    write_atomic(out / RESULTS, text)
+    write_atomic(out / BLOCKS, blocks)
+    write_atomic(out / COSTS, spent)
+    if tried:
+        write_atomic(out / TRIALS, tried)
+    write_atomic(out / LEARNED, learned)
+    _save_pictures(plan, outcome, out / PICTURES)
+    write_atomic(out / FACTS, json.dumps(facts, indent=1))
+    from ...reports import run as report
+
+    report.write_leaderboard(out)
+    report.write_html(out, out / REPORT)
+    write_atomic(out / FACTS, json.dumps({**facts, "stamp": stamp.hexdigest()}, indent=1))
+
+
+def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    """What the report says beside the numbers."""
+    facts: dict[str, Any] = {
+        "suite": plan.suite.name,
+        "description": plan.suite.description,
+        "samples": plan.suite.samples,
+        "seeds": plan.suite.seeds,
+        "metrics": plan.suite.metrics,
+        "truth": plan.suite.truth.model_dump(),
+        "teachers": [],
+        "extractors": [],
+    }
+    for task in plan.tasks():
+        artifact = outcome.artifacts.get(task.name)
+        if task.kind == "teacher" and artifact is not None:
+            facts["environment"] = artifact.manifest["environment"]
+            result = artifact.result
+            ledger = result.get("ledger", {})
+            facts["teachers"].append(
+                {
+                    "label": task.label,
+                    "parameters": result["parameters"],
+                    "flops_per_evaluation": result["flops_per_evaluation"],
+                    "train_evaluations": ledger.get("evaluations", 0),
+                }
+            )
+        if task.kind == "extractor" and artifact is not None:
+            metric = DATASETS[task.params["dataset"]].quality
+            facts["extractors"].append({"name": task.name, "metric": metric, **artifact.result})
+    return facts
+
+
+def _learned(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
+    """The numbers of each run that learned only a few, with the cell's key."""
+    found = []
+    for cell in plan.cells:
+        artifact = costs.train_artifact(cell, outcome)
+        if artifact is not None and artifact.result.get("learned"):
+            key = {name: getattr(cell, name) for name in costs.KEY[1:]}
+            found.append({**key, "learned": artifact.result["learned"]})
+    return found
+
+
+def _save_pictures(plan: Plan, outcome: Outcome, path: Path) -> None:
+    """The first samples of the first seed of every image cell, and the truth, as arrays named by cell."""
+    from safetensors.numpy import load_file
+
+    arrays: dict[str, Any] = {}
+    for cell in plan.cells:
+        if cell.score is None or cell.seed != plan.suite.seeds[0]:
+            continue
+        for role, name in (("sample", cell.id), ("truth", f"truth/{cell.dataset}/{cell.teacher}")):
+            needed = cell.score.inputs.get(role)
+            artifact = outcome.artifacts.get(needed.name) if needed else None
+            for file in artifact.manifest["files"] if artifact else ():
+                x0 = load_file(artifact.file(file))["x0"][:SHOWN]  # type: ignore[union-attr]
+                if x0.ndim == 4:
+                    arrays[name] = _to_uint8(x0)
+    aside = path.with_name(f".{path.name}")
+    with aside.open("wb") as file_out:
+        np.savez_compressed(file_out, **arrays)
+    aside.replace(path)
+
+
+def _to_uint8(x0: Any) -> Any:
+    return np.clip(x0 * 127.5 + 128, 0, 255).astype(np.uint8)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def unmeasured(plan: Plan) -> dict[str, str]:
+    """The metrics that something is missing for, and what."""
+    return {metric: reason for cell in plan.cells for metric, reason in cell.unmeasured.items()}
+
+
+def failures(plan: Plan, outcome: Outcome) -> list[tuple[Cell, str]]:
+    """The cells that have no value although they should: failed, diverged, or without something that can be had."""
+    found = []
+    for cell in plan.cells:
+        status, _ = results.status_and_metrics(cell, outcome)
+        if status != "done" and (not status.startswith("skipped") or status.startswith("skipped: missing")):
+            found.append((cell, status))
+    return found

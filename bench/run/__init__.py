@@ -1,0 +1,1 @@
+"""Who does it: the runner, its executors and their workers, and the display of progress."""

@@ -1,0 +1,90 @@
+"""Where tasks run: a pool of worker processes on this machine."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from ..plan.task import Task
+from . import worker
+
+Event = tuple[str, str, Any]
+"""("progress", task name, share) | ("done" | "busy", task name, None) | ("failed", task name, reason)."""
+
+
+class LocalExecutor:
+    """`workers` processes, each with `threads` torch threads; they end with this process, however it ends.
+
+    gpus: what CUDA_VISIBLE_DEVICES calls them; each worker sees one, in turn.
+    """
+
+    def __init__(self, root: Path, workers: int, threads: int, gpus: Sequence[str] = ()) -> None:
+        self.root, self.threads, self.gpus = root, threads, gpus
+        self._idle: list[int] = []
+        self._slots: list[tuple[Any, Connection]] = []
+        self._running: dict[int, Task] = {}
+        for slot in range(workers):
+            self._slots.append(self._start(slot))
+            self._idle.append(slot)
+
+    def _start(self, slot: int) -> tuple[Any, Connection]:
+        context = get_context("spawn")
+        ours, theirs = context.Pipe()
+        # Read by OpenMP when the child imports torch, before any code of ours runs there.
+        os.environ["OMP_NUM_THREADS"] = str(self.threads)
+        if self.gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
+        process = context.Process(target=worker.main, args=(theirs, self.root, self.threads))
+        # A child inherits the mask: Ctrl-C while it still imports must not end it with a traceback. The
+        # tracker, which multiprocessing starts with the first child, would lift it.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        return process, ours
+
+    @property
+    def has_room(self) -> bool:
+        return bool(self._idle)
+
+    @property
+    def running(self) -> list[Task]:
+        return list(self._running.values())
+
+    def submit(self, task: Task) -> None:
+        """Give `task` to an idle worker."""
+        slot = self._idle.pop(0)
+        self._running[slot] = task
+        self._slots[slot][1].send(task.to_json())
+
+    def events(self, timeout: float) -> Iterator[Event]:
+        """What the workers reported, waiting up to `timeout` seconds for something; a dead worker is replaced."""
+        connections = {self._slots[slot][1]: slot for slot in self._running}
+        for connection in wait(list(connections), timeout):
+            slot = connections[connection]  # type: ignore[index]
+            task = self._running[slot]
+            try:
+                event = self._slots[slot][1].recv()
+            except (EOFError, OSError):
+                process = self._slots[slot][0]
+                process.join()
+                self._slots[slot] = self._start(slot)
+                event = ("failed", task.name, f"the worker died (exit code {process.exitcode})")
+            if event[0] != "progress":
+                del self._running[slot]
+                self._idle.append(slot)
+            yield event
+
+    def close(self) -> None:
+        """End the workers, whatever they are doing: a task begun goes on from its checkpoint next time."""
+        for process, connection in self._slots:
+            connection.close()
+            process.kill()
+        for process, _ in self._slots:
+            process.join()

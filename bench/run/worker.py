@@ -1,0 +1,165 @@
+"""A worker process: takes tasks one at a time and makes their artifacts."""
+
+import contextlib
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from ..errors import TaskError
+from ..store import BusyError, CorruptError, Store
+
+LOG = "log.txt"
+
+
+def main(connection: Connection, root: Path, threads: int) -> None:
+    """Serve tasks until the connection closes. Messages out: (event, task name, payload)."""
+    # Ctrl-C reaches the whole process group: what to do about it is the parent's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    import torch
+
+    torch.set_num_threads(threads)
+    _quiet_libraries()
+    store = Store(root)
+    while True:
+        try:
+            task = connection.recv()
+        except (EOFError, OSError):
+            return
+        name = _name(task)
+        event, payload = execute(task, store, partial(_report, connection, name))
+        connection.send((event, name, payload))
+
+
+def _report(connection: Connection, name: str, share: float) -> None:
+    connection.send(("progress", name, share))
+
+
+def _name(task: dict[str, Any]) -> str:
+    return f"{task['kind']}-{task['key']}"
+
+
+def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share: None) -> tuple[str, Any]:
+    """Make one task's artifact: ("done", None), ("busy", None), or ("failed", one-line reason)."""
+    name = _name(task)
+    try:
+        with store.work(name) as folder:
+            if store.sound(name) is not None:
+                return "done", None
+            with _logged(folder / LOG):
+                try:
+                    _make(task, store, folder, on_progress)
+                except BaseException:
+                    traceback.print_exc()
+                    raise
+        return "done", None
+    except BusyError:
+        return "busy", None
+    except (TaskError, CorruptError) as error:
+        return "failed", str(error)
+    except Exception as error:
+        log_file = store.root / ".work" / name / LOG
+        return (
+            "failed",
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} (see {log_file})",
+        )
+
+
+def _make(task: dict[str, Any], store: Store, folder: Path, on_progress: Any) -> None:
+    from ..stages.context import Context
+
+    inputs = {role: store.need(name) for role, name in task["inputs"].items()}
+    started, cpu = time.time(), time.process_time()
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {task['label']}", flush=True)
+    stage = import_module(f"..stages.{task['kind']}", __package__)
+    result = stage.run(Context(task["key"], task["label"], task["params"], inputs, folder, on_progress))
+    store.commit(
+        task,
+        folder,
+        result,
+        {
+            "started": started,
+            "ended": time.time(),
+            "cpu_seconds": time.process_time() - cpu,
+            "environment": environment(),
+        },
+    )
+
+
+def environment() -> dict[str, Any]:
+    """What the artifact was made with."""
+    import torch
+
+    return {
+        "fewstep": version("fewstep"),
+        "torch": torch.__version__,
+        "lightning": version("pytorch-lightning"),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "git_commit": _git_commit(Path(__file__).parents[2]),
+    }
+
+
+def _git_commit(root: Path) -> str | None:
+    """The checkout's commit, read from .git without running git; None outside a checkout."""
+    with contextlib.suppress(OSError):
+        head = (root / ".git" / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        return (root / ".git" / head.removeprefix("ref: ")).read_text().strip()
+    return None
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Everything that the task prints, warns or logs goes to its log file, whatever library it comes from."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)
+        os.close(file)
+
+
+def _quiet_libraries() -> None:
+    """Import what every stage needs; Lightning's tips stay out of the logs."""
+    import pytorch_lightning  # noqa: F401
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", force=True)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    # A method says itself which of its networks train with dropout.
+    warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
+
+
+def _die_with_parent() -> None:
+    """A killed run leaves no worker behind that would hold a task's lock."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,198 @@
+"""Training under a budget: one Lightning fit for teachers, feature networks and methods, resumable at any step.
+
+Counters, averages and the budget live in one callback placed first; data and noise are functions of
+(seed, step). A run killed at any moment and started again ends with the same weights and the same ledger.
+"""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+
+from ...datasets.base import Batches, Dataset
+from ...methods import uses
+from ...methods.method import Diverged, Trainable
+from ..errors import TaskError
+from .ledger import Ledger
+from .memory import MemoryCallback
+from .tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "last.ckpt"
+CHECKPOINT_SECONDS = 5.0
+RECORDS = 100
+"""Rows that a run writes to its record, evenly over its budget."""
+
+
+class DivergedError(TaskError):
+    """Training cannot go on, since `step`."""
+
+    def __init__(self, step: int, reason: str = "the loss is not finite") -> None:
+        super().__init__(f"{reason} at step {step}")
+        self.step = step
+
+
+class BudgetCallback(Callback):
+    """Measures, charges, averages, schedules, records, and stops: in this order, after every step."""
+
+    def __init__(self, ledger: Ledger, tracker: Tracker, on_progress: Callable[[float], None]) -> None:
+        self.ledger, self.tracker, self.on_progress = ledger, tracker, on_progress
+        self._counting = ExitStack()
+        self._uses: uses.UseMeter | None = None
+        self._kind = ""
+        self._started = 0.0
+        self._recorded = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"ledger": self.ledger.to_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.ledger.restore(state_dict["ledger"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group.setdefault("base_lr", group["lr"])
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        assert isinstance(pl_module, Trainable)
+        self._started = time.perf_counter()
+        step, spent = self.ledger.steps, self.ledger.spent
+        pl_module.spent = spent
+        self.ledger.note_students(pl_module.finished_nfes(spent))
+        factor = pl_module.learning_rate_factor(step, spent)
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["base_lr"] * factor
+        self._kind = pl_module.step_kind(step)
+        if self._kind not in self.ledger.step_uses:
+            counter = self._counting.enter_context(FlopCounterMode(display=False))
+            self._uses = self._counting.enter_context(uses.divided(counter.get_total_flops))
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        if self._uses is not None:
+            self._uses.enter_backward()
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._uses is not None:
+            self._uses.leave()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, Trainable)
+        if self._uses is not None:
+            self.ledger.step_uses[self._kind] = self._uses.finish()
+            self._stop_counting()
+        pl_module.update_averages()
+        self.ledger.charge(self._kind, len(batch["x0"]), time.perf_counter() - self._started)
+        pl_module.spent = self.ledger.spent
+        if pl_module.finished or not self.ledger.affords(pl_module.step_kind(self.ledger.steps), pl_module.batch_size):
+            trainer.should_stop = True
+        self._record(float(outputs["loss"].detach()), trainer.should_stop)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._stop_counting()
+
+    def _stop_counting(self) -> None:
+        self._counting.close()
+        self._uses = None
+
+    def _record(self, loss: float, last: bool) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(self.ledger.steps)
+        mark = int(self.ledger.spent * RECORDS)
+        if mark > self._recorded or last:
+            self._recorded = mark
+            self.tracker.log(
+                {
+                    "step": self.ledger.steps,
+                    "loss": loss,
+                    "budget/evaluations": self.ledger.evaluations,
+                    "budget/images": self.ledger.images,
+                    "budget/spent": self.ledger.spent,
+                    "seconds": self.ledger.seconds,
+                }
+            )
+            self.on_progress(self.ledger.spent)
+
+
+class CheckpointCallback(Callback):
+    """Every few seconds the whole state, written aside and renamed: a kill costs those seconds at most."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if time.monotonic() - self._saved >= CHECKPOINT_SECONDS and not trainer.should_stop:
+            aside = self.path.with_suffix(".part")
+            trainer.save_checkpoint(aside)
+            os.replace(aside, self.path)
+            self._saved = time.monotonic()
+
+
+def fit(
+    module: Trainable,
+    data: Dataset,
+    seed: int,
+    ledger: Ledger,
+    folder: Path,
+    tracker: Tracker,
+    on_progress: Callable[[float], None] = lambda share: None,
+    device: str = "cpu",
+) -> None:
+    """Train `module` until `ledger` affords no further step, resuming from a checkpoint in `folder`.
+
+    Raises DivergedError where the loss is not finite or the method gives up, TaskError where one step exceeds the
+    budget.
+    """
+    budget = BudgetCallback(ledger, tracker, on_progress)
+    checkpoint = folder / CHECKPOINT
+    state = _saved_state(checkpoint)
+    start = state["callbacks"]["BudgetCallback"]["ledger"]["steps"] if state else 0
+    trainer = Trainer(
+        accelerator=device,
+        devices=1,
+        max_epochs=-1,
+        callbacks=[budget, MemoryCallback(ledger), CheckpointCallback(checkpoint)],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    loader = DataLoader(Batches(data, module.batch_size, seed, start), batch_size=None)
+    module.train()
+    try:
+        trainer.fit(module, loader, ckpt_path=str(checkpoint) if state else None, weights_only=True)
+    except Diverged as error:
+        raise DivergedError(ledger.steps, str(error)) from None
+    checkpoint.unlink(missing_ok=True)
+
+
+def _saved_state(checkpoint: Path) -> dict[str, Any] | None:
+    """The checkpoint's content; a file that cannot be read is removed, and training starts from the beginning."""
+    if not checkpoint.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        return state
+    except Exception as error:  # whatever torch raises for a file that a kill or a disk has damaged
+        log.warning("%s cannot be read (%s): training starts again", checkpoint, error)
+        checkpoint.unlink()
+        return None
