@@ -5,7 +5,7 @@
 One process, both sides in turn on the same features: the median of several runs. Memory is the growth of the
 resident set over the features, at its peak, of a process of its own for each function. The Fréchet distance is
 timed against the root of the covariances' product in SciPy, as clean-fid and pytorch-fid take it; precision and
-recall against torch-fidelity (`pip install fewstep[oracle]`), plain and with its `save_cpu_ram`. Linux alone.
+recall against torch-fidelity (`pip install fewstep[metrics]`), plain and with its `save_cpu_ram`. Linux alone.
 """
 
 import argparse

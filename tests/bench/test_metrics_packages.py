@@ -1,4 +1,4 @@
-"""The same features through other packages' metrics (`pip install fewstep[oracle]`)."""
+"""The same features through other packages' metrics (`pip install fewstep[test]`)."""
 
 import numpy as np
 import pytest
