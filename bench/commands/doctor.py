@@ -1,114 +1,22 @@
-"""`fewstep doctor`: what a suite needs from this machine. No torch."""
+"""`fewstep doctor`: what is missing, and how to get it."""
 
-from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
-from pathlib import Path
+import sys
 
-from ...datasets.facts import ArchiveError, check
-from ...datasets.registry import DATASETS, DatasetSpec
-from ...methods.options import CheckpointOptions, Options
-from .. import published_files as weights
-from ..plan import checkpoints, references
-from ..plan.cells import Problem
-from ..suite.schema import Suite
-from ..training.tracking import wandb_mode
+import click
 
-PACKAGES = {
-    "torch": "torch",
-    "pytorch-lightning": "pytorch_lightning",
-    "scikit-learn": "sklearn",
-    "seaborn": "seaborn",
-    "wandb": "wandb",
-}
-"""What pip calls a package, and what Python does."""
+from .places import data_root_option
 
 
-FAULTS = ("missing", "wrong hash", "cut short", "wrong count", "wrong preprocessing")
-"""The states in which something cannot be used as it is named."""
+@click.command()
+@click.argument("suite", required=False)
+@data_root_option
+def doctor(suite: str | None) -> None:
+    """Say what is missing to run SUITE, and how to get it; exit code 1 if anything is, or is not what it should be."""
+    from ..suite.schema import load
+    from .findings import FAULTS, findings
 
-
-def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
-    """(what, "present" or one of FAULTS or a setting, how to get it) for every need of the suite.
-
-    Without a suite, of everything that some suite may need: what is not here is "absent" then.
-    """
-    found = [
-        (f"package {name}", *(("present", "") if find_spec(module) else ("missing", f"pip install {name}")))
-        for name, module in PACKAGES.items()
-    ]
-    found.append(("W&B", wandb_mode(), "set WANDB_MODE to change it"))
-    if suite is None:
-        return found + [
-            (what, "absent" if state == "missing" else state, advice)
-            for what, state, advice in [*_datasets(DATASETS), *_files(weights.REGISTER)]
-        ]
-    found += _datasets(suite.datasets)
-    found += _networks(suite.teachers)
-    found += _files(references.files(suite.metrics, suite.references))
-    for metric, reason in _unmeasured(suite).items():
-        # A file that is not whole has its own line.
-        if all(weights.missing(name) is None for name in references.files([metric], suite.references)):
-            found.append((f"metric {metric}", "missing", reason.removeprefix("missing ")))
-    for entry in suite.methods:
-        if (missing := entry.checked().missing()) is not None:
-            found.append((f"method {entry.name} {entry.label()}", "missing", missing.removeprefix("missing ")))
-    return found
-
-
-def _networks(teachers: Iterable[Options]) -> Iterator[tuple[str, str, str]]:
-    for teacher in teachers:
-        if isinstance(teacher, CheckpointOptions):
-            file = checkpoints.meant(teacher.file)
-            if file in weights.REGISTER:
-                yield from _files([file])
-            elif (path := checkpoints.located(teacher)) is not None:
-                yield f"file {path}", "present", _size(path)
-
-
-def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    for name in names:
-        known = weights.REGISTER[name]
-        state, line = weights.check(name)
-        advice = line.partition("get it ")[2] if state == "missing" else line
-        size = _size(Path(line)) if state == "present" else f"about {_megabytes(known.megabytes)}"
-        facts = f"{size}; licence: {known.licence}; for {', '.join(known.needed_by)}"
-        yield f"file {name}", state, f"{advice}; {facts}"
-
-
-def _size(path: Path) -> str:
-    return _megabytes(path.stat().st_size / 1e6)
-
-
-def _megabytes(count: float) -> str:
-    """As a person says it: 0.01 MB, 96 MB, 5.47 GB."""
-    return f"{count / 1000:.3g} GB" if count >= 1000 else f"{count:.3g} MB"
-
-
-def _unmeasured(suite: Suite) -> dict[str, str]:
-    """What metrics of the suite lack here."""
-    return {m: why for name in suite.datasets for m, why in Problem(suite, name, suite.teachers[0]).unmeasured.items()}
-
-
-def _datasets(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    return ((f"dataset {name}", *_dataset(DATASETS[name])) for name in names)
-
-
-def _dataset(spec: DatasetSpec) -> tuple[str, str]:
-    """(state, advice) of a data set. Of its archive the directory is read, not the images."""
-    if not spec.archive:
-        return "present", "embedded"
-    path = spec.path()
-    if spec.missing() is not None:
-        return "missing", f"{path}; {spec.how_to_get()}"
-    try:
-        facts = check(path)
-    except (ArchiveError, OSError) as error:
-        return "wrong hash", str(error)
-    expected = spec.source.preprocessing if spec.source else "none"
-    if (found := facts.get("preprocessing", "none")) != expected:
-        return "wrong preprocessing", f"{path} was made by {found}, {spec.name} is made by {expected}"
-    if facts["count"] != spec.size:
-        return "wrong count", f"{path} has {facts['count']} images, {spec.name} has {spec.size}"
-    if (captions := facts.get("captions", {}).get("count", 0)) != spec.captions:
-        return "wrong count", f"{path} has {captions} captions, {spec.name} has {spec.captions}"
-    return "present", f"{path}; {_size(path)}; licence: {spec.licence}{spec.known_statistics()}"
+    faulty = False
+    for name, state, advice in findings(load(suite) if suite else None):
+        click.echo(f"{name}: {state}" + (f" ({advice})" if advice else ""))
+        faulty |= state in FAULTS
+    sys.exit(1 if faulty else 0)

@@ -1,49 +1,34 @@
-"""`fewstep prepare` and `fewstep captions` as commands: progress, and mistakes as one line."""
+"""`fewstep prepare`: the archive of a data set from what a user has of it."""
 
 import sys
 from pathlib import Path
-from typing import Any
 
-from ...datasets.facts import ArchiveError
-from ...datasets.registry import DATASETS
-from ...methods.registry import UnknownNameError, pick
+import click
+
 from ..errors import InputError
+from .places import data_root_option, require_writable
 
 
-def prepare(dataset: str, source: Path | None, root: Path, threads: int) -> list[tuple[Path, dict[str, Any]]]:
-    """Make the archives of `dataset` in `root`, from `source` or, without one, from what torchvision downloads.
-
-    InputError for whatever is wrong with the names, the source, or the place.
+@click.command()
+@click.argument("dataset")
+@click.option("--from", "source", type=click.Path(path_type=Path), help="What you have of the data set.")
+@click.option("--download", is_flag=True, help="Let torchvision download it first (cifar10).")
+@click.option("--threads", type=click.IntRange(min=1), help="That decode and resize [default: one per core].")
+@data_root_option
+def prepare(dataset: str, source: Path | None, download: bool, threads: int | None) -> None:
+    """Make the archive of DATASET that suites read. SOURCE is a folder, zip or tar of images, in folders by class or
+    with dataset.json; an LSUN database; an npz; or the original download. Interrupted, the same command goes on.
     """
-    from tqdm import tqdm
+    from ...datasets.registry import data_root
+    from ..machine import cores
+    from .preparing import prepare as make
 
-    from ...datasets import prepare as preparing
-
+    if (source is None) != download:
+        raise InputError(f"prepare {dataset}: give either --from SOURCE or --download")
+    require_writable(data_root())
     try:
-        spec = pick(DATASETS, dataset, "dataset")
-        with tqdm(unit=" images", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
-
-            def on_progress(file: str, count: int) -> None:
-                if count <= bar.n:
-                    bar.reset()
-                bar.total = spec.size if file == spec.archive else None
-                bar.set_description(file, refresh=False)
-                bar.update(count - bar.n)
-
-            if source is None:
-                return preparing.download(dataset, root, on_progress, threads)
-            return preparing.prepare(dataset, source, root, on_progress, threads)
-    except (UnknownNameError, ArchiveError) as error:
-        raise InputError(str(error)) from None
-    except OSError as error:
-        raise InputError(f"{error.filename or root}: {error.strerror}; the same command goes on from here") from None
-
-
-def captions(dataset: str, count: int | None) -> list[str]:
-    """The captions of samples 0 to count - 1. InputError for a data set that has none or is not here."""
-    from ...datasets.captions import captions as of_samples
-
-    try:
-        return of_samples(dataset, range(count) if count else None)
-    except (UnknownNameError, ArchiveError) as error:
-        raise InputError(str(error)) from None
+        for path, facts in make(dataset, source, data_root(), threads or cores()):
+            click.echo(f"{path}: {facts['count']} images, sha256 {facts['sha256'][:16]}")
+    except KeyboardInterrupt:
+        click.echo("fewstep: stopped; the same command goes on from here", err=True)
+        sys.exit(130)

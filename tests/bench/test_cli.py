@@ -181,7 +181,7 @@ def test_doctor_finds_an_embedded_suite_complete():
 
 
 def test_doctor_names_a_missing_package(monkeypatch):
-    from fewstep.bench.commands import doctor
+    from fewstep.bench.commands import findings as doctor
 
     monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "sklearn" else object())
     result = call("doctor")

@@ -142,7 +142,7 @@ def test_labels_do_not_depend_on_the_batch_size(artifacts, monkeypatch):
 
 def test_a_picture_of_a_guided_method_is_of_its_run(out, artifacts):
     """`fewstep sample` starts from the run's noises and labels, and guides as the run did."""
-    from fewstep.bench.commands.sample import _samples
+    from fewstep.bench.commands.drawing import _samples
 
     for method in ("dpmpp-2m", "bespoke"):
         artifact = artifacts["sample", method, 2.0]

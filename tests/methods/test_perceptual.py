@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fewstep.bench.commands.doctor import findings
+from fewstep.bench.commands.findings import findings
 from fewstep.bench.suite.schema import Suite
 from fewstep.bench.training.ledger import Ledger, forward_flops
 from fewstep.bench.training.loop import fit

@@ -1,0 +1,60 @@
+"""`fewstep sample`: a picture of one method's samples, from the artifacts of a finished run."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..results.lookup import Wanted, sample_manifest, store_of
+from ..store import CorruptError, Store
+
+
+def draw(folder: Path, wanted: Wanted, count: int, root: Path | None, out: Path) -> None:
+    """Write a PNG grid of `count` samples; noise i is that of sample i of the seed in the run."""
+    from PIL import Image
+
+    store = store_of(folder, root)
+    manifest = sample_manifest(folder, wanted, store)
+    x0 = _samples(manifest, store, wanted.nfe, count, wanted.seed)
+    if x0.ndim != 4:
+        raise InputError(f"samples of shape {tuple(x0.shape[1:])} are not images")
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    channels, height, width = (x0.shape[1], x0.shape[2] + 1, x0.shape[3] + 1)
+    # One grey line and column between pictures, between the black and the white of a digit.
+    padded = x0.new_full((rows * columns, channels, height, width), -0.2)
+    padded[:count, :, :-1, :-1] = x0
+    grid = padded.reshape(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2)
+    pixels = (grid.reshape(rows * height, columns * width, channels) * 127.5 + 128).clamp(0, 255).byte().numpy()
+    scale = max(1, 512 // (columns * width))
+    image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(out, format="PNG")
+
+
+def _samples(manifest: dict[str, Any], store: Store, nfe: int, count: int, seed: int) -> Any:
+    from ...methods import registry
+    from ...methods.randomness import noise
+    from ..stages import sample, teacher, train
+
+    params = manifest["params"]
+    spec = registry.method(params["method"])
+    refusal = spec.refusal(nfe, spec.options.model_validate(params["options"]))
+    if refusal is None and spec.per_nfe and nfe != params["nfe"]:
+        refusal = "it is trained per NFE, and the run has no cell with this one"
+    if refusal:
+        raise InputError(f"{params['method']} at NFE {nfe}: {refusal}")
+    try:
+        parent = store.need(manifest["inputs"]["teacher"])
+        denoiser = teacher.load(parent, params.get("guidance"))
+        if "train" in manifest["inputs"]:
+            trained = store.need(manifest["inputs"]["train"])
+            method = train.load(trained, denoiser, params.get("transfer", False))
+        else:
+            method = train.build(params["method"], params["options"], denoiser)
+    except CorruptError as error:
+        raise InputError(f"{error}; run the suite again, or name its store with --store") from None
+    shape, rows = teacher.sample_shape(parent), range(count)
+    start = sample.start_noise(seed, rows, shape)
+    labels = sample.start_labels(denoiser, seed, rows)
+    return method.eval().sample(start, nfe, labels, draws=lambda j: noise(seed, f"draw-{j}", rows, shape))

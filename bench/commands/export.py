@@ -1,0 +1,19 @@
+"""`fewstep export`: what a row learned, as a file."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .places import results_folder, row_options
+
+
+@click.command()
+@row_options
+def export(place: str, store: Path | None, out: Path, **row: Any) -> None:
+    """Copy what a method of a finished run learned: a safetensors file that fewstep.methods.saved loads."""
+    from ..results.lookup import Wanted
+    from ..results.lookup import export as copy
+
+    copy(results_folder(place), Wanted(**row), store, out)
+    click.echo(out)
