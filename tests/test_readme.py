@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from fewstep.bench.plan.cells import make_plan
-from fewstep.bench.suite.schema import load
+from fewstep.bench.suite.loading import load
 from fewstep.reports import leaderboard, publish
 
 ROOT = Path(__file__).parent.parent

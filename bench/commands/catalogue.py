@@ -7,7 +7,8 @@ from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS, Measure
 from ..metrics.extractors import EXTRACTORS
 from ..plan.references import lacking
 from ..published_files import REGISTER
-from ..suite.schema import SHIPPED, TEACHERS, shipped_names
+from ..suite.loading import SHIPPED, shipped_names
+from ..suite.schema import TEACHERS
 
 
 def catalogue(kind: str) -> list[tuple[str, str]]:

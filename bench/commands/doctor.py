@@ -12,7 +12,7 @@ from .places import data_root_option
 @data_root_option
 def doctor(suite: str | None) -> None:
     """Say what is missing to run SUITE, and how to get it; exit code 1 if anything is, or is not what it should be."""
-    from ..suite.schema import load
+    from ..suite.loading import load
     from .findings import FAULTS, findings
 
     faulty = False

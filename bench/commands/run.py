@@ -45,7 +45,7 @@ def run(
     from ..run.executors import LocalExecutor
     from ..run.progress import Progress
     from ..store import Store
-    from ..suite.schema import load
+    from ..suite.loading import load
 
     plan = select(make_plan(load(suite, settings)), only)
     artifacts = Store(store or (out or RUNS) / "store")

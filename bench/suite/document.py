@@ -82,8 +82,8 @@ def _unlisted(location: Location) -> Location:
     return tuple(part for part in location if part != 0)
 
 
-def describe(document: Document, prefix: Location, error: ValidationError, model: type[BaseModel]) -> str:
-    """The first complaint of `error` as one line; `prefix` is where `model`'s data stand in the document."""
+def complaint(prefix: Location, error: ValidationError, model: type[BaseModel]) -> tuple[Location, str]:
+    """(location, message) of the first complaint of `error`; `prefix` is where `model`'s data lie in the document."""
     first = error.errors()[0]
     location, kind = tuple(first["loc"]), first["type"]
     place = tuple(part for part in location if not _is_tag(model, location, part))
@@ -99,7 +99,7 @@ def describe(document: Document, prefix: Location, error: ValidationError, model
         given = first.get("input")
         shown = f", not {given!r}" if isinstance(given, str | int | float | bool | type(None)) else ""
         message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be") + shown
-    return document.at((*prefix, *place), message)
+    return (*prefix, *place), message
 
 
 def _members(annotation: Any) -> list[type[BaseModel]]:

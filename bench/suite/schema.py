@@ -1,22 +1,11 @@
 """A suite file: what to compare. Checked by a schema, every mistake named with its line. No torch."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
-from ...datasets.registry import DATASETS
 from ...methods import registry
 from ...methods.options import CheckpointOptions, ExactOptions, Options, PretrainOptions
-from ...reports.measures import CLASSIFIER, FRECHET, MEASURES
-from .. import published_files as weights
-from ..errors import InputError
-from ..plan import checkpoints
-from ..plan.references import known_statistics, statistics
-from .document import Document, Location, describe
-
-SHIPPED = Path(__file__).parent / "shipped"
 
 
 def _listed(value: Any) -> Any:
@@ -26,7 +15,7 @@ def _listed(value: Any) -> Any:
 
 def _unique(values: list[Any]) -> list[Any]:
     if len({repr(value) for value in values}) < len(values):
-        raise ValueError("the same value stands there twice")
+        raise ValueError("duplicate value")
     return values
 
 
@@ -180,162 +169,3 @@ class Suite(BaseModel):
     references: dict[str, str] = {}
     """Metric -> published statistics to compare with instead of the data set's own images: a known name or a path."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-
-
-def find(suite: str) -> Path:
-    """The file that SUITE means: a path, or the name of a shipped suite."""
-    path = Path(suite)
-    if path.is_file():
-        return path
-    shipped = shipped_names()
-    if suite in shipped:
-        return SHIPPED / f"{suite}.yaml"
-    raise InputError(f"no suite {suite!r}: not a file, nor a shipped suite{registry.did_you_mean(suite, shipped)}")
-
-
-def shipped_names() -> list[str]:
-    return sorted(str(path.relative_to(SHIPPED).with_suffix("")) for path in SHIPPED.rglob("*.yaml"))
-
-
-def load(suite: str, settings: Sequence[str] = ()) -> Suite:
-    """The suite of a path or shipped name with `KEY=VALUE` settings applied; InputError says what is wrong."""
-    path = find(suite)
-    try:
-        document = Document(path.name if path.parent == SHIPPED else str(path), path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    for setting in settings:
-        document.set(setting)
-    try:
-        checked = Suite.model_validate(document.data)
-    except ValidationError as error:
-        raise InputError(describe(document, (), error, Suite)) from None
-    _check_methods(document, checked)
-    _check_datasets(document, checked)
-    _check_references(document, checked)
-    _check_checkpoints(document, checked)
-    return checked
-
-
-def _is_conditional(teacher: Teacher) -> bool:
-    return isinstance(teacher, PretrainOptions) and teacher.label_dropout is not None
-
-
-def _check_methods(document: Document, suite: Suite) -> None:
-    for i, entry in enumerate(suite.methods):
-        where = ("methods", i)
-        try:
-            spec = entry.spec
-        except registry.UnknownNameError as error:
-            raise InputError(document.at((*where, "name"), str(error))) from None
-        try:
-            entry.checked()
-        except ValidationError as error:
-            raise InputError(describe(document, (*where, "options"), error, spec.options)) from None
-        if entry.fitted_on is not None:
-            _check_fitted_on(document, (*where, "fitted_on"), entry)
-        if entry.tune is not None:
-            _check_tuning(document, (*where, "tune"), suite, entry)
-        exact = [j for j, teacher in enumerate(suite.teachers) if isinstance(teacher, ExactOptions)]
-        if spec.needs_network and exact:
-            message = f"{entry.name} trains a copy of the teacher's network, and teacher 'exact' is a formula"
-            raise InputError(document.at((*where, "name"), message + "; use a pretrain teacher"))
-        budgets = (entry.budgets or suite.budgets) if spec.trains else []
-        untrained = [teacher.name for teacher in suite.teachers if not isinstance(teacher, PretrainOptions)]
-        if untrained and any(budget.unit == "teacher" for budget in budgets):
-            message = f"a budget in shares of the teacher's training, and the suite does not train {untrained[0]!r}"
-            raise InputError(document.at((*where, "name"), f"{entry.name}: {message}; give it in evaluations"))
-        conditional = [teacher for teacher in suite.teachers if _is_conditional(teacher)]
-        if spec.trains and not spec.conditional and conditional:
-            message = f"{entry.name} trains without labels, and teacher {conditional[0].label()} needs them"
-            raise InputError(document.at((*where, "name"), message + "; leave one of the two out"))
-    rows = [(entry.name, entry.label()) for entry in suite.methods]
-    for i, row in enumerate(rows):
-        if row in rows[:i]:
-            message = f"{row[0]} stands there twice with the same options; give one of them a variant"
-            raise InputError(document.at(("methods", i, "name"), message))
-
-
-def _check_tuning(document: Document, where: Location, suite: Suite, entry: MethodEntry) -> None:
-    assert entry.tune is not None
-    if not entry.spec.trains:
-        raise InputError(document.at(where, f"{entry.name} is not trained: there is nothing to share a budget"))
-    if entry.fitted_on is not None:
-        raise InputError(document.at(where, "a row fitted elsewhere is not tuned; leave out tune or fitted_on"))
-    for j, trial in enumerate(entry.tune.trials):
-        try:
-            entry.spec.options.model_validate({**entry.options, **trial})
-        except ValidationError as error:
-            raise InputError(describe(document, (*where, "trials", j), error, entry.spec.options)) from None
-    for budget in entry.budgets or suite.budgets:
-        if budget.unit not in ("evaluations", "flops", "teacher"):
-            message = f"trials share a budget that is measured in FLOPs, not in {budget.unit}; give it in evaluations"
-            raise InputError(document.at(where, message))
-    if entry.spec.per_nfe:
-        if entry.tune.nfe is not None:
-            raise InputError(
-                document.at((*where, "nfe"), f"{entry.name} is trained, and chosen, per NFE; leave it out")
-            )
-    elif (reason := entry.refusal(nfe := entry.tune.nfe or (entry.nfe or suite.nfe)[0])) is not None:
-        raise InputError(document.at(where, f"{entry.name} cannot be looked at with NFE {nfe}: {reason}; set nfe"))
-
-
-def _check_fitted_on(document: Document, where: Location, entry: MethodEntry) -> None:
-    assert entry.fitted_on is not None
-    if not entry.spec.transfers:
-        raise InputError(document.at(where, f"{entry.name} is not a learned solver; only these are fitted elsewhere"))
-    try:
-        registry.pick(DATASETS, entry.fitted_on.dataset, "dataset")
-    except registry.UnknownNameError as error:
-        raise InputError(document.at((*where, "dataset"), str(error))) from None
-
-
-def _check_datasets(document: Document, suite: Suite) -> None:
-    for i, name in enumerate(suite.datasets):
-        try:
-            spec = registry.pick(DATASETS, name, "dataset")
-        except registry.UnknownNameError as error:
-            raise InputError(document.at(("datasets", i), str(error))) from None
-        for j, metric in enumerate(suite.metrics):
-            if metric not in MEASURES:
-                message = f"unknown metric {metric!r}{registry.did_you_mean(metric, MEASURES)}"
-                raise InputError(document.at(("metrics", j), message))
-            if metric not in spec.metrics:
-                message = f"{metric} is not defined on {name}, which has {', '.join(spec.metrics)}"
-                raise InputError(document.at(("metrics", j), message))
-        for j, entry in enumerate(suite.methods):
-            if (entry.tune or entry.checked().needs_quality) and not spec.quality:
-                message = f"{entry.name} with these options selects by a Fréchet distance, which {name} does not have"
-                raise InputError(document.at(("methods", j, "options"), message))
-        for k, teacher in enumerate(suite.teachers):
-            network = getattr(teacher, "network", None)
-            if network is not None and (network.name == "unet") != (len(spec.shape) == 3):
-                message = f"a {network.name} does not fit {name}, whose samples have shape {spec.shape}"
-                raise InputError(document.at(("teachers", k, "network"), message))
-            if isinstance(teacher, CheckpointOptions) and len(spec.shape) != 3:
-                message = f"its network is one of images, and {name}'s samples have shape {spec.shape}"
-                raise InputError(document.at(("teachers", k, "file"), message))
-            if _is_conditional(teacher) and not spec.classes:
-                message = f"{name} has no labels, and a teacher with label_dropout is trained on them; leave it out"
-                raise InputError(document.at(("teachers", k, "label_dropout"), message))
-
-
-def _check_references(document: Document, suite: Suite) -> None:
-    for metric, file in suite.references.items():
-        where = ("references", metric)
-        if metric not in suite.metrics:
-            raise InputError(document.at(where, f"{metric} is not among the suite's metrics"))
-        if metric not in FRECHET or MEASURES[metric].features == CLASSIFIER:
-            raise InputError(document.at(where, f"{metric} does not compare with published moments; leave it out"))
-        if statistics(file) is None:
-            near = registry.did_you_mean(file, known_statistics())
-            message = f"no file {file}, and no known statistics of that name{near}"
-            raise InputError(document.at(where, message))
-
-
-def _check_checkpoints(document: Document, suite: Suite) -> None:
-    for k, teacher in enumerate(suite.teachers):
-        if isinstance(teacher, CheckpointOptions) and checkpoints.meant(teacher.file) is None:
-            near = registry.did_you_mean(teacher.file, weights.known_names(weights.CHECKPOINTS))
-            message = f"no file {teacher.file}, and no known network of that name{near}"
-            raise InputError(document.at(("teachers", k, "file"), message))

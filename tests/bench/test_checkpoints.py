@@ -17,7 +17,7 @@ from fewstep.bench.plan import checkpoints
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.stages import sample, teacher
 from fewstep.bench.store import Store
-from fewstep.bench.suite.schema import load
+from fewstep.bench.suite.loading import load
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import from_function
 from fewstep.methods.networks import edm_network

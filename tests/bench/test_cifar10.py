@@ -13,7 +13,7 @@ from PIL import Image
 from fewstep.bench.errors import TaskError
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.stages import data
-from fewstep.bench.suite.schema import load
+from fewstep.bench.suite.loading import load
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
 from fewstep.methods.networks import edm_network

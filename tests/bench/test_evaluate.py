@@ -24,7 +24,7 @@ from fewstep.bench.plan.references import folder_task
 from fewstep.bench.results import rows as results
 from fewstep.bench.run import runner, worker
 from fewstep.bench.store import Store
-from fewstep.bench.suite.schema import load
+from fewstep.bench.suite.loading import load
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
 from fewstep.reports import leaderboard

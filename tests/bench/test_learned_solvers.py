@@ -12,7 +12,7 @@ from fewstep.bench.errors import InputError
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.stages import teacher
 from fewstep.bench.store import Store
-from fewstep.bench.suite.schema import load
+from fewstep.bench.suite.loading import load
 from fewstep.methods import saved
 
 TEACHER = {"name": "pretrain", "images": 640, "network": {"name": "mlp", "width": 8, "blocks": 1}}

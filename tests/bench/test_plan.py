@@ -11,7 +11,8 @@ from fewstep.bench.errors import InputError
 from fewstep.bench.plan import source_version as sources
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.plan.select import select
-from fewstep.bench.suite.schema import Suite, load
+from fewstep.bench.suite.loading import load
+from fewstep.bench.suite.schema import Suite
 
 SUITE = """
 name: test
@@ -166,7 +167,7 @@ def test_comments_do_not_rename_anything(tmp_path, monkeypatch):
 
 
 def test_planning_loads_no_torch():
-    code = "import sys; from fewstep.bench.plan.cells import make_plan; from fewstep.bench.suite.schema import load;"
+    code = "import sys; from fewstep.bench.plan.cells import make_plan; from fewstep.bench.suite.loading import load;"
     code += "make_plan(load('quickstart')).tasks(); assert not {'torch', 'pandas', 'wandb'} & set(sys.modules)"
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)

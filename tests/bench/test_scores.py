@@ -12,7 +12,7 @@ from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.results import write as outputs
 from fewstep.bench.run import runner, worker
 from fewstep.bench.store import Store
-from fewstep.bench.suite.schema import load
+from fewstep.bench.suite.loading import load
 from fewstep.datasets.prepare import prepare
 from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
 from fewstep.methods.distillation.perceptual import Perceptual

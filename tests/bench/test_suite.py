@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from fewstep.bench.errors import InputError
-from fewstep.bench.suite import schema as suites
+from fewstep.bench.suite import loading as suites
 from fewstep.datasets.registry import DATASETS
 from fewstep.methods import registry
 from fewstep.methods.options import PretrainOptions
@@ -89,7 +89,12 @@ def test_single_values_stand_for_lists(tmp_path):
         (
             {"methods": [{"name": "euler"}, {"name": "euler"}]},
             "- name: euler",
-            "euler stands there twice with the same options",
+            "euler appears twice with the same options",
+        ),
+        (
+            {"teachers": [{"name": "pretrain"}, {"name": "pretrain", "seed": 1}]},
+            "- name: pretrain",
+            "teachers[1]: 'pretrain-unet-128k' appears twice; give one of them a label",
         ),
         (
             {"methods": [{"name": "consistency", "options": {"lerning_rate": 1}}]},
@@ -124,7 +129,7 @@ def test_single_values_stand_for_lists(tmp_path):
         ),
         ({"teachers": {"name": "exact", "guidance": 2}}, "guidance:", "unknown key 'guidance'"),
         ({"teachers": {"name": "exact"}}, "- name: consistency", "teacher 'exact' is a formula"),
-        ({"seeds": [0, 0]}, "seeds:", "the same value stands there twice"),
+        ({"seeds": [0, 0]}, "seeds:", "duplicate value"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, changes, place, message):

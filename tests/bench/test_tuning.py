@@ -12,7 +12,7 @@ from fewstep.bench.results import trials
 from fewstep.bench.run import runner, worker
 from fewstep.bench.stages import extractor, sample, teacher, train
 from fewstep.bench.store import Store
-from fewstep.bench.suite.schema import load
+from fewstep.bench.suite.loading import load
 from fewstep.reports import trials as report
 
 SUITE = """
@@ -163,12 +163,12 @@ def test_a_budget_that_choosing_alone_exceeds_is_out_of_budget(tmp_path, finishe
     [
         ({"name": "euler", "tune": {"trials": [{}, {"x": 1}]}}, "euler is not trained: there is nothing to share"),
         ({"name": "consistency", "tune": {"trials": [{}]}}, "trials: give at least two"),
-        ({"name": "consistency", "tune": {"trials": [{}, {}]}}, "the same value stands there twice"),
+        ({"name": "consistency", "tune": {"trials": [{}, {}]}}, "duplicate value"),
         ({"name": "consistency", "tune": {"trials": [{}, {"lerning_rate": 1}]}}, "did you mean 'learning_rate'?"),
         ({"name": "bespoke", "tune": {"nfe": 4, "trials": [{}, {"order": 1}]}}, "bespoke is trained, and chosen, per"),
         (
             {"name": "progressive", "nfe": [3, 4], "tune": {"trials": [{}, {"ema": 0.5}]}},
-            "progressive cannot be looked at with NFE 3",
+            "progressive cannot be evaluated at NFE 3",
         ),
         (
             {"name": "consistency", "budgets": {"seconds": 5}, "tune": {"trials": [{}, {"ema": 0.5}]}},

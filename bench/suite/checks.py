@@ -1,0 +1,206 @@
+"""What a schema cannot say of a suite: rules about methods, data sets, teachers and metrics together. No torch.
+
+A rule yields a complaint, (location, message), for each mistake. RULES are in order: later ones may take for granted
+what earlier ones check.
+"""
+
+from collections.abc import Callable, Iterator
+
+from pydantic import ValidationError
+
+from ...datasets.registry import DATASETS
+from ...methods import registry
+from ...methods.options import CheckpointOptions, ExactOptions, PretrainOptions
+from ...reports.measures import CLASSIFIER, FRECHET, MEASURES
+from .. import published_files
+from .document import Location, complaint
+from .schema import MethodEntry, Suite, Teacher
+
+Complaint = tuple[Location, str]
+Rule = Callable[[Suite], Iterator[Complaint]]
+
+
+def methods_are_known(suite: Suite) -> Iterator[Complaint]:
+    for where, entry in _entries(suite):
+        try:
+            registry.method(entry.name)
+        except registry.UnknownNameError as error:
+            yield (*where, "name"), str(error)
+
+
+def options_are_theirs(suite: Suite) -> Iterator[Complaint]:
+    for where, entry in _entries(suite):
+        try:
+            entry.checked()
+        except ValidationError as error:
+            yield complaint((*where, "options"), error, entry.spec.options)
+
+
+def only_learned_solvers_are_fitted_elsewhere(suite: Suite) -> Iterator[Complaint]:
+    for where, entry in _entries(suite):
+        if entry.fitted_on is None:
+            continue
+        if not entry.spec.transfers:
+            message = f"{entry.name} is not a learned solver; only these are fitted elsewhere"
+            yield (*where, "fitted_on"), message
+        try:
+            registry.pick(DATASETS, entry.fitted_on.dataset, "dataset")
+        except registry.UnknownNameError as error:
+            yield (*where, "fitted_on", "dataset"), str(error)
+
+
+def trials_can_share_a_budget(suite: Suite) -> Iterator[Complaint]:
+    for where, entry in _entries(suite):
+        if entry.tune is None:
+            continue
+        place = (*where, "tune")
+        if not entry.spec.trains:
+            yield place, f"{entry.name} is not trained: there is nothing to share a budget"
+        if entry.fitted_on is not None:
+            yield place, "a row fitted elsewhere is not tuned; leave out tune or fitted_on"
+        for j, trial in enumerate(entry.tune.trials):
+            try:
+                entry.spec.options.model_validate({**entry.options, **trial})
+            except ValidationError as error:
+                yield complaint((*place, "trials", j), error, entry.spec.options)
+        for budget in entry.budgets or suite.budgets:
+            if budget.unit not in ("evaluations", "flops", "teacher"):
+                message = f"trials share a budget that is measured in FLOPs, not in {budget.unit}"
+                yield place, f"{message}; give it in evaluations"
+
+
+def tuned_students_can_be_evaluated(suite: Suite) -> Iterator[Complaint]:
+    for where, entry in _entries(suite):
+        if entry.tune is None:
+            continue
+        if entry.spec.per_nfe:
+            if entry.tune.nfe is not None:
+                message = f"{entry.name} is trained, and chosen, per NFE; leave it out"
+                yield (*where, "tune", "nfe"), message
+        elif (reason := entry.refusal(nfe := entry.tune.nfe or (entry.nfe or suite.nfe)[0])) is not None:
+            yield (*where, "tune"), f"{entry.name} cannot be evaluated at NFE {nfe}: {reason}; set nfe"
+
+
+def formulas_have_no_network_to_train(suite: Suite) -> Iterator[Complaint]:
+    exact = any(isinstance(teacher, ExactOptions) for teacher in suite.teachers)
+    for where, entry in _entries(suite):
+        if exact and entry.spec.needs_network:
+            message = f"{entry.name} trains a copy of the teacher's network, and teacher 'exact' is a formula"
+            yield (*where, "name"), message + "; use a pretrain teacher"
+
+
+def shares_of_the_teachers_training_are_known(suite: Suite) -> Iterator[Complaint]:
+    untrained = [teacher.name for teacher in suite.teachers if not isinstance(teacher, PretrainOptions)]
+    for where, entry in _entries(suite):
+        budgets = (entry.budgets or suite.budgets) if entry.spec.trains else []
+        if untrained and any(budget.unit == "teacher" for budget in budgets):
+            message = f"a budget in shares of the teacher's training, and the suite does not train {untrained[0]!r}"
+            yield (*where, "name"), f"{entry.name}: {message}; give it in evaluations"
+
+
+def labels_are_taken_where_teachers_need_them(suite: Suite) -> Iterator[Complaint]:
+    conditional = [teacher for teacher in suite.teachers if _is_conditional(teacher)]
+    for where, entry in _entries(suite):
+        if conditional and entry.spec.trains and not entry.spec.conditional:
+            message = f"{entry.name} trains without labels, and teacher {conditional[0].label()} needs them"
+            yield (*where, "name"), message + "; leave one of the two out"
+
+
+def rows_are_told_apart(suite: Suite) -> Iterator[Complaint]:
+    """Rows of a table by method and variant, tables by teacher: a name twice would hide a result."""
+    rows = [(entry.name, entry.label()) for entry in suite.methods]
+    for i, row in enumerate(rows):
+        if row in rows[:i]:
+            message = f"{row[0]} appears twice with the same options; give one of them a variant"
+            yield ("methods", i, "name"), message
+    labels = [teacher.label() for teacher in suite.teachers]
+    for i, label in enumerate(labels):
+        if label in labels[:i]:
+            yield ("teachers", i), f"{label!r} appears twice; give one of them a label"
+
+
+def datasets_are_known(suite: Suite) -> Iterator[Complaint]:
+    for i, name in enumerate(suite.datasets):
+        try:
+            registry.pick(DATASETS, name, "dataset")
+        except registry.UnknownNameError as error:
+            yield ("datasets", i), str(error)
+
+
+def datasets_have_the_metrics(suite: Suite) -> Iterator[Complaint]:
+    for name in suite.datasets:
+        spec = DATASETS[name]
+        for j, metric in enumerate(suite.metrics):
+            if metric not in MEASURES:
+                yield ("metrics", j), f"unknown metric {metric!r}{registry.did_you_mean(metric, MEASURES)}"
+            elif metric not in spec.metrics:
+                yield ("metrics", j), f"{metric} is not defined on {name}, which has {', '.join(spec.metrics)}"
+        for where, entry in _entries(suite):
+            if (entry.tune or entry.checked().needs_quality) and not spec.quality:
+                message = f"{entry.name} with these options selects by a Fréchet distance, which {name} does not have"
+                yield (*where, "options"), message
+
+
+def teachers_fit_the_datasets(suite: Suite) -> Iterator[Complaint]:
+    for name in suite.datasets:
+        spec = DATASETS[name]
+        images = len(spec.shape) == 3
+        for k, teacher in enumerate(suite.teachers):
+            network = getattr(teacher, "network", None)
+            if network is not None and (network.name == "unet") != images:
+                message = f"a {network.name} does not fit {name}, whose samples have shape {spec.shape}"
+                yield ("teachers", k, "network"), message
+            if isinstance(teacher, CheckpointOptions) and not images:
+                message = f"its network is one of images, and {name}'s samples have shape {spec.shape}"
+                yield ("teachers", k, "file"), message
+            if _is_conditional(teacher) and not spec.classes:
+                message = f"{name} has no labels, and a teacher with label_dropout is trained on them; leave it out"
+                yield ("teachers", k, "label_dropout"), message
+
+
+def references_are_published_moments(suite: Suite) -> Iterator[Complaint]:
+    for metric, file in suite.references.items():
+        where = ("references", metric)
+        if metric not in suite.metrics:
+            yield where, f"{metric} is not among the suite's metrics"
+        elif metric not in FRECHET or MEASURES[metric].features == CLASSIFIER:
+            yield where, f"{metric} does not compare with published moments; leave it out"
+        elif published_files.meant(file, published_files.STATISTICS_FOLDER) is None:
+            known = published_files.known_names(published_files.STATISTICS_FOLDER)
+            message = f"no file {file}, and no known statistics of that name"
+            yield where, message + registry.did_you_mean(file, known)
+
+
+def checkpoints_are_files(suite: Suite) -> Iterator[Complaint]:
+    for k, teacher in enumerate(suite.teachers):
+        if not isinstance(teacher, CheckpointOptions):
+            continue
+        if published_files.meant(teacher.file, published_files.CHECKPOINTS) is None:
+            near = registry.did_you_mean(teacher.file, published_files.known_names(published_files.CHECKPOINTS))
+            yield ("teachers", k, "file"), f"no file {teacher.file}, and no known network of that name{near}"
+
+
+def _entries(suite: Suite) -> Iterator[tuple[Location, MethodEntry]]:
+    return ((("methods", i), entry) for i, entry in enumerate(suite.methods))
+
+
+def _is_conditional(teacher: Teacher) -> bool:
+    return isinstance(teacher, PretrainOptions) and teacher.label_dropout is not None
+
+
+RULES: tuple[Rule, ...] = (
+    methods_are_known,
+    options_are_theirs,
+    only_learned_solvers_are_fitted_elsewhere,
+    trials_can_share_a_budget,
+    tuned_students_can_be_evaluated,
+    formulas_have_no_network_to_train,
+    shares_of_the_teachers_training_are_known,
+    labels_are_taken_where_teachers_need_them,
+    rows_are_told_apart,
+    datasets_are_known,
+    datasets_have_the_metrics,
+    teachers_fit_the_datasets,
+    references_are_published_moments,
+    checkpoints_are_files,
+)
