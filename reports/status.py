@@ -1,4 +1,4 @@
-"""The state of a cell: what kind, and why. results.csv holds it as one text, and this module alone reads and writes it."""
+"""The state of a cell: what kind, and why. This module alone reads and writes the text that results.csv holds."""
 
 from dataclasses import dataclass
 from enum import StrEnum
