@@ -9,18 +9,18 @@ from typing import Any
 import click
 
 from .. import __version__
-from .errors import InputError, printable
+from .errors import InputError, RegisterError, printable
 
 RUNS = Path("runs")
 
 
 class OneLineErrors(click.Group):
-    """InputError becomes one line on stderr and exit code 2."""
+    """InputError and RegisterError become one line on stderr and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except InputError as error:
+        except (InputError, RegisterError) as error:
             click.echo(f"fewstep: {printable(str(error))}", err=True)
             ctx.exit(2)
 

@@ -8,7 +8,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from ..datasets.registry import DATASETS
 from ..methods import registry
-from ..methods.options import CheckpointOptions, ExactOptions, Options, PretrainOptions
+from ..methods.options import Options
+from ..methods.specs.teachers.checkpoint import CheckpointOptions
+from ..methods.specs.teachers.exact import ExactOptions
+from ..methods.specs.teachers.pretrain import PretrainOptions
 from ..reports.measures import CLASSIFIER, FRECHET, MEASURES
 from . import checkpoints, weights
 from .errors import InputError
@@ -246,7 +249,7 @@ def _check_methods(document: Document, suite: Suite) -> None:
             raise InputError(document.at((*where, "name"), f"{entry.name}: {message}; give it in evaluations"))
         conditional = [teacher for teacher in suite.teachers if _is_conditional(teacher)]
         if spec.trains and not spec.conditional and conditional:
-            message = f"{entry.name} trains without labels, and teacher {conditional[0].label()} needs them"
+            message = f"{entry.name} trains without labels, and teacher {conditional[0].shown()} needs them"
             raise InputError(document.at((*where, "name"), message + "; leave one of the two out"))
     rows = [(entry.name, entry.label()) for entry in suite.methods]
     for i, row in enumerate(rows):

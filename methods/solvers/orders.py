@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ..denoiser import Denoiser
-from ..options import Grid
 from ..paths import VPLinear
+from ..specs.solver import Grid
 from ..teachers.analytic import GaussianDenoiser, MixtureDenoiser
 from . import get
 from .grids import times

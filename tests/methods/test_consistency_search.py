@@ -16,9 +16,9 @@ from fewstep.methods.distillation.multistep import (
     search_levels,
     search_next,
 )
-from fewstep.methods.options import ConsistencyOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import generator, noise
+from fewstep.methods.specs.consistency import ConsistencyOptions
 from fewstep.methods.uses import divided
 from fewstep.tests.methods import killing, toy2d
 

@@ -19,9 +19,9 @@ from fewstep.methods.distillation.progressive import (
     step_times,
 )
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import ProgressiveOptions
 from fewstep.methods.paths import EDM, VPCosine
 from fewstep.methods.randomness import generator, noise
+from fewstep.methods.specs.progressive import ProgressiveOptions
 from fewstep.tests.methods import killing, toy2d
 
 PATHS = {"edm": EDM(), "vp-cosine": VPCosine()}

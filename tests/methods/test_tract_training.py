@@ -17,8 +17,8 @@ from fewstep.methods.distillation.tract import (
 )
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import TractOptions
 from fewstep.methods.paths import EDM, VPCosine
+from fewstep.methods.specs.tract import TractOptions
 from fewstep.tests.methods import killing, toy2d
 
 VP = VPCosine()
