@@ -94,7 +94,7 @@ def _loaded(point: EntryPoint, kind: type) -> Any:
         raise RegisterError(f"{_owner(point)}: {point.value} cannot be loaded: {why}") from error
     if not isinstance(entry, kind) or not isinstance(getattr(entry, "name", None), str):
         wanted = "an object with a name" if kind is object else f"a {kind.__name__}"
-        raise RegisterError(f"{_owner(point)}: {point.value} is a {type(entry).__name__}, and must be {wanted}")
+        raise RegisterError(f"{_owner(point)}: {point.value} is of type {type(entry).__name__}, and must be {wanted}")
     return entry
 
 

@@ -39,7 +39,8 @@ class TeacherSpec:
     """One kind of teacher.
 
     name: as suites write it, equal to the options' own `name`. summary: one line.
-    target: "module:attribute", imported when a teacher is made; trains: whether the suite trains it.
+    target: "module:attribute" of its formulas, imported when a teacher is made. trains: whether the suite trains it.
+    papers: keys of the bibliography, methods/papers.bib.
     """
 
     name: str

@@ -28,7 +28,7 @@ class MLPOptions(Options):
 
     name: Literal["mlp"] = Field("mlp", description="Chooses this network.")
     width: int = Field(96, ge=4, description="Width of the residual stream, and of the embedding of the noise level.")
-    blocks: int = Field(3, ge=1, description="Residual blocks.")
+    blocks: int = Field(3, ge=1, description="Number of residual blocks.")
 
 
 class PretrainOptions(TeacherOptions):
