@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..methods.registry import pick
+from ..methods.register import pick
 from .registry import DATASETS
 
 if TYPE_CHECKING:

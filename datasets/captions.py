@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..methods.registry import pick
+from ..methods.register import pick
 from .archive import ArchivedSet
 from .facts import ArchiveError
 from .registry import DATASETS

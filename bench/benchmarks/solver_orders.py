@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ...methods.denoiser import Denoiser
-from ...methods.options import Grid
 from ...methods.paths import VPLinear
 from ...methods.solvers import get
 from ...methods.solvers.grids import times
+from ...methods.specs.solver import Grid
 from ...methods.teachers.analytic import GaussianDenoiser, MixtureDenoiser
 
 ORDERS = {

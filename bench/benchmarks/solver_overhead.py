@@ -21,7 +21,6 @@ from ...methods import solvers
 from ...methods.denoiser import NetworkDenoiser
 from ...methods.networks.unet import SmallUNet
 from ...methods.paths import VPDiscrete
-from ...methods.registry import SOLVERS
 
 SHAPE = (64, 3, 32, 32)
 
@@ -104,7 +103,7 @@ def main() -> None:
     print("solver           fewstep (calls)  diffusers (calls)")
     with torch.no_grad():
         for name in arguments.only or [name for name in solvers.names() if name != "rk45"]:
-            nfe = next(n for n in itertools.count(arguments.nfe) if not SOLVERS[name].refusal(n))
+            nfe = next(n for n in itertools.count(arguments.nfe) if not solvers.specs()[name].refusal(n))
             own = least_ratio(ours(name, nfe, network, noise), network, arguments.repeats)
             other = "-"
             if name in DIFFUSERS:

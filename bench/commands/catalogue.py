@@ -2,7 +2,7 @@
 
 from ...datasets.registry import DATASETS
 from ...methods.assets import LPIPS_FILES
-from ...methods.registry import SOLVERS, methods
+from ...methods.registry import METHODS, of_kind
 from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS, Measure
 from ..metrics.extractors import EXTRACTORS
 from ..plan.references import lacking
@@ -14,9 +14,9 @@ from ..suite.schema import TEACHERS
 def catalogue(kind: str) -> list[tuple[str, str]]:
     """(name, what it is) of every method, solver, dataset, teacher, metric or suite."""
     if kind == "methods":
-        return [(spec.name, spec.summary) for spec in methods().values()]
+        return [(spec.name, spec.summary) for spec in METHODS.values()]
     if kind == "solvers":
-        return [(spec.name, spec.summary) for spec in SOLVERS.values()]
+        return [(spec.name, spec.summary) for spec in of_kind("solver").values()]
     if kind == "datasets":
         return [(spec.name, spec.summary) for spec in DATASETS.values()]
     if kind == "teachers":

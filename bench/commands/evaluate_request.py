@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.registry import DATASETS, PUBLISHED
-from ...methods.registry import UnknownNameError, did_you_mean, pick
+from ...methods.register import UnknownNameError, did_you_mean, pick
 from ...reports.measures import CLASSIFIER, FRECHET, LPIPS, MEASURES, PIXELS
 from ..errors import InputError
 from ..plan.references import known_statistics, lacking, needs_own, statistics

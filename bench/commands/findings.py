@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ...datasets.facts import ArchiveError, check
 from ...datasets.registry import DATASETS, DatasetSpec
-from ...methods.options import CheckpointOptions, Options
+from ...methods.options import Options
+from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files as weights
 from ..plan import checkpoints, references
 from ..plan.cells import Problem

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...datasets.facts import ArchiveError
 from ...datasets.registry import DATASETS
-from ...methods.registry import UnknownNameError, pick
+from ...methods.register import UnknownNameError, pick
 from ..errors import InputError
 
 

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from ...datasets.registry import DATASETS
-from ...methods.options import Options, PretrainOptions
+from ...methods.options import Options
+from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
 from ..metrics.extractors import EXTRACTORS
 from ..suite.schema import Budget, MethodEntry, Suite, Teacher
@@ -86,13 +87,13 @@ class Problem:
         trained = self.teacher.model_copy(update={"guidance": None}) if self.guidance else self.teacher
         params = {
             "dataset": self.dataset,
-            "teacher": trained.model_dump(mode="json", exclude={"guidance"}),
+            "teacher": trained.model_dump(mode="json", exclude={"guidance", "label"}),
             "device": self.suite.device,
             **identity(self.dataset),
             **checkpoint(trained),
         }
         cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
-        return Task("teacher", params, {}, self.data_code, cost, f"teacher {trained.label()} on {self.dataset}")
+        return Task("teacher", params, {}, self.data_code, cost, f"teacher {trained.shown()} on {self.dataset}")
 
     @cached_property
     def extractor_task(self) -> Task:
@@ -182,7 +183,7 @@ class Problem:
             label = budget.label() if budget else "0"
             yield Cell(
                 self.dataset,
-                self.teacher.label(),
+                self.teacher.shown(),
                 entry.name,
                 entry.label(),
                 label,

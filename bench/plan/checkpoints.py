@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ...methods.options import CheckpointOptions, Options
+from ...methods.options import Options
+from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files as weights
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ...methods.registry import did_you_mean
+from ...methods.register import did_you_mean
 from ..errors import InputError
 from .cells import Cell, Plan
 

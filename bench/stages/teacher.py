@@ -7,9 +7,11 @@ from safetensors.torch import load_file, save_file
 
 from ...datasets.registry import DATASETS
 from ...methods.denoiser import Denoiser, Guided
-from ...methods.options import CheckpointOptions, ExactOptions, PretrainOptions
 from ...methods.paths import EDM
 from ...methods.randomness import noise
+from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.exact import ExactOptions
+from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.teachers import checkpoint, pretrain
 from ...methods.teachers.analytic import MixtureDenoiser, ideal_denoiser
 from .. import published_files as weights

@@ -5,6 +5,7 @@ from typing import Any
 from ...methods import registry, saved, solvers
 from ...methods.denoiser import Denoiser
 from ...methods.method import Method, TrainingFree
+from ...methods.specs.solver import SolverSpec
 from ..errors import OUT_OF_BUDGET, TaskError
 from ..store import Artifact
 from ..training.ledger import Ledger
@@ -74,9 +75,9 @@ def _limit(task: Context) -> tuple[float, str]:
 
 def build(name: str, options: dict[str, Any], denoiser: Denoiser, seed: int = 0, nfe: int | None = None) -> Method:
     """The method `name` on a teacher, untrained; `nfe` for a method that is trained per NFE."""
-    if name in registry.SOLVERS:
-        return TrainingFree(denoiser, solvers.get(name, **options))
     spec = registry.method(name)
+    if isinstance(spec, SolverSpec):
+        return TrainingFree(denoiser, solvers.get(name, **options))
     per_nfe = {"nfe": nfe} if spec.per_nfe else {}
     method: Method = spec.load()(denoiser, spec.options.model_validate(options), seed=seed, **per_nfe)
     return method

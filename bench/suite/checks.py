@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from ...datasets.registry import DATASETS
 from ...methods import registry
-from ...methods.options import CheckpointOptions, ExactOptions, PretrainOptions
+from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.exact import ExactOptions
+from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...reports.measures import CLASSIFIER, FRECHET, MEASURES
 from .. import published_files
 from .document import Location, complaint
@@ -102,7 +104,7 @@ def labels_are_taken_where_teachers_need_them(suite: Suite) -> Iterator[Complain
     conditional = [teacher for teacher in suite.teachers if _is_conditional(teacher)]
     for where, entry in _entries(suite):
         if conditional and entry.spec.trains and not entry.spec.conditional:
-            message = f"{entry.name} trains without labels, and teacher {conditional[0].label()} needs them"
+            message = f"{entry.name} trains without labels, and teacher {conditional[0].shown()} needs them"
             yield (*where, "name"), message + "; leave one of the two out"
 
 
@@ -113,7 +115,7 @@ def rows_are_told_apart(suite: Suite) -> Iterator[Complaint]:
         if row in rows[:i]:
             message = f"{row[0]} appears twice with the same options; give one of them a variant"
             yield ("methods", i, "name"), message
-    labels = [teacher.label() for teacher in suite.teachers]
+    labels = [teacher.shown() for teacher in suite.teachers]
     for i, label in enumerate(labels):
         if label in labels[:i]:
             yield ("teachers", i), f"{label!r} appears twice; give one of them a label"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ...methods.registry import did_you_mean
+from ...methods.register import did_you_mean
 from ..errors import InputError
 
 Location = tuple[int | str, ...]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ...methods.registry import did_you_mean
+from ...methods.register import did_you_mean
 from ..errors import InputError
 from .checks import RULES
 from .document import Document, complaint

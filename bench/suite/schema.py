@@ -5,7 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from ...methods import registry
-from ...methods.options import CheckpointOptions, ExactOptions, Options, PretrainOptions
+from ...methods.options import Options
+from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.exact import ExactOptions
+from ...methods.specs.teachers.pretrain import PretrainOptions
 
 
 def _listed(value: Any) -> Any:

@@ -17,10 +17,10 @@ from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..method import Draws
 from ..networks.embedding import zero
 from ..nfe import one_evaluation
-from ..options import BootOptions
 from ..paths import EDM, Path, VPCosine, expand
 from ..randomness import generator
 from ..solvers.grids import karras
+from ..specs.boot import BootOptions
 from ..uses import spent_on
 from .consistency import l2
 from .student import StudentMethod

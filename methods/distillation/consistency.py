@@ -13,13 +13,15 @@ from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..ema import follow
 from ..method import Draws
 from ..nfe import UnreachableNFE
-from ..options import ConsistencyOptions, ConsistencyStudentOptions, HeunOptions, SolverOptions
 from ..paths import EDM, expand
 from ..randomness import drawn_seed, generator, noise, seeded
 from ..solvers.base import Run
 from ..solvers.euler import euler
 from ..solvers.grids import karras
 from ..solvers.heun import heun
+from ..specs.consistency import ConsistencyOptions, ConsistencyStudentOptions
+from ..specs.heun import HeunOptions
+from ..specs.solver import SolverOptions
 from ..uses import spent_on
 from .distances import Distance, distance, l2
 from .multistep import Function, at_positions, multistep, probe, search_levels, spread_levels

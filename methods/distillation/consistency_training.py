@@ -17,10 +17,10 @@ from torch import Tensor
 from ..denoiser import Denoiser, EDMDenoiser
 from ..ema import follow
 from ..networks.initialise import drawn_anew
-from ..options import ConsistencyTrainingOptions, CTOptions, ECTOptions, ICTOptions
 from ..paths import Path, expand
 from ..randomness import drawn_seed, generator
 from ..solvers.grids import karras
+from ..specs.consistency_training import ConsistencyTrainingOptions, CTOptions, ECTOptions, ICTOptions
 from .consistency import ConsistencyFunction, ConsistencyModel, edm_network, loss_weight, residual
 from .distances import Distance, distance, l2, pseudo_huber
 from .multistep import Function

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from ..denoiser import Denoiser
-from ..options import DMDOptions
 from ..randomness import generator
+from ..specs.dmd import DMDOptions
 from .distances import l2
 from .pairs import Pairs, teacher_solutions
 from .score_matching import FAKE, GENERATOR, Draw, Noised, ScoreMatching

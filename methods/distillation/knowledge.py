@@ -13,8 +13,8 @@ from torch import Tensor
 from ..denoiser import Condition, Denoiser
 from ..method import Draws
 from ..nfe import one_evaluation
-from ..options import KnowledgeOptions
 from ..randomness import generator
+from ..specs.knowledge import KnowledgeOptions
 from .distances import DISTANCES
 from .pairs import Pairs, teacher_solutions
 from .student import StudentMethod

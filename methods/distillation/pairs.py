@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from .. import solvers
 from ..denoiser import Denoiser
-from ..options import PairSource
 from ..randomness import generator
+from ..specs.pairs import PairSource
 from ..uses import spent_on
 
 

@@ -16,12 +16,12 @@ from .. import solvers
 from ..denoiser import Clipped, Condition, Denoiser, EDMDenoiser, NetworkDenoiser
 from ..ema import averaged, ramped_ema
 from ..method import Draws
-from ..nfe import halvings
-from ..options import Grid, ProgressiveOptions
 from ..paths import EDM, Path, VPCosine
 from ..randomness import generator
 from ..solvers import grids
 from ..solvers.base import Solver
+from ..specs.progressive import ProgressiveOptions, halvings
+from ..specs.solver import Grid
 from ..uses import spent_on
 from .consistency import l2, loss_weight
 from .student import AdamStudent

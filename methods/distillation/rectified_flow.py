@@ -14,10 +14,9 @@ from torch import Tensor
 
 from ..denoiser import Condition, Denoiser
 from ..method import Draws
-from ..nfe import rectified_flow
-from ..options import RectifiedFlowOptions
 from ..paths import FlowOT, expand
 from ..randomness import generator
+from ..specs.rectified_flow import RectifiedFlowOptions, rectified_flow
 from ..uses import spent_on
 from .consistency import l2
 from .pairs import Pairs, teacher_solutions

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..method import Diverged, Draws
 from ..nfe import one_evaluation
-from ..options import ScoreMatchingOptions
 from ..paths import expand
 from ..randomness import generator
 from ..solvers.grids import karras
+from ..specs.score_matching import ScoreMatchingOptions
 from ..uses import spent_on
 from .student import StudentMethod
 

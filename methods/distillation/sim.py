@@ -9,8 +9,8 @@ acting through x0 and x_t alone.
 import torch
 from torch import Tensor
 
-from ..options import SIMOptions
 from ..paths import Path
+from ..specs.sim import SIMOptions
 from .score_matching import Noised, ScoreMatching
 
 

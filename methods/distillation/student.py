@@ -8,7 +8,7 @@ from torch import nn
 from ..denoiser import Denoiser
 from ..ema import averaged, ramped_ema
 from ..method import Method
-from ..options import StudentOptions
+from ..specs.base import StudentOptions
 
 
 class AdamOptions(Protocol):

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from ..denoiser import Clipped, Condition, Denoiser, EDMDenoiser, edm_scalings
 from ..ema import Weights, averaged, bias_corrected_ema
 from ..method import Draws
-from ..nfe import phase_end
-from ..options import SolverOptions, TractOptions
 from ..paths import EDM, PATHS, Path, expand
 from ..randomness import generator
 from ..solvers.base import Run, nodes
 from ..solvers.euler import euler
 from ..solvers.grids import karras
+from ..specs.solver import SolverOptions
+from ..specs.tract import TractOptions, phase_end
 from ..uses import spent_on
 from .consistency import loss_weight
 from .student import AdamStudent

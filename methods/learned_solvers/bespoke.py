@@ -16,11 +16,11 @@ from torch.utils.checkpoint import checkpoint
 
 from ..denoiser import Condition, Denoiser
 from ..method import Draws, Method
-from ..nfe import UnreachableNFE, bespoke_steps
-from ..options import BespokeOptions
+from ..nfe import UnreachableNFE
 from ..paths import FlowCosine, FlowOT
 from ..randomness import generator, noise
 from ..solvers.rk45 import AdaptiveSolver
+from ..specs.bespoke import BespokeOptions, bespoke_steps
 from ..uses import spent_on
 from .ground_truth import Flow, GroundTruth
 

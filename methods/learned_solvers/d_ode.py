@@ -17,12 +17,12 @@ from .. import solvers
 from ..denoiser import Condition, Denoiser
 from ..method import Draws, Method
 from ..nfe import UnreachableNFE
-from ..options import DODEOptions
 from ..randomness import noise
 from ..solvers.adams import EQUAL_STEPS, history, weighted
 from ..solvers.base import Node, Run, Solver, ddim, eps_of, transfer
 from ..solvers.deis import tab_coefficients
 from ..solvers.exponential import Integrator, p
+from ..specs.d_ode import DODEOptions
 from ..uses import spent_on
 from .d_ode_targets import Steps, teacher_steps
 

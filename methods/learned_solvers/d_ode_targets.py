@@ -5,10 +5,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from ..options import DODEOptions
 from ..paths import Path, VPDiscrete
 from ..solvers import grids
 from ..solvers.base import Solver
+from ..specs.d_ode import DODEOptions
 
 Steps = tuple[Tensor, list[int]]
 """(times (M + 1,), for each of the student's evaluations how many of the M steps lead to its target)."""

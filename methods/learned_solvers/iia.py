@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from .. import solvers
 from ..denoiser import Condition, Denoiser
 from ..method import Draws, Method
-from ..nfe import UnreachableNFE, iia_steps
-from ..options import Grid, IIAOptions
+from ..nfe import UnreachableNFE
 from ..randomness import noise
 from ..solvers import grids
 from ..solvers.adams import equal_steps, history, weighted
@@ -29,6 +28,8 @@ from ..solvers.dpm_solver import multistep, multistep_step
 from ..solvers.exponential import History, Integrator
 from ..solvers.heun import heun
 from ..solvers.pndm import ipndm, s_pndm, s_pndm_eps
+from ..specs.iia import IIAOptions, iia_steps
+from ..specs.solver import Grid
 from ..uses import spent_on
 
 RANK_TOLERANCE = 0.75

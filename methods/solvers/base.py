@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..denoiser import Condition, Denoiser, metered
 from ..nfe import Plan, Rule, plan, singlestep_plan_of
-from ..options import Grid, SolverOptions
 from ..paths import PATHS, Path, expand
 from ..randomness import draws_from
+from ..specs.solver import Grid, SolverOptions
 from . import grids
 
 Scalar = Any

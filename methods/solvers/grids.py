@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..options import Grid
 from ..paths import Path, Time, VPDiscrete
+from ..specs.solver import Grid
 
 
 def times(grid: Grid, path: Path, steps: int) -> Tensor:
@@ -21,7 +21,7 @@ def times(grid: Grid, path: Path, steps: int) -> Tensor:
       uniform    t linear in u
       quadratic  sqrt(t) linear in u                                         (Song et al. 2021, DDIM)
     ddim-uniform and ddim-quad: see labels().
-    grid.end says what happens to the last node: see options.Grid.
+    grid.end says what happens to the last node: see specs.solver.Grid.
     Raises ValueError if steps < 1 or the largest level is infinite where the spacing needs it finite.
     """
     if steps < 1:

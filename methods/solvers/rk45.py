@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..denoiser import Condition, Denoiser
-from ..nfe import adaptive
 from ..paths import expand
+from ..specs.rk45 import adaptive
 
 A = (
     (1 / 5,),

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from ..denoiser import Condition, Denoiser, EDMDenoiser, parameter_dtype
 from ..networks.edm import edm_network
-from ..options import CheckpointOptions
 from ..paths import EDM
+from ..specs.teachers.checkpoint import CheckpointOptions
 from . import edm_pickle
 from .edm_pickle import CheckpointError as CheckpointError
 

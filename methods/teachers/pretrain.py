@@ -9,9 +9,9 @@ from .. import networks
 from ..denoiser import EDMDenoiser
 from ..ema import averaged, ramped_ema
 from ..method import Trainable
-from ..options import PretrainOptions
 from ..paths import EDM, expand
 from ..randomness import generator
+from ..specs.teachers.pretrain import PretrainOptions
 
 
 def denoiser(options: PretrainOptions, shape: Sequence[int], classes: int = 0) -> EDMDenoiser:

@@ -44,7 +44,7 @@ def test_a_step_of_adam_holds_weights_states_gradients_and_activations():
 @pytest.mark.parametrize("name", ["knowledge", "sim", "diff-instruct", "dmd"])
 def test_every_network_is_held_once(name, tmp_path):
     """Teacher, student and average, a fake score where there is one; two Adam states and a gradient beside them."""
-    spec = registry.TRAINED[name]
+    spec = registry.method(name)
     method = spec.load()(killing.small_teacher(), spec.options(batch=2))
     ledger = killing.train(method, 1500, tmp_path)
     weights = sum(p.numel() * p.element_size() for p in method.teacher.parameters())

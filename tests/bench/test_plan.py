@@ -203,3 +203,10 @@ def test_ten_thousand_cells_are_planned_in_seconds():
 def test_the_quickstart_is_what_the_readme_says():
     suite = load("quickstart")
     assert (suite.seeds, suite.samples, suite.budgets[0].label()) == ([0, 1], 1797, "100000 evaluations")
+
+
+def test_a_teachers_label_is_shown_and_is_no_part_of_what_is_computed():
+    called, plain = plan(teachers={"name": "pretrain", "label": "our U-Net"}), plan()
+    assert {cell.teacher for cell in called.cells} == {"our U-Net"}
+    assert {cell.teacher for cell in plain.cells} == {"pretrain-unet-128k"}
+    assert [task.name for task in called.tasks()] == [task.name for task in plain.tasks()]

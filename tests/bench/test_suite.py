@@ -10,7 +10,7 @@ from fewstep.bench.errors import InputError
 from fewstep.bench.suite import loading as suites
 from fewstep.datasets.registry import DATASETS
 from fewstep.methods import registry
-from fewstep.methods.options import PretrainOptions
+from fewstep.methods.specs.teachers.pretrain import PretrainOptions
 
 GOOD = {
     "name": "test",
@@ -156,7 +156,7 @@ def test_a_conditional_teacher_on_data_without_labels_is_refused(tmp_path, monke
 
 def test_a_method_that_trains_without_labels_is_refused_beside_a_conditional_teacher(tmp_path, monkeypatch):
     unaware = dataclasses.replace(registry.method("consistency"), name="unaware", conditional=False)
-    monkeypatch.setitem(registry.methods(), "unaware", unaware)
+    monkeypatch.setitem(registry.METHODS.entries, "unaware", unaware)
     methods = [{"name": "euler"}, {"name": "unaware"}]
     suites.load(write(tmp_path, methods=methods))
     file = write(tmp_path, methods=methods, teachers={"name": "pretrain", "label_dropout": 0.1})
@@ -168,7 +168,7 @@ def test_a_method_that_trains_without_labels_is_refused_beside_a_conditional_tea
 
 def test_a_teachers_label_shows_labels_and_guidance():
     def label(**options):
-        return PretrainOptions(**options).label()
+        return PretrainOptions(**options).shown()
 
     assert label() == "pretrain-unet-128k"
     assert label(label_dropout=0.1) == "pretrain-unet-128k-drop0.1"

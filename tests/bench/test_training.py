@@ -20,8 +20,10 @@ from fewstep.methods.distillation.consistency import Consistency
 from fewstep.methods.learned_solvers.bespoke import Bespoke
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.networks.unet import SmallUNet
-from fewstep.methods.options import BespokeOptions, ConsistencyOptions, MLPOptions, PretrainOptions
 from fewstep.methods.paths import EDM
+from fewstep.methods.specs.bespoke import BespokeOptions
+from fewstep.methods.specs.consistency import ConsistencyOptions
+from fewstep.methods.specs.teachers.pretrain import MLPOptions, PretrainOptions
 from fewstep.methods.teachers.analytic import MixtureDenoiser
 from fewstep.methods.teachers.pretrain import Pretrain
 from fewstep.tests.methods import killing

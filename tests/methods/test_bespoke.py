@@ -11,10 +11,10 @@ from fewstep.methods.denoiser import from_function
 from fewstep.methods.learned_solvers.bespoke import LIPSCHITZ_BOUNDS, LOSSES, Bespoke, BespokeSolver, Knots
 from fewstep.methods.learned_solvers.ground_truth import Flow, GroundTruth
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import BespokeOptions
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT
 from fewstep.methods.randomness import noise
 from fewstep.methods.solvers.rk45 import DenseOutput, dormand_prince
+from fewstep.methods.specs.bespoke import BespokeOptions
 
 PATHS = {"ot": FlowOT(), "cosine": FlowCosine()}
 NAMES = {"t": "theta_t", "td": "theta_dt", "s": "theta_s", "sd": "theta_ds"}

@@ -15,9 +15,9 @@ from fewstep.methods.denoiser import EDMDenoiser, Guided, from_function, metered
 from fewstep.methods.distillation.boot import Boot
 from fewstep.methods.networks.unet import SmallUNet
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import BootOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import noise
+from fewstep.methods.specs.boot import BootOptions
 from fewstep.tests.methods import killing, toy2d
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from fewstep.methods import unpickling
 from fewstep.methods.denoiser import EDMDenoiser
 from fewstep.methods.networks import edm_network
-from fewstep.methods.options import CheckpointOptions
+from fewstep.methods.specs.teachers.checkpoint import CheckpointOptions
 from fewstep.methods.teachers import checkpoint, edm_pickle
 from fewstep.methods.teachers.checkpoint import CheckpointError
 

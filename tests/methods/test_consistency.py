@@ -19,10 +19,10 @@ from fewstep.methods.distillation.consistency import (
 from fewstep.methods.distillation.distances import DISTANCES
 from fewstep.methods.distillation.multistep import at_positions, multistep, spread_levels
 from fewstep.methods.networks.mlp import ResidualMLP
-from fewstep.methods.options import ConsistencyOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import noise
 from fewstep.methods.solvers.grids import karras
+from fewstep.methods.specs.consistency import ConsistencyOptions
 from fewstep.tests.methods.toy_networks import ToyNetwork
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}

@@ -11,9 +11,9 @@ from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods import registry, saved, solvers
 from fewstep.methods.distillation.consistency import Consistency
 from fewstep.methods.distillation.multistep import search_levels, search_next
-from fewstep.methods.options import ConsistencyOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import generator, noise
+from fewstep.methods.specs.consistency import ConsistencyOptions
 from fewstep.methods.uses import divided
 from fewstep.tests.methods import killing, toy2d
 

@@ -31,9 +31,9 @@ from fewstep.methods.distillation.consistency_training import (
 from fewstep.methods.distillation.distances import l1, l2, pseudo_huber
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.networks.unet import SmallUNet
-from fewstep.methods.options import ConsistencyTrainingOptions
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import noise
+from fewstep.methods.specs.consistency_training import ConsistencyTrainingOptions
 from fewstep.tests.methods import killing, toy2d
 from fewstep.tests.methods.toy_networks import ToyNetwork
 

@@ -28,10 +28,11 @@ from fewstep.methods.learned_solvers.d_ode import (
 )
 from fewstep.methods.learned_solvers.d_ode_targets import every, official, teacher_steps
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import DODEOptions, Grid
 from fewstep.methods.paths import EDM, FlowOT, VPDiscrete, VPLinear, as_time
 from fewstep.methods.randomness import noise
 from fewstep.methods.solvers.grids import times
+from fewstep.methods.specs.d_ode import DODEOptions
+from fewstep.methods.specs.solver import Grid
 from fewstep.methods.teachers.analytic import MixtureDenoiser
 from fewstep.tests.methods import killing
 

@@ -12,17 +12,18 @@ from fewstep.methods import registry
 from fewstep.methods.denoiser import Guided, metered
 from fewstep.methods.ema import ema
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import HeunOptions, SolverOptions
 from fewstep.methods.paths import EDM, FlowOT, VPCosine, VPLinear
 from fewstep.methods.randomness import noise
 from fewstep.methods.solvers.base import Run
 from fewstep.methods.solvers.euler import euler
 from fewstep.methods.solvers.heun import heun
+from fewstep.methods.specs.heun import HeunOptions
+from fewstep.methods.specs.solver import SolverOptions
 from fewstep.tests.methods import killing
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
 PATHS = {"vp_linear": VPLinear(), "vp_cosine": VPCosine(), "edm": EDM(), "flow": FlowOT()}
-TRAINED = registry.TRAINED
+TRAINED = registry.of_kind("learned solver", "student")
 SHORT = {"bespoke": {"trajectories": 8, "nodes": 9, "tolerance": 1e-3}}
 """Options that make a run of seconds where the defaults do not; a batch of 8 for every method that has one."""
 DATA_FREE = {"bespoke", "knowledge", "rectified-flow", "boot", "sim", "sid", "diff-instruct", "dmd", "d-ode", "iia"}

@@ -8,9 +8,9 @@ import torch
 
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import metered
-from fewstep.methods.options import Grid
 from fewstep.methods.paths import EDM, Path, VPLinear, as_time
 from fewstep.methods.solvers.grids import times
+from fewstep.methods.specs.solver import Grid
 
 ENDS = {"vp": None, "ve": (0.02, 100.0), "iddpm": (0.002, 81.0), "edm": (0.002, 80.0)}
 """Noise levels at which each discretisation ends; vp's are VPLinear's at t = 1e-3 and 1."""

@@ -14,9 +14,11 @@ from fewstep.methods.distillation.consistency import Consistency
 from fewstep.methods.learned_solvers.bespoke import Bespoke
 from fewstep.methods.learned_solvers.ground_truth import Flow, GroundTruth
 from fewstep.methods.networks.mlp import ResidualMLP
-from fewstep.methods.options import BespokeOptions, ConsistencyOptions, MLPOptions, PretrainOptions, UNetOptions
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, expand
 from fewstep.methods.randomness import noise
+from fewstep.methods.specs.bespoke import BespokeOptions
+from fewstep.methods.specs.consistency import ConsistencyOptions
+from fewstep.methods.specs.teachers.pretrain import MLPOptions, PretrainOptions, UNetOptions
 from fewstep.methods.teachers.analytic import MixtureDenoiser
 from fewstep.methods.teachers.pretrain import Pretrain
 

@@ -19,11 +19,12 @@ from fewstep.methods.learned_solvers.iia import IIA, FittedSolver, base_solver, 
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.networks.unet import SmallUNet
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import Grid, IIAOptions
 from fewstep.methods.paths import EDM, VPDiscrete, VPLinear
 from fewstep.methods.randomness import noise
 from fewstep.methods.solvers import grids
 from fewstep.methods.solvers.rk45 import dormand_prince
+from fewstep.methods.specs.iia import IIAOptions
+from fewstep.methods.specs.solver import Grid
 from fewstep.methods.teachers.analytic import GaussianDenoiser
 
 SOLVERS = ["heun", "heun-basic", "ddim", "dpmpp-2m", "s-pndm", "ipndm"]

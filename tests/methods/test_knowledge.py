@@ -15,10 +15,12 @@ from fewstep.methods.distillation.knowledge import Knowledge, knowledge_loss
 from fewstep.methods.distillation.pairs import Pairs, teacher_solutions
 from fewstep.methods.distillation.rectified_flow import RectifiedFlow
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import KnowledgeOptions, PairOptions, RectifiedFlowOptions
 from fewstep.methods.paths import EDM, VPDiscrete
 from fewstep.methods.randomness import noise
 from fewstep.methods.solvers.grids import labels
+from fewstep.methods.specs.knowledge import KnowledgeOptions
+from fewstep.methods.specs.pairs import PairOptions
+from fewstep.methods.specs.rectified_flow import RectifiedFlowOptions
 from fewstep.tests.methods import killing, toy2d
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}

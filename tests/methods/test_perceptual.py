@@ -13,7 +13,8 @@ from fewstep.methods import assets, registry
 from fewstep.methods.distillation.consistency import Consistency
 from fewstep.methods.distillation.consistency_training import ConsistencyTraining
 from fewstep.methods.distillation.distances import distance
-from fewstep.methods.options import ConsistencyOptions, ConsistencyTrainingOptions
+from fewstep.methods.specs.consistency import ConsistencyOptions
+from fewstep.methods.specs.consistency_training import ConsistencyTrainingOptions
 from fewstep.tests.bench.stand_ins import perceptual
 from fewstep.tests.methods import killing
 

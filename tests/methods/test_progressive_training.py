@@ -14,9 +14,9 @@ from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import EDMDenoiser, NetworkDenoiser, metered
 from fewstep.methods.distillation.progressive import Progressive, progressive_loss, sampler, step_times
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import ProgressiveOptions
 from fewstep.methods.paths import EDM, VPCosine
 from fewstep.methods.randomness import generator, noise
+from fewstep.methods.specs.progressive import ProgressiveOptions
 from fewstep.tests.methods import killing, toy2d
 
 PATHS = {"edm": EDM(), "vp-cosine": VPCosine()}

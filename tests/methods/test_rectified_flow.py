@@ -20,9 +20,9 @@ from fewstep.methods.distillation.rectified_flow import (
     reflow_times,
 )
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import RectifiedFlowOptions
 from fewstep.methods.paths import EDM, FlowOT
 from fewstep.methods.randomness import noise
+from fewstep.methods.specs.rectified_flow import RectifiedFlowOptions
 from fewstep.tests.methods import killing, toy2d
 from fewstep.tests.methods.toy_networks import toy_network
 

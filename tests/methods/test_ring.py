@@ -107,7 +107,7 @@ def test_the_teacher_is_near_the_floor():
 @pytest.mark.parametrize("name", CASES)
 def test_one_evaluation_reaches_the_ring(name, tmp_path):
     steps, gate, options = CASES[name]
-    spec = registry.TRAINED[name]
+    spec = registry.method(name)
     ema = {"ema": 0.999} if "ema" in spec.options.model_fields else {}
     method = spec.load()(copy.deepcopy(_fitted()), spec.options(batch=BATCH, **ema, **options))
     fit(method, RING, 0, Ledger(BATCH * steps, "images", 1.0), tmp_path, NoTracker())

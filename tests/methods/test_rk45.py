@@ -6,8 +6,8 @@ import torch
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import from_function, metered
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import AdaptiveOptions
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPLinear
+from fewstep.methods.specs.rk45 import AdaptiveOptions
 
 PATHS = {"ot": FlowOT(), "cosine": FlowCosine(), "vp": VPLinear(t_min=1e-3)}
 

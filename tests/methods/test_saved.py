@@ -9,9 +9,9 @@ from fewstep.methods import saved
 from fewstep.methods.denoiser import EDMDenoiser, Guided, from_function
 from fewstep.methods.learned_solvers.bespoke import Bespoke
 from fewstep.methods.networks.mlp import ResidualMLP
-from fewstep.methods.options import BespokeOptions
 from fewstep.methods.paths import EDM, FlowOT
 from fewstep.methods.randomness import noise
+from fewstep.methods.specs.bespoke import BespokeOptions
 
 OWN = EDM(0.01, 40.0)
 

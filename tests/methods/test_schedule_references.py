@@ -7,10 +7,11 @@ import torch
 
 from fewstep.methods import nfe, solvers
 from fewstep.methods.denoiser import ChangeOfPath
-from fewstep.methods.options import Grid, SinglestepOptions
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPDiscrete, VPLinear
 from fewstep.methods.solvers.deis import tab_coefficients
 from fewstep.methods.solvers.grids import labels, refined, times
+from fewstep.methods.specs.dpm_solver import SinglestepOptions
+from fewstep.methods.specs.solver import Grid
 
 DIFF_SAMPLER_LEVELS = (0.002, 80.0)
 SPACING = {

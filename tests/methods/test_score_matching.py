@@ -16,9 +16,10 @@ from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import EDMDenoiser, Guided
 from fewstep.methods.distillation.score_matching import FAKE, GENERATOR
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import DMDOptions, SIMOptions
 from fewstep.methods.paths import EDM, expand
 from fewstep.methods.randomness import noise
+from fewstep.methods.specs.dmd import DMDOptions
+from fewstep.methods.specs.sim import SIMOptions
 from fewstep.tests.methods import killing, toy2d
 
 NAMES = ("sim", "sid", "diff-instruct", "dmd")
@@ -27,7 +28,7 @@ CYCLE = {"sim": (4, 7), "sid": (4, 7), "diff-instruct": (4, 5), "dmd": (4, 5)}
 
 
 def build(name, teacher=None, seed=0, **options):
-    spec = registry.TRAINED[name]
+    spec = registry.method(name)
     return spec.load()(teacher or killing.small_teacher(), spec.options(**options), seed=seed)
 
 

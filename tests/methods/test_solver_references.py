@@ -8,9 +8,9 @@ import torch
 
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import metered
-from fewstep.methods.options import Grid
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPDiscrete, VPLinear
 from fewstep.methods.solvers.grids import times
+from fewstep.methods.specs.solver import Grid
 
 SPACING = {
     "logSNR": "log-snr",

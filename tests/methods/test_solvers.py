@@ -10,12 +10,13 @@ from fewstep.methods import nfe as nfe_rules
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import Guided, from_function, metered
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import Grid
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPDiscrete, VPLinear
-from fewstep.methods.registry import SOLVERS
+from fewstep.methods.registry import of_kind
 from fewstep.methods.solvers.grids import times
+from fewstep.methods.specs.solver import Grid
 from fewstep.methods.teachers.analytic import GaussianDenoiser
 
+SOLVERS = of_kind("solver")
 FIXED_STEP = [name for name in solvers.names() if name != "rk45"]
 
 

@@ -14,8 +14,8 @@ from fewstep.methods.denoiser import EDMDenoiser, Guided, metered
 from fewstep.methods.distillation.tract import Tract, ladder
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.options import TractOptions
 from fewstep.methods.paths import EDM, VPCosine
+from fewstep.methods.specs.tract import TractOptions
 from fewstep.tests.methods import killing, toy2d
 
 VP = VPCosine()

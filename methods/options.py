@@ -1,0 +1,24 @@
+"""What all options share: unknown keys are mistakes, values do not change. No torch."""
+
+from pydantic import BaseModel, ConfigDict
+
+from .nfe import Plan, one_per_step
+
+
+class Options(BaseModel):
+    """Checked settings. A field's description says what it means, in what unit, and what the paper takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def plan(self, nfe: int) -> Plan:
+        """The evaluations of each step with `nfe` in all, or UnreachableNFE with the reason."""
+        return one_per_step(nfe)
+
+    def missing(self) -> str | None:
+        """One line on what these options need and this machine lacks, and how to get it; None if nothing."""
+        return None
+
+    @property
+    def needs_quality(self) -> bool:
+        """Whether training asks the runner for the suite's Fréchet distance; what it evaluates is charged."""
+        return False

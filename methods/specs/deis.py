@@ -1,0 +1,43 @@
+"""DEIS, and iPNDM with the weights of unequal steps."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from .pndm import IPNDMOptions
+from .solver import PACKAGE, SolverOptions, SolverSpec
+
+
+class DEISOptions(SolverOptions):
+    """DEIS (Zhang & Chen 2023)."""
+
+    quadrature: Literal["gauss-legendre", "th_deis", "diff-sampler"] = Field(
+        "gauss-legendre",
+        description="How the coefficients are integrated: exactly, or by the 10 000-point sums of the authors' code "
+        "th_deis or of diff-sampler.",
+    )
+
+
+def _adams_bashforth(variable: str, degree: int) -> SolverSpec:
+    return SolverSpec(
+        name=f"deis-{variable.lower()}{degree}",
+        target=f"{PACKAGE}.deis:deis_{variable.lower()}",
+        options=DEISOptions,
+        summary=f"DEIS {variable}{degree} (Zhang & Chen 2023)",
+        order=degree,
+        display=f"DEIS-{variable}{degree}",
+        papers=("zhang2023fast",),
+    )
+
+
+SPECS = (
+    *(_adams_bashforth(variable, degree) for variable in ("tAB", "rhoAB") for degree in (1, 2, 3)),
+    SolverSpec(
+        name="ipndm-v",
+        target=f"{PACKAGE}.deis:ipndm_v",
+        options=IPNDMOptions,
+        summary="iPNDM with weights of the grid's own steps",
+        display="iPNDM-v",
+        papers=("zhang2023fast",),
+    ),
+)

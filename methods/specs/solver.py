@@ -1,0 +1,97 @@
+"""What every training-free solver has: a time grid, options, and a rule for how it spends its evaluations."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from .. import nfe
+from .base import METHODS, Kind, MethodSpec, Options
+
+PACKAGE = f"{METHODS}.solvers"
+"""The package that the built-in solvers' targets are in."""
+
+
+class Grid(Options):
+    """The time grid of a solver; its formulas are in methods/solvers/grids.py."""
+
+    spacing: Literal["karras", "log-snr", "uniform", "quadratic", "ddim-uniform", "ddim-quad"] = Field(
+        "karras",
+        description="Where the nodes lie between the largest and the smallest noise level: karras is even in "
+        "level^(1/rho), log-snr in the log of the level, uniform in t, quadratic in sqrt(t). ddim-uniform and "
+        "ddim-quad are DDIM's labels on a discrete path, the last of them followed by clean data.",
+    )
+    rho: float = Field(7.0, gt=0, description="Exponent of the spacing karras; 7 in the paper. 1 is even in the level.")
+    end: Literal["zero", "append-zero", "min"] = Field(
+        "zero",
+        description="zero replaces the last node by noise level 0, so that no evaluation is spent at the smallest "
+        "level; append-zero adds 0 after that level, as EDM does; min stops at the smallest level.",
+    )
+    noise_min: float | None = Field(
+        None, gt=0, description="Smallest noise level, as sigma/alpha; by default the path's own."
+    )
+    noise_max: float | None = Field(
+        None, gt=0, description="Largest noise level, as sigma/alpha; by default the path's own."
+    )
+
+    def label(self) -> str:
+        spacing = f"karras-{self.rho:g}" if self.spacing == "karras" else self.spacing
+        ends = [f"{key}={value:g}" for key, value in self.ends().items()]
+        return "grid=" + " ".join([spacing, self.end, *ends])
+
+    def ends(self) -> dict[str, float]:
+        given = {"noise_min": self.noise_min, "noise_max": self.noise_max}
+        return {key: value for key, value in given.items() if value is not None}
+
+
+class SolverOptions(Options):
+    """What every fixed-step solver has."""
+
+    grid: Grid = Field(Grid(), description="The time grid.")
+    path: Literal["vp-linear", "vp-cosine", "flow-ot", "flow-cosine"] | None = Field(
+        None,
+        description="Path to solve on, converted exactly and entered at the teacher's largest noise level; by default "
+        "the teacher's own.",
+    )
+    afs: bool = Field(
+        False,
+        description="Analytical first step (Dockhorn et al. 2022): the first eps is that of data of unit variance, "
+        "x/sqrt(alpha^2 + sigma^2), which saves one evaluation.",
+    )
+    denoise_to_zero: bool = Field(
+        False, description="Return the denoiser's output at the last node, for one evaluation more; needs grid.end min."
+    )
+    thresholding: float | None = Field(
+        None,
+        gt=0,
+        description="Smallest threshold of dynamic thresholding of the denoiser's output (Saharia et al. 2022), in "
+        "units of the data; none by default.",
+    )
+
+    @model_validator(mode="after")
+    def _ends_once(self) -> "SolverOptions":
+        if self.denoise_to_zero and self.grid.end != "min":
+            raise ValueError("denoise_to_zero needs grid.end: min; other grids end at clean data by themselves")
+        return self
+
+
+@dataclass(frozen=True)
+class SolverSpec(MethodSpec):
+    """A training-free solver; `target` is "module:function", the steps of solvers.base.Solver.
+
+    rule: how many evaluations each step takes. order: what the rule and the steps are told.
+    inner_nodes: its steps have nodes inside them, at which it evaluates too.
+    Without a rule the solver chooses its own steps: `target` is then a class that is made with the options.
+    """
+
+    kind: Kind = "solver"
+    rule: nfe.Rule | None = nfe.one_per_step
+    order: int = 1
+    inner_nodes: bool = False
+
+    def plan(self, evaluations: int, chosen: Options | None = None) -> Any:
+        chosen = self.options() if chosen is None else chosen
+        if self.rule is None or not isinstance(chosen, SolverOptions):
+            return super().plan(evaluations, chosen)
+        clean = chosen.grid.end != "min" or (chosen.path or "").startswith("flow")
+        return nfe.plan(evaluations, self.rule, self.order, chosen, clean)
