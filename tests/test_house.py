@@ -2,9 +2,12 @@
 
 import ast
 import importlib.util
+import statistics
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -51,20 +54,65 @@ def test_public_names_are_there():
         fewstep.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    ("floor", "forbidden"),
-    [
-        ("methods", ("bench", "reports")),
-        ("datasets", ("bench", "reports")),
-        ("reports", ("methods", "datasets", "bench")),
-    ],
-)
-def test_each_floor_knows_only_what_it_may(floor, forbidden):
+GROUND = ("missing", "randomness", "register", "unpickling")
+"""The modules of methods that data sets may use: they know nothing of methods."""
+
+FLOORS = {
+    "methods": set(),
+    "datasets": {"methods"},
+    "reports": set(),
+    "bench": {"methods", "datasets", "reports"},
+}
+
+ROOMS = ("commands", "benchmarks", "results", "run", "stages", "plan", "suite", "training", "metrics")
+"""The rooms of bench from top to bottom: a room may import from those below it, and from the files beside them."""
+FILES = ("cli", "conformance", "store", "published_files", "machine", "errors")
+
+
+def imports(path: Path) -> Iterator[tuple[str, ...]]:
+    """The modules of the package that a file imports, as parts below the root."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = (*package[: len(package) - node.level + 1], *filter(None, (node.module or "").split(".")))
+            yield from ((*base, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_each_floor_knows_only_what_it_may(floor):
     for path in (ROOT / floor).rglob("*.py"):
-        depth = len(path.relative_to(ROOT).parts) - 1
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level > depth:
-                assert (node.module or "").partition(".")[0] not in forbidden, f"{path}: {node.module}"
+        others = {target[0] for target in imports(path) if target[0] in FLOORS} - {floor}
+        assert others <= FLOORS[floor], f"{path}: {others}"
+
+
+def test_data_sets_use_no_method():
+    for path in (ROOT / "datasets").rglob("*.py"):
+        for target in imports(path):
+            assert target[0] != "methods" or target[1] in GROUND, f"{path}: {target}"
+
+
+def test_bench_has_at_most_nine_rooms_and_each_says_what_is_inside():
+    rooms = [path for path in (ROOT / "bench").iterdir() if (path / "__init__.py").is_file()]
+    assert {room.name for room in rooms} == set(ROOMS)
+    assert len(rooms) <= 9
+    for room in rooms:
+        assert ast.get_docstring(ast.parse((room / "__init__.py").read_text())), room
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_arrows_inside_bench_point_down(room):
+    below = {*ROOMS[ROOMS.index(room) :], *FILES}
+    for path in (ROOT / "bench" / room).rglob("*.py"):
+        targets = {target[1] for target in imports(path) if target[0] == "bench"}
+        assert targets <= below, f"{path}: {targets - below}"
+
+
+def test_the_rooms_import_one_another_without_a_cycle():
+    arrows: dict[str, set[str]] = {}
+    for path in (ROOT / "bench").rglob("*.py"):
+        here = path.relative_to(ROOT / "bench").with_suffix("").parts[0]
+        arrows.setdefault(here, set()).update(t[1] for t in imports(path) if t[:1] == ("bench",) and t[1] != here)
+    TopologicalSorter(arrows).prepare()
 
 
 def test_no_library_code_prints():
@@ -84,10 +132,27 @@ def test_nothing_is_unpickled_but_what_a_list_names():
             assert "weights_only=True" in call.split(")")[0], path
 
 
-def test_files_and_functions_are_short():
+BRANCHES = (ast.If, ast.IfExp, ast.For, ast.While, ast.ExceptHandler, ast.Assert, ast.comprehension, ast.match_case)
+
+
+def complexity(function: ast.AST) -> int:
+    """McCabe's number: one more than the decisions, those of functions inside included."""
+    found = 1
+    for node in ast.walk(function):
+        found += isinstance(node, BRANCHES)
+        found += len(node.ifs) if isinstance(node, ast.comprehension) else 0
+        found += len(node.values) - 1 if isinstance(node, ast.BoolOp) else 0
+    return found
+
+
+def test_files_and_functions_are_short_and_simple():
+    lengths = []
     for path in SOURCES:
         text = path.read_text()
-        assert text.count("\n") <= 400, path
+        lengths.append(text.count("\n"))
+        assert lengths[-1] <= 400, path
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno <= 60, f"{path}: {node.name}"
+                assert complexity(node) <= 15, f"{path}: {node.name}"
+    assert statistics.median(lengths) <= 100
