@@ -22,7 +22,7 @@ from ..paths import EDM, Path, VPCosine, expand
 from ..randomness import generator
 from ..solvers.grids import karras
 from ..uses import spent_on
-from .consistency import l2
+from .distances import l2
 from .student import StudentMethod
 
 Signal = Callable[[Tensor, Tensor], Tensor]
@@ -37,25 +37,25 @@ def slope(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor) -> T
     return expand(rate, y) * (f(path.noisy(y, eps, t), t) - y)
 
 
-def ddim_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def ddim_signal_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """y_s = (1 - r) D + r y_t, r = e^(lambda_s - lambda_t): exact if D is constant, and DDIM's step on x."""
     r = path.noise_level(s) / path.noise_level(t)
     return y + expand(1 - r, y) * (f(path.noisy(y, eps, t), t) - y)
 
 
-def first_order_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
-    """Euler's step of the signal ODE in t: its finite difference; on EDM it is `ddim_step`."""
+def first_order_signal_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    """Euler's step of the signal ODE in t: its finite difference; on EDM it is `ddim_signal_step`."""
     return y + expand(t - s, y) * slope(f, path, y, eps, t)
 
 
-def heun_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def heun_signal_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """Heun's step of the signal ODE in t: two teacher evaluations."""
     first = slope(f, path, y, eps, t)
     second = slope(f, path, y + expand(t - s, y) * first, eps, s)
     return y + expand((t - s) / 2, y) * (first + second)
 
 
-STEPS = {"ddim": ddim_step, "first-order": first_order_step, "heun": heun_step}
+STEPS = {"ddim": ddim_signal_step, "first-order": first_order_signal_step, "heun": heun_signal_step}
 
 
 def bootstrapping_loss(

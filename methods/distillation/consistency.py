@@ -22,7 +22,7 @@ from ..solvers.grids import karras
 from ..solvers.heun import heun
 from ..uses import spent_on
 from .distances import Distance, distance, l2
-from .multistep import Function, at_positions, multistep, probe, search_levels, spread_levels
+from .multistep import Function, LevelSearch, at_positions, multistep, probe, search_levels, spread_levels
 from .student import StudentMethod
 
 
@@ -89,45 +89,6 @@ def consistency_loss(
     return residual(student, target, x_t, t, x_s, s, distance, masks)
 
 
-class LevelSearch(nn.Module):
-    """The search for a student's sampling levels at the end of its training, and what it found.
-
-    What it will cost is measured: the first step also makes one probe, so the first two steps tell how large a
-    share of the budget a probe takes, and training stops where just enough is left.
-    """
-
-    positions: Tensor
-    spent: Tensor
-
-    def __init__(self, function: nn.Module, options: ConsistencyStudentOptions) -> None:
-        super().__init__()
-        self.function, self.options = function, options
-        self.register_buffer("positions", torch.full((options.searched_nfe,), torch.nan, dtype=torch.float64))
-        self.register_buffer("spent", torch.full((2,), torch.nan, dtype=torch.float64))
-
-    def note(self, step: int, spent: float) -> None:
-        """Remember the share spent before steps 1 and 2. ValueError where the search takes most of the budget."""
-        if step in (1, 2):
-            self.spent[step - 1] = spent
-        if step == 2 and self.reserve() > 0.5:
-            share = f"{100 * self.reserve():.0f} % of the budget"
-            raise ValueError(f"searching the levels takes {share}: lower search_samples, search_rounds, searched_nfe")
-
-    def reserve(self) -> float:
-        """The share of the budget that the search takes, at most; 0 while it is not known."""
-        if self.spent.isnan().any():
-            return 0.0
-        first, second = self.spent.tolist()
-        probe = first - (second - first)
-        probes = sum(level + 2 * self.options.search_rounds for level in range(1, self.options.searched_nfe))
-        return probes * probe
-
-    def is_due(self, step: int, spent: float) -> bool:
-        """Whether one more step of training would leave less than the search and a step take."""
-        first, second = self.spent.tolist()
-        return step > 2 and spent + 2 * (second - first) + self.reserve() > 1
-
-
 class ConsistencyModel(StudentMethod):
     """What distillation and training share: when the levels are searched, and the sampler.
 
@@ -146,7 +107,9 @@ class ConsistencyModel(StudentMethod):
         super().__init__(teacher, student, options, seed)
         self.options = options
         self.floor = floor
-        self.search = LevelSearch(self.average.module, options) if options.levels == "searched" else None
+        self.search: LevelSearch | None = None
+        if options.levels == "searched":
+            self.search = LevelSearch(self.average.module, options.searched_nfe, options.search_rounds)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         if self.options.optimizer == "adam":

@@ -25,7 +25,7 @@ from .consistency import ConsistencyFunction, ConsistencyModel, edm_network, los
 from .distances import Distance, distance, l2, pseudo_huber
 from .multistep import Function
 
-Pairs = tuple[Tensor, Tensor]
+LevelPairs = tuple[Tensor, Tensor]
 """t and r (B,) float64: the noisier level of each sample, and the cleaner one that it is taught by."""
 
 
@@ -107,7 +107,7 @@ class Recipe:
     average, None where the target is the student itself; function: the student's preconditioning.
     """
 
-    pairs: Callable[[float, int, torch.Generator], Pairs]
+    pairs: Callable[[float, int, torch.Generator], LevelPairs]
     weight: Callable[[Tensor, Tensor], Tensor]
     distance: Distance
     decay: Callable[[float], float] | None
@@ -122,7 +122,7 @@ def inverse_distance(t: Tensor, r: Tensor) -> Tensor:
 def ct(options: CTOptions, path: Path, sigma_data: float) -> Recipe:
     """Neighbours on a growing rho = 7 grid, each as likely; the target follows ever faster."""
 
-    def pairs(spent: float, count: int, rng: torch.Generator) -> Pairs:
+    def pairs(spent: float, count: int, rng: torch.Generator) -> LevelPairs:
         levels = ascending(path, ct_points(spent, options.s0, options.s1))
         i = torch.randint(len(levels) - 1, (count,), generator=rng)
         return levels[i + 1], levels[i]
@@ -139,7 +139,7 @@ def ct(options: CTOptions, path: Path, sigma_data: float) -> Recipe:
 def ict(options: ICTOptions, path: Path, sigma_data: float) -> Recipe:
     """Neighbours on a grid that doubles, lognormally likely; the target is the student."""
 
-    def pairs(spent: float, count: int, rng: torch.Generator) -> Pairs:
+    def pairs(spent: float, count: int, rng: torch.Generator) -> LevelPairs:
         levels = ascending(path, ict_points(spent, options.s0, options.s1))
         p = lognormal_probabilities(levels, options.log_sigma_mean, options.log_sigma_std)
         i = torch.multinomial(p, count, replacement=True, generator=rng)
@@ -154,7 +154,7 @@ def ict(options: ICTOptions, path: Path, sigma_data: float) -> Recipe:
 def ect(options: ECTOptions, path: Path, sigma_data: float) -> Recipe:
     """t lognormal, r ever nearer to it; the student keeps the teacher's preconditioning."""
 
-    def pairs(spent: float, count: int, rng: torch.Generator) -> Pairs:
+    def pairs(spent: float, count: int, rng: torch.Generator) -> LevelPairs:
         normal = torch.randn(count, generator=rng, dtype=torch.float64)
         t = torch.exp(options.log_sigma_mean + options.log_sigma_std * normal)
         return t, ect_r(t, ect_stage(spent, options.stages), options.q, options.k, options.b)

@@ -6,7 +6,7 @@ A consistency function f(x, t) -> x0 jumps to data; noise is added again, and it
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..method import Draws
 from ..paths import Path
@@ -106,3 +106,43 @@ def probe(f: Function, quality: Quality, path: Path, noise: Tensor) -> None:
     """Evaluate what one look of a search evaluates, to learn what that costs."""
     with spent_on("selection"):
         quality(f(path.t_max * noise, at_positions(path, torch.zeros((), dtype=torch.float64))))
+
+
+class LevelSearch(nn.Module):
+    """The search for a student's sampling levels at the end of its training, and what it found.
+
+    What it will cost is measured: the first step also makes one probe, so the first two steps tell how large a
+    share of the budget a probe takes, and training stops where just enough is left. `nfe` is the largest number
+    of evaluations for which levels are sought, `rounds` how many rounds find one; `function` is searched.
+    """
+
+    positions: Tensor
+    spent: Tensor
+
+    def __init__(self, function: nn.Module, nfe: int, rounds: int) -> None:
+        super().__init__()
+        self.function, self.nfe, self.rounds = function, nfe, rounds
+        self.register_buffer("positions", torch.full((nfe,), torch.nan, dtype=torch.float64))
+        self.register_buffer("spent", torch.full((2,), torch.nan, dtype=torch.float64))
+
+    def note(self, step: int, spent: float) -> None:
+        """Remember the share spent before steps 1 and 2. ValueError where the search takes most of the budget."""
+        if step in (1, 2):
+            self.spent[step - 1] = spent
+        if step == 2 and self.reserve() > 0.5:
+            share = f"{100 * self.reserve():.0f} % of the budget"
+            raise ValueError(f"searching the levels takes {share}: lower search_samples, search_rounds, searched_nfe")
+
+    def reserve(self) -> float:
+        """The share of the budget that the search takes, at most; 0 while it is not known."""
+        if self.spent.isnan().any():
+            return 0.0
+        first, second = self.spent.tolist()
+        probe = first - (second - first)
+        probes = sum(level + 2 * self.rounds for level in range(1, self.nfe))
+        return probes * probe
+
+    def is_due(self, step: int, spent: float) -> bool:
+        """Whether one more step of training would leave less than the search and a step take."""
+        first, second = self.spent.tolist()
+        return step > 2 and spent + 2 * (second - first) + self.reserve() > 1

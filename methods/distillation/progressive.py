@@ -23,7 +23,8 @@ from ..randomness import generator
 from ..solvers import grids
 from ..solvers.base import Solver
 from ..uses import spent_on
-from .consistency import l2, loss_weight
+from .consistency import loss_weight
+from .distances import l2
 from .student import AdamStudent
 
 TRAINING_GRIDS = {

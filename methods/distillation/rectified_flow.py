@@ -8,6 +8,7 @@ k-step sampler asks for it, on pairs of the straightened flow itself (InstaFlow:
 import copy
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from ..options import RectifiedFlowOptions
 from ..paths import FlowOT, expand
 from ..randomness import generator
 from ..uses import spent_on
-from .consistency import l2
+from .distances import l2
 from .pairs import Pairs, teacher_solutions
 from .student import StudentMethod
 
@@ -60,6 +61,20 @@ def flow_velocity(denoiser: Denoiser, x: Tensor, r: Tensor, condition: Condition
     return -denoiser.path.velocity(x, denoiser(x, t, condition), t)
 
 
+class Stage(NamedTuple):
+    """Reflow, or after it distillation: the share of its own budget that is used, and whether it still makes pairs."""
+
+    distils: bool
+    used: float
+    makes_pairs: bool
+
+    @property
+    def kind(self) -> str:
+        """The kind of its steps, which all cost the same."""
+        name = "distil" if self.distils else "reflow"
+        return f"{name} pairs" if self.makes_pairs else name
+
+
 class RectifiedFlow(StudentMethod):
     """Reflow on the teacher's pairs; with options.distil = k, then a k-step distillation on the reflow's own.
 
@@ -77,32 +92,29 @@ class RectifiedFlow(StudentMethod):
         self.flow = copy.deepcopy(self.student).requires_grad_(False).eval() if options.distil else None
         self.register_buffer("distilling", torch.tensor(False))
 
-    def _stage(self, spent: float) -> tuple[str, float]:
-        """("reflow" or "distil", the share of that stage's budget used)."""
-        if not self.options.distil:
-            return "reflow", spent
-        start = 1 - self.options.distil_share
-        if spent < start:
-            return "reflow", spent / start
-        return "distil", (spent - start) / (1 - start)
+    def stage_at(self, spent: float) -> Stage:
+        """The stage of a step before which this share of the run's budget is used."""
+        start = 1 - self.options.distil_share if self.options.distil else 1.0
+        distils = bool(self.options.distil) and spent >= start
+        used = (spent - start) / (1 - start) if distils else spent / start
+        return Stage(distils, used, used < self.options.pairs_share)
 
     def step_kind(self, step: int) -> str:
-        stage, used = self._stage(self.spent)
-        return f"{stage} pairs" if used < self.options.pairs_share else stage
+        return self.stage_at(self.spent).kind
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         step = int(batch["step"])
-        kind = self.step_kind(step)
-        if kind.startswith("distil") and not self.distilling:
+        stage = self.stage_at(self.spent)
+        if stage.distils and not self.distilling:
             self._begin_distillation()
         rng = generator(self.seed, "train", step)
-        if kind.endswith("pairs"):
+        if stage.makes_pairs:
             noise, labels = self.pairs.starts(self.teacher, self.seed, step, self.batch_size)
             x0 = self._solutions(noise, labels)
             self.pairs.add(noise, x0, labels)
         else:
             noise, x0, labels = self.pairs.draw(self.batch_size, rng)
-        if kind.startswith("distil"):
+        if stage.distils:
             r = distil_times(torch.randint(self.options.distil, (len(x0),), generator=rng), self.options.distil)
         else:
             r = reflow_times(torch.rand(len(x0), generator=rng, dtype=torch.float64))
@@ -129,7 +141,7 @@ class RectifiedFlow(StudentMethod):
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         """Warm-up in steps, then in each stage linear to 0 as its budget runs out."""
-        return super().learning_rate_factor(step, self._stage(spent)[1])
+        return super().learning_rate_factor(step, self.stage_at(spent).used)
 
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:

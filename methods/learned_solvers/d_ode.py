@@ -208,7 +208,7 @@ def recorded(wanted: Sequence[int], states: list[Tensor]) -> Correct:
     return correct
 
 
-def base_solver(options: DODEOptions) -> Solver:
+def d_ode_base(options: DODEOptions) -> Solver:
     """The solver that is corrected."""
     name, given = options.base()
     solver = solvers.get(name, **given)
@@ -266,7 +266,7 @@ class DODE(Method):
         self.options = options
         self.batch_size = options.batch
         self.nfe = nfe
-        self.base = base_solver(options)
+        self.base = d_ode_base(options)
         self.teacher_steps = teacher_steps(options, self.base, teacher.path, nfe)
         self.corrections = Corrections(nfe)
         self.register_buffer("solved", torch.tensor(0))
@@ -296,7 +296,7 @@ class DODE(Method):
         if lot:
             slow = self.options.of_teacher()
             with spent_on("ground truth"):
-                states = teacher_states(slow.solver, base_solver(slow), self.teacher, start, self.teacher_steps, labels)
+                states = teacher_states(slow.solver, d_ode_base(slow), self.teacher, start, self.teacher_steps, labels)
             self.targets[:, first : first + lot] = states
             self.solved += lot
             return states[-1].square().mean()

@@ -17,12 +17,12 @@ def ddim_eta(run: Run, x: Tensor) -> Tensor:
     """
     for j, (t, s) in enumerate(pairwise(run.nodes)):
         x0 = run.x0(x, t)
-        spread = run.options.eta * s.sigma * _forgotten(t, s) ** 0.5
-        if spread == 0:
+        std = run.options.eta * s.sigma * _forgotten(t, s) ** 0.5
+        if std == 0:
             x = ddim(x, x0, t, s)
         else:
             eps = eps_of(x, x0, t)
-            x = s.alpha * x0 + (s.sigma**2 - spread**2) ** 0.5 * eps + spread * run.noise(j, x)
+            x = s.alpha * x0 + (s.sigma**2 - std**2) ** 0.5 * eps + std * run.noise(j, x)
     return x
 
 

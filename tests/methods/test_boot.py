@@ -11,7 +11,7 @@ from fewstep.methods.distillation.boot import (
     STEPS,
     bootstrapping_loss,
     boundary_loss,
-    ddim_step,
+    ddim_signal_step,
     loss_weight,
     slope,
 )
@@ -131,7 +131,7 @@ def test_reference_chain_of_targets_is_ddim(reference, toy_mixture):
         x = solvers.get("euler").sample(f, path.noisy(y, eps, times[0]) / path.sigma(times[0]), times=times)
         chain = [y]
         for t, s in pairwise(times):
-            chain.append(ddim_step(f, path, chain[-1], eps, t, s))
+            chain.append(ddim_signal_step(f, path, chain[-1], eps, t, s))
         torch.testing.assert_close(path.noisy(chain[-1], eps, times[-1]), x, rtol=0, atol=1e-12 * float(x.abs().max()))
         torch.testing.assert_close(x, arrays[f"chain_{name}_x_final_ddim"], **EXACT)
         if f"chain_{name}_y" in arrays:
