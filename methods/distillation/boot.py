@@ -1,8 +1,10 @@
-"""BOOT (Gu, Zhai, Zhang, Liu & Susskind 2023): data-free distillation into one step, by bootstrapping.
+"""BOOT (gu2023boot, arXiv:2306.05544): data-free distillation into one step, by bootstrapping.
 
 Along the teacher's trajectory from noise eps, x_t = alpha_t y_t + sigma_t eps defines the signal y_t: smooth
 in t, and the sample itself where the noise ends. The student y(eps, t) sees the noise alone, and learns its
-value at s from its own at t > s moved by one teacher step.
+value at s from its own at t > s moved by one teacher step. In the paper these are the signal ODE (`slope`), the
+bootstrapping loss with its target, and the boundary loss; the sampler is one evaluation at the clean end
+(equation numbers unchecked; no code of the authors is public).
 """
 
 import copy
@@ -61,7 +63,7 @@ STEPS = {"ddim": ddim_signal_step, "first-order": first_order_signal_step, "heun
 def bootstrapping_loss(
     signal: Signal, f: DataPrediction, path: Path, eps: Tensor, t: Tensor, s: Tensor, step: str = "ddim"
 ) -> Tensor:
-    """|y(eps, s) - SG[y(eps, t) moved to s]|^2 per sample (B,), its elements' mean, unweighted; s < t, each (B,)."""
+    """L_BS: |y(eps, s) - SG[y(eps, t) moved to s]|^2 per sample (B,), its elements' mean; s < t, both (B,)."""
     with torch.no_grad():
         with spent_on("target"):
             y_t = signal(eps, t)
@@ -81,7 +83,7 @@ def loss_weight(name: str, path: Path, t: Tensor, s: Tensor) -> Tensor:
 
 
 def boundary_loss(signal: Signal, f: DataPrediction, x: Tensor, eps: Tensor, t_max: Tensor) -> Tensor:
-    """|y(eps, t_max) - D(x, t_max)|^2 per sample (B,), x = eps at the scale that the path has there.
+    """L_BC: |y(eps, t_max) - D(x, t_max)|^2 per sample (B,), x = eps at the scale that the path has there.
 
     Whatever finite y the trajectory starts with is forgotten as alpha -> 0: just below, the signal is D.
     """

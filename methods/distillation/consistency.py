@@ -1,7 +1,8 @@
-"""Consistency distillation (Song, Dhariwal, Chen & Sutskever 2023).
+"""Consistency distillation (song2023consistency, arXiv:2303.01469): loss eq. 7, target eq. 6, sampler algorithm 1.
 
 A consistency function f(x, t) maps every point of an ODE trajectory to its end: f(x, sigma_min) = x.
-The student is taught that one teacher step along the trajectory changes nothing.
+The student is taught that one teacher step along the trajectory changes nothing. The moving average behind the
+target is eq. 8, the boundary condition eq. 5 and appendix C; RAdam is liu2020variance (arXiv:1908.03265).
 """
 
 import copy
@@ -27,7 +28,7 @@ from .student import StudentMethod
 
 
 class ConsistencyFunction(EDMDenoiser):
-    """EDM's preconditioning shifted so that f(x, sigma_min) = x exactly (paper, appendix C)."""
+    """EDM's preconditioning shifted so that f(x, sigma_min) = x exactly (eq. 5, appendix C)."""
 
     def scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return boundary_scalings(sigma, self.sigma_data, self.path.t_min)
@@ -78,9 +79,9 @@ def consistency_loss(
     distance: Distance = l2,
     masks: int = 0,
 ) -> Tensor:
-    """dist(f(x_t, t), SG f^-(x_s, s)) per sample (B,), unweighted (paper, eq. 7).
+    """dist(f(x_t, t), SG f^-(x_s, s)) per sample (B,), unweighted (eq. 7).
 
-    x_t = x0 + t noise; x_s is one teacher step from t (B,) down to s (B,).
+    x_t = x0 + t noise; x_s is one teacher step from t (B,) down to s (B,) (eq. 6).
     """
     x_t = x0 + expand(t, x0) * noise
     solve, options = ODE_STEPS[ode_step]
@@ -205,7 +206,7 @@ class ConsistencyModel(StudentMethod):
 
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """x0 by algorithm 1 over `levels`."""
+        """x0 by multistep consistency sampling (algorithm 1) over `levels`."""
         return multistep(self.function(condition), noise, self.levels(nfe).to(noise.device), self.floor, draws)
 
 

@@ -1,8 +1,13 @@
 """Consistency training: the teacher's ODE step is replaced by the data's own direction, x_r = x0 + r eps.
 
-CT (Song et al. 2023), iCT (Song & Dhariwal 2023) and ECT (Geng et al. 2024) share the loss
-w(t, r) d(f(x_t, t), SG f^-(x_r, r)) and differ in a `Recipe`: which levels r < t are paired and how they draw
-together while the budget is spent, the weight, the distance, and the target's weights.
+Three papers share the loss w(t, r) d(f(x_t, t), SG f^-(x_r, r)) and the sampler, algorithm 1 of the first; they
+differ in a `Recipe`: which levels r < t are paired and how they draw together while the budget is spent, the
+weight, the distance, and the target's weights.
+  CT (song2023consistency, arXiv:2303.01469): loss eq. 10, algorithm 3; schedules of N and mu in appendix C.
+  iCT (song2023improved, arXiv:2310.14189): distance eq. 8, N eq. 9, levels eq. 10, weight section 3.1, target
+    without a moving average section 3.2.
+  ECT (geng2024consistency, arXiv:2406.14548): r(t), weight and loss as in ECMLoss of the authors' code
+    (equation numbers unchecked).
 """
 
 import copy
@@ -39,7 +44,7 @@ def training_loss(
     distance: Distance = l2,
     masks: int = 0,
 ) -> Tensor:
-    """d(f(x_t, t), SG f^-(x_r, r)) per sample (B,), unweighted; x_t = x0 + t eps, x_r = x0 + r eps, one eps.
+    """d(f(x_t, t), SG f^-(x_r, r)) per sample (B,), unweighted (CT, eq. 10); x_t = x0 + t eps, x_r = x0 + r eps.
 
     Where r = 0 the target is x0, and where it is for the whole batch the target network is not run.
     """
@@ -61,17 +66,17 @@ def clean_at_zero(f: Function) -> Function:
 
 
 def ct_points(spent: float, s0: int, s1: int) -> int:
-    """N, the grid's points at a share `spent` of the training: from s0 to s1 + 1 as a root (CM paper and code)."""
+    """N, the grid's points at a share `spent` of the training: from s0 to s1 + 1 as a root (CT, appendix C)."""
     return max(math.ceil(math.sqrt(spent * ((s1 + 1) ** 2 - s0**2) + s0**2) - 1), 1) + 1
 
 
 def ct_decay(points: int, s0: int, mu0: float, mu: str = "code") -> float:
-    """The target's decay exp(s0 ln mu0 / N), as in the paper, or with N - 1, as in the released code."""
+    """The target's decay exp(s0 ln mu0 / N) (CT, appendix C), or with N - 1, as in the released code."""
     return math.exp(s0 * math.log(mu0) / {"code": points - 1, "paper": points}[mu])
 
 
 def ict_points(spent: float, s0: int, s1: int) -> int:
-    """N(spent) = min(s0 2^floor(spent phases), s1) + 1 with phases = log2 floor(s1/s0) + 1 (iCT)."""
+    """N(spent) = min(s0 2^floor(spent phases), s1) + 1 with phases = log2 floor(s1/s0) + 1 (iCT, eq. 9)."""
     phases = math.log2(s1 // s0) + 1
     # A share computed as k/K may lie one rounding below the doubling it stands for.
     return min(s0 * 2 ** math.floor(spent * phases * (1 + 1e-12)), s1) + 1
@@ -84,7 +89,7 @@ def ascending(path: Path, points: int) -> Tensor:
 
 
 def lognormal_probabilities(levels: Tensor, mean: float, std: float) -> Tensor:
-    """p_i (N - 1,), in proportion to what ln sigma ~ N(mean, std^2) puts between levels i and i + 1 (iCT)."""
+    """p_i (N - 1,), in proportion to what ln sigma ~ N(mean, std^2) puts between levels i and i + 1 (iCT, eq. 10)."""
     cumulative = torch.erf((levels.log() - mean) / (math.sqrt(2) * std))
     return cumulative.diff() / (cumulative[-1] - cumulative[0])
 
@@ -115,7 +120,7 @@ class Recipe:
 
 
 def inverse_distance(t: Tensor, r: Tensor) -> Tensor:
-    """1/(t - r): iCT's and ECT's weight."""
+    """1/(t - r): iCT's weight (section 3.1) and ECT's."""
     return 1 / (t - r)
 
 

@@ -17,9 +17,9 @@ def l2(x: Tensor, y: Tensor) -> Tensor:
 
 
 def pseudo_huber(x: Tensor, y: Tensor, c: float | None = None) -> Tensor:
-    """sqrt(|x - y|^2 + c^2) - c on the vector norm; c = 0.00054 sqrt(d) unless given (Song & Dhariwal 2023).
+    """sqrt(|x - y|^2 + c^2) - c on the vector norm; c = 0.00054 sqrt(d) unless given.
 
-    c = 0 is the norm itself, whose gradient at x = y is taken as 0.
+    Source: song2023improved, eq. 8. c = 0 is the norm itself, whose gradient at x = y is taken as 0.
     """
     difference = (x - y).flatten(1)
     c = 0.00054 * difference.shape[1] ** 0.5 if c is None else c

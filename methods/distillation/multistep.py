@@ -1,4 +1,4 @@
-"""Multistep consistency sampling (Song et al. 2023, algorithm 1), and where its noise levels lie.
+"""Multistep consistency sampling (song2023consistency, arXiv:2303.01469, algorithm 1), and its noise levels.
 
 A consistency function f(x, t) -> x0 jumps to data; noise is added again, and it jumps from there.
 """
@@ -20,7 +20,7 @@ Quality = Callable[[Tensor], float]
 
 
 def multistep(f: Function, noise: Tensor, levels: Tensor, floor: float, draws: Draws | None) -> Tensor:
-    """f at levels[0], then noise up to each further level and f again; NFE = len(levels).
+    """Algorithm 1: f at levels[0], then noise up to each further level and f again; NFE = len(levels).
 
     noise: unit Gaussian (B, ...); draws(j): the unit noise added before step j + 1. `floor` is the noise that f
     leaves in its output: sigma_min for f(x, sigma_min) = x, 0 for a denoiser. ValueError without draws.
@@ -59,7 +59,7 @@ def search_next(
     floor: float,
     rounds: int = 5,
 ) -> float:
-    """The position of one more level after those at `positions`, by ternary search (Song et al. 2023, section 3).
+    """The position of one more level after those at `positions`, by ternary search (song2023consistency, section 3).
 
     quality(x0) is what to make small, such as a Frechet distance; it must not see the noises that a result is
     later scored on. It is taken to have one valley between the last level and sigma_min: a round looks at two

@@ -1,8 +1,9 @@
-"""Rectified flow (Liu, Gong & Liu 2023): a flow whose paths are straight, so that few Euler steps follow them.
+"""Rectified flow (liu2023flow, arXiv:2209.03003): a flow with straight paths, which few Euler steps follow.
 
-Flow time r runs from 0 (noise) to 1 (data), r = 1 - t of FlowOT: x_r = r x0 + (1 - r) z. Reflow trains the
-velocity on pairs (z, x0) of an earlier flow, here the teacher's ODE; distillation then trains it where a
-k-step sampler asks for it, on pairs of the straightened flow itself (InstaFlow: Liu et al. 2024, k = 1).
+Flow time r runs from 0 (noise) to 1 (data), r = 1 - t of FlowOT: x_r = r x0 + (1 - r) z. Reflow (algorithm 1, loss
+eq. 1) trains the velocity on pairs (z, x0) of an earlier flow, here the teacher's ODE; distillation (section 2.2)
+then trains it where a k-step sampler asks for it, on pairs of the straightened flow itself. With k = 1 the two are
+eq. 5 and 6 of InstaFlow (liu2024instaflow, arXiv:2309.06380), whose distances for eq. 6 are LPIPS and L2.
 """
 
 import copy
@@ -32,7 +33,7 @@ EPS = 1e-3
 
 
 def rectified_flow_loss(velocity: Velocity, noise: Tensor, x0: Tensor, r: Tensor) -> Tensor:
-    """|v(x_r, r) - (x0 - z)|^2, mean over a sample's elements, (B,); x_r = r x0 + (1 - r) z at r (B,)."""
+    """|v(x_r, r) - (x0 - z)|^2 (eq. 1), mean over a sample's elements, (B,); x_r = r x0 + (1 - r) z at r (B,)."""
     x_r = expand(r, x0) * x0 + expand(1 - r, x0) * noise
     return l2(velocity(x_r, r), x0 - noise)
 

@@ -1,8 +1,10 @@
-"""TRACT: transitive closure time-distillation (Berthelot et al. 2023).
+"""TRACT (berthelot2023tract, arXiv:2303.04248): transitive closure time-distillation.
 
 A phase turns a teacher of T_in steps into a student of T_out. From every teacher time inside one of the
 student's intervals, one DDIM step of the student is to reach the interval's lower end. Its target is a
-teacher step followed by the student's own jump over the rest, so that jumps close over teacher steps.
+teacher step followed by the student's own jump over the rest, so that jumps close over teacher steps. Target
+eq. 6 to 9, training algorithm 1 (numbers from a summary of the paper, unchecked); what is drawn, the weights and
+the averages are those of the authors' tc_distill.py and tc_distill_edm.py. The sampler is DDIM.
 """
 
 import copy
@@ -90,7 +92,8 @@ def heun_step(path: Path, predict: Predict, x: Tensor, t: Tensor, s: Tensor) -> 
 def tract_target(path: Path, teacher_step: Step, self_teacher: Predict, x_t: Tensor, times: Tensor) -> Tensor:
     """The x0 with which one DDIM step t -> s goes where the teacher's t -> t' and the self-teacher's t' -> s do.
 
-    times: t, t' and s, (3, B). At t' = s the self-teacher has no part. At t' = 0 it is the teacher's denoiser.
+    Eq. 6 to 9. times: t, t' and s, (3, B). At t' = s the self-teacher has no part; at t' = 0 the target is the
+    teacher's denoiser.
     """
     t, middle, s = times
     with torch.no_grad():
