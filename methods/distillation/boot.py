@@ -25,7 +25,7 @@ from ..randomness import generator
 from ..solvers.grids import karras
 from ..uses import spent_on
 from .distances import l2
-from .student import StudentMethod
+from .student import StudentMethod, preconditioned_network
 
 Signal = Callable[[Tensor, Tensor], Tensor]
 """y(eps, t): eps (B, ...), t () or (B,); like eps."""
@@ -72,7 +72,7 @@ def bootstrapping_loss(
     return l2(signal(eps, s), target)
 
 
-def loss_weight(name: str, path: Path, t: Tensor, s: Tensor) -> Tensor:
+def step_weight(name: str, path: Path, t: Tensor, s: Tensor) -> Tensor:
     """Of the step from t to s, in t's shape; k = 1 - e^(lambda_s - lambda_t) is the share that D takes in it."""
     weights = {
         "uniform": torch.ones_like(t),
@@ -146,9 +146,7 @@ class Boot(StudentMethod):
     """Sampled in one evaluation. No data are read: noise, times and labels are drawn."""
 
     def __init__(self, teacher: Denoiser, options: BootOptions, seed: int = 0) -> None:
-        network = teacher.unwrapped()
-        if not isinstance(network, EDMDenoiser) or not isinstance(teacher.path, EDM):
-            raise ValueError("boot starts from a teacher network with EDM preconditioning")
+        network = preconditioned_network(teacher, "boot")
         if network.sample_shape is None:
             raise ValueError("boot needs the teacher's sample_shape: it draws its own noise")
         super().__init__(teacher, SignalPredictor(network), options, seed)
@@ -164,7 +162,7 @@ class Boot(StudentMethod):
         t, s = (spacing(v, self.t_max, self.t_min).to(self.device) for v in (u, u + delta))
         signal, f, eps = self._drawn(self.batch_size, rng)
         bootstrapping = bootstrapping_loss(signal, f, self.path, eps, t, s, self.options.step)
-        weight = loss_weight(self.options.weight, self.path, t, s).to(eps)
+        weight = step_weight(self.options.weight, self.path, t, s).to(eps)
         signal, f, eps = self._drawn(math.ceil(self.options.boundary_share * self.batch_size), rng)
         t_max = torch.tensor(self.t_max, dtype=torch.float64, device=self.device)
         boundary = boundary_loss(signal, f, expand(self.path.sigma(t_max), eps) * eps, eps, t_max)

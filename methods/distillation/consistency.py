@@ -15,16 +15,16 @@ from ..ema import follow
 from ..method import Draws
 from ..nfe import UnreachableNFE
 from ..options import ConsistencyOptions, ConsistencyStudentOptions, HeunOptions, SolverOptions
-from ..paths import EDM, expand
+from ..paths import expand
 from ..randomness import drawn_seed, generator, noise, seeded
 from ..solvers.base import Run
 from ..solvers.euler import euler
 from ..solvers.grids import karras
 from ..solvers.heun import heun
 from ..uses import spent_on
-from .distances import Distance, distance, l2
+from .distances import Distance, distance, l2, snr_weight
 from .multistep import Function, LevelSearch, at_positions, multistep, probe, search_levels, spread_levels
-from .student import StudentMethod
+from .student import StudentMethod, preconditioned_network
 
 
 class ConsistencyFunction(EDMDenoiser):
@@ -41,19 +41,6 @@ def boundary_scalings(sigma: Tensor, sigma_data: float, sigma_min: float) -> tup
 
 
 ODE_STEPS = {"heun": (heun, HeunOptions()), "euler": (euler, SolverOptions())}
-
-
-def loss_weight(name: str, t: Tensor, sigma_data: float) -> Tensor:
-    """lambda(t) at the noisier time; snr = t^-2 (cm/karras_diffusion.py, get_weightings)."""
-    snr = t**-2
-    weights = {
-        "uniform": torch.ones_like(t),
-        "snr": snr,
-        "snr+1": snr + 1,
-        "karras": snr + 1 / sigma_data**2,
-        "truncated-snr": snr.clamp(min=1),
-    }
-    return weights[name]
 
 
 def residual(
@@ -210,21 +197,13 @@ class ConsistencyModel(StudentMethod):
         return multistep(self.function(condition), noise, self.levels(nfe).to(noise.device), self.floor, draws)
 
 
-def edm_network(teacher: Denoiser, method: str) -> EDMDenoiser:
-    """The preconditioned network behind the teacher, which a student copies; ValueError if there is none."""
-    network = teacher.unwrapped()
-    if not isinstance(network, EDMDenoiser) or not isinstance(teacher.path, EDM):
-        raise ValueError(f"{method} starts from a teacher network with EDM preconditioning")
-    return network
-
-
 class Consistency(ConsistencyModel):
     """Consistency distillation: trained once, sampled at any NFE."""
 
     options: ConsistencyOptions
 
     def __init__(self, teacher: Denoiser, options: ConsistencyOptions, seed: int = 0) -> None:
-        network = edm_network(teacher, "consistency distillation")
+        network = preconditioned_network(teacher, "consistency distillation")
         student = ConsistencyFunction(copy.deepcopy(network.network), network.sigma_data, network.path)
         super().__init__(teacher, student, options, seed, floor=network.path.t_min)
         self.distance = distance(options.distance)
@@ -243,7 +222,7 @@ class Consistency(ConsistencyModel):
         distances = consistency_loss(
             student, target, teacher, x0, noise, t, s, self.options.ode_step, self.distance, masks
         )
-        return (loss_weight(self.options.weight, t, self.student.sigma_data).to(x0) * distances).mean()
+        return (snr_weight(self.options.weight, t, self.student.sigma_data).to(x0) * distances).mean()
 
     def update_averages(self) -> None:
         super().update_averages()

@@ -26,9 +26,10 @@ from ..options import ConsistencyTrainingOptions, CTOptions, ECTOptions, ICTOpti
 from ..paths import Path, expand
 from ..randomness import drawn_seed, generator
 from ..solvers.grids import karras
-from .consistency import ConsistencyFunction, ConsistencyModel, edm_network, loss_weight, residual
-from .distances import Distance, distance, l2, pseudo_huber
+from .consistency import ConsistencyFunction, ConsistencyModel, residual
+from .distances import Distance, distance, l2, pseudo_huber, snr_weight
 from .multistep import Function
+from .student import preconditioned_network
 
 LevelPairs = tuple[Tensor, Tensor]
 """t and r (B,) float64: the noisier level of each sample, and the cleaner one that it is taught by."""
@@ -133,7 +134,7 @@ def ct(options: CTOptions, path: Path, sigma_data: float) -> Recipe:
         return levels[i + 1], levels[i]
 
     def weight(t: Tensor, r: Tensor) -> Tensor:
-        return loss_weight(options.weight, t, sigma_data)
+        return snr_weight(options.weight, t, sigma_data)
 
     def decay(spent: float) -> float:
         return ct_decay(ct_points(spent, options.s0, options.s1), options.s0, options.mu0, options.mu)
@@ -179,7 +180,7 @@ class ConsistencyTraining(ConsistencyModel):
     options: ConsistencyTrainingOptions
 
     def __init__(self, teacher: Denoiser, options: ConsistencyTrainingOptions, seed: int = 0) -> None:
-        given = edm_network(teacher, "consistency training")
+        given = preconditioned_network(teacher, "consistency training")
         recipe = RECIPES[options.variant.name](options.variant, teacher.path, given.sigma_data)
         start = generator(seed, "init").initial_seed()
         network = copy.deepcopy(given.network) if options.init == "teacher" else drawn_anew(given.network, start)

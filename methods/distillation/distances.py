@@ -1,4 +1,7 @@
-"""Distances between a student's output and its target: (x, y), each (B, ...), to one number per sample (B,)."""
+"""Distances between a student's output and its target: (x, y), each (B, ...), to one number per sample (B,).
+
+Beside them the weights of the noise levels that several losses share.
+"""
 
 from collections.abc import Callable
 
@@ -37,3 +40,16 @@ def distance(name: str) -> Distance:
 
         return Perceptual.load()
     return DISTANCES[name]
+
+
+def snr_weight(name: str, t: Tensor, sigma_data: float) -> Tensor:
+    """A loss's weight at the noise level t = sigma/alpha, in t's shape; snr = t^-2 (cm/karras_diffusion.py)."""
+    snr = t**-2
+    weights = {
+        "uniform": torch.ones_like(t),
+        "snr": snr,
+        "snr+1": snr + 1,
+        "karras": snr + 1 / sigma_data**2,
+        "truncated-snr": snr.clamp(min=1),
+    }
+    return weights[name]

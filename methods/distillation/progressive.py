@@ -24,8 +24,7 @@ from ..randomness import generator
 from ..solvers import grids
 from ..solvers.base import Solver
 from ..uses import spent_on
-from .consistency import loss_weight
-from .distances import l2
+from .distances import l2, snr_weight
 from .student import AdamStudent
 
 TRAINING_GRIDS = {
@@ -64,7 +63,7 @@ def progressive_loss(
     x_t = teacher.path.noisy(x0, noise, t)
     with torch.no_grad(), spent_on("teacher"):
         target = halved_step(teacher, x_t, t, m, s, condition)
-    w = loss_weight(weight, teacher.path.noise_level(t), sigma_data)
+    w = snr_weight(weight, teacher.path.noise_level(t), sigma_data)
     return w.to(x0) * l2(student(x_t, t, condition), target)
 
 

@@ -48,7 +48,7 @@ def distil_times(j: Tensor, steps: int) -> Tensor:
     return reflow_times(j.double() / steps)
 
 
-def euler(velocity: Velocity, noise: Tensor, steps: int) -> Tensor:
+def euler_flow(velocity: Velocity, noise: Tensor, steps: int) -> Tensor:
     """x0 (B, ...) from unit noise (B, ...): steps of length 1/steps, evaluated at distil_times."""
     x = noise
     for r in distil_times(torch.arange(steps, device=noise.device), steps):
@@ -138,7 +138,9 @@ class RectifiedFlow(StudentMethod):
             return teacher_solutions(self.teacher, noise, self.options, labels)
         assert self.flow is not None
         with spent_on("pairs"):
-            return euler(partial(flow_velocity, self.flow.eval(), condition=labels), noise, self.options.solver_nfe)
+            return euler_flow(
+                partial(flow_velocity, self.flow.eval(), condition=labels), noise, self.options.solver_nfe
+            )
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         """Warm-up in steps, then in each stage linear to 0 as its budget runs out."""
@@ -148,4 +150,4 @@ class RectifiedFlow(StudentMethod):
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by `nfe` Euler steps; UnreachableNFE for another number than a distilled student's."""
         rectified_flow(nfe, self.options.distil)
-        return euler(partial(flow_velocity, self.averaged_student, condition=condition), noise, nfe)
+        return euler_flow(partial(flow_velocity, self.averaged_student, condition=condition), noise, nfe)

@@ -47,7 +47,7 @@ def differences(path: Path, noised: Noised, of: str) -> tuple[Tensor, Tensor]:
     return fake - teacher, fake - x0
 
 
-def loss_weight(name: str, noised: Noised) -> Tensor:
+def score_weight(name: str, noised: Noised) -> Tensor:
     """w, (B,): no gradient passes through it."""
     with torch.no_grad():
         if name == "sid":
@@ -68,4 +68,4 @@ class SIM(ScoreMatching):
             "pseudo-huber": lambda: pseudo_huber_loss(y, residual, self.options.c),
             "sid": lambda: sid_loss(y, residual, self.options.alpha),
         }[self.options.distance]()
-        return loss_weight(self.options.weight, noised) * loss
+        return score_weight(self.options.weight, noised) * loss

@@ -28,8 +28,8 @@ from ..solvers.base import Run, nodes
 from ..solvers.euler import euler
 from ..solvers.grids import karras
 from ..uses import spent_on
-from .consistency import loss_weight
-from .student import AdamStudent
+from .distances import snr_weight
+from .student import AdamStudent, preconditioned_network
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 """(x, t) -> x0."""
@@ -108,7 +108,7 @@ def tract_target(path: Path, teacher_step: Step, self_teacher: Predict, x_t: Ten
 
 def vp_loss(path: Path, student: Predict, target: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
     """E max(SNR, 1) |D(x_t, t) - target|^2, summed over a sample's dimensions (the released code's weight)."""
-    weight = loss_weight("truncated-snr", path.noise_level(t), 1.0)
+    weight = snr_weight("truncated-snr", path.noise_level(t), 1.0)
     return (weight * (student(x_t, t) - target).square().flatten(1).sum(1)).mean()
 
 
@@ -129,9 +129,7 @@ class Tract(AdamStudent):
     phase_start: Tensor
 
     def __init__(self, teacher: Denoiser, options: TractOptions, seed: int = 0) -> None:
-        network = teacher.unwrapped()
-        if not isinstance(network, EDMDenoiser) or not isinstance(teacher.path, EDM):
-            raise ValueError("TRACT starts from a teacher network with EDM preconditioning")
+        network = preconditioned_network(teacher, "TRACT")
         super().__init__(teacher, copy.deepcopy(network), options, seed)
         self.options = options
         self.gradient_clip = options.gradient_clip

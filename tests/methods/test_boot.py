@@ -12,8 +12,8 @@ from fewstep.methods.distillation.boot import (
     bootstrapping_loss,
     boundary_loss,
     ddim_signal_step,
-    loss_weight,
     slope,
+    step_weight,
 )
 from fewstep.methods.paths import EDM, FlowOT, VPCosine, VPLinear, expand
 from fewstep.tests.methods.toy_networks import toy_network
@@ -71,7 +71,7 @@ def test_reference_losses_and_gradients(reference, toy, toy_mixture):
             p = toy["p_student"].clone().requires_grad_()
             signal, f = toy_signal(path, p), toy_mixture(path)
             loss = bootstrapping_loss(signal, f, path, eps, t, s, STEP_NAMES[step])
-            loss = loss_weight(WEIGHTS[weight], path, t, s) * loss
+            loss = step_weight(WEIGHTS[weight], path, t, s) * loss
             torch.testing.assert_close(loss, arrays[key], **EXACT)
             (gradient,) = torch.autograd.grad(loss.mean(), p)
             torch.testing.assert_close(gradient, arrays[key.replace("_loss_", "_grad_")], **EXACT)
