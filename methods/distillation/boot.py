@@ -1,8 +1,10 @@
-"""BOOT (Gu, Zhai, Zhang, Liu & Susskind 2023): data-free distillation into one step, by bootstrapping.
+"""BOOT (gu2023boot, arXiv:2306.05544): data-free distillation into one step, by bootstrapping.
 
 Along the teacher's trajectory from noise eps, x_t = alpha_t y_t + sigma_t eps defines the signal y_t: smooth
 in t, and the sample itself where the noise ends. The student y(eps, t) sees the noise alone, and learns its
-value at s from its own at t > s moved by one teacher step.
+value at s from its own at t > s moved by one teacher step. In the paper these are the signal ODE (`slope`), the
+bootstrapping loss with its target, and the boundary loss; the sampler is one evaluation at the clean end
+(equation numbers unchecked; no code of the authors is public).
 """
 
 import copy
@@ -22,8 +24,8 @@ from ..randomness import generator
 from ..solvers.grids import karras
 from ..specs.boot import BootOptions
 from ..uses import spent_on
-from .consistency import l2
-from .student import StudentMethod
+from .distances import l2
+from .student import StudentMethod, preconditioned_network
 
 Signal = Callable[[Tensor, Tensor], Tensor]
 """y(eps, t): eps (B, ...), t () or (B,); like eps."""
@@ -37,31 +39,31 @@ def slope(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor) -> T
     return expand(rate, y) * (f(path.noisy(y, eps, t), t) - y)
 
 
-def ddim_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def ddim_signal_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """y_s = (1 - r) D + r y_t, r = e^(lambda_s - lambda_t): exact if D is constant, and DDIM's step on x."""
     r = path.noise_level(s) / path.noise_level(t)
     return y + expand(1 - r, y) * (f(path.noisy(y, eps, t), t) - y)
 
 
-def first_order_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
-    """Euler's step of the signal ODE in t: its finite difference; on EDM it is `ddim_step`."""
+def first_order_signal_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    """Euler's step of the signal ODE in t: its finite difference; on EDM it is `ddim_signal_step`."""
     return y + expand(t - s, y) * slope(f, path, y, eps, t)
 
 
-def heun_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def heun_signal_step(f: DataPrediction, path: Path, y: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """Heun's step of the signal ODE in t: two teacher evaluations."""
     first = slope(f, path, y, eps, t)
     second = slope(f, path, y + expand(t - s, y) * first, eps, s)
     return y + expand((t - s) / 2, y) * (first + second)
 
 
-STEPS = {"ddim": ddim_step, "first-order": first_order_step, "heun": heun_step}
+STEPS = {"ddim": ddim_signal_step, "first-order": first_order_signal_step, "heun": heun_signal_step}
 
 
 def bootstrapping_loss(
     signal: Signal, f: DataPrediction, path: Path, eps: Tensor, t: Tensor, s: Tensor, step: str = "ddim"
 ) -> Tensor:
-    """|y(eps, s) - SG[y(eps, t) moved to s]|^2 per sample (B,), its elements' mean, unweighted; s < t, each (B,)."""
+    """L_BS: |y(eps, s) - SG[y(eps, t) moved to s]|^2 per sample (B,), its elements' mean; s < t, both (B,)."""
     with torch.no_grad():
         with spent_on("target"):
             y_t = signal(eps, t)
@@ -70,7 +72,7 @@ def bootstrapping_loss(
     return l2(signal(eps, s), target)
 
 
-def loss_weight(name: str, path: Path, t: Tensor, s: Tensor) -> Tensor:
+def step_weight(name: str, path: Path, t: Tensor, s: Tensor) -> Tensor:
     """Of the step from t to s, in t's shape; k = 1 - e^(lambda_s - lambda_t) is the share that D takes in it."""
     weights = {
         "uniform": torch.ones_like(t),
@@ -81,7 +83,7 @@ def loss_weight(name: str, path: Path, t: Tensor, s: Tensor) -> Tensor:
 
 
 def boundary_loss(signal: Signal, f: DataPrediction, x: Tensor, eps: Tensor, t_max: Tensor) -> Tensor:
-    """|y(eps, t_max) - D(x, t_max)|^2 per sample (B,), x = eps at the scale that the path has there.
+    """L_BC: |y(eps, t_max) - D(x, t_max)|^2 per sample (B,), x = eps at the scale that the path has there.
 
     Whatever finite y the trajectory starts with is forgotten as alpha -> 0: just below, the signal is D.
     """
@@ -144,9 +146,7 @@ class Boot(StudentMethod):
     """Sampled in one evaluation. No data are read: noise, times and labels are drawn."""
 
     def __init__(self, teacher: Denoiser, options: BootOptions, seed: int = 0) -> None:
-        network = teacher.unwrapped()
-        if not isinstance(network, EDMDenoiser) or not isinstance(teacher.path, EDM):
-            raise ValueError("boot starts from a teacher network with EDM preconditioning")
+        network = preconditioned_network(teacher, "boot")
         if network.sample_shape is None:
             raise ValueError("boot needs the teacher's sample_shape: it draws its own noise")
         super().__init__(teacher, SignalPredictor(network), options, seed)
@@ -162,7 +162,7 @@ class Boot(StudentMethod):
         t, s = (spacing(v, self.t_max, self.t_min).to(self.device) for v in (u, u + delta))
         signal, f, eps = self._drawn(self.batch_size, rng)
         bootstrapping = bootstrapping_loss(signal, f, self.path, eps, t, s, self.options.step)
-        weight = loss_weight(self.options.weight, self.path, t, s).to(eps)
+        weight = step_weight(self.options.weight, self.path, t, s).to(eps)
         signal, f, eps = self._drawn(math.ceil(self.options.boundary_share * self.batch_size), rng)
         t_max = torch.tensor(self.t_max, dtype=torch.float64, device=self.device)
         boundary = boundary_loss(signal, f, expand(self.path.sigma(t_max), eps) * eps, eps, t_max)

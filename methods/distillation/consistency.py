@@ -1,7 +1,8 @@
-"""Consistency distillation (Song, Dhariwal, Chen & Sutskever 2023).
+"""Consistency distillation (song2023consistency, arXiv:2303.01469): loss eq. 7, target eq. 6, sampler algorithm 1.
 
 A consistency function f(x, t) maps every point of an ODE trajectory to its end: f(x, sigma_min) = x.
-The student is taught that one teacher step along the trajectory changes nothing.
+The student is taught that one teacher step along the trajectory changes nothing. The moving average behind the
+target is eq. 8, the boundary condition eq. 5 and appendix C; RAdam is liu2020variance (arXiv:1908.03265).
 """
 
 import copy
@@ -13,7 +14,7 @@ from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..ema import follow
 from ..method import Draws
 from ..nfe import UnreachableNFE
-from ..paths import EDM, expand
+from ..paths import expand
 from ..randomness import drawn_seed, generator, noise, seeded
 from ..solvers.base import Run
 from ..solvers.euler import euler
@@ -23,13 +24,13 @@ from ..specs.consistency import ConsistencyOptions, ConsistencyStudentOptions
 from ..specs.heun import HeunOptions
 from ..specs.solver import SolverOptions
 from ..uses import spent_on
-from .distances import Distance, distance, l2
-from .multistep import Function, at_positions, multistep, probe, search_levels, spread_levels
-from .student import StudentMethod
+from .distances import Distance, distance, l2, snr_weight
+from .multistep import Function, LevelSearch, at_positions, multistep, probe, search_levels, spread_levels
+from .student import StudentMethod, preconditioned_network
 
 
 class ConsistencyFunction(EDMDenoiser):
-    """EDM's preconditioning shifted so that f(x, sigma_min) = x exactly (paper, appendix C)."""
+    """EDM's preconditioning shifted so that f(x, sigma_min) = x exactly (eq. 5, appendix C)."""
 
     def scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return boundary_scalings(sigma, self.sigma_data, self.path.t_min)
@@ -42,19 +43,6 @@ def boundary_scalings(sigma: Tensor, sigma_data: float, sigma_min: float) -> tup
 
 
 ODE_STEPS = {"heun": (heun, HeunOptions()), "euler": (euler, SolverOptions())}
-
-
-def loss_weight(name: str, t: Tensor, sigma_data: float) -> Tensor:
-    """lambda(t) at the noisier time; snr = t^-2 (cm/karras_diffusion.py, get_weightings)."""
-    snr = t**-2
-    weights = {
-        "uniform": torch.ones_like(t),
-        "snr": snr,
-        "snr+1": snr + 1,
-        "karras": snr + 1 / sigma_data**2,
-        "truncated-snr": snr.clamp(min=1),
-    }
-    return weights[name]
 
 
 def residual(
@@ -80,54 +68,15 @@ def consistency_loss(
     distance: Distance = l2,
     masks: int = 0,
 ) -> Tensor:
-    """dist(f(x_t, t), SG f^-(x_s, s)) per sample (B,), unweighted (paper, eq. 7).
+    """dist(f(x_t, t), SG f^-(x_s, s)) per sample (B,), unweighted (eq. 7).
 
-    x_t = x0 + t noise; x_s is one teacher step from t (B,) down to s (B,).
+    x_t = x0 + t noise; x_s is one teacher step from t (B,) down to s (B,) (eq. 6).
     """
     x_t = x0 + expand(t, x0) * noise
     solve, options = ODE_STEPS[ode_step]
     with torch.no_grad(), spent_on("teacher"):
         x_s = solve(Run.over(teacher, torch.stack([t, s]), x_t, options), x_t)
     return residual(student, target, x_t, t, x_s, s, distance, masks)
-
-
-class LevelSearch(nn.Module):
-    """The search for a student's sampling levels at the end of its training, and what it found.
-
-    What it will cost is measured: the first step also makes one probe, so the first two steps tell how large a
-    share of the budget a probe takes, and training stops where just enough is left.
-    """
-
-    positions: Tensor
-    spent: Tensor
-
-    def __init__(self, function: nn.Module, options: ConsistencyStudentOptions) -> None:
-        super().__init__()
-        self.function, self.options = function, options
-        self.register_buffer("positions", torch.full((options.searched_nfe,), torch.nan, dtype=torch.float64))
-        self.register_buffer("spent", torch.full((2,), torch.nan, dtype=torch.float64))
-
-    def note(self, step: int, spent: float) -> None:
-        """Remember the share spent before steps 1 and 2. ValueError where the search takes most of the budget."""
-        if step in (1, 2):
-            self.spent[step - 1] = spent
-        if step == 2 and self.reserve() > 0.5:
-            share = f"{100 * self.reserve():.0f} % of the budget"
-            raise ValueError(f"searching the levels takes {share}: lower search_samples, search_rounds, searched_nfe")
-
-    def reserve(self) -> float:
-        """The share of the budget that the search takes, at most; 0 while it is not known."""
-        if self.spent.isnan().any():
-            return 0.0
-        first, second = self.spent.tolist()
-        probe = first - (second - first)
-        probes = sum(level + 2 * self.options.search_rounds for level in range(1, self.options.searched_nfe))
-        return probes * probe
-
-    def is_due(self, step: int, spent: float) -> bool:
-        """Whether one more step of training would leave less than the search and a step take."""
-        first, second = self.spent.tolist()
-        return step > 2 and spent + 2 * (second - first) + self.reserve() > 1
 
 
 class ConsistencyModel(StudentMethod):
@@ -148,7 +97,9 @@ class ConsistencyModel(StudentMethod):
         super().__init__(teacher, student, options, seed)
         self.options = options
         self.floor = floor
-        self.search = LevelSearch(self.average.module, options) if options.levels == "searched" else None
+        self.search: LevelSearch | None = None
+        if options.levels == "searched":
+            self.search = LevelSearch(self.average.module, options.searched_nfe, options.search_rounds)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         if self.options.optimizer == "adam":
@@ -244,16 +195,8 @@ class ConsistencyModel(StudentMethod):
 
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """x0 by algorithm 1 over `levels`."""
+        """x0 by multistep consistency sampling (algorithm 1) over `levels`."""
         return multistep(self.function(condition), noise, self.levels(nfe).to(noise.device), self.floor, draws)
-
-
-def edm_network(teacher: Denoiser, method: str) -> EDMDenoiser:
-    """The preconditioned network behind the teacher, which a student copies; ValueError if there is none."""
-    network = teacher.unwrapped()
-    if not isinstance(network, EDMDenoiser) or not isinstance(teacher.path, EDM):
-        raise ValueError(f"{method} starts from a teacher network with EDM preconditioning")
-    return network
 
 
 class Consistency(ConsistencyModel):
@@ -262,7 +205,7 @@ class Consistency(ConsistencyModel):
     options: ConsistencyOptions
 
     def __init__(self, teacher: Denoiser, options: ConsistencyOptions, seed: int = 0) -> None:
-        network = edm_network(teacher, "consistency distillation")
+        network = preconditioned_network(teacher, "consistency distillation")
         student = ConsistencyFunction(copy.deepcopy(network.network), network.sigma_data, network.path)
         super().__init__(teacher, student, options, seed, floor=network.path.t_min)
         self.distance = distance(options.distance)
@@ -281,7 +224,7 @@ class Consistency(ConsistencyModel):
         distances = consistency_loss(
             student, target, teacher, x0, noise, t, s, self.options.ode_step, self.distance, masks
         )
-        return (loss_weight(self.options.weight, t, self.student.sigma_data).to(x0) * distances).mean()
+        return (snr_weight(self.options.weight, t, self.student.sigma_data).to(x0) * distances).mean()
 
     def update_averages(self) -> None:
         super().update_averages()

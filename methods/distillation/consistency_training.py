@@ -1,8 +1,13 @@
 """Consistency training: the teacher's ODE step is replaced by the data's own direction, x_r = x0 + r eps.
 
-CT (Song et al. 2023), iCT (Song & Dhariwal 2023) and ECT (Geng et al. 2024) share the loss
-w(t, r) d(f(x_t, t), SG f^-(x_r, r)) and differ in a `Recipe`: which levels r < t are paired and how they draw
-together while the budget is spent, the weight, the distance, and the target's weights.
+Three papers share the loss w(t, r) d(f(x_t, t), SG f^-(x_r, r)) and the sampler, algorithm 1 of the first; they
+differ in a `Recipe`: which levels r < t are paired and how they draw together while the budget is spent, the
+weight, the distance, and the target's weights.
+  CT (song2023consistency, arXiv:2303.01469): loss eq. 10, algorithm 3; schedules of N and mu in appendix C.
+  iCT (song2023improved, arXiv:2310.14189): distance eq. 8, N eq. 9, levels eq. 10, weight section 3.1, target
+    without a moving average section 3.2.
+  ECT (geng2024consistency, arXiv:2406.14548): r(t), weight and loss as in ECMLoss of the authors' code
+    (equation numbers unchecked).
 """
 
 import copy
@@ -21,11 +26,12 @@ from ..paths import Path, expand
 from ..randomness import drawn_seed, generator
 from ..solvers.grids import karras
 from ..specs.consistency_training import ConsistencyTrainingOptions, CTOptions, ECTOptions, ICTOptions
-from .consistency import ConsistencyFunction, ConsistencyModel, edm_network, loss_weight, residual
-from .distances import Distance, distance, l2, pseudo_huber
+from .consistency import ConsistencyFunction, ConsistencyModel, residual
+from .distances import Distance, distance, l2, pseudo_huber, snr_weight
 from .multistep import Function
+from .student import preconditioned_network
 
-Pairs = tuple[Tensor, Tensor]
+LevelPairs = tuple[Tensor, Tensor]
 """t and r (B,) float64: the noisier level of each sample, and the cleaner one that it is taught by."""
 
 
@@ -39,7 +45,7 @@ def training_loss(
     distance: Distance = l2,
     masks: int = 0,
 ) -> Tensor:
-    """d(f(x_t, t), SG f^-(x_r, r)) per sample (B,), unweighted; x_t = x0 + t eps, x_r = x0 + r eps, one eps.
+    """d(f(x_t, t), SG f^-(x_r, r)) per sample (B,), unweighted (CT, eq. 10); x_t = x0 + t eps, x_r = x0 + r eps.
 
     Where r = 0 the target is x0, and where it is for the whole batch the target network is not run.
     """
@@ -61,17 +67,17 @@ def clean_at_zero(f: Function) -> Function:
 
 
 def ct_points(spent: float, s0: int, s1: int) -> int:
-    """N, the grid's points at a share `spent` of the training: from s0 to s1 + 1 as a root (CM paper and code)."""
+    """N, the grid's points at a share `spent` of the training: from s0 to s1 + 1 as a root (CT, appendix C)."""
     return max(math.ceil(math.sqrt(spent * ((s1 + 1) ** 2 - s0**2) + s0**2) - 1), 1) + 1
 
 
 def ct_decay(points: int, s0: int, mu0: float, mu: str = "code") -> float:
-    """The target's decay exp(s0 ln mu0 / N), as in the paper, or with N - 1, as in the released code."""
+    """The target's decay exp(s0 ln mu0 / N) (CT, appendix C), or with N - 1, as in the released code."""
     return math.exp(s0 * math.log(mu0) / {"code": points - 1, "paper": points}[mu])
 
 
 def ict_points(spent: float, s0: int, s1: int) -> int:
-    """N(spent) = min(s0 2^floor(spent phases), s1) + 1 with phases = log2 floor(s1/s0) + 1 (iCT)."""
+    """N(spent) = min(s0 2^floor(spent phases), s1) + 1 with phases = log2 floor(s1/s0) + 1 (iCT, eq. 9)."""
     phases = math.log2(s1 // s0) + 1
     # A share computed as k/K may lie one rounding below the doubling it stands for.
     return min(s0 * 2 ** math.floor(spent * phases * (1 + 1e-12)), s1) + 1
@@ -84,7 +90,7 @@ def ascending(path: Path, points: int) -> Tensor:
 
 
 def lognormal_probabilities(levels: Tensor, mean: float, std: float) -> Tensor:
-    """p_i (N - 1,), in proportion to what ln sigma ~ N(mean, std^2) puts between levels i and i + 1 (iCT)."""
+    """p_i (N - 1,), in proportion to what ln sigma ~ N(mean, std^2) puts between levels i and i + 1 (iCT, eq. 10)."""
     cumulative = torch.erf((levels.log() - mean) / (math.sqrt(2) * std))
     return cumulative.diff() / (cumulative[-1] - cumulative[0])
 
@@ -107,7 +113,7 @@ class Recipe:
     average, None where the target is the student itself; function: the student's preconditioning.
     """
 
-    pairs: Callable[[float, int, torch.Generator], Pairs]
+    pairs: Callable[[float, int, torch.Generator], LevelPairs]
     weight: Callable[[Tensor, Tensor], Tensor]
     distance: Distance
     decay: Callable[[float], float] | None
@@ -115,20 +121,20 @@ class Recipe:
 
 
 def inverse_distance(t: Tensor, r: Tensor) -> Tensor:
-    """1/(t - r): iCT's and ECT's weight."""
+    """1/(t - r): iCT's weight (section 3.1) and ECT's."""
     return 1 / (t - r)
 
 
 def ct(options: CTOptions, path: Path, sigma_data: float) -> Recipe:
     """Neighbours on a growing rho = 7 grid, each as likely; the target follows ever faster."""
 
-    def pairs(spent: float, count: int, rng: torch.Generator) -> Pairs:
+    def pairs(spent: float, count: int, rng: torch.Generator) -> LevelPairs:
         levels = ascending(path, ct_points(spent, options.s0, options.s1))
         i = torch.randint(len(levels) - 1, (count,), generator=rng)
         return levels[i + 1], levels[i]
 
     def weight(t: Tensor, r: Tensor) -> Tensor:
-        return loss_weight(options.weight, t, sigma_data)
+        return snr_weight(options.weight, t, sigma_data)
 
     def decay(spent: float) -> float:
         return ct_decay(ct_points(spent, options.s0, options.s1), options.s0, options.mu0, options.mu)
@@ -139,7 +145,7 @@ def ct(options: CTOptions, path: Path, sigma_data: float) -> Recipe:
 def ict(options: ICTOptions, path: Path, sigma_data: float) -> Recipe:
     """Neighbours on a grid that doubles, lognormally likely; the target is the student."""
 
-    def pairs(spent: float, count: int, rng: torch.Generator) -> Pairs:
+    def pairs(spent: float, count: int, rng: torch.Generator) -> LevelPairs:
         levels = ascending(path, ict_points(spent, options.s0, options.s1))
         p = lognormal_probabilities(levels, options.log_sigma_mean, options.log_sigma_std)
         i = torch.multinomial(p, count, replacement=True, generator=rng)
@@ -154,7 +160,7 @@ def ict(options: ICTOptions, path: Path, sigma_data: float) -> Recipe:
 def ect(options: ECTOptions, path: Path, sigma_data: float) -> Recipe:
     """t lognormal, r ever nearer to it; the student keeps the teacher's preconditioning."""
 
-    def pairs(spent: float, count: int, rng: torch.Generator) -> Pairs:
+    def pairs(spent: float, count: int, rng: torch.Generator) -> LevelPairs:
         normal = torch.randn(count, generator=rng, dtype=torch.float64)
         t = torch.exp(options.log_sigma_mean + options.log_sigma_std * normal)
         return t, ect_r(t, ect_stage(spent, options.stages), options.q, options.k, options.b)
@@ -174,7 +180,7 @@ class ConsistencyTraining(ConsistencyModel):
     options: ConsistencyTrainingOptions
 
     def __init__(self, teacher: Denoiser, options: ConsistencyTrainingOptions, seed: int = 0) -> None:
-        given = edm_network(teacher, "consistency training")
+        given = preconditioned_network(teacher, "consistency training")
         recipe = RECIPES[options.variant.name](options.variant, teacher.path, given.sigma_data)
         start = generator(seed, "init").initial_seed()
         network = copy.deepcopy(given.network) if options.init == "teacher" else drawn_anew(given.network, start)

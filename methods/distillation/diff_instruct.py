@@ -1,4 +1,9 @@
-"""Diff-Instruct (Luo et al. 2023): the integral KL divergence, whose gradient needs no derivative of a score."""
+"""Diff-Instruct (luo2023diff, arXiv:2305.18455): the integral KL, whose gradient needs no derivative of a score.
+
+The loss is that of the authors' code; its gradient is the paper's for the integral KL divergence (theorem and
+equation numbers unchecked). The fake score is trained in turn, as in score_matching.py; the sampler is one
+evaluation.
+"""
 
 from torch import Tensor
 

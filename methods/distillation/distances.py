@@ -1,4 +1,7 @@
-"""Distances between a student's output and its target: (x, y), each (B, ...), to one number per sample (B,)."""
+"""Distances between a student's output and its target: (x, y), each (B, ...), to one number per sample (B,).
+
+Beside them the weights of the noise levels that several losses share.
+"""
 
 from collections.abc import Callable
 
@@ -17,9 +20,9 @@ def l2(x: Tensor, y: Tensor) -> Tensor:
 
 
 def pseudo_huber(x: Tensor, y: Tensor, c: float | None = None) -> Tensor:
-    """sqrt(|x - y|^2 + c^2) - c on the vector norm; c = 0.00054 sqrt(d) unless given (Song & Dhariwal 2023).
+    """sqrt(|x - y|^2 + c^2) - c on the vector norm; c = 0.00054 sqrt(d) unless given.
 
-    c = 0 is the norm itself, whose gradient at x = y is taken as 0.
+    Source: song2023improved, eq. 8. c = 0 is the norm itself, whose gradient at x = y is taken as 0.
     """
     difference = (x - y).flatten(1)
     c = 0.00054 * difference.shape[1] ** 0.5 if c is None else c
@@ -37,3 +40,16 @@ def distance(name: str) -> Distance:
 
         return Perceptual.load()
     return DISTANCES[name]
+
+
+def snr_weight(name: str, t: Tensor, sigma_data: float) -> Tensor:
+    """A loss's weight at the noise level t = sigma/alpha, in t's shape; snr = t^-2 (cm/karras_diffusion.py)."""
+    snr = t**-2
+    weights = {
+        "uniform": torch.ones_like(t),
+        "snr": snr,
+        "snr+1": snr + 1,
+        "karras": snr + 1 / sigma_data**2,
+        "truncated-snr": snr.clamp(min=1),
+    }
+    return weights[name]

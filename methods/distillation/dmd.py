@@ -1,4 +1,9 @@
-"""Distribution matching distillation: DMD2 (Yin et al. 2024b) without its GAN, and the first DMD (Yin et al. 2024a)."""
+"""Distribution matching distillation: DMD2 without its GAN, and the first DMD.
+
+DMD (yin2024one, arXiv:2311.18828): gradient eq. 7 with the weight of eq. 8, the fake score's loss eq. 6, regression
+on pairs eq. 9, algorithm 1. DMD2 (yin2024improved, arXiv:2405.14867): no regression, several updates of the fake
+score for each of the student (sections unchecked), loss as in edm_guidance.py of the authors' code.
+"""
 
 from torch import Tensor
 
@@ -13,13 +18,13 @@ WITH_PAIRS = "generator with new pairs"
 
 
 def dmd_field(x0: Tensor, fake: Tensor, teacher: Tensor) -> Tensor:
-    """(D_psi - D_q)/mean|x0 - D_q|, like x0: the loss's gradient with respect to x0, times the elements of a sample."""
+    """(D_psi - D_q)/mean|x0 - D_q|, like x0: the gradient with respect to x0, times its elements (DMD, eq. 7, 8)."""
     size = (x0 - teacher).abs().flatten(1).mean(1)
     return ((fake - teacher) / size.reshape(-1, *[1] * (x0.ndim - 1))).detach()
 
 
 def dmd_loss(x0: Tensor, fake: Tensor, teacher: Tensor) -> Tensor:
-    """|x0 - SG[x0 - field]|^2/2 per sample (B,), its elements' mean."""
+    """|x0 - SG[x0 - field]|^2/2 per sample (B,), its elements' mean: a loss whose gradient is the field."""
     return l2(x0, (x0 - dmd_field(x0, fake, teacher)).detach()) / 2
 
 

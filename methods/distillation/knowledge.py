@@ -1,7 +1,8 @@
-"""Knowledge distillation (Luhman & Luhman 2021): the teacher's solution from a noise, in one evaluation.
+"""Knowledge distillation (luhman2021knowledge, arXiv:2101.02388): the teacher's solution, in one evaluation.
 
 The teacher's deterministic sampler makes a set of pairs (z, x); the student, a copy of the teacher, is
-trained to give x from z by plain regression.
+trained to give x from z by plain regression. Target (DDIM's sample), loss and one-step sampler follow the
+authors' code (section and equation numbers unchecked).
 """
 
 import copy

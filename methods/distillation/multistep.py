@@ -1,4 +1,4 @@
-"""Multistep consistency sampling (Song et al. 2023, algorithm 1), and where its noise levels lie.
+"""Multistep consistency sampling (song2023consistency, arXiv:2303.01469, algorithm 1), and its noise levels.
 
 A consistency function f(x, t) -> x0 jumps to data; noise is added again, and it jumps from there.
 """
@@ -6,7 +6,7 @@ A consistency function f(x, t) -> x0 jumps to data; noise is added again, and it
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..method import Draws
 from ..paths import Path
@@ -20,7 +20,7 @@ Quality = Callable[[Tensor], float]
 
 
 def multistep(f: Function, noise: Tensor, levels: Tensor, floor: float, draws: Draws | None) -> Tensor:
-    """f at levels[0], then noise up to each further level and f again; NFE = len(levels).
+    """Algorithm 1: f at levels[0], then noise up to each further level and f again; NFE = len(levels).
 
     noise: unit Gaussian (B, ...); draws(j): the unit noise added before step j + 1. `floor` is the noise that f
     leaves in its output: sigma_min for f(x, sigma_min) = x, 0 for a denoiser. ValueError without draws.
@@ -59,7 +59,7 @@ def search_next(
     floor: float,
     rounds: int = 5,
 ) -> float:
-    """The position of one more level after those at `positions`, by ternary search (Song et al. 2023, section 3).
+    """The position of one more level after those at `positions`, by ternary search (song2023consistency, section 3).
 
     quality(x0) is what to make small, such as a Frechet distance; it must not see the noises that a result is
     later scored on. It is taken to have one valley between the last level and sigma_min: a round looks at two
@@ -106,3 +106,43 @@ def probe(f: Function, quality: Quality, path: Path, noise: Tensor) -> None:
     """Evaluate what one look of a search evaluates, to learn what that costs."""
     with spent_on("selection"):
         quality(f(path.t_max * noise, at_positions(path, torch.zeros((), dtype=torch.float64))))
+
+
+class LevelSearch(nn.Module):
+    """The search for a student's sampling levels at the end of its training, and what it found.
+
+    What it will cost is measured: the first step also makes one probe, so the first two steps tell how large a
+    share of the budget a probe takes, and training stops where just enough is left. `nfe` is the largest number
+    of evaluations for which levels are sought, `rounds` how many rounds find one; `function` is searched.
+    """
+
+    positions: Tensor
+    spent: Tensor
+
+    def __init__(self, function: nn.Module, nfe: int, rounds: int) -> None:
+        super().__init__()
+        self.function, self.nfe, self.rounds = function, nfe, rounds
+        self.register_buffer("positions", torch.full((nfe,), torch.nan, dtype=torch.float64))
+        self.register_buffer("spent", torch.full((2,), torch.nan, dtype=torch.float64))
+
+    def note(self, step: int, spent: float) -> None:
+        """Remember the share spent before steps 1 and 2. ValueError where the search takes most of the budget."""
+        if step in (1, 2):
+            self.spent[step - 1] = spent
+        if step == 2 and self.reserve() > 0.5:
+            share = f"{100 * self.reserve():.0f} % of the budget"
+            raise ValueError(f"searching the levels takes {share}: lower search_samples, search_rounds, searched_nfe")
+
+    def reserve(self) -> float:
+        """The share of the budget that the search takes, at most; 0 while it is not known."""
+        if self.spent.isnan().any():
+            return 0.0
+        first, second = self.spent.tolist()
+        probe = first - (second - first)
+        probes = sum(level + 2 * self.rounds for level in range(1, self.nfe))
+        return probes * probe
+
+    def is_due(self, step: int, spent: float) -> bool:
+        """Whether one more step of training would leave less than the search and a step take."""
+        first, second = self.spent.tolist()
+        return step > 2 and spent + 2 * (second - first) + self.reserve() > 1

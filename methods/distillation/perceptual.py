@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018) as openai/consistency_models uses it: piq's, on VGG-16 with average pooling.
+"""LPIPS (zhang2018unreasonable, arXiv:1801.03924) as in openai/consistency_models: piq's, VGG-16, average pooling.
 
 Its network is frozen and belongs to nobody's parameters; its FLOPs are charged as "auxiliary".
 """

@@ -1,7 +1,8 @@
-"""Progressive distillation (Salimans & Ho, ICLR 2022).
+"""Progressive distillation (salimans2022progressive, arXiv:2202.00512): algorithm 2, weights of table 1.
 
 A student of N steps is taught that one of its DDIM steps equals two of a teacher of 2N steps; it is the
-teacher of the next student, which has half its steps. One run makes all of them.
+teacher of the next student, which has half its steps. One run makes all of them. Target and loss are in
+algorithm 2, the sampler is DDIM (song2021denoising, arXiv:2010.02502, eq. 12 without noise).
 """
 
 import copy
@@ -23,7 +24,7 @@ from ..solvers.base import Solver
 from ..specs.progressive import ProgressiveOptions, halvings
 from ..specs.solver import Grid
 from ..uses import spent_on
-from .consistency import l2, loss_weight
+from .distances import l2, snr_weight
 from .student import AdamStudent
 
 TRAINING_GRIDS = {
@@ -54,15 +55,15 @@ def progressive_loss(
     sigma_data: float = 0.5,
     condition: Condition = None,
 ) -> Tensor:
-    """w(SNR_t) |D(x_t, t) - x0~|^2 per sample (B,), mean over pixels; t, m, s (B,) are a step's start, middle, end.
+    """w(SNR_t) |D(x_t, t) - x0~|^2 per sample (B,), mean over pixels (algorithm 2); t, m, s (B,): start, middle, end.
 
-    The paper's losses on eps and v are weights on x0: eps "snr", the larger of both "truncated-snr", v "snr+1",
-    whatever the network's output is.
+    The paper's losses on eps and v (table 1) are weights on x0 for every kind of network output: eps "snr", the
+    larger of both "truncated-snr", v "snr+1".
     """
     x_t = teacher.path.noisy(x0, noise, t)
     with torch.no_grad(), spent_on("teacher"):
         target = halved_step(teacher, x_t, t, m, s, condition)
-    w = loss_weight(weight, teacher.path.noise_level(t), sigma_data)
+    w = snr_weight(weight, teacher.path.noise_level(t), sigma_data)
     return w.to(x0) * l2(student(x_t, t, condition), target)
 
 

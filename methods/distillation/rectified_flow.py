@@ -1,13 +1,15 @@
-"""Rectified flow (Liu, Gong & Liu 2023): a flow whose paths are straight, so that few Euler steps follow them.
+"""Rectified flow (liu2023flow, arXiv:2209.03003): a flow with straight paths, which few Euler steps follow.
 
-Flow time r runs from 0 (noise) to 1 (data), r = 1 - t of FlowOT: x_r = r x0 + (1 - r) z. Reflow trains the
-velocity on pairs (z, x0) of an earlier flow, here the teacher's ODE; distillation then trains it where a
-k-step sampler asks for it, on pairs of the straightened flow itself (InstaFlow: Liu et al. 2024, k = 1).
+Flow time r runs from 0 (noise) to 1 (data), r = 1 - t of FlowOT: x_r = r x0 + (1 - r) z. Reflow (algorithm 1, loss
+eq. 1) trains the velocity on pairs (z, x0) of an earlier flow, here the teacher's ODE; distillation (section 2.2)
+then trains it where a k-step sampler asks for it, on pairs of the straightened flow itself. With k = 1 the two are
+eq. 5 and 6 of InstaFlow (liu2024instaflow, arXiv:2309.06380), whose distances for eq. 6 are LPIPS and L2.
 """
 
 import copy
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from ..paths import FlowOT, expand
 from ..randomness import generator
 from ..specs.rectified_flow import RectifiedFlowOptions, rectified_flow
 from ..uses import spent_on
-from .consistency import l2
+from .distances import l2
 from .pairs import Pairs, teacher_solutions
 from .student import StudentMethod
 
@@ -30,7 +32,7 @@ EPS = 1e-3
 
 
 def rectified_flow_loss(velocity: Velocity, noise: Tensor, x0: Tensor, r: Tensor) -> Tensor:
-    """|v(x_r, r) - (x0 - z)|^2, mean over a sample's elements, (B,); x_r = r x0 + (1 - r) z at r (B,)."""
+    """|v(x_r, r) - (x0 - z)|^2 (eq. 1), mean over a sample's elements, (B,); x_r = r x0 + (1 - r) z at r (B,)."""
     x_r = expand(r, x0) * x0 + expand(1 - r, x0) * noise
     return l2(velocity(x_r, r), x0 - noise)
 
@@ -45,7 +47,7 @@ def distil_times(j: Tensor, steps: int) -> Tensor:
     return reflow_times(j.double() / steps)
 
 
-def euler(velocity: Velocity, noise: Tensor, steps: int) -> Tensor:
+def euler_flow(velocity: Velocity, noise: Tensor, steps: int) -> Tensor:
     """x0 (B, ...) from unit noise (B, ...): steps of length 1/steps, evaluated at distil_times."""
     x = noise
     for r in distil_times(torch.arange(steps, device=noise.device), steps):
@@ -57,6 +59,20 @@ def flow_velocity(denoiser: Denoiser, x: Tensor, r: Tensor, condition: Condition
     """v(x, r) of the ODE of a denoiser on FlowOT, whose time runs the other way."""
     t = 1 - r
     return -denoiser.path.velocity(x, denoiser(x, t, condition), t)
+
+
+class Stage(NamedTuple):
+    """Reflow, or after it distillation: the share of its own budget that is used, and whether it still makes pairs."""
+
+    distils: bool
+    used: float
+    makes_pairs: bool
+
+    @property
+    def kind(self) -> str:
+        """The kind of its steps, which all cost the same."""
+        name = "distil" if self.distils else "reflow"
+        return f"{name} pairs" if self.makes_pairs else name
 
 
 class RectifiedFlow(StudentMethod):
@@ -76,32 +92,29 @@ class RectifiedFlow(StudentMethod):
         self.flow = copy.deepcopy(self.student).requires_grad_(False).eval() if options.distil else None
         self.register_buffer("distilling", torch.tensor(False))
 
-    def _stage(self, spent: float) -> tuple[str, float]:
-        """("reflow" or "distil", the share of that stage's budget used)."""
-        if not self.options.distil:
-            return "reflow", spent
-        start = 1 - self.options.distil_share
-        if spent < start:
-            return "reflow", spent / start
-        return "distil", (spent - start) / (1 - start)
+    def stage_at(self, spent: float) -> Stage:
+        """The stage of a step before which this share of the run's budget is used."""
+        start = 1 - self.options.distil_share if self.options.distil else 1.0
+        distils = bool(self.options.distil) and spent >= start
+        used = (spent - start) / (1 - start) if distils else spent / start
+        return Stage(distils, used, used < self.options.pairs_share)
 
     def step_kind(self, step: int) -> str:
-        stage, used = self._stage(self.spent)
-        return f"{stage} pairs" if used < self.options.pairs_share else stage
+        return self.stage_at(self.spent).kind
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         step = int(batch["step"])
-        kind = self.step_kind(step)
-        if kind.startswith("distil") and not self.distilling:
+        stage = self.stage_at(self.spent)
+        if stage.distils and not self.distilling:
             self._begin_distillation()
         rng = generator(self.seed, "train", step)
-        if kind.endswith("pairs"):
+        if stage.makes_pairs:
             noise, labels = self.pairs.starts(self.teacher, self.seed, step, self.batch_size)
             x0 = self._solutions(noise, labels)
             self.pairs.add(noise, x0, labels)
         else:
             noise, x0, labels = self.pairs.draw(self.batch_size, rng)
-        if kind.startswith("distil"):
+        if stage.distils:
             r = distil_times(torch.randint(self.options.distil, (len(x0),), generator=rng), self.options.distil)
         else:
             r = reflow_times(torch.rand(len(x0), generator=rng, dtype=torch.float64))
@@ -124,14 +137,16 @@ class RectifiedFlow(StudentMethod):
             return teacher_solutions(self.teacher, noise, self.options, labels)
         assert self.flow is not None
         with spent_on("pairs"):
-            return euler(partial(flow_velocity, self.flow.eval(), condition=labels), noise, self.options.solver_nfe)
+            return euler_flow(
+                partial(flow_velocity, self.flow.eval(), condition=labels), noise, self.options.solver_nfe
+            )
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         """Warm-up in steps, then in each stage linear to 0 as its budget runs out."""
-        return super().learning_rate_factor(step, self._stage(spent)[1])
+        return super().learning_rate_factor(step, self.stage_at(spent).used)
 
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by `nfe` Euler steps; UnreachableNFE for another number than a distilled student's."""
         rectified_flow(nfe, self.options.distil)
-        return euler(partial(flow_velocity, self.averaged_student, condition=condition), noise, nfe)
+        return euler_flow(partial(flow_velocity, self.averaged_student, condition=condition), noise, nfe)

@@ -2,7 +2,10 @@
 
 The student makes x0 = G(z); the fake-score network D_psi is trained on these samples as a denoiser, so that it
 follows the score of the student's noised distribution. What the student does with D_psi and the teacher's D is
-each method's own loss. No data are read.
+each method's own loss. No data are read. The papers are SIM (luo2024one, arXiv:2410.16794, algorithm 1), SiD
+(zhou2024score, arXiv:2404.04057), Diff-Instruct (luo2023diff, arXiv:2305.18455) and DMD (yin2024one,
+arXiv:2311.18828, algorithm 1); the alternation is theirs, the fake score's loss EDM's (karras2022elucidating,
+arXiv:2206.00364, table 1).
 """
 
 import copy

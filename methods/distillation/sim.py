@@ -1,9 +1,11 @@
-"""Score Implicit Matching (Luo, Huang, Geng, Kolter & Qi 2024), and SiD (Zhou et al. 2024), its squared distance.
+"""Score Implicit Matching (luo2024one, arXiv:2410.16794), and SiD (zhou2024score, arXiv:2404.04057).
 
 The divergence E w(t) d(s_theta(x_t) - s_q(x_t)) between the scores of the student's and the teacher's noised
 distributions has no tractable gradient, but by the score-gradient theorem it is that of
 - E w(t) d'(y)^T (s_psi(x_t) - grad log q(x_t | x0)), y = s_psi - s_q, with the score functions frozen and theta
-acting through x0 and x_t alone.
+acting through x0 and x_t alone. In SIM's paper: divergence section 3.1, theorem and loss section 3.2, distances
+section 3.3, algorithm 1 (equation numbers unchecked). SiD (section 4, equation numbers unchecked) is the squared
+distance with a correction alpha, as in the authors' sid_loss.py. The sampler is one evaluation.
 """
 
 import torch
@@ -20,12 +22,12 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def l2_loss(y: Tensor, residual: Tensor) -> Tensor:
-    """-d'(y)^T residual of d = |y|^2, per sample (B,)."""
+    """-d'(y)^T residual of d = |y|^2, per sample (B,) (SIM, section 3.3)."""
     return -2 * dot(y, residual)
 
 
 def pseudo_huber_loss(y: Tensor, residual: Tensor, c: float) -> Tensor:
-    """-d'(y)^T residual of d = sqrt(|y|^2 + c^2) - c, per sample (B,): |d'| <= 1, however large y is."""
+    """-d'(y)^T residual of d = sqrt(|y|^2 + c^2) - c, per sample (B,): |d'| <= 1 for every y (SIM, section 3.3)."""
     return -dot(y, residual) / (dot(y, y) + c**2).sqrt()
 
 
@@ -45,7 +47,7 @@ def differences(path: Path, noised: Noised, of: str) -> tuple[Tensor, Tensor]:
     return fake - teacher, fake - x0
 
 
-def loss_weight(name: str, noised: Noised) -> Tensor:
+def score_weight(name: str, noised: Noised) -> Tensor:
     """w, (B,): no gradient passes through it."""
     with torch.no_grad():
         if name == "sid":
@@ -66,4 +68,4 @@ class SIM(ScoreMatching):
             "pseudo-huber": lambda: pseudo_huber_loss(y, residual, self.options.c),
             "sid": lambda: sid_loss(y, residual, self.options.alpha),
         }[self.options.distance]()
-        return loss_weight(self.options.weight, noised) * loss
+        return score_weight(self.options.weight, noised) * loss

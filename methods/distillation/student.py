@@ -5,10 +5,19 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from ..denoiser import Denoiser
+from ..denoiser import Denoiser, EDMDenoiser
 from ..ema import averaged, ramped_ema
 from ..method import Method
+from ..paths import EDM
 from ..specs.base import StudentOptions
+
+
+def preconditioned_network(teacher: Denoiser, method: str) -> EDMDenoiser:
+    """The preconditioned network behind the teacher, which a student copies; ValueError if there is none."""
+    network = teacher.unwrapped()
+    if not isinstance(network, EDMDenoiser) or not isinstance(teacher.path, EDM):
+        raise ValueError(f"{method} starts from a teacher network with EDM preconditioning")
+    return network
 
 
 class AdamOptions(Protocol):

@@ -1,8 +1,10 @@
-"""TRACT: transitive closure time-distillation (Berthelot et al. 2023).
+"""TRACT (berthelot2023tract, arXiv:2303.04248): transitive closure time-distillation.
 
 A phase turns a teacher of T_in steps into a student of T_out. From every teacher time inside one of the
 student's intervals, one DDIM step of the student is to reach the interval's lower end. Its target is a
-teacher step followed by the student's own jump over the rest, so that jumps close over teacher steps.
+teacher step followed by the student's own jump over the rest, so that jumps close over teacher steps. Target
+eq. 6 to 9, training algorithm 1 (numbers from a summary of the paper, unchecked); what is drawn, the weights and
+the averages are those of the authors' tc_distill.py and tc_distill_edm.py. The sampler is DDIM.
 """
 
 import copy
@@ -26,8 +28,8 @@ from ..solvers.grids import karras
 from ..specs.solver import SolverOptions
 from ..specs.tract import TractOptions, phase_end
 from ..uses import spent_on
-from .consistency import loss_weight
-from .student import AdamStudent
+from .distances import snr_weight
+from .student import AdamStudent, preconditioned_network
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 """(x, t) -> x0."""
@@ -35,37 +37,40 @@ Step = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(x at t, t, s) -> x at s."""
 
 
-def ladder(path: Path, steps: int) -> Tensor:
+def timesteps(path: Path, T: int) -> Tensor:
     """The T + 1 ascending times that all phases share: 0 and T nodes of EDM's rho = 7 curve, or t_max i/T."""
-    u = torch.linspace(0.0, 1.0, steps, dtype=torch.float64)
+    u = torch.linspace(0.0, 1.0, T, dtype=torch.float64)
     if isinstance(path, EDM):
         return torch.cat([torch.zeros(1, dtype=torch.float64), karras(u, path.t_min, path.t_max)])
-    return torch.arange(steps + 1, dtype=torch.float64) / steps * path.t_max
+    return torch.arange(T + 1, dtype=torch.float64) / T * path.t_max
 
 
 @dataclass(frozen=True)
 class Phase:
-    """From `teacher_steps` to `student_steps` over a ladder of `rungs`; each divides the one before it."""
+    """From `teacher_steps` to `student_steps` over T timesteps; each number of steps divides the one before it.
 
-    rungs: int
+    A group is the teacher's steps inside one step of the student, teacher_steps/student_steps of them.
+    """
+
+    T: int
     teacher_steps: int
     student_steps: int
 
-    def rungs_of(self, interval: Tensor, offset: Tensor) -> Tensor:
-        """(3, B): where the teacher's step starts and ends, and the lower end of the student's interval.
+    def indices(self, group: Tensor, k: Tensor) -> Tensor:
+        """The timesteps t, t' and s, (3, B): where the teacher's step starts and ends, and where the group ends.
 
-        interval in 1..student_steps counts from clean data; offset in 0..teacher_steps/student_steps - 1
-        counts teacher steps down from the interval's upper end.
+        group in 1..student_steps counts from clean data; k in 0..teacher_steps/student_steps - 1 counts teacher
+        steps down from the group's noisiest time. t = group T/student_steps - k T/teacher_steps.
         """
-        t = interval * (self.rungs // self.student_steps) - offset * (self.rungs // self.teacher_steps)
-        s = (interval - 1) * (self.rungs // self.student_steps)
-        return torch.stack([t, t - self.rungs // self.teacher_steps, s])
+        teacher_step, student_step = self.T // self.teacher_steps, self.T // self.student_steps
+        t = group * student_step - k * teacher_step
+        return torch.stack([t, t - teacher_step, (group - 1) * student_step])
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
-        """`rungs_of` `count` random pairs: every interval and every offset are as likely."""
-        interval = torch.randint(1, self.student_steps + 1, (count,), generator=rng)
-        offset = torch.randint(self.teacher_steps // self.student_steps, (count,), generator=rng)
-        return self.rungs_of(interval, offset)
+        """`indices` of `count` random pairs: every group and every k are as likely."""
+        group = torch.randint(1, self.student_steps + 1, (count,), generator=rng)
+        k = torch.randint(self.teacher_steps // self.student_steps, (count,), generator=rng)
+        return self.indices(group, k)
 
 
 def ddim_step(path: Path, predict: Predict, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
@@ -87,7 +92,8 @@ def heun_step(path: Path, predict: Predict, x: Tensor, t: Tensor, s: Tensor) -> 
 def tract_target(path: Path, teacher_step: Step, self_teacher: Predict, x_t: Tensor, times: Tensor) -> Tensor:
     """The x0 with which one DDIM step t -> s goes where the teacher's t -> t' and the self-teacher's t' -> s do.
 
-    times: t, t' and s, (3, B). At t' = s the self-teacher has no part. At t' = 0 it is the teacher's denoiser.
+    Eq. 6 to 9. times: t, t' and s, (3, B). At t' = s the self-teacher has no part; at t' = 0 the target is the
+    teacher's denoiser.
     """
     t, middle, s = times
     with torch.no_grad():
@@ -102,7 +108,7 @@ def tract_target(path: Path, teacher_step: Step, self_teacher: Predict, x_t: Ten
 
 def vp_loss(path: Path, student: Predict, target: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
     """E max(SNR, 1) |D(x_t, t) - target|^2, summed over a sample's dimensions (the released code's weight)."""
-    weight = loss_weight("truncated-snr", path.noise_level(t), 1.0)
+    weight = snr_weight("truncated-snr", path.noise_level(t), 1.0)
     return (weight * (student(x_t, t) - target).square().flatten(1).sum(1)).mean()
 
 
@@ -123,15 +129,13 @@ class Tract(AdamStudent):
     phase_start: Tensor
 
     def __init__(self, teacher: Denoiser, options: TractOptions, seed: int = 0) -> None:
-        network = teacher.unwrapped()
-        if not isinstance(network, EDMDenoiser) or not isinstance(teacher.path, EDM):
-            raise ValueError("TRACT starts from a teacher network with EDM preconditioning")
+        network = preconditioned_network(teacher, "TRACT")
         super().__init__(teacher, copy.deepcopy(network), options, seed)
         self.options = options
         self.gradient_clip = options.gradient_clip
         self.batch_size = options.batch
         self.path: Path = teacher.path if options.path == "edm" else PATHS[options.path]
-        self.times = ladder(self.path, options.teacher_steps)
+        self.times = timesteps(self.path, options.teacher_steps)
         self.bound = teacher.sample_bound if options.clip_x0 else None
         self.self_teacher = averaged(self.student, bias_corrected_ema(options.self_teacher_ema))
         self.averages = nn.ModuleDict({str(n): averaged(self.student, self._update_average) for n in options.phases})

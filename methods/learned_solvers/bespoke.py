@@ -1,8 +1,10 @@
-"""Bespoke solvers (Shaul et al., ICLR 2024): a Runge-Kutta solver in a learned scale and time.
+"""Bespoke solvers (shaul2024bespoke, arXiv:2310.19075): a Runge-Kutta solver in a learned scale and time.
 
 In flow time r from 0 (noise) to 1 (data) with velocity u_t(x) the path is transformed to
 s_r x(t_r); one base step of size h = 1/n on it, written back in x, has t, t', s, s' at its knots as free
-parameters. They start where the base solver is unchanged, and stay valid by construction.
+parameters. They start where the base solver is unchanged, and stay valid by construction. In the paper: the
+transformed path eq. 7 and 14-16, RK1 eq. 17, RK2 eq. 19 and 20, constraints eq. 18 and 21, loss eq. 26, its target
+(true paths by RK45) and training algorithm 2, sampler algorithm 3.
 """
 
 import copy
@@ -42,13 +44,13 @@ class Knots:
 
 
 def rk1_step(knots: Knots, n: int, i: int, velocity: Velocity, x: Tensor) -> Tensor:
-    """Step i of scale-time Euler: from flow time t_i to t_{i+1}."""
+    """Step i of scale-time Euler (eq. 17): from flow time t_i to t_{i+1}."""
     t, dt, s, ds, h = knots.t, knots.dt, knots.s, knots.ds, 1 / n
     return (s[i] + h * ds[i]) / s[i + 1] * x + h * dt[i] * s[i] / s[i + 1] * velocity(x, t[i])
 
 
 def rk2_step(knots: Knots, n: int, i: int, velocity: Velocity, x: Tensor) -> Tensor:
-    """Step i of the scale-time midpoint rule; knots stand at half steps."""
+    """Step i of the scale-time midpoint rule (eq. 19 and 20); there are knots at half steps."""
     t, dt, s, ds, h = knots.t, knots.dt, knots.s, knots.ds, 1 / n
     a, b, c = 2 * i, 2 * i + 1, 2 * i + 2
     z = (s[a] + h / 2 * ds[a]) * x + h / 2 * s[a] * dt[a] * velocity(x, t[a])
@@ -57,13 +59,13 @@ def rk2_step(knots: Knots, n: int, i: int, velocity: Velocity, x: Tensor) -> Ten
 
 
 def rk1_lipschitz(knots: Knots, n: int) -> Tensor:
-    """L_i of each step (n,): how much an error of x_i grows in step i."""
+    """L_i of each step (n,): how much an error of x_i grows in step i (appendix D, lemma D.2)."""
     s, bound = knots.s, knots.ds.abs() / knots.s[:-1] + knots.dt * LIPSCHITZ
     return s[:-1] / s[1:] * (1 + bound / n)
 
 
 def rk2_lipschitz(knots: Knots, n: int) -> Tensor:
-    """L_i of each step (n,), through the half step."""
+    """L_i of each step (n,), through the half step (appendix D, lemma D.3)."""
     s, bound = knots.s, knots.ds.abs() / knots.s[:-1] + knots.dt * LIPSCHITZ
     return s[:-1:2] / s[2::2] * (1 + bound[1::2] / n * (1 + bound[::2] / (2 * n)))
 
@@ -102,7 +104,7 @@ class BespokeSolver(nn.Module):
         return self.order * self.steps
 
     def knots(self) -> Knots:
-        """The parameters as knots: t increases from 0 to 1 and s > 0 whatever the raw values are."""
+        """The parameters as knots: t increases from 0 to 1 and s > 0 for all raw values (eq. 18 and 21)."""
         increments = self.theta_t.abs()
         t = torch.cat([increments.new_zeros(1), increments.cumsum(0) / increments.sum()])
         s = torch.cat([self.theta_s.new_ones(1), self.theta_s.exp()])
@@ -113,7 +115,7 @@ class BespokeSolver(nn.Module):
         return self.knots().t[:: self.order]
 
     def solve(self, velocity: Velocity, x: Tensor) -> Tensor:
-        """x at flow time 1 from x (B, ...) at 0."""
+        """x at flow time 1 from x (B, ...) at 0 (algorithm 3)."""
         return self.trajectory(velocity, x)[-1]
 
     def trajectory(self, velocity: Velocity, x: Tensor) -> list[Tensor]:
@@ -124,10 +126,10 @@ class BespokeSolver(nn.Module):
         return states
 
     def local_errors(self, velocity: Velocity, truth: Tensor, slopes: Tensor) -> Tensor:
-        """d_i (n, B): the RMS error of each step started on the true path.
+        """d_i (n, B): the RMS error of each step started on the true path (eq. 24).
 
         truth, slopes (n + 1, B, ...): the true path and its velocity at the current step times. The
-        dependence on the learned times is kept to first order around them: x(t) + u (t - [t]).
+        dependence on the learned times is kept to first order around them: x(t) + u (t - [t]) (eq. 28).
         """
         knots, t = self.knots(), self.step_times()
         shift = (t - t.detach()).reshape(-1, *[1] * (truth.ndim - 1)).to(truth)
@@ -138,7 +140,7 @@ class BespokeSolver(nn.Module):
         return rms(path[1:] - torch.stack(steps))
 
     def error_weights(self) -> Tensor:
-        """M_i = prod_{j >= i} L_j, i = 1..n, M_n = 1: how much d_i can grow until the end."""
+        """M_i = prod_{j >= i} L_j, i = 1..n, M_n = 1: how much d_i can grow until the end (eq. 25)."""
         lipschitz = LIPSCHITZ_BOUNDS[self.order](self.knots(), self.steps)
         grown = lipschitz[1:].flip(0).cumprod(0).flip(0)
         return torch.cat([grown, grown.new_ones(1)])
@@ -150,7 +152,7 @@ def rms(x: Tensor) -> Tensor:
 
 
 def bound_loss(solver: BespokeSolver, velocity: Velocity, truth: Tensor, slopes: Tensor) -> Tensor:
-    """RMSE-Bound, the paper's loss: E sum_i M_i d_i bounds the error at the end."""
+    """RMSE-Bound, the paper's loss (eq. 26): E sum_i M_i d_i bounds the error at the end (eq. 27)."""
     return (solver.error_weights()[:, None] * solver.local_errors(velocity, truth, slopes)).sum(0).mean()
 
 

@@ -1,9 +1,10 @@
-"""D-ODE solvers (Kim, Tang & Yu, CVPR 2024): a solver whose every evaluation is corrected by a fitted scalar.
+"""D-ODE solvers (kim2024distilling, arXiv:2309.16421): a solver whose every evaluation has a fitted scalar.
 
 The latest prediction P_t is replaced by P_t + lambda (P_t - P_before). Its effect on the state is
   x_s = base step + lambda * direction,
 so that the lambda that brings x_s nearest to a target is a least-squares fit in one unknown. Targets are the
-states of a teacher that takes many small steps; the network is never touched.
+states of a teacher that takes many small steps; the network is never touched. Corrections, targets and fit follow
+the authors' code, file by file as named below (equation numbers unchecked).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -39,7 +40,7 @@ def prior_eps(run: Run, x: Tensor) -> Tensor:
 
 
 def d_ddim_noise(run: Run, x: Tensor, correct: Correct) -> Tensor:
-    """D-DDIM on eps: the authors' for variance-preserving paths."""
+    """D-DDIM on eps: the authors' for variance-preserving paths (functions/denoising.py)."""
     before = prior_eps(run, x)
     for t, s in pairwise(run.nodes):
         x0 = run.x0(x, t)
@@ -50,7 +51,7 @@ def d_ddim_noise(run: Run, x: Tensor, correct: Correct) -> Tensor:
 
 
 def d_ddim_data(run: Run, x: Tensor, correct: Correct) -> Tensor:
-    """D-DDIM on D: the authors' for EDM. The first step has nothing before it and stays DDIM's."""
+    """D-DDIM on D: the authors' for EDM (edm/distilled_sampler.py). The first step stays DDIM's."""
     before = None
     for t, s in pairwise(run.nodes):
         x0 = run.x0(x, t)
@@ -60,14 +61,14 @@ def d_ddim_data(run: Run, x: Tensor, correct: Correct) -> Tensor:
 
 
 def d_ipndm(run: Run, x: Tensor, correct: Correct) -> Tensor:
-    """D-iPNDM: the difference is that of iPNDM's means of eps."""
+    """D-iPNDM: the difference is that of iPNDM's means of eps (th_deis/sampler.py)."""
     longest = run.options.max_order
     rows = [EQUAL_STEPS[min(i, longest - 1)] for i in range(len(run.nodes) - 1)]
     return _multistep(run, x, correct, rows, longest)
 
 
 def d_deis_tab(run: Run, x: Tensor, correct: Correct) -> Tensor:
-    """D-tAB-DEIS: over the step in rho the paper's coefficients are weights of a mean of eps."""
+    """D-tAB-DEIS: over the step in rho DEIS's coefficients are weights of a mean of eps (th_deis/sampler.py)."""
     points = run.order + 1
     table = tab_coefficients(run.path, [float(node.time) for node in run.nodes], points, run.options.quadrature)
     steps = [s.level - t.level for t, s in pairwise(run.nodes)]
@@ -88,8 +89,8 @@ def _multistep(run: Run, x: Tensor, correct: Correct, rows: Iterable[Sequence[fl
 
 
 def d_dpm_solver(run: Run, x: Tensor, correct: Correct) -> Tensor:
-    """D-DPM-Solver-1, -2, -3 and their mixture, on eps. What comes before a step's first evaluation is the
-    last one of the step before.
+    """D-DPM-Solver-1, -2, -3 and their mixture, on eps (dpm_solver/d_sampler.py). What comes before a step's first
+    evaluation is the last one of the step before.
     """
     run.needs_signal("D-DPM-Solver corrects eps, which it moves by the step in sigma/alpha, infinite")
     before, i = prior_eps(run, x), 0
@@ -140,7 +141,7 @@ def _weight(t: Node, s: Node) -> float:
 
 
 def d_heun(run: Run, x: Tensor, correct: Correct) -> Tensor:
-    """D-EDM: Heun's two stages, each corrected by the difference of the two latest D."""
+    """D-EDM: Heun's two stages, each corrected by the difference of the two latest D (edm/distilled_sampler.py)."""
     run.needs_signal("Heun steps in sigma/alpha, which is infinite")
     before = None
     for t, s in pairwise(run.nodes):
@@ -208,7 +209,7 @@ def recorded(wanted: Sequence[int], states: list[Tensor]) -> Correct:
     return correct
 
 
-def base_solver(options: DODEOptions) -> Solver:
+def d_ode_base(options: DODEOptions) -> Solver:
     """The solver that is corrected."""
     name, given = options.base()
     solver = solvers.get(name, **given)
@@ -266,7 +267,7 @@ class DODE(Method):
         self.options = options
         self.batch_size = options.batch
         self.nfe = nfe
-        self.base = base_solver(options)
+        self.base = d_ode_base(options)
         self.teacher_steps = teacher_steps(options, self.base, teacher.path, nfe)
         self.corrections = Corrections(nfe)
         self.register_buffer("solved", torch.tensor(0))
@@ -296,7 +297,7 @@ class DODE(Method):
         if lot:
             slow = self.options.of_teacher()
             with spent_on("ground truth"):
-                states = teacher_states(slow.solver, base_solver(slow), self.teacher, start, self.teacher_steps, labels)
+                states = teacher_states(slow.solver, d_ode_base(slow), self.teacher, start, self.teacher_steps, labels)
             self.targets[:, first : first + lot] = states
             self.solved += lot
             return states[-1].square().mean()

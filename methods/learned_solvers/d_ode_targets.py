@@ -1,4 +1,8 @@
-"""Where the teacher of a D-ODE solver steps, and after which of its steps the student should be where it is."""
+"""Where the teacher of a D-ODE solver steps, and after which of its steps the student should be where it is.
+
+`official` targets are those of the code of kim2024distilling (arXiv:2309.16421; section unchecked); the default
+refines the student's own grid.
+"""
 
 from itertools import accumulate
 

@@ -1,4 +1,4 @@
-"""Flow time, and true paths in it: what learned solvers are fitted to, and charged for."""
+"""Flow time, and true paths in it (shaul2024bespoke, arXiv:2310.19075, algorithm 2): the target of Bespoke solvers."""
 
 from dataclasses import dataclass
 

@@ -1,15 +1,14 @@
-"""IIA, improved integration approximation (Zhang, Niwa & Kleijn, ICLR 2024): least squares in a solver's own steps.
+"""IIA, improved integration approximation (zhang2024on, arXiv:2304.11328): least squares in a solver's own steps.
 
 In each step the base solver's update is replaced by, or joined with, a combination of a few columns that are
-already at hand. Their coefficients are fitted so that the step lands where M steps of the base solver inside
-the same interval do, from the same state: one batch of noises, step after step, each from where the fitted one
-before it ended. The step to clean data is the base solver's own.
+already at hand (iia_updates.py, with the sections of its formulas). The loss of a step is the mean squared error
+to a target: where M finer steps of the base solver inside the same interval lead from the same state (sections
+3.2 and 3.3, equation numbers unchecked). One batch of noises is fitted step after step, each from where the
+fitted one before it ended. The step to clean data is the base solver's own.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,167 +20,18 @@ from ..method import Draws, Method
 from ..nfe import UnreachableNFE
 from ..randomness import noise
 from ..solvers import grids
-from ..solvers.adams import equal_steps, history, weighted
-from ..solvers.base import Node, Run, Solve, Solver, ddim, eps_of, nodes, transfer
-from ..solvers.ddim import ddim_eta
-from ..solvers.dpm_solver import multistep, multistep_step
-from ..solvers.exponential import History, Integrator
-from ..solvers.heun import heun
-from ..solvers.pndm import ipndm, s_pndm, s_pndm_eps
+from ..solvers.adams import weighted
+from ..solvers.base import Run, Solver, nodes
 from ..specs.iia import IIAOptions, iia_steps
 from ..specs.solver import Grid
 from ..uses import spent_on
+from .iia_updates import VARIANTS, Combine
 
 RANK_TOLERANCE = 0.75
 """Singular values below the dtype's eps to this power, as a share of the largest, are zero: rounding is not fitted.
 
 After a plain DDIM step x has moved only as D did, hence eps too: the two differences are one direction.
 """
-
-Combine = Callable[[int, Tensor, Tensor, Sequence[Tensor]], Tensor]
-"""(i, x, plain, columns) -> plain + sum_k c_ik columns[k], the state after step i from x: c stored, or fitted now."""
-
-Gradients = Callable[[Tensor, Tensor, Tensor, Tensor, Node, Node], tuple[Tensor, ...]]
-"""(x, D, x ahead, D ahead, t, s) -> what Heun's step from t to s adds up, in x/alpha."""
-
-Step = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(i, x, D) -> (the base solver's state after step i, the eps that it moved along)."""
-
-
-def iia_edm(run: Run, x: Tensor, combine: Combine, r: int) -> Tensor:
-    """IIA-EDM: z_{i+1} = z_i + sum_{j<=r} beta_ij (z_{i-j} - D_{i-j}) + gamma_ij (D_{i-j} - D~_{i-j+1}).
-
-    z = x/alpha, D~ the denoiser at Heun's predicted state. Heun itself has beta_i0 = (rho_{i+1} - rho_i)/rho_i
-    and gamma_i0 = (rho_{i+1} - rho_i)/(2 rho_{i+1}), rho = sigma/alpha, and no history.
-    """
-    return _from_slopes(run, x, combine, r, _residuals, lambda t, s: s.alpha)
-
-
-def biia_edm(run: Run, x: Tensor, combine: Combine, r: int) -> Tensor:
-    """BIIA-EDM: z_{i+1} = z_i + (rho_{i+1} - rho_i) sum_{j<=r} gamma_ij (d_{i-j} + d'_{i-j+1})/2.
-
-    d and d' are Heun's two slopes eps; Heun itself has gamma_i0 = 1 and no history.
-    """
-    return _from_slopes(run, x, combine, r, _mean_slope, lambda t, s: s.alpha * (s.level - t.level))
-
-
-def _residuals(x: Tensor, x0: Tensor, ahead: Tensor, x0_ahead: Tensor, t: Node, s: Node) -> tuple[Tensor, ...]:
-    return x / t.alpha - x0, x0 - x0_ahead
-
-
-def _mean_slope(x: Tensor, x0: Tensor, ahead: Tensor, x0_ahead: Tensor, t: Node, s: Node) -> tuple[Tensor, ...]:
-    return ((eps_of(x, x0, t) + eps_of(ahead, x0_ahead, s)) / 2,)
-
-
-def _from_slopes(
-    run: Run, x: Tensor, combine: Combine, r: int, gradients: Gradients, scale: Callable[[Node, Node], Any]
-) -> Tensor:
-    """Heun's evaluations, with the gradients of this step and of the r before it as columns."""
-    run.needs_signal("Heun steps in sigma/alpha, which is infinite")
-    past: deque[tuple[Tensor, ...]] = deque(maxlen=r + 1)
-    for i, (t, s) in enumerate(pairwise(run.nodes)):
-        x0 = run.x0(x, t)
-        ahead = ddim(x, x0, t, s)
-        if s.clean:
-            return ahead
-        past.appendleft(gradients(x, x0, ahead, run.x0(ahead, s), t, s))
-        columns = [scale(t, s) * gradient for step in past for gradient in step]
-        x = combine(i, x, (s.alpha / t.alpha) * x, columns)
-    return x
-
-
-def with_differences(steps_of: Callable[[Run], Step]) -> Callable[[Run, Tensor, Combine, int], Tensor]:
-    """IIA-DDIM and its kin: x_{i+1} = base step + sum_{j<r} phi_ij dD_{i-j} + psi_ij deps_{i-j}, dD_i = D_i - D_{i-1}.
-
-    This is the paper's IIA-DDIM. Its forms for the other solvers could not be checked, and this one is natural:
-    eps is the mean that a PNDM's step goes along, for DPM-Solver++(2M) the network's; D is the network's in all.
-    """
-
-    def solve(run: Run, x: Tensor, combine: Combine, r: int) -> Tensor:
-        base_step = steps_of(run)
-        past: deque[tuple[Tensor, Tensor]] = deque(maxlen=r + 1)
-        for i, (t, s) in enumerate(pairwise(run.nodes)):
-            x0 = run.x0(x, t)
-            plain, eps = base_step(i, x, x0)
-            past.appendleft((x0, eps))
-            columns = [a - b for newer, older in pairwise(past) for a, b in zip(newer, older, strict=True)]
-            x = plain if s.clean or not columns else combine(i, x, plain, columns)
-        return x
-
-    return solve
-
-
-def _ddim_steps(run: Run) -> Step:
-    def step(i: int, x: Tensor, x0: Tensor) -> tuple[Tensor, Tensor]:
-        t, s = run.nodes[i : i + 2]
-        return ddim(x, x0, t, s), eps_of(x, x0, t)
-
-    return step
-
-
-def _dpmpp_2m_steps(run: Run) -> Step:
-    form, values = Integrator(noise=False), History(run.order)
-
-    def step(i: int, x: Tensor, x0: Tensor) -> tuple[Tensor, Tensor]:
-        return multistep_step(run, form, values, i, x, x0), eps_of(x, x0, run.nodes[i])
-
-    return step
-
-
-def _s_pndm_steps(run: Run) -> Step:
-    run.needs_signal("PNDM divides by alpha")
-    values = history(2)
-
-    def step(i: int, x: Tensor, x0: Tensor) -> tuple[Tensor, Tensor]:
-        t, s = run.nodes[i : i + 2]
-        values.appendleft(eps_of(x, x0, t))
-        eps = s_pndm_eps(run, x, values, t, s)
-        return transfer(x, eps, t, s), eps
-
-    return step
-
-
-def _ipndm_steps(run: Run) -> Step:
-    values = history(run.options.max_order)
-
-    def step(i: int, x: Tensor, x0: Tensor) -> tuple[Tensor, Tensor]:
-        t, s = run.nodes[i : i + 2]
-        values.appendleft(eps_of(x, x0, t))
-        eps = equal_steps(values)
-        return transfer(x, eps, t, s) if t.signal else ddim(x, x0, t, s), eps
-
-    return step
-
-
-@dataclass(frozen=True)
-class Variant:
-    """fine: the base solver as it runs inside an interval; fine_options, fine_grid: where that differs from the whole.
-
-    width: columns per step of history; own: whether the current step has some without a past.
-    """
-
-    solve: Callable[[Run, Tensor, Combine, int], Tensor]
-    fine: Solve
-    width: int = 2
-    own: bool = False
-    fine_options: dict[str, Any] = field(default_factory=dict)
-    fine_grid: dict[str, Any] = field(default_factory=dict)
-
-    def columns(self, i: int, r: int) -> int:
-        """How many coefficients step i (from 0) has."""
-        return self.width * (min(i, r) + self.own)
-
-
-EVEN_LEVELS = {"spacing": "karras", "rho": 1.0}
-VARIANTS = {
-    "heun": Variant(iia_edm, heun, own=True, fine_grid=EVEN_LEVELS),
-    "heun-basic": Variant(biia_edm, heun, width=1, own=True, fine_grid=EVEN_LEVELS),
-    "ddim": Variant(with_differences(_ddim_steps), ddim_eta),
-    # Its order falls at the end of a run, and the end of an interval is none.
-    "dpmpp-2m": Variant(with_differences(_dpmpp_2m_steps), multistep, fine_options={"lower_order_final": False}),
-    "s-pndm": Variant(with_differences(_s_pndm_steps), s_pndm),
-    "ipndm": Variant(with_differences(_ipndm_steps), ipndm),
-}
 
 
 def least_squares(columns: Sequence[Tensor], target: Tensor) -> Tensor:
@@ -195,7 +45,7 @@ def least_squares(columns: Sequence[Tensor], target: Tensor) -> Tensor:
     return torch.linalg.lstsq(a, b[:, None], rcond=tolerance, driver="gelsd").solution[:, 0]
 
 
-def base_solver(options: IIAOptions) -> Solver:
+def iia_base(options: IIAOptions) -> Solver:
     """The solver that is fitted, on the grid of the options."""
     solver = solvers.get(options.base, grid=options.grid)
     assert isinstance(solver, Solver)
@@ -212,7 +62,7 @@ class FittedSolver(nn.Module):
 
     def __init__(self, options: IIAOptions, steps: int) -> None:
         super().__init__()
-        self.options, self.variant, self.base = options, VARIANTS[options.solver], base_solver(options)
+        self.options, self.variant, self.base = options, VARIANTS[options.solver], iia_base(options)
         width = self.variant.columns(steps, options.r)
         self.register_buffer("coefficients", torch.full((steps, width), torch.nan, dtype=torch.float64))
 
@@ -273,7 +123,7 @@ class IIA(Method):
             raise ValueError("iia needs the teacher's sample_shape: it draws its own noise")
         self.options, self.batch_size, self.nfe = options, options.batch, nfe
         self.automatic_optimization = False
-        steps = base_solver(options).steps(nfe)
+        steps = iia_base(options).steps(nfe)
         self.times = grids.times(options.grid, teacher.path, steps)
         self.ends_clean = bool(teacher.path.sigma(self.times[-1]) == 0)
         self.solver = FittedSolver(options, iia_steps(steps, self.ends_clean, VARIANTS[options.solver].own))

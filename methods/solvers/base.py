@@ -91,7 +91,7 @@ class Run:
         return cls(denoiser, denoiser.path, nodes(denoiser.path, times, x), options)
 
     def x0(self, x: Tensor, t: Node) -> Tensor:
-        """D(x, t), evaluated; analytic in the first step if options.afs."""
+        """D(x, t), evaluated; analytic in the first step if options.afs (dockhorn2022genie, section unchecked)."""
         if self.options.afs and not self._started:
             self._started = True
             if not t.signal:
@@ -115,7 +115,7 @@ class Run:
 
 
 def _thresholded(x0: Tensor, least: float) -> Tensor:
-    """Saharia et al. 2022, section 2.3: D clamped to its own quantile and scaled back by it."""
+    """Dynamic thresholding (saharia2022photorealistic, section 2.3): D clamped to its quantile and divided by it."""
     size = torch.quantile(x0.abs().flatten(1), THRESHOLD_QUANTILE, dim=1).clamp(min=least)
     size = size.reshape(-1, *[1] * (x0.ndim - 1))
     return x0.clamp(-size, size) / size

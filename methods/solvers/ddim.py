@@ -1,6 +1,6 @@
-"""DDIM (Song et al. 2021) and DDPM's ancestral sampling (Ho et al. 2020), on any path.
+"""DDIM (song2021denoising, arXiv:2010.02502, eq. 12) and DDPM (ho2020denoising, arXiv:2006.11239, algorithm 2).
 
-Both are written in scale-free ratios of the noise levels rho = sigma/alpha, so that a change of path
+Both are written for any path, in scale-free ratios of the noise levels rho = sigma/alpha, so that a change of path
 leaves them the same chain; on a variance-preserving path they are the papers' formulas.
 """
 
@@ -12,22 +12,22 @@ from .base import Node, Run, ddim, eps_of
 
 
 def ddim_eta(run: Run, x: Tensor) -> Tensor:
-    """Eq. 12 with sigma of eq. 16: x_s = alpha_s D + sqrt(sigma_s^2 - c^2) eps + c z, c = eta times the
+    """DDIM's eq. 12 with sigma of eq. 16: x_s = alpha_s D + sqrt(sigma_s^2 - c^2) eps + c z, c = eta times the
     standard deviation of the posterior. draws(j) belongs to step j.
     """
     for j, (t, s) in enumerate(pairwise(run.nodes)):
         x0 = run.x0(x, t)
-        spread = run.options.eta * s.sigma * _forgotten(t, s) ** 0.5
-        if spread == 0:
+        std = run.options.eta * s.sigma * _forgotten(t, s) ** 0.5
+        if std == 0:
             x = ddim(x, x0, t, s)
         else:
             eps = eps_of(x, x0, t)
-            x = s.alpha * x0 + (s.sigma**2 - spread**2) ** 0.5 * eps + spread * run.noise(j, x)
+            x = s.alpha * x0 + (s.sigma**2 - std**2) ** 0.5 * eps + std * run.noise(j, x)
     return x
 
 
 def ddpm(run: Run, x: Tensor) -> Tensor:
-    """Algorithm 2 on a strided chain: the posterior's mean given the clipped D, and noise of variance
+    """DDPM's algorithm 2 on a strided chain: the posterior's mean given the clipped D, and noise of variance
     beta (fixedlarge) or the posterior's (fixedsmall); none in the step to clean data. draws(j) belongs to step j.
     """
     for j, (t, s) in enumerate(pairwise(run.nodes)):

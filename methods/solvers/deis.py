@@ -1,5 +1,10 @@
-"""DEIS (Zhang & Chen 2023): x/alpha moves by the integral of eps d(rho), eps a polynomial through the last
-values: in t (tAB) or in rho = sigma/alpha (rhoAB). Degree r uses r + 1 values; iPNDM-v is rhoAB by another name.
+"""DEIS (zhang2023fast, arXiv:2204.13902): x/alpha moves by the integral of eps d(rho), eps a polynomial.
+
+In t (tAB, eq. 13 to 15) or in rho = sigma/alpha (rhoAB, eq. 17), through the last r + 1 values for degree r:
+  x_{t_{i-1}} = Psi(t_{i-1}, t_i) x_{t_i} + sum_j C_ij eps(x_{t_{i+j}}, t_{i+j})   (eq. 14, C_ij of eq. 15).
+On two values rhoAB1 is, with h = rho_{i-1} - rho_i and r = (rho_i - rho_{i+1})/h,
+  y_{i-1} = y_i + h ((1 + 1/(2r)) eps_i - 1/(2r) eps_{i+1}),   y = x/alpha.
+iPNDM-v is rhoAB by another name.
 """
 
 from collections.abc import Sequence
@@ -15,13 +20,13 @@ from .base import Run, ddim, eps_of
 
 
 def deis_tab(run: Run, x: Tensor) -> Tensor:
-    """tAB of degree run.order (paper, eq. 13)."""
+    """tAB of degree run.order (eq. 14)."""
     times, points = [float(node.time) for node in run.nodes], run.order + 1
     return _steps(run, x, tab_coefficients(run.path, times, points, run.options.quadrature), points)
 
 
 def tab_coefficients(path: Path, times: Sequence[float], points: int, quadrature: str) -> list[list[float]]:
-    """C[i][j], newest first: the paper's C_ij over alpha at times[i + 1], the integral of L_j(t) d(rho).
+    """C[i][j], newest first: C_ij of eq. 15 over alpha at times[i + 1], the integral of L_j(t) d(rho).
 
     The published codes sum over t; Gauss' points lie in rho, which is exact for one value on every path.
     """
@@ -44,7 +49,7 @@ def tab_coefficients(path: Path, times: Sequence[float], points: int, quadrature
 
 
 def deis_rhoab(run: Run, x: Tensor) -> Tensor:
-    """rhoAB of degree run.order."""
+    """rhoAB of degree run.order: Adams-Bashforth on eq. 17."""
     return _in_rho(run, x, run.order + 1, run.options.quadrature)
 
 

@@ -1,6 +1,9 @@
-"""DPM-Solver (Lu et al. 2022a) and DPM-Solver++ (Lu et al. 2022b), multistep and singlestep, on any path.
+"""DPM-Solver (lu2022dpm, arXiv:2206.00927) and DPM-Solver++ (lu2022dpmpp, arXiv:2211.01095), on any path.
 
-Steps in lambda = log(alpha/sigma), exact in the linear part; z, amp and p_k as in exponential.py.
+Steps in lambda = log(alpha/sigma), exact in the linear part; z, amp and p_k as in exponential.py. In the paper's
+letters 2M (DPM-Solver++, algorithm 2) is, with h_i = lambda_{t_i} - lambda_{t_{i-1}} and r_i = h_{i-1}/h_i,
+  D_i = (1 + 1/(2 r_i)) x_theta(x_{t_{i-1}}) - 1/(2 r_i) x_theta(x_{t_{i-2}}),
+  x_{t_i} = sigma_{t_i}/sigma_{t_{i-1}} x_{t_{i-1}} - alpha_{t_i} (e^{-h_i} - 1) D_i.
 """
 
 import math
@@ -41,7 +44,7 @@ def multistep_step(run: Run, form: Integrator, history: History, i: int, x: Tens
 
 
 def singlestep(run: Run, x: Tensor) -> Tensor:
-    """DPM-Solver-1, -2, -3 and their mixture: each step of order q takes q evaluations inside it.
+    """DPM-Solver-1, -2, -3, their mixture, and 2S (DPM-Solver++, algorithm 1): a step of order q takes q evaluations.
 
     Raises ValueError for a step of order above 1 from alpha = 0, where lambda is infinite.
     """
@@ -61,7 +64,7 @@ def _first_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tenso
 
 
 def _second_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tensor:
-    """DPM-Solver-2 (2022a, algorithm 4) with r_1 where the middle node lies."""
+    """DPM-Solver-2 (algorithm 1; with any r_1 algorithm 4), r_1 where the middle node lies."""
     t, middle, s = at
     z, r1 = form.z(t, s), form.z(t, middle) / form.z(t, s)
     f0 = form.value(x, run.x0(x, t), t)
@@ -71,7 +74,7 @@ def _second_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tens
 
 
 def _third_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tensor:
-    """DPM-Solver-3 (2022a, algorithm 5) with r_1, r_2 where the inner nodes lie."""
+    """DPM-Solver-3 (algorithm 2; with any r_1, r_2 algorithm 5), r_1 and r_2 where the inner nodes lie."""
     t, first, second, s = at
     z = form.z(t, s)
     r1, r2 = form.z(t, first) / z, form.z(t, second) / z

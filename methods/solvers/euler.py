@@ -1,6 +1,7 @@
 """Euler's method on the probability-flow ODE in (x/alpha, sigma/alpha).
 
-It is DDIM with eta = 0 (Song et al. 2021, eq. 12) and DPM-Solver-1: one update under three names, order 1.
+It is DDIM with eta = 0 (song2021denoising, arXiv:2010.02502, eq. 13) and DPM-Solver-1 (lu2022dpm,
+arXiv:2206.00927, eq. 3.7): one update under three names, order 1.
 """
 
 from itertools import pairwise

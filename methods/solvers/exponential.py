@@ -2,7 +2,8 @@
 
 For a step from t to s let h = lambda_s - lambda_t and d_k the k-th derivative of F over h^k. Then
   x_s = lin x - amp (p_1(z) F + p_2(z) d_1 + p_3(z) d_2 + ...)
-with F = eps, z = h, lin = alpha_s/alpha_t, amp = sigma_s, or F = D, z = -h, lin = sigma_s/sigma_t, amp = alpha_s.
+with F = eps, z = h, lin = alpha_s/alpha_t, amp = sigma_s (lu2022dpm, arXiv:2206.00927, eq. 3.4 to 3.6), or F = D,
+z = -h, lin = sigma_s/sigma_t, amp = alpha_s (lu2022dpmpp, arXiv:2211.01095, eq. 8 and 9).
 """
 
 import math

@@ -16,10 +16,10 @@ def times(grid: Grid, path: Path, steps: int) -> Tensor:
     """K + 1 decreasing times, float64, from the noisiest to the cleanest.
 
     With u_i from 0 to 1 between the ends (level = sigma/alpha):
-      karras     level = (max^(1/rho) + u (min^(1/rho) - max^(1/rho)))^rho   (Karras et al. 2022, eq. 5)
-      log-snr    log level linear in u                                       (Lu et al. 2022)
+      karras     level = (max^(1/rho) + u (min^(1/rho) - max^(1/rho)))^rho   (karras2022elucidating, eq. 5)
+      log-snr    log level linear in u                                       (lu2022dpm)
       uniform    t linear in u
-      quadratic  sqrt(t) linear in u                                         (Song et al. 2021, DDIM)
+      quadratic  sqrt(t) linear in u                                         (song2021denoising, appendix D.2)
     ddim-uniform and ddim-quad: see labels().
     grid.end says what happens to the last node: see specs.solver.Grid.
     Raises ValueError if steps < 1 or the largest level is infinite where the spacing needs it finite.
@@ -41,7 +41,7 @@ def times(grid: Grid, path: Path, steps: int) -> Tensor:
 
 def refined(grid: Grid, path: Path, evaluations: Sequence[int]) -> Tensor:
     """The grid of len(evaluations) steps, each divided by the grid's own spacing into as many parts as it
-    has evaluations: the nodes of a singlestep DPM-Solver (Lu et al. 2022; the authors' get_orders_and_timesteps).
+    has evaluations: the nodes of a singlestep DPM-Solver (lu2022dpm; the authors' get_orders_and_timesteps).
 
     A spacing in t is divided from the whole, so that every part is one step of the finer grid.
     """
@@ -94,13 +94,13 @@ def with_inner(path: Path, outer: Tensor, evaluations: Sequence[int]) -> Tensor:
 
 
 def karras(u: Tensor, first: float, last: float, rho: float = 7.0) -> Tensor:
-    """Noise levels at positions u in [0, 1] of the curve from `first` to `last` (Karras et al. 2022, eq. 5)."""
+    """Noise levels at positions u in [0, 1] of the curve from `first` to `last` (karras2022elucidating, eq. 5)."""
     levels = (first ** (1 / rho) + u * (last ** (1 / rho) - first ** (1 / rho))) ** rho
     return torch.where(u == 0, first, torch.where(u == 1, last, levels))
 
 
 def labels(spacing: str, count: int, steps: int) -> list[int]:
-    """DDIM's ascending labels of a chain of `count` (Song et al. 2021, appendix D.2): "ddim-uniform" every
+    """DDIM's ascending labels of a chain of `count` (song2021denoising, appendix D.2): "ddim-uniform" every
     count//steps-th from 0, "ddim-quad" the squares of even steps up to sqrt(0.8 count).
 
     Where `steps` does not divide `count` the uniform list is cut to `steps`.

@@ -1,4 +1,4 @@
-"""EDM's second-order sampler, deterministic or with churn (Karras et al. 2022, algorithms 1 and 2), on any path."""
+"""EDM's second-order sampler (karras2022elucidating, arXiv:2206.00364, algorithms 1 and 2), on any path."""
 
 import math
 from itertools import pairwise
@@ -12,7 +12,8 @@ from .base import Node, Run, ddim, eps_of, nodes, transfer
 def heun(run: Run, x: Tensor) -> Tensor:
     """On y = x/alpha and rho = sigma/alpha, dy/drho = eps: a step with the eps of both its ends.
 
-    With options.alpha < 1 the second eps is taken inside the step (their appendix D.2). The step to clean
+    With options.S_churn > 0 it is algorithm 2. With options.alpha < 1 the second eps is taken inside the step
+    (their appendix D.2). The step to clean
     data stays Euler's, since eps has no value there. Raises ValueError for a grid that starts without
     signal (alpha = 0, a flow's t = 1), where rho is infinite.
     """

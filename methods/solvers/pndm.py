@@ -1,6 +1,7 @@
-"""PNDM (Liu et al. 2022) and iPNDM (Zhang & Chen 2023): DDIM's transfer with a mean of several eps.
+"""PNDM (liu2022pseudo, arXiv:2202.09778) and iPNDM (zhang2023fast, arXiv:2204.13902): DDIM with a mean of eps.
 
-The weights are those of equal steps in t, whatever the grid: that is the method.
+The weights are those of equal steps in t on every grid: that is the method. (PNDM's equation and algorithm numbers
+below, and the section of iPNDM, are unchecked.)
 """
 
 from collections.abc import Collection
@@ -24,7 +25,7 @@ def ipndm(run: Run, x: Tensor) -> Tensor:
 
 
 def s_pndm(run: Run, x: Tensor) -> Tensor:
-    """S-PNDM, order 2: the first step averages eps at both its ends (paper, eq. 12)."""
+    """S-PNDM, order 2: the first step averages eps at both its ends (equation number unchecked)."""
     run.needs_signal("PNDM divides by alpha")
     values = history(2)
     for t, s in pairwise(run.nodes):
@@ -43,7 +44,7 @@ def s_pndm_eps(run: Run, x: Tensor, values: Collection[Tensor], t: Node, s: Node
 
 
 def f_pndm(run: Run, x: Tensor) -> Tensor:
-    """F-PNDM, order 4: three pseudo Runge-Kutta steps, then four-step Adams-Bashforth (paper, algorithm 2)."""
+    """F-PNDM, order 4: three pseudo Runge-Kutta steps, then four-step Adams-Bashforth (eq. 12, algorithm 2)."""
     run.needs_signal("PNDM divides by alpha")
     values = history(4)
     for t, s in pairwise(run.nodes):
@@ -54,7 +55,7 @@ def f_pndm(run: Run, x: Tensor) -> Tensor:
 
 
 def _pseudo_runge_kutta(run: Run, x: Tensor, k1: Tensor, t: Node, s: Node) -> Tensor:
-    """Paper, eq. 13: the classic four slopes, moved by DDIM's transfer to the middle in t and to the end."""
+    """PNDM, eq. 13: the classic four slopes, moved by DDIM's transfer to the middle in t and to the end."""
     _refuse_clean(s)
     at = (t.time + s.time)[None] / 2
     (middle,) = nodes(run.path, at, x)

@@ -1,6 +1,7 @@
-"""Dormand-Prince 5(4) with an error control of its own for every sample: the truth that rmse is measured against.
+"""Dormand-Prince 5(4) (dormand1980family) with an error control for each sample: the truth behind rmse.
 
-On y = x/alpha and s = log(sigma/alpha) the probability-flow ODE is dy/ds = y - D, which is smooth.
+On y = x/alpha and s = log(sigma/alpha) the probability-flow ODE (song2021score, arXiv:2011.13456) is dy/ds = y - D,
+which is smooth.
 """
 
 import math

@@ -1,7 +1,8 @@
 """Explicit Runge-Kutta methods on the probability-flow ODE, in the path's t or in rho = sigma/alpha.
 
-In t they are the fixed-step solvers of flow matching (Lipman et al. 2023) and EDM's general form (Karras
-et al. 2022, algorithm 3, on the path of sigma(t) and s(t)); in rho they are DEIS's rhoRK (Zhang & Chen 2023).
+In t they are the fixed-step solvers of flow matching (lipman2023flow, arXiv:2210.02747, section unchecked), and
+with the tableau "heun" EDM's sampler for any sigma(t) and s(t) (karras2022elucidating, arXiv:2206.00364,
+algorithm 1). In rho they are DEIS's rhoRK (zhang2023fast, arXiv:2204.13902, eq. 17).
 """
 
 from itertools import pairwise

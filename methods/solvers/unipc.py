@@ -1,4 +1,10 @@
-"""UniPC (Zhao et al. 2023): a multistep predictor, then a corrector that costs no evaluation."""
+"""UniPC (zhao2023unipc, arXiv:2302.04867): a multistep predictor, then a corrector that costs no evaluation.
+
+In the paper's letters UniC-p (eq. 4, on eps; appendix A, eq. 10 and 11, on D) is
+  x_{t_i} = alpha_{t_i}/alpha_{t_{i-1}} x_{t_{i-1}} - sigma_{t_i} ((e^{h_i} - 1) eps_{i-1} + B(h_i) sum_m a_m/r_m D_m),
+D_m the change of eps since t_{i-1}; UniP-p leaves out the term of the new value. On D with B_2 UniP-2 is
+DPM-Solver++(2M).
+"""
 
 import math
 from itertools import pairwise
@@ -12,8 +18,8 @@ from .exponential import History, Integrator, order_of_step, p
 
 
 def unipc(run: Run, x: Tensor) -> Tensor:
-    """Algorithms 1 and 2 with B_1(h) = h or B_2(h) = e^h - 1; the value at the predicted state enters
-    the history, and the last step has no corrector. The step to clean data is of order 1.
+    """UniP, then UniC, with B_1(h) = h or B_2(h) = e^h - 1; the value at the predicted state enters the history,
+    and the last step has no corrector. The step to clean data is of order 1.
     """
     steps = len(run.nodes) - 1
     form, history = Integrator(run.options.prediction == "noise"), History(run.order)
@@ -39,7 +45,7 @@ def unipc(run: Run, x: Tensor) -> Tensor:
 
 
 def _correction(form: Integrator, variant: str, z: float, s: Node, ratios: list[float], d: list[Tensor]) -> Tensor:
-    """amp B sum_m rho_m d_m, with rho from the paper's linear system of len(d) conditions (eq. 10).
+    """amp B sum_m rho_m d_m, rho being the paper's a, from its len(d) linear conditions (theorem 3.1).
 
     With one difference the authors take 1/2, which meets the condition to first order in h.
     """

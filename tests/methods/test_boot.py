@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from fewstep.methods import solvers
-from fewstep.methods.distillation.boot import STEPS, bootstrapping_loss, boundary_loss, ddim_step, loss_weight, slope
+from fewstep.methods.distillation.boot import (
+    STEPS,
+    bootstrapping_loss,
+    boundary_loss,
+    ddim_signal_step,
+    slope,
+    step_weight,
+)
 from fewstep.methods.paths import EDM, FlowOT, VPCosine, VPLinear, expand
 from fewstep.tests.methods.toy_networks import toy_network
 
@@ -64,7 +71,7 @@ def test_reference_losses_and_gradients(reference, toy, toy_mixture):
             p = toy["p_student"].clone().requires_grad_()
             signal, f = toy_signal(path, p), toy_mixture(path)
             loss = bootstrapping_loss(signal, f, path, eps, t, s, STEP_NAMES[step])
-            loss = loss_weight(WEIGHTS[weight], path, t, s) * loss
+            loss = step_weight(WEIGHTS[weight], path, t, s) * loss
             torch.testing.assert_close(loss, arrays[key], **EXACT)
             (gradient,) = torch.autograd.grad(loss.mean(), p)
             torch.testing.assert_close(gradient, arrays[key.replace("_loss_", "_grad_")], **EXACT)
@@ -124,7 +131,7 @@ def test_reference_chain_of_targets_is_ddim(reference, toy_mixture):
         x = solvers.get("euler").sample(f, path.noisy(y, eps, times[0]) / path.sigma(times[0]), times=times)
         chain = [y]
         for t, s in pairwise(times):
-            chain.append(ddim_step(f, path, chain[-1], eps, t, s))
+            chain.append(ddim_signal_step(f, path, chain[-1], eps, t, s))
         torch.testing.assert_close(path.noisy(chain[-1], eps, times[-1]), x, rtol=0, atol=1e-12 * float(x.abs().max()))
         torch.testing.assert_close(x, arrays[f"chain_{name}_x_final_ddim"], **EXACT)
         if f"chain_{name}_y" in arrays:

@@ -14,10 +14,13 @@ from fewstep.methods.distillation.consistency import (
     ConsistencyFunction,
     boundary_scalings,
     consistency_loss,
-    loss_weight,
 )
-from fewstep.methods.distillation.distances import DISTANCES
-from fewstep.methods.distillation.multistep import at_positions, multistep, spread_levels
+from fewstep.methods.distillation.distances import DISTANCES, snr_weight
+from fewstep.methods.distillation.multistep import (
+    at_positions,
+    multistep,
+    spread_levels,
+)
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import noise
@@ -50,8 +53,8 @@ def test_reference_scalings_and_weights(reference):
     for name, value in zip(("skip", "out", "in"), boundary_scalings(arrays["sigma"], 0.5, 0.002), strict=True):
         torch.testing.assert_close(value, arrays[f"cm_c_{name}"], **EXACT)
     for name, key in {"uniform": "uniform", "snr": "snr", "snr+1": "snrp1", "karras": "karras"}.items():
-        torch.testing.assert_close(loss_weight(name, arrays["sigma"], 0.5), arrays[f"weight_{key}"], **EXACT)
-    truncated = loss_weight("truncated-snr", arrays["sigma"], 0.5)
+        torch.testing.assert_close(snr_weight(name, arrays["sigma"], 0.5), arrays[f"weight_{key}"], **EXACT)
+    truncated = snr_weight("truncated-snr", arrays["sigma"], 0.5)
     torch.testing.assert_close(truncated, arrays["weight_truncated-snr"], **EXACT)
 
 
@@ -79,7 +82,7 @@ def test_reference_losses_and_gradients(reference, toy, toy_mixture):
         distances = consistency_loss(
             student, target, toy_mixture(EDM()), toy["x0"], toy["noise"], t, s, step, DISTANCES[distance]
         )
-        loss = loss_weight(weight, t, 0.5) * distances
+        loss = snr_weight(weight, t, 0.5) * distances
         torch.testing.assert_close(loss, arrays[key], **EXACT)
         (gradient,) = torch.autograd.grad(loss.mean(), student.network.p)
         torch.testing.assert_close(gradient, arrays[key.replace("_loss", "_grad")], **EXACT)

@@ -19,8 +19,8 @@ from fewstep.methods.denoiser import from_function, metered
 from fewstep.methods.learned_solvers.d_ode import (
     DODE,
     VARIANTS,
-    base_solver,
     corrected,
+    d_ode_base,
     fit,
     fitted,
     stored,
@@ -164,7 +164,7 @@ def test_with_lambda_zero_it_is_its_base_solver(path, grid, variant, laws, probl
     if isinstance(path, FlowOT) and variant.startswith(("dpm-solver", "heun")):
         pytest.skip("these step in sigma/alpha, which is infinite at a flow's start")
     options = DODEOptions(solver=variant, grid=grid)
-    base, found = base_solver(options), 0
+    base, found = d_ode_base(options), 0
     for nfe in (1, 4, 5, 7, 8):
         if reachable(options, nfe):
             found += 1
@@ -178,9 +178,9 @@ def test_with_lambda_zero_it_is_its_base_solver(path, grid, variant, laws, probl
 
 def solved(options, denoiser, start, nfe):
     """(targets, lambdas, samples on the fitting batch)."""
-    base, slow = base_solver(options), options.of_teacher()
+    base, slow = d_ode_base(options), options.of_teacher()
     steps = teacher_steps(options, base, denoiser.path, nfe)
-    targets = teacher_states(slow.solver, base_solver(slow), denoiser, start, steps)
+    targets = teacher_states(slow.solver, d_ode_base(slow), denoiser, start, steps)
     x, lambdas = fit(options.solver, base, denoiser, start, targets)
     return targets, lambdas, x
 
@@ -204,7 +204,7 @@ def test_each_lambda_is_the_least_squares_solution_of_its_step(variant, laws, pr
         assert (target - moved).norm() <= (target - plain).norm()
         return moved
 
-    again = corrected(variant, base_solver(options), check).sample(denoiser, problem["x_T"], nfe=nfe)
+    again = corrected(variant, d_ode_base(options), check).sample(denoiser, problem["x_T"], nfe=nfe)
     torch.testing.assert_close(again, x)
     assert not list(remaining)
     assert (lambdas[0] == 0) == (variant in ("ddim-data", "heun"))
@@ -216,7 +216,7 @@ def test_each_lambda_is_the_least_squares_solution_of_its_step(variant, laws, pr
 def test_aligned_targets_lie_at_the_students_own_times(path, grid, variant):
     """`scale` sub-steps for each evaluation; a step from the smallest level to clean data has none inside."""
     options = DODEOptions(solver=variant, grid=grid, scale=4)
-    base = base_solver(options)
+    base = d_ode_base(options)
     for nfe in (4, 5, 7, 8):
         if reachable(options, nfe):
             plan, student = base.schedule(path, nfe)
@@ -233,7 +233,7 @@ def test_on_a_grid_that_its_refinements_contain_both_targets_are_one():
     """The misalignment of the released code comes from its grids, which end twice: at sigma_min, then at 0."""
     for grid, same in ((Grid(), True), (Grid(end="min"), True), (Grid(end="append-zero"), False)):
         aligned, released = (DODEOptions(grid=grid, targets=targets) for targets in ("aligned", "official"))
-        own, theirs = (teacher_steps(o, base_solver(o), EDM(), 5) for o in (aligned, released))
+        own, theirs = (teacher_steps(o, d_ode_base(o), EDM(), 5) for o in (aligned, released))
         student = times(grid, EDM(), 5)[1:]
         torch.testing.assert_close(own[0][own[1]], student)
         assert torch.allclose(theirs[0][theirs[1]], student, rtol=1e-9) == same
@@ -257,7 +257,7 @@ def test_aligned_d_ddim_is_as_much_better_than_ddim_as_measured_before(row, laws
     truth = solvers.get("rk45", tolerance=1e-7).sample(laws("gmm", path), fresh)
     for nfe, expected in TABLE[row][1].items():
         options = DODEOptions(solver=variant, grid=grid)
-        base, denoiser = base_solver(options), laws("gmm", path)
+        base, denoiser = d_ode_base(options), laws("gmm", path)
         _, lambdas, _ = solved(options, denoiser, batch, nfe)
         x = corrected(variant, base, stored(lambdas.tolist())).sample(denoiser, fresh, nfe=nfe)
         assert rmse(base.sample(denoiser, fresh, nfe=nfe), truth) == pytest.approx(TABLE[row][0][nfe], rel=0.1)
@@ -285,7 +285,7 @@ def test_every_variant_is_nearer_to_the_exact_solution_than_its_base(variant, la
     truth = solvers.get("rk45", tolerance=1e-7).sample(denoiser, fresh, times=ends)
     for nfe in range(4, 10):
         if reachable(options, nfe):
-            base = base_solver(options).sample(denoiser, fresh, nfe=nfe)
+            base = d_ode_base(options).sample(denoiser, fresh, nfe=nfe)
             x = method_on(denoiser, nfe, solver=variant, grid=grid).sample(fresh, nfe)
             assert rmse(x, truth) < rmse(base, truth), nfe
 

@@ -15,7 +15,7 @@ from fewstep.bench.training.loop import fit
 from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import EDMDenoiser, from_function
-from fewstep.methods.learned_solvers.iia import IIA, FittedSolver, base_solver, least_squares
+from fewstep.methods.learned_solvers.iia import IIA, FittedSolver, iia_base, least_squares
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.networks.unet import SmallUNet
 from fewstep.methods.nfe import UnreachableNFE
@@ -84,7 +84,7 @@ def base_coefficients(solver, path, times):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_with_its_own_coefficients_it_is_the_base_solver(name, path, end, laws, problem):
     options = IIAOptions(solver=name, r=2, grid=Grid(spacing="log-snr", end=end))
-    base, teacher, x = base_solver(options), laws("gmm", path), problem["x_T"]
+    base, teacher, x = iia_base(options), laws("gmm", path), problem["x_T"]
     for nfe in (5, 6, 12, 13):
         try:
             times = grids.times(options.grid, path, base.steps(nfe))
@@ -106,7 +106,7 @@ def test_on_an_isotropic_gaussian_the_fit_is_the_exact_solution(solver):
     fitted = FittedSolver(IIAOptions(solver=solver, r=0, substeps=400), 3)
     fitted.fit(teacher, noise(1, "fresh", range(3), (4,)).double(), times)
     exact = math.sqrt((std**2 + 0.5**2) / (std**2 + 40**2)) * 40 * x
-    assert rmse(base_solver(fitted.options).sample(teacher, x, times=times), exact) > 0.2
+    assert rmse(iia_base(fitted.options).sample(teacher, x, times=times), exact) > 0.2
     assert rmse(fitted.sample(teacher, x, times=times), exact) < 2e-4
 
 
@@ -167,7 +167,7 @@ GAINS = {
 def test_the_fit_brings_a_solver_nearer_to_the_exact_solution(name, teacher, fresh, exact):
     options = IIAOptions(solver=name)
     for nfe in GAINS[name]:
-        before = rmse(base_solver(options).sample(teacher, fresh, nfe=nfe), exact)
+        before = rmse(iia_base(options).sample(teacher, fresh, nfe=nfe), exact)
         assert rmse(fitted(teacher, options, nfe).sample(fresh, nfe), exact) < before, nfe
 
 
@@ -190,7 +190,7 @@ def test_where_the_end_is_no_nearer_every_state_on_the_way_is(name, nfe, teacher
     A fit of each step alone has no share in that: down to noise level 0.2 its states are the nearer ones.
     """
     method = fitted(teacher, IIAOptions(solver=name), nfe)
-    base = base_solver(method.options)
+    base = iia_base(method.options)
     own = states(teacher, lambda denoiser: method.solver.sample(denoiser, fresh, nfe=nfe))
     others = states(teacher, lambda denoiser: base.sample(denoiser, fresh, nfe=nfe))
 

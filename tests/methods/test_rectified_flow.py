@@ -14,7 +14,7 @@ from fewstep.methods.distillation.rectified_flow import (
     EPS,
     RectifiedFlow,
     distil_times,
-    euler,
+    euler_flow,
     flow_velocity,
     rectified_flow_loss,
     reflow_times,
@@ -88,7 +88,7 @@ def test_reference_euler_samples(reference, toy_mixture):
     for key in found:
         steps = int(key.rpartition("_")[2])
         with metered() as meter:
-            x0 = euler(lambda x, r: flow_velocity(denoiser, x, r), arrays["rf_z0"], steps)
+            x0 = euler_flow(lambda x, r: flow_velocity(denoiser, x, r), arrays["rf_z0"], steps)
         torch.testing.assert_close(x0, arrays[key], **EXACT)
         assert meter.evaluations == steps * len(x0)
 
@@ -120,7 +120,7 @@ def test_reference_a_straight_flow_has_no_loss_and_needs_one_step(toy):
     velocity = straight(mean, scale)
     assert float(rectified_flow_loss(velocity, z, x0, r).max()) < 1e-25
     for steps in (1, 3, 10):
-        torch.testing.assert_close(euler(velocity, z, steps), x0, rtol=0, atol=10 * EPS)
+        torch.testing.assert_close(euler_flow(velocity, z, steps), x0, rtol=0, atol=10 * EPS)
 
 
 def test_reference_eulers_error_falls_with_the_first_order(toy, toy_gaussian):
@@ -129,7 +129,7 @@ def test_reference_eulers_error_falls_with_the_first_order(toy, toy_gaussian):
     denoiser = toy_gaussian(FlowOT())
 
     def error(steps):
-        x0 = euler(lambda x, r: flow_velocity(denoiser, x, r), z, steps)
+        x0 = euler_flow(lambda x, r: flow_velocity(denoiser, x, r), z, steps)
         return float((x0 - (mean + scale * z)).square().mean().sqrt())
 
     assert error(8) / error(16) == pytest.approx(2, abs=0.3)
@@ -167,7 +167,7 @@ def test_distillation_learns_from_the_flow_as_the_reflow_left_it(tmp_path):
     killing.train(method, 5000, tmp_path)
     assert method.distilling
     flow, z = method.flow, method.pairs.noise
-    x0 = euler(lambda x, r: flow_velocity(flow, x, r), z, method.options.solver_nfe)
+    x0 = euler_flow(lambda x, r: flow_velocity(flow, x, r), z, method.options.solver_nfe)
     torch.testing.assert_close(method.pairs.x0, x0, rtol=1e-5, atol=1e-5)
     for other in (given, list(method.student.parameters())):
         assert any(not torch.equal(p, q) for p, q in zip(flow.parameters(), other, strict=True))

@@ -9,7 +9,14 @@ import torch
 from fewstep.methods.distillation.diff_instruct import diff_instruct_loss
 from fewstep.methods.distillation.dmd import dmd_field, dmd_loss
 from fewstep.methods.distillation.score_matching import Noised, fake_loss
-from fewstep.methods.distillation.sim import differences, dot, l2_loss, loss_weight, pseudo_huber_loss, sid_loss
+from fewstep.methods.distillation.sim import (
+    differences,
+    dot,
+    l2_loss,
+    pseudo_huber_loss,
+    score_weight,
+    sid_loss,
+)
 from fewstep.methods.paths import EDM, Path, VPCosine
 from fewstep.methods.solvers.grids import karras
 from fewstep.methods.teachers.analytic import GaussianDenoiser
@@ -58,7 +65,7 @@ def test_reference_sim_on_the_edm_path(reference, noised, generated):
     names = {"one": "uniform", "sigma2": "sigma^2", "sigma4": "sigma^4"}
     for distance, loss in losses.items():
         for power, weight in names.items():
-            key, weighted = f"sim_edm_{distance}_{power}", loss_weight(weight, parts) * loss
+            key, weighted = f"sim_edm_{distance}_{power}", score_weight(weight, parts) * loss
             torch.testing.assert_close(weighted, arrays[f"{key}_loss"], **EXACT)
             torch.testing.assert_close(gradient(weighted.mean(), p), arrays[f"{key}_grad"], **EXACT)
 
@@ -83,7 +90,7 @@ def test_reference_sid(reference, noised, generated):
     torch.testing.assert_close(sigma, arrays["sid_sigma"], **EXACT)
     parts = noised(sigma)
     torch.testing.assert_close(parts.fake, arrays["sid_D_fake"], **EXACT)
-    weight = loss_weight("sid", parts)
+    weight = score_weight("sid", parts)
     torch.testing.assert_close(1 / weight, arrays["sid_weight_factor"], **EXACT)
     for name, alpha in ALPHAS.items():
         loss = weight * sid_loss(*differences(PATH, parts, "denoiser"), alpha)
@@ -203,7 +210,7 @@ def test_diff_instructs_gradient_of_a_gaussian_is_the_kl_divergences(reference, 
 def test_the_squared_distance_of_scores_is_sid_without_its_normaliser(noised, reference):
     """SI-4: w = sigma^4/2 and alpha = 1."""
     parts = noised(reference("distill/score_distill")["sigma"])
-    of_scores = loss_weight("sigma^4", parts) / 2 * l2_loss(*differences(PATH, parts, "score"))
+    of_scores = score_weight("sigma^4", parts) / 2 * l2_loss(*differences(PATH, parts, "score"))
     of_denoisers = sid_loss(*differences(PATH, parts, "denoiser"), 1.0)
     torch.testing.assert_close(of_scores, of_denoisers, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(2 * of_denoisers, l2_loss(*differences(PATH, parts, "denoiser")))

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from fewstep.methods.denoiser import Clipped, edm_scalings, from_function
-from fewstep.methods.distillation.tract import Phase, ddim_step, edm_loss, heun_step, ladder, tract_target, vp_loss
+from fewstep.methods.distillation.tract import (
+    Phase,
+    ddim_step,
+    edm_loss,
+    heun_step,
+    timesteps,
+    tract_target,
+    vp_loss,
+)
 from fewstep.methods.paths import EDM, VPCosine, expand
 from fewstep.tests.methods.toy_networks import toy_edm, toy_network
 
@@ -26,18 +34,18 @@ def cases(arrays):
 
 
 def vp_case(arrays, case):
-    """(the case's phase, its rungs (3, B), their times)."""
+    """(the case's phase, its indices (3, B), their times)."""
     schedule, number = arrays[f"{case}_schedule"].tolist(), int(arrays[f"{case}_phase"])
     phase = Phase(schedule[0], schedule[number], schedule[number + 1])
-    rungs = phase.rungs_of(arrays[f"{case}_index_units"], arrays[f"{case}_semi_units"])
-    return phase, rungs, ladder(VP, phase.rungs)[rungs]
+    indices = phase.indices(arrays[f"{case}_index_units"], arrays[f"{case}_semi_units"])
+    return phase, indices, timesteps(VP, phase.T)[indices]
 
 
 def edm_case(arrays, case):
     steps, student_steps = arrays[f"{case}_schedule"].tolist()
     phase = Phase(steps, steps, student_steps)
-    rungs = phase.rungs_of(arrays[f"{case}_index_units"], arrays[f"{case}_semi_index"])
-    return phase, rungs, ladder(EDM(), steps)[rungs]
+    indices = phase.indices(arrays[f"{case}_index_units"], arrays[f"{case}_semi_index"])
+    return phase, indices, timesteps(EDM(), steps)[indices]
 
 
 def vp_target(toy, toy_mixture, x_t, times):
@@ -55,8 +63,8 @@ def test_reference_vp_targets(reference, toy, toy_mixture):
     """TR-1."""
     arrays = reference("distill/tract_vp")
     for case in cases(arrays):
-        _, rungs, times = vp_case(arrays, case)
-        assert torch.equal(rungs.double(), arrays[f"{case}_t_int"])
+        _, indices, times = vp_case(arrays, case)
+        assert torch.equal(indices.double(), arrays[f"{case}_t_int"])
         x_t = VP.noisy(toy["x0"], toy["noise"], times[0])
         torch.testing.assert_close(x_t, arrays[f"{case}_xt"], **EXACT)
         x_teacher = ddim_step(VP, Clipped(toy_mixture(VP), 1.0), x_t, times[0], times[1])
@@ -94,15 +102,15 @@ def test_reference_edm_targets(reference, toy, toy_mixture):
     """TR-1."""
     arrays = reference("distill/tract_edm")
     for case in cases(arrays):
-        phase, rungs, times = edm_case(arrays, case)
-        torch.testing.assert_close(ladder(EDM(), phase.rungs), arrays[f"{case}_sigma_grid"], **EXACT)
-        assert torch.equal(rungs[::2].long(), arrays[f"{case}_index_triplet"][::2])
-        assert torch.equal(rungs[1].clamp(min=1), arrays[f"{case}_index_triplet"][1])
+        phase, indices, times = edm_case(arrays, case)
+        torch.testing.assert_close(timesteps(EDM(), phase.T), arrays[f"{case}_sigma_grid"], **EXACT)
+        assert torch.equal(indices[::2].long(), arrays[f"{case}_index_triplet"][::2])
+        assert torch.equal(indices[1].clamp(min=1), arrays[f"{case}_index_triplet"][1])
         x_t = EDM().noisy(toy["x0"], toy["noise"], times[0])
         torch.testing.assert_close(x_t, arrays[f"{case}_xt"], **EXACT)
         x_teacher = heun_step(EDM(), toy_mixture(EDM()), x_t, times[0], times[1])
         # Their step to noise 0 is none at all, and the target is overwritten; ours is Euler's.
-        above = rungs[1] > 0
+        above = indices[1] > 0
         torch.testing.assert_close(x_teacher[above], arrays[f"{case}_x_teacher"][above], **EXACT)
         target = edm_target(toy, toy_mixture, x_t, times)
         torch.testing.assert_close(target, arrays[f"{case}_target"], **EXACT)
@@ -169,10 +177,10 @@ def progressive_target(teacher, z, t, m, s):
 
 
 def test_reference_toy_two_teacher_steps_are_progressive_distillation(toy, toy_mixture):
-    """TR-3: two steps to one, the self-teacher being the teacher, from an interval's upper end."""
+    """TR-3: two steps to one, the self-teacher being the teacher, from a group's noisiest time."""
     teacher = toy_mixture(VP)
-    interval = torch.arange(len(toy["x0"])) % 4 + 1
-    t, m, s = times = ladder(VP, 8)[Phase(8, 8, 4).rungs_of(interval, torch.zeros_like(interval))]
+    group = torch.arange(len(toy["x0"])) % 4 + 1
+    t, m, s = times = timesteps(VP, 8)[Phase(8, 8, 4).indices(group, torch.zeros_like(group))]
     x_t = VP.noisy(toy["x0"], toy["noise"], t)
     target = tract_target(VP, partial(ddim_step, VP, teacher), teacher, x_t, times)
     torch.testing.assert_close(target, progressive_target(teacher, x_t, t, m, s), rtol=1e-12, atol=1e-13)
@@ -181,8 +189,8 @@ def test_reference_toy_two_teacher_steps_are_progressive_distillation(toy, toy_m
 @pytest.mark.parametrize(("path", "step"), [(VP, ddim_step), (EDM(), heun_step), (EDM(), ddim_step)])
 def test_reference_toy_the_teachers_whole_chain_is_a_fixed_point(toy, toy_mixture, path, step):
     """TR-5: if the self-teacher's jumps are the teacher's chains, the target is the jump that is the chain."""
-    teacher_step, rungs, group = partial(step, path, toy_mixture(path)), 12, 6
-    times = ladder(path, rungs)
+    teacher_step, T, size = partial(step, path, toy_mixture(path)), 12, 6
+    times = timesteps(path, T)
 
     def chain(x, first, last):
         for i in range(first, last, -1):
@@ -192,9 +200,9 @@ def test_reference_toy_the_teachers_whole_chain_is_a_fixed_point(toy, toy_mixtur
     def jump(x, first, last):
         return path.x0_of_step(x, chain(x, first, last), times[first], times[last])
 
-    for interval in (1, 2):
-        for offset in range(group):
-            i, middle, last = Phase(rungs, rungs, rungs // group).rungs_of(*map(torch.tensor, (interval, offset)))
+    for group in (1, 2):
+        for k in range(size):
+            i, middle, last = Phase(T, T, T // size).indices(*map(torch.tensor, (group, k)))
             at = times[torch.stack([i, middle, last])][:, None].expand(3, len(toy["x0"]))
             x_t = path.noisy(toy["x0"], toy["noise"], at[0])
             target = tract_target(path, teacher_step, lambda x, t, m=middle, s=last: jump(x, m, s), x_t, at)
@@ -203,7 +211,7 @@ def test_reference_toy_the_teachers_whole_chain_is_a_fixed_point(toy, toy_mixtur
 
 def test_edm_weight_is_one_in_the_networks_output():
     """TR-6: EDM's lambda = (s^2 + sd^2)/(s sd)^2 on D is 1 on F, since D = c_skip x + c_out F."""
-    sigma = ladder(EDM(), 40)[1:]
+    sigma = timesteps(EDM(), 40)[1:]
     _, c_out, _ = edm_scalings(sigma, 0.5)
     torch.testing.assert_close((sigma**2 + 0.25) / (0.5 * sigma) ** 2 * c_out**2, torch.ones_like(sigma))
 
@@ -211,7 +219,7 @@ def test_edm_weight_is_one_in_the_networks_output():
 def test_reference_toy_the_last_step_to_noise_zero_learns_the_teachers_denoiser(toy, toy_mixture):
     """TR-6: from the smallest level the chain is one Euler step to 0."""
     path, x_t = EDM(), toy["x0"] + 0.002 * toy["noise"]
-    times = ladder(path, 8)[torch.tensor([1, 0, 0])][:, None].expand(3, len(x_t))
+    times = timesteps(path, 8)[torch.tensor([1, 0, 0])][:, None].expand(3, len(x_t))
     for step in (ddim_step, heun_step):
         target = tract_target(path, partial(step, path, toy_mixture(path)), toy_edm(toy["p_target"]), x_t, times)
         torch.testing.assert_close(target, toy_mixture(path)(x_t, 0.002), rtol=1e-12, atol=1e-12)
@@ -220,7 +228,7 @@ def test_reference_toy_the_last_step_to_noise_zero_learns_the_teachers_denoiser(
 @pytest.mark.parametrize("phase", [Phase(32, 32, 4), Phase(32, 4, 1), Phase(1024, 32, 1), Phase(40, 40, 2)])
 def test_drawn_pairs_are_teacher_times_inside_student_intervals(phase):
     t, middle, s = phase.draw(4000, torch.Generator().manual_seed(0))
-    step, semi = phase.rungs // phase.student_steps, phase.rungs // phase.teacher_steps
+    step, semi = phase.T // phase.student_steps, phase.T // phase.teacher_steps
     assert ((s <= middle) & (middle == t - semi) & (t - s <= step)).all()
     assert (s % step == 0).all()
-    assert set(t.tolist()) == set(range(semi, phase.rungs + 1, semi))
+    assert set(t.tolist()) == set(range(semi, phase.T + 1, semi))

@@ -11,7 +11,7 @@ from fewstep import datasets
 from fewstep.bench.training import loop as training
 from fewstep.methods import registry, saved, solvers
 from fewstep.methods.denoiser import EDMDenoiser, Guided, metered
-from fewstep.methods.distillation.tract import Tract, ladder
+from fewstep.methods.distillation.tract import Tract, timesteps
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.paths import EDM, VPCosine
@@ -257,7 +257,7 @@ def test_sampling_is_ddim_over_the_phases_intervals(name, path, nfe):
     """Untrained, every student is the teacher: its samples are those of the Euler solver on the same times."""
     teacher = killing.small_teacher()
     start = torch.randn(5, 2, generator=torch.Generator().manual_seed(1))
-    times = ladder(path, 32)[:: 32 // nfe].flip(0)
+    times = timesteps(path, 32)[:: 32 // nfe].flip(0)
     expected = solvers.get("euler").sample(teacher.on(path), start, times=times)
     method = Tract(teacher, TractOptions(path=name)).eval()
     with metered() as meter:
