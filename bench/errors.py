@@ -2,6 +2,9 @@
 
 from ..methods.register import RegisterError as RegisterError
 
+# For people: no number depends on what is said here.
+PART_OF_RESULTS = False
+
 
 class InputError(Exception):
     """Something the user wrote is wrong: the message says what, where and what to do. Exit code 2."""

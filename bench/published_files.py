@@ -16,6 +16,9 @@ from shlex import quote
 
 from ..methods.assets import hub_file
 
+# A task's parameters hold the hash of each file that it reads.
+PART_OF_RESULTS = False
+
 UNKNOWN = "unknown, see URL"
 
 

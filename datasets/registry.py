@@ -11,6 +11,9 @@ from typing import Any
 from .facts import ArchiveError as ArchiveError
 from .facts import read_facts
 
+# A task names the module that reads its data.
+PART_OF_RESULTS = False
+
 
 def data_root() -> Path:
     """Where archives lie: FEWSTEP_DATA, or the folder `data`."""

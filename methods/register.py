@@ -9,6 +9,9 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, TypeVar
 
+# A task names the modules of what it looks up here.
+PART_OF_RESULTS = False
+
 T = TypeVar("T")
 
 

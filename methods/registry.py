@@ -17,6 +17,9 @@ from .specs.base import KINDS, Kind, MethodSpec
 from .specs.solver import SolverSpec
 from .specs.teachers.base import TeacherSpec
 
+# A task names the modules of what it looks up here.
+PART_OF_RESULTS = False
+
 
 def _built_in() -> Iterator[MethodSpec]:
     """Solvers, then learned solvers, then students; within these by the names of their files."""

@@ -13,6 +13,7 @@ from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
 from ..metrics.extractors import EXTRACTORS
 from ..suite.schema import Budget, MethodEntry, Suite, Teacher
 from .checkpoints import checkpoint, missing_checkpoint
+from .code import method_code
 from .references import data_code, extractor_task, identity, lacking, needs_own, published, reference_task
 from .task import Task, hashed, in_order
 
@@ -138,7 +139,8 @@ class Problem:
         inputs = {"teacher": self.teacher_task, "extractor": self.extractor_task}
         inputs |= {f"trial {j}": trial for j, trial in enumerate(trials)}
         label = f"choose {entry.name} seed {seed}, {budget.label()}, of {len(trials)}"
-        return Task("tune", params, inputs, (*self.data_code, entry.spec.module), 1_000.0 * len(trials), label)
+        code = (*self.data_code, *method_code(entry.spec, *entry.trials()))
+        return Task("tune", params, inputs, code, 1_000.0 * len(trials), label)
 
     def _run_task(
         self,
@@ -170,7 +172,7 @@ class Problem:
             params["shared"] = shared
         if shared is not None or options.needs_quality:
             inputs["extractor"] = self.extractor_task
-        return Task("train", params, inputs, (*self.data_code, entry.spec.module), cost, label)
+        return Task("train", params, inputs, (*self.data_code, *method_code(entry.spec, options)), cost, label)
 
     def cells(self, entry: MethodEntry) -> Iterator[Cell]:
         budgets = (entry.budgets or self.suite.budgets) if entry.spec.trains else [None]
@@ -217,7 +219,7 @@ class Problem:
         if entry.fitted_on is not None:
             params["transfer"] = True
         what = f"{entry.name} NFE {nfe} seed {seed}"
-        code = (*self.data_code, entry.spec.module)
+        code = (*self.data_code, *method_code(entry.spec, *entry.trials()))
         sample = Task("sample", params, inputs, code, float(nfe * self.suite.samples), f"sample {what}")
         return self._scoring(sample, seed, what)
 

@@ -41,7 +41,15 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     facts = run_facts(plan, outcome)
     stamp = hashlib.sha256(
         "\n".join(
-            [text, blocks, spent, tried, learned, json.dumps(facts), sources.version(f"{sources.PACKAGE}.reports.run")]
+            [
+                text,
+                blocks,
+                spent,
+                tried,
+                learned,
+                json.dumps(facts),
+                sources.text_version(f"{sources.PACKAGE}.reports.run"),
+            ]
         ).encode()
     )
     previous = _read_json(out / FACTS)

@@ -19,6 +19,9 @@ from .context import Context
 from .data import load as load_data
 from .device import accelerator
 
+# Who reads a feature network has its artifact among its inputs, and that is keyed by this source.
+PART_OF_RESULTS = False
+
 BATCH = 512
 WEIGHTS, REFERENCE = "classifier.safetensors", "reference.safetensors"
 

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+# A record is written for people and read by nobody's computation.
+PART_OF_RESULTS = False
+
 log = logging.getLogger(__name__)
 
 EVENTS = "events.jsonl"

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from fewstep.bench.errors import InputError
-from fewstep.bench.plan import source_version as sources
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.plan.select import select
 from fewstep.bench.suite.loading import load
@@ -24,14 +23,6 @@ nfe: [1, 2]
 metrics: [fd_digits, rmse]
 methods: [{name: euler}, {name: heun}, {name: consistency}]
 """
-
-
-@pytest.fixture(autouse=True)
-def _fresh_versions():
-    yield
-    sources.version.cache_clear()
-    sources.digests.cache_clear()
-    sources._read.cache_clear()
 
 
 def plan(**changes):
@@ -129,41 +120,6 @@ def test_a_change_renames_what_it_affects_and_nothing_else(changes, renamed):
     before, after = plan(), plan(**changes)
     kinds = ("teacher", "extractor", "truth", "train", "sample", "score")
     assert {kind for kind in kinds if names(after, kind) - names(before, kind)} == renamed
-
-
-def test_a_changed_source_renames_the_tasks_that_run_it(monkeypatch, tmp_path):
-    before = sources.version("fewstep.methods.distillation.consistency")
-    other = sources.version("fewstep.methods.solvers.dpm_solver")
-    monkeypatch.setattr(sources, "_read", edited(sources._read, "fewstep.methods.solvers.heun"))
-    sources.version.cache_clear()
-    sources.digests.cache_clear()
-    assert sources.version("fewstep.methods.distillation.consistency") != before
-    assert sources.version("fewstep.methods.solvers.dpm_solver") == other
-
-
-def edited(read, module):
-    return lambda name: ("edited", read(name)[1]) if name == module else read(name)
-
-
-def test_comments_do_not_rename_anything(tmp_path, monkeypatch):
-    package = tmp_path / "aplugin"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "method.py").write_text("from . import other\nx = 1\n")
-    (package / "other.py").write_text("y = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def version():
-        sources._read.cache_clear()
-        sources.digests.cache_clear()
-        sources.version.cache_clear()
-        return sources.version("aplugin.method")
-
-    first = version()
-    (package / "method.py").write_text("from . import other\n\n# a comment\nx  =  1\n")
-    assert version() == first
-    (package / "other.py").write_text("y = 2\n")
-    assert version() != first
 
 
 def test_planning_loads_no_torch():

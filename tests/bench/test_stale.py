@@ -5,12 +5,12 @@ import json
 import pytest
 import yaml
 
-from fewstep.bench.plan import source_version as sources
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.results import rows as results
 from fewstep.bench.run import stale
 from fewstep.bench.store import MANIFEST, Store
 from fewstep.bench.suite.schema import Suite
+from fewstep.tests.bench.source_copies import copied, forget, use
 
 SUITE = """
 name: test
@@ -41,19 +41,19 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def edit(monkeypatch):
+def edit(monkeypatch, tmp_path):
     """edit(module): its source is another one from now on."""
+    house = copied(tmp_path / "fewstep")
+    use(house, monkeypatch)
 
     def change(module):
-        read = sources._read
-        monkeypatch.setattr(sources, "_read", lambda name: ("edited", read(name)[1]) if name == module else read(name))
-        sources.version.cache_clear()
-        sources.digests.cache_clear()
+        with house.joinpath(*module.split(".")[1:]).with_suffix(".py").open("a") as file:
+            file.write("\nEDITED = 1\n")
+        forget()
 
     yield change
     monkeypatch.undo()
-    sources.version.cache_clear()
-    sources.digests.cache_clear()
+    forget()
 
 
 def reasons(store, a_plan):
