@@ -13,7 +13,7 @@ from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS, Measure
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
 from ..plan.references import lacking
-from ..suite.loading import SHIPPED, shipped_names
+from ..suite.loading import SHIPPED, load, shipped_names
 
 HEADINGS: dict[Kind, str] = {"solver": "solvers", "learned solver": "learned solvers", "student": "students"}
 EXECUTORS = {"local": "worker processes on this machine: one for each GPU, or for each core"}
@@ -145,9 +145,9 @@ def find(name: str, kind: str | None = None) -> list[Entry]:
         searched.remove(SHELVES["solvers"])
     found = [entry for shelf in searched if name in shelf.names() for entry in shelf.entries() if entry.name == name]
     if not found and kind in (None, "suite") and Path(name).is_file():
-        found = [Entry(name, "suite", "")]
+        found = [Entry(name, "suite", load(name).description)]
     if not found:
-        raise InputError(f"no {kind or 'name'} {name!r}{_near(name, searched)}")
+        raise InputError(f"{f'no {kind}' if kind else 'nothing'} is called {name!r}{_near(name, searched)}")
     return found
 
 

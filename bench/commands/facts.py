@@ -63,28 +63,27 @@ def _method(entry: Entry) -> Facts:
     spec = METHODS[entry.name]
     yield from _evaluations(spec)
     if not spec.trains:
-        yield Fact("trains", ["nothing: it needs no training and is charged none"], False)
+        yield Fact("trains", ["nothing: a training-free solver takes no budget"], False)
         return
     runs = "one run for each NFE, each with the whole budget" if spec.per_nfe else "one run serves all its NFEs"
     charged = "everything that its training evaluates is charged to the budget"
     yield Fact("trains", [f"a {entry.group.removesuffix('s')}: {charged}; {runs}"], True)
     start = "a network, whose weights it starts from: pretrain or checkpoint" if spec.needs_network else "any"
     labels = "may be class-conditional" if spec.conditional else "not class-conditional"
-    yield Fact("teacher", [f"{start}; {labels}"], {"network": spec.needs_network, "conditional": spec.conditional})
+    yield Fact("teacher", [f"{start}; {labels}"], "network" if spec.needs_network else "any")
     if spec.transfers:
         yield Fact("transfers", ["what it learns can be used on another data set: `fitted_on` in a suite"], True)
 
 
 def _evaluations(spec: MethodSpec) -> Facts:
     reached, refused = reachable(spec)
-    lines = ["any" if not refused else progression(reached) or "none"]
-    reasons = list(refused.items())
-    if len(reasons) <= 2:
-        lines += [f"not {progression(refusals)}: {reason}" for reason, refusals in reasons]
+    lines = [f"{progression(reached) or 'none'} (of 1 to {TRIED}, with the default options)" if refused else "any"]
+    if len(refused) > 2:
+        # Reasons that name the NFE: the first stands for all.
+        reason, (example, *_) = next(iter(refused.items()))
+        lines.append(f"for example not {example}: {reason}")
     else:
-        lines += [f"not others, such as {refusals[0]}: {reason}" for reason, refusals in reasons[:1]]
-    if refused:
-        lines.append(f"(1 to {TRIED} with the default options)")
+        lines += [f"not {progression(refusals)}: {reason}" for reason, refusals in refused.items()]
     yield Fact("nfe", lines, reached)
     yield Fact("nfe_refused", [], refused)
 
@@ -129,7 +128,7 @@ def _metric(entry: Entry) -> Facts:
     needs = _needs(known["features"]) + (["a caption for each image"] if known["captioned"] else [])
     yield Fact("taken_from", [entry.group], entry.group)
     yield Fact("needs", needs, needs)
-    yield Fact("here", [known["missing"] or "ready: it can be measured on this machine"], known["ready"])
+    yield Fact("ready", [f"no: {known['missing']}" if known["missing"] else "yes"], known["ready"])
     having = [spec.name for spec in DATASETS.values() if entry.name in spec.metrics]
     yield Fact("datasets", [", ".join(having) or "none in suites; `fewstep evaluate` takes it"], having)
 
@@ -156,10 +155,8 @@ def _suite(entry: Entry) -> Facts:
     yield Fact("nfe", [progression(suite.nfe)], suite.nfe)
     yield Fact("samples", [f"{suite.samples:,}"], suite.samples)
     yield Fact("metrics", [", ".join(suite.metrics)], suite.metrics)
-    rows = [_row(entry) for entry in suite.methods]
-    yield Fact(
-        "methods", ["; ".join(rows)], [entry.model_dump(mode="json", exclude_none=True) for entry in suite.methods]
-    )
+    entries = [entry.model_dump(mode="json", exclude_none=True) for entry in suite.methods]
+    yield Fact("methods", [_row(entry) for entry in suite.methods], entries)
     yield from _cells(suite)
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     from .catalogue import Entry
 
@@ -19,7 +21,7 @@ KINDS = ("methods", "solvers", "datasets", "teachers", "metrics", "suites", "exe
 def list_names(kind: str, ready: bool, as_json: bool) -> None:
     """List what a suite may name; `fewstep show NAME` says more of each."""
     if ready and kind != "metrics":
-        raise click.UsageError("--ready is for metrics")
+        raise InputError("--ready is for metrics: `fewstep list metrics --ready`")
     print_names(kind, ready, as_json)
 
 

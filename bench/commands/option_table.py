@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -52,12 +53,10 @@ def rows(options: Iterable[Option], depth: int = 0) -> Iterator[tuple[str, list[
     blank = "  " * depth
     for option in options:
         yield blank + option.name, [option.first_line(), option.description]
-        of = ""
-        for inner in option.options:
-            if inner.of != of:
-                of = inner.of
-                yield f"{blank}  with {of}:", []
-            yield from rows([inner], depth + (2 if of else 1))
+        for of, inner in groupby(option.options, key=lambda option: option.of):
+            if of:
+                yield f"{blank}  with name: {of}", []
+            yield from rows((i for i in inner if i.choices != (of,)), depth + (2 if of else 1))
 
 
 def _option(name: str, info: FieldInfo, of: str) -> Option:
@@ -167,6 +166,8 @@ def _length(metadata: list[Any]) -> str:
 
 def _written(value: Any) -> str:
     """As YAML writes it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
     if isinstance(value, str):
         return value
     return f"{value:.12g}" if isinstance(value, float) else json.dumps(value)
