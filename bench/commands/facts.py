@@ -20,9 +20,7 @@ from .reachable import TRIED, progression, reachable
 
 
 class Fact(NamedTuple):
-    """key: stable, for programs; people read it with spaces. lines: paragraphs for people, none to keep silent.
-    value: for programs.
-    """
+    """key: stable, for programs. value: for programs. lines: paragraphs for people, who are shown no empty ones."""
 
     key: str
     lines: list[str]
@@ -48,13 +46,12 @@ def cited(keys: tuple[str, ...]) -> Facts:
 
 
 def _reference(paper: Any) -> str:
-    """Song, Dhariwal, Chen & Sutskever 2023: Consistency Models, arXiv:2303.01469 (song2023consistency)."""
+    """Song & Dhariwal 2024: Improved Techniques ..., arXiv:2310.14189 (song2023improved)."""
     families = [author.partition(",")[0] for author in paper.authors]
-    who = (
-        f"{families[0]} et al."
-        if len(families) > 3
-        else " & ".join(filter(None, [", ".join(families[:-1]), families[-1]]))
-    )
+    *first, last = families
+    who = f"{', '.join(first)} & {last}" if first else last
+    if len(families) > 3:
+        who = f"{families[0]} et al."
     arxiv = f", arXiv:{paper.arxiv}" if paper.arxiv else ""
     return f"{who} {paper.year}: {paper.title}{arxiv} ({paper.key})"
 

@@ -289,7 +289,8 @@ def test_solvers_is_list_solvers():
 
 def test_list_and_show_answer_without_torch_and_in_under_a_second_of_cpu():
     code = (
-        "import sys, time; began = time.process_time(); from click.testing import CliRunner; from fewstep.bench.cli import main\n"
+        "import sys, time; began = time.process_time()\n"
+        "from click.testing import CliRunner; from fewstep.bench.cli import main\n"
         "run = CliRunner().invoke\n"
         "for command in ('list executors', 'list metrics --json', 'show consistency', 'show digits', 'show fid',"
         " 'show pretrain', 'show local', 'show learned-solvers --json'):\n"
