@@ -17,6 +17,7 @@ from .prepare import prepare
 from .report import report
 from .run import run
 from .sample import sample
+from .show import show
 from .solvers import solvers
 
 
@@ -49,6 +50,7 @@ for verb in (
     report,
     run,
     sample,
+    show,
     solvers,
 ):
     main.add_command(verb)

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from .completion import complete_suite
 from .places import RUNS, data_root_option, require_writable, store_option
 
 
 @click.command()
-@click.argument("suite")
+@click.argument("suite", shell_complete=complete_suite)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/<suite>].")
 @store_option
 @data_root_option
