@@ -80,7 +80,7 @@ def _named(folders: Sequence[Path], labels: Sequence[str]) -> dict[str, Path]:
     return {name if unique else str(folder): folder for name, folder in zip(names, found, strict=True)}
 
 
-def _together(named: dict[str, Path], frames: dict[str, pd.DataFrame], apart: bool) -> pd.DataFrame:
+def _together(frames: dict[str, pd.DataFrame], apart: bool) -> pd.DataFrame:
     parts = [frame.assign(source=label, run=label if apart else "") for label, frame in frames.items()]
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 

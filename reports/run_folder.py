@@ -183,9 +183,8 @@ def results(folder: Path) -> pd.DataFrame:
     """
     numbers = {name: [""] for name in ("value", "samples", *SPENT)}
     frame = pd.read_csv(folder / RESULTS, dtype=TEXT, keep_default_na=False, na_values=numbers)
-    frame = frame.reindex(columns=list(RESULT_COLUMNS))
-    text = dict.fromkeys((name for name in TEXT if name in frame), "")
-    return frame.fillna(text).astype(dict.fromkeys(numbers, float))
+    frame = frame.reindex(columns=list(RESULT_COLUMNS)).astype(dict.fromkeys(numbers, float))
+    return frame.assign(**{name: frame[name].astype("string").fillna("") for name in TEXT if name in frame})
 
 
 def blocks(folder: Path) -> dict[tuple[str, str], list[float]]:
