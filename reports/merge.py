@@ -51,17 +51,21 @@ def merge(folders: Sequence[Path], labels: Sequence[str] = (), by_run: bool = Fa
     """
     named = _named(folders, labels)
     apart = by_run or bool(labels)
-    for folder in named.values():
-        _check_cells(run_folder.results(folder), folder / RESULTS)
-    results = _together(named, {label: run_folder.results(folder) for label, folder in named.items()}, apart)
+    found = {label: run_folder.results(folder) for label, folder in named.items()}
+    for label, frame in found.items():
+        _check_cells(frame, named[label] / RESULTS)
+    results = _merged(_together(found, apart))
     spent = {label: run_folder.costs(folder).rename(columns={"run": "training"}) for label, folder in named.items()}
-    merged = _merged(results)
+    tried = {label: run_folder.trials(folder) for label, folder in named.items()}
+    blocks = {
+        (label, *key): values for label, folder in named.items() for key, values in run_folder.blocks(folder).items()
+    }
     return Merged(
         list(named),
-        merged,
-        {(label, *key): values for label, folder in named.items() for key, values in run_folder.blocks(folder).items()},
-        _of_cells(_together(named, spent, apart), merged),
-        _of_cells(_together(named, {label: run_folder.trials(f) for label, f in named.items()}, apart), merged),
+        results,
+        blocks,
+        _of_cells(_together(spent, apart), results),
+        _of_cells(_together(tried, apart), results),
         _metrics(named),
     )
 
