@@ -52,8 +52,6 @@ def _lines(entries: list[Entry], option: str) -> dict[str, list[tuple[float, Ent
 
 def _figure(lines: dict[str, list[tuple[float, Entry]]], option: str, metric: str, log_scale: bool) -> str:
     nfes = sorted({entry.nfe for points in lines.values() for _, entry in points})[:PANELS]
-    values = sorted({x for points in lines.values() for x, _ in points})
-    scale = "log" if values[0] > 0 and values[-1] >= 10 * values[0] else "linear"
     colours = dict(zip(lines, seaborn.color_palette("husl", len(lines)), strict=True))
     with matplotlib.rc_context(STYLE):
         figure, axes = pyplot.subplots(
@@ -62,13 +60,17 @@ def _figure(lines: dict[str, list[tuple[float, Entry]]], option: str, metric: st
         for axis, nfe in zip(axes[0], nfes, strict=True):
             for name, points in lines.items():
                 _line(axis, [(x, e) for x, e in points if e.nfe == nfe], metric, name, colours[name])
-            axis.set_xscale(scale)
+            axis.set_xscale(_scale([x for points in lines.values() for x, _ in points]))
             axis.set_yscale("log" if log_scale else "linear")
             axis.set(xlabel=option, title=f"NFE {nfe}")
             axis.grid(alpha=0.3)
         axes[0, 0].set_ylabel(metric)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7)
         return svg(figure)
+
+
+def _scale(values: list[float]) -> str:
+    return "log" if min(values) > 0 and max(values) >= 10 * min(values) else "linear"
 
 
 def _line(axis: Any, points: list[tuple[float, Entry]], metric: str, name: str, colour: Any) -> None:

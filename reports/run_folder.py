@@ -17,6 +17,21 @@ LEADERBOARD, REPORT, FIGURES = "leaderboard.csv", "report.html", "figures"
 FACTS, METRICS, SUITE = "run.json", "metrics.json", "suite.yaml"
 PICTURES, LEARNED = "pictures.npz", "learned.json"
 
+FILES = {
+    RESULTS: "a row per data set, teacher, method, variant, budget, seed, NFE and metric",
+    BLOCKS: "what the jackknife needs: a row per cell and metric",
+    COSTS: "what training spent: a row per trained cell and use",
+    TRIALS: "what was tried where options were tuned: a row per cell and trial",
+    LEADERBOARD: "a row per entry: mean, spread, error and rank of each metric over the seeds",
+    REPORT: "the report, which opens from disk without a network",
+    FIGURES: "its figures, as SVG files in a folder",
+    FACTS: "the suite, its teachers and feature networks, and where it ran",
+    METRICS: "the facts of each metric: name to print, summary, direction, enough samples, scale of its axis, its pair",
+    SUITE: "the suite as it was run",
+    PICTURES: "the first samples of each image cell, and the exact solutions",
+    LEARNED: "the numbers of methods that learn only a few",
+}
+
 
 @dataclass(frozen=True)
 class EntryKey:
@@ -134,6 +149,14 @@ LEADERBOARD_METRIC_COLUMNS = {
     "se": "standard error of the mean over the noises, by the jackknife",
     "corrected": "the mean without its bias of order 1/samples, by the jackknife",
     "protocol": "how it was measured",
+}
+
+COLUMNS = {
+    RESULTS: RESULT_COLUMNS,
+    BLOCKS: BLOCK_COLUMNS,
+    COSTS: COST_COLUMNS,
+    TRIALS: TRIAL_COLUMNS,
+    LEADERBOARD: LEADERBOARD_COLUMNS,
 }
 
 

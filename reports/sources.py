@@ -1,6 +1,7 @@
 """From which of several folders the values of a table are."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from .entries import Entry
 
@@ -12,34 +13,47 @@ def notes(entries: Sequence[Entry], metric: str, labels: Sequence[str]) -> list[
     """
     if len(labels) < 2 or not entries:
         return []
-    rows, pooled = _rows(entries, metric, labels)
-    most = max(rows, key=lambda label: len(rows[label]))
+    owners = {row: _owner(of_row, metric, labels) for row, of_row in _by_row(entries).items()}
+    owned = Counter(owners.values())
+    most = max(labels, key=lambda label: owned[label])
     parts = []
     for label in labels:
         seeds = _counts(entries, metric, label)
-        named = f": {', '.join(rows[label])}" if rows[label] and label != most else ""
+        named = "" if entries[0].key.run or label == most else _names(owners, label)
         if seeds:
             parts.append(f"{label} ({seeds}{named})")
+    pooled = [f"{_name(e.key.row)}, {_pooled(e, metric)}" for e in entries if owners[e.key.row] is None]
     return [f"rows from {', '.join(parts)}", *pooled, *_lacking(entries, metric)]
 
 
-def _rows(entries: Sequence[Entry], metric: str, labels: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """(label -> the rows all of whose values it has, notes on the rows pooled from several folders)."""
-    whole: dict[str, list[str]] = {label: [] for label in labels}
-    pooled: list[str] = []
-    for row in dict.fromkeys(entry.key.row for entry in entries):
-        of_row = [entry for entry in entries if entry.key.row == row]
-        name = " ".join(filter(None, row[:2]))
-        complete = set.intersection(*(set(found) for entry in of_row for found in entry.sources[metric].values()))
-        if complete:
-            whole[min(complete, key=list(labels).index)].append(name)
-        else:
-            pooled += [f"{name}, {_pooled(entry, metric)}" for entry in of_row]
-    return {label: list(dict.fromkeys(names)) for label, names in whole.items()}, list(dict.fromkeys(pooled))
+def _by_row(entries: Sequence[Entry]) -> dict[tuple[str, ...], list[Entry]]:
+    rows: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        rows.setdefault(entry.key.row, []).append(entry)
+    return rows
+
+
+def _owner(of_row: Sequence[Entry], metric: str, labels: Sequence[str]) -> str | None:
+    """The first folder that has all values of a row, if there is one."""
+    having = [set(found) for entry in of_row for found in entry.sources[metric].values()]
+    return next((label for label in labels if all(label in found for found in having)), None)
+
+
+def _names(owners: Mapping[tuple[str, ...], str | None], label: str) -> str:
+    """The rows of a folder, such as: consistency, sim [l2]; by the method alone where all its rows are there."""
+    elsewhere = {row[0] for row, owner in owners.items() if owner != label}
+    own = [row for row, owner in owners.items() if owner == label]
+    names = dict.fromkeys(_name(row) if row[0] in elsewhere else row[0] for row in own)
+    return f": {', '.join(names)}" if names else ""
+
+
+def _name(row: tuple[str, ...]) -> str:
+    method, variant, budget = row[:3]
+    return " ".join([method, *([f"[{variant}]"] if variant else []), *([f"({budget})"] if budget != "0" else [])])
 
 
 def _pooled(entry: Entry, metric: str) -> str:
-    """ "NFE 4: seeds 0, 1 from quickstart, 2 from mine"."""
+    """Such as: NFE 4: seeds 0, 1 from quickstart, 2 from mine."""
     seeds: dict[str, list[str]] = {}
     for seed, found in entry.sources[metric].items():
         seeds.setdefault(" and ".join(found), []).append(str(seed))
@@ -48,7 +62,7 @@ def _pooled(entry: Entry, metric: str) -> str:
 
 
 def _counts(entries: Sequence[Entry], metric: str, label: str) -> str:
-    """ "2 seeds" that the folder has of its rows, or "2–3 seeds"; empty if it has none."""
+    """The number of seeds that a folder has of its rows, such as: 2–3 seeds. Empty if it has none."""
     found = {sum(label in having for having in entry.sources[metric].values()) for entry in entries} - {0}
     if not found:
         return ""

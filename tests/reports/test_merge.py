@@ -89,6 +89,14 @@ def test_rows_of_two_folders_are_named_by_the_folder(run_folder, row):
     assert "rows from" not in note(leaderboard.read(ours))
 
 
+def test_a_row_is_named_in_full_where_its_method_is_in_both_folders(run_folder, row):
+    ours = run_folder("ours", [row("a", 0, 1.0), row("b", 0, 1.0), row("b", 0, 2.0, budget="9 evaluations")])
+    mine = run_folder("mine", [row("b", 0, 3.0, budget="99 evaluations", variant="order=2"), row("c", 0, 1.0)])
+    board = leaderboard.read(ours, mine)
+    assert "rows from ours (1 seed), mine (1 seed: b [order=2] (99 evaluations), c)" in note(board)
+    assert "rows from ours (1 seed), mine (1 seed)" in note(leaderboard.read(ours, mine, by_run=True))
+
+
 def test_a_value_stands_in_for_a_row_without_one_and_that_is_noted(run_folder, row):
     ours = run_folder("ours", [row("a", 0, None, status="failed: diverged", cell="x"), row("b", 0, 2.0)])
     mine = run_folder("mine", [row("a", 0, 5.0, cell="y")])

@@ -14,12 +14,6 @@ from fewstep.reports.run_folder import Metric
 
 BOARDS = Path(leaderboard.__file__).parent.parent / "leaderboards"
 FOLDERS = sorted(file.parent for file in BOARDS.glob("*/results.csv"))
-COLUMNS = {
-    run_folder.RESULTS: run_folder.RESULT_COLUMNS,
-    run_folder.BLOCKS: run_folder.BLOCK_COLUMNS,
-    run_folder.COSTS: run_folder.COST_COLUMNS,
-    run_folder.TRIALS: run_folder.TRIAL_COLUMNS,
-}
 committed = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
 
@@ -32,7 +26,7 @@ def header(file):
 def test_every_column_of_the_committed_files_is_documented(folder):
     metrics = run_folder.metrics(folder)
     for file in folder.glob("*.csv"):
-        documented = dict(COLUMNS.get(file.name, run_folder.LEADERBOARD_COLUMNS))
+        documented = dict(run_folder.COLUMNS[file.name])
         if file.name == run_folder.LEADERBOARD:
             documented |= {
                 f"{m}_{n}": text for m in metrics for n, text in run_folder.LEADERBOARD_METRIC_COLUMNS.items()
@@ -42,8 +36,7 @@ def test_every_column_of_the_committed_files_is_documented(folder):
 
 @committed
 def test_every_file_of_the_committed_folders_is_known(folder):
-    known = {value for name, value in vars(run_folder).items() if name.isupper() and isinstance(value, str)}
-    assert {file.name for file in folder.iterdir() if file.suffix != ".svg"} <= known
+    assert {file.name for file in folder.iterdir() if file.suffix != ".svg"} <= set(run_folder.FILES)
 
 
 @committed
@@ -62,7 +55,8 @@ def test_every_metric_of_the_committed_results_has_its_facts(folder):
 
 def test_what_bench_writes_are_the_documented_columns():
     written = (rows.COLUMNS, rows.BLOCK_COLUMNS, costs.COLUMNS, trials.COLUMNS)
-    assert [list(columns) for columns in COLUMNS.values()] == list(map(list, written))
+    files = (run_folder.RESULTS, run_folder.BLOCKS, run_folder.COSTS, run_folder.TRIALS)
+    assert [list(run_folder.COLUMNS[file]) for file in files] == list(map(list, written))
 
 
 def test_the_facts_of_a_metric_are_written_and_read_again(tmp_path):
