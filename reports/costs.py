@@ -1,13 +1,14 @@
 """What training cost, beside what it gave: evaluations by use, seconds, parameters."""
 
 import math
-from pathlib import Path
 
 import pandas as pd
 
+from .merge import Merged
+from .naming import naming
+from .run_folder import CELL_KEY
 from .tables import Table
 
-KEY = ["dataset", "teacher", "method", "variant", "budget"]
 SHOWN = {
     "ground truth": ("ground truth", "pairs"),
     "selection": ("selection", "search"),
@@ -16,62 +17,47 @@ SHOWN = {
 MEASURED = {"train_seconds": "seconds", "trainable_parameters": "parameters", "train_peak_bytes": "peak MB"}
 
 
-def table(folder: Path) -> Table | None:
-    """The training runs of a folder, a line per method, options and budget; None if nothing was trained.
+def table(merged: Merged) -> Table | None:
+    """The training runs, a line per method, options and budget; None if nothing was trained.
 
     A method that is trained anew for each NFE has a range where these runs differ.
     """
-    frame = _runs(folder)
+    frame = _runs(merged)
     if frame.empty:
         return None
+    named = naming(frame)
     rows = []
-    for key, runs in frame.groupby(KEY, sort=False):
+    for key, runs in frame.groupby(list(named), sort=False):
         by_nfe = runs.groupby("nfe")[["train_evaluations", *SHOWN, *MEASURED]].mean()
         cells = [_span(by_nfe[name]) for name in by_nfe]
-        rows.append([*map(str, key[2:]), _trained_for(runs), *cells])
-    suite = str(frame["suite"].iloc[0])
-    columns = ["method", "options", "budget", "trained for", "evaluations", *SHOWN, *MEASURED.values()]
+        rows.append([*map(str, key), _trained_for(runs), *cells])
+    suite = " + ".join(dict.fromkeys(frame["suite"]))
+    columns = [*named.values(), "trained for", "evaluations", *SHOWN, *MEASURED.values()]
     note = (
         "one evaluation is one teacher forward on one sample, in measured FLOPs; means over the seeds, ranges over NFE"
     )
-    return Table(f"{suite}: what training cost", columns, rows, [note])
+    return Table(f"{suite}: what training cost", columns, rows, [note], left=len(named))
 
 
 def _trained_for(runs: pd.DataFrame) -> str:
     nfes = sorted(set(runs["nfe"]))
     if len(nfes) == 1:
         return f"NFE {nfes[0]}"
-    return "all NFEs" if (runs.groupby("seed")["run"].nunique() == 1).all() else "each NFE"
+    return "all NFEs" if (runs.groupby("seed")["training"].nunique() == 1).all() else "each NFE"
 
 
-def _runs(folder: Path) -> pd.DataFrame:
+def _runs(merged: Merged) -> pd.DataFrame:
     """One line per trained cell: key, seed, nfe, what was spent in all and on SHOWN."""
-    text = dict.fromkeys(("variant", "budget", "method", "status"), "string")
-    results = pd.read_csv(
-        folder / "results.csv", dtype=text, keep_default_na=False, na_values=dict.fromkeys(MEASURED, "")
-    )
-    if "train_peak_bytes" not in results:
-        results["train_peak_bytes"] = math.nan
-    cells = results.drop_duplicates([*KEY, "seed", "nfe"])
+    cells = merged.results.drop_duplicates([*CELL_KEY, "run"])
     cells = cells[(cells["budget"] != "0") & cells["train_seconds"].notna()]
-    for name in ("train_evaluations", *MEASURED):
-        cells = cells.assign(**{name: cells[name].astype(float)})
-    cells["train_peak_bytes"] /= 1e6
-    spent = _spent(folder / "costs.csv")
-    keys = [*KEY, "seed", "nfe"]
-    cells = cells.merge(spent[[*keys, "run"]].drop_duplicates(), how="left", on=keys)
+    cells = cells.assign(train_peak_bytes=cells["train_peak_bytes"] / 1e6)
+    spent, keys = merged.costs, [*CELL_KEY, "run"]
+    cells = cells.merge(spent[[*keys, "training"]].drop_duplicates(), how="left", on=keys)
     for name, uses in SHOWN.items():
         sums = spent[spent["use"].isin(uses)].groupby(keys)["evaluations"].sum()
         cells = cells.merge(sums.rename(name).reset_index(), how="left", on=keys)
         cells[name] = cells[name].astype(float).fillna(0.0)
     return cells
-
-
-def _spent(file: Path) -> pd.DataFrame:
-    """costs.csv; a run of an older version has none."""
-    if not file.is_file():
-        return pd.DataFrame(columns=[*KEY, "seed", "nfe", "run", "use", "evaluations"])
-    return pd.read_csv(file, dtype={"variant": "string", "budget": "string"}, keep_default_na=False)
 
 
 def _span(values: pd.Series) -> str:

@@ -1,27 +1,16 @@
 """What a learned solver is: its few numbers drawn, the curves t(r) and s(r) of the papers."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib import pyplot
 
-from .figures import STYLE, svg
+from .drawing import STYLE, svg
 
 SEEDS_ALPHA = 0.35
 """How strongly the seeds after the first are drawn."""
 ROWS = 2
 """Of each method so many are drawn; learned.json has them all."""
-
-
-def read(folder: Path) -> list[dict[str, Any]]:
-    """The records of a run's learned.json; none if there is no such file."""
-    try:
-        found: list[dict[str, Any]] = json.loads((folder / "learned.json").read_text(encoding="utf-8"))
-    except OSError:
-        return []
-    return found
 
 
 def curves(records: list[dict[str, Any]]) -> str | None:

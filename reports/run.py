@@ -1,36 +1,34 @@
 """The report of one run: leaderboard.csv, figures, and one HTML file that opens from disk without a network."""
 
-import csv
-import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from . import figures, leaderboard, learned
+from . import figures, leaderboard, learned, run_folder
 from .options import quality_against_options
+from .run_folder import EntryKey
+from .samples import samples_side_by_side
 from .tables import to_html
 
 
 def write_leaderboard(folder: Path) -> None:
     """leaderboard.csv beside results.csv."""
     board = leaderboard.read(folder)
-    (folder / "leaderboard.csv").write_text(leaderboard.render(board, "csv") + "\n", encoding="utf-8")
+    (folder / run_folder.LEADERBOARD).write_text(leaderboard.render(board, "csv") + "\n", encoding="utf-8")
 
 
 def write_html(folder: Path, target: Path) -> None:
     """The report of `folder` as `target`; its figures as SVG files under `folder`/figures."""
     board = leaderboard.read(folder)
     drawn = _figures(folder, board)
-    (folder / "figures").mkdir(exist_ok=True)
+    (folder / run_folder.FIGURES).mkdir(exist_ok=True)
     for name, svg in drawn.items():
-        (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
+        (folder / run_folder.FIGURES / f"{name}.svg").write_text(svg, encoding="utf-8")
     environment = Environment(loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("report.html").render(
         board=board,
-        facts=_facts(folder),
+        facts=run_folder.facts(folder),
         tables=[Markup(to_html(table)) for table in leaderboard.tables(board, board.metrics)],
         costs=Markup(to_html(board.costs)) if board.costs is not None else None,
         trials=Markup(to_html(board.trials)) if board.trials is not None else None,
@@ -48,7 +46,7 @@ def _unfinished(board: leaderboard.Board) -> list[tuple[str, int, str]]:
 
 def _figures(folder: Path, board: leaderboard.Board) -> dict[str, str]:
     drawn = {}
-    for dataset, teacher in dict.fromkeys((entry.dataset, entry.teacher) for entry in board.entries):
+    for dataset, teacher in board.problems:
         for metric in board.metrics:
             name = f"{metric}_{dataset}_{teacher}"
             drawn[name] = figures.quality_against_nfe(board, metric, dataset, teacher)
@@ -57,36 +55,19 @@ def _figures(folder: Path, board: leaderboard.Board) -> dict[str, str]:
                 drawn[f"budget_{name}"] = by_budget
             for option, svg in quality_against_options(board, metric, dataset, teacher).items():
                 drawn[f"{option}_{name}"] = svg
-    curves = learned.curves(learned.read(folder))
+    curves = learned.curves(run_folder.learned(folder))
     if curves is not None:
         drawn["learned"] = curves
-    if (folder / "pictures.npz").is_file():
-        with np.load(folder / "pictures.npz", allow_pickle=False) as archive:
-            pictures = {name: archive[name] for name in archive.files}
-        samples = figures.samples_side_by_side(board, pictures, _cells(folder, set(pictures)))
-        if samples is not None:
-            drawn["samples"] = samples
+    pictures = run_folder.pictures(folder)
+    samples = samples_side_by_side(board, pictures, _cells(folder, set(pictures))) if pictures else None
+    if samples is not None:
+        drawn["samples"] = samples
     return drawn
 
 
-def _cells(folder: Path, names: set[str]) -> dict[tuple[Any, ...], str]:
-    """(dataset, teacher, (method, variant, budget), nfe) -> the cell whose pictures were kept."""
-    with (folder / "results.csv").open(encoding="utf-8") as file:
-        return {
-            (
-                row["dataset"],
-                row["teacher"],
-                (row["method"], row["variant"], row["budget"]),
-                int(row["nfe"]),
-            ): row["cell"]
-            for row in csv.DictReader(file)
-            if row["cell"] in names
-        }
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    try:
-        facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return facts
+def _cells(folder: Path, names: set[str]) -> dict[EntryKey, str]:
+    """Entry -> the cell whose pictures were kept."""
+    rows = run_folder.results(folder)
+    rows = rows[rows["cell"].isin(names)]
+    keys = (EntryKey(*key) for key in rows[run_folder.ENTRY_KEY].itertuples(index=False))
+    return dict(zip(keys, rows["cell"], strict=True))

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 
 from jinja2 import Environment
 
-LEFT = 3
-"""Columns that hold text; the others hold numbers and are set to the right."""
-
 
 @dataclass(frozen=True)
 class Table:
@@ -14,6 +11,8 @@ class Table:
     columns: list[str]
     rows: list[list[str]]
     notes: list[str]
+    left: int = 3
+    """So many columns hold text; the others hold numbers and are set to the right."""
 
 
 def write(table: Table, style: str) -> str:
@@ -24,19 +23,20 @@ def write(table: Table, style: str) -> str:
 def to_text(table: Table) -> str:
     lines = [table.columns, *table.rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
-    body = ["  ".join(_pad(cell, widths[i], i) for i, cell in enumerate(line)).rstrip() for line in lines]
+    body = [
+        "  ".join(
+            cell.ljust(widths[i]) if i < table.left else cell.rjust(widths[i]) for i, cell in enumerate(line)
+        ).rstrip()
+        for line in lines
+    ]
     return "\n".join([table.title, "", body[0], "-" * max(map(len, body)), *body[1:], *table.notes])
-
-
-def _pad(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if column < LEFT else cell.rjust(width)
 
 
 def to_markdown(table: Table) -> str:
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in cells) + " |"
 
-    rule = "|" + "|".join("---" if i < LEFT else "--:" for i in range(len(table.columns))) + "|"
+    rule = "|" + "|".join("---" if i < table.left else "--:" for i in range(len(table.columns))) + "|"
     body = [line(table.columns), rule, *map(line, table.rows)]
     notes = [note.replace("*", "\\*") for note in table.notes]
     return "\n".join([f"**{table.title}**", "", *body, "", "<br>".join(notes)])
@@ -44,7 +44,7 @@ def to_markdown(table: Table) -> str:
 
 def to_latex(table: Table) -> str:
     """A booktabs table that compiles as it is."""
-    columns = "".join("l" if i < LEFT else "r" for i in range(len(table.columns)))
+    columns = "".join("l" if i < table.left else "r" for i in range(len(table.columns)))
     lines = [" & ".join(map(escape_latex, cells)) + r" \\" for cells in (table.columns, *table.rows)]
     caption = escape_latex(". ".join([table.title, *table.notes]))
     return "\n".join(
@@ -85,7 +85,8 @@ _HTML = Environment(autoescape=True).from_string(
     """<table><caption>{{ table.title }}</caption>
 <thead><tr>{% for column in table.columns %}<th>{{ column }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in table.rows %}
-<tr>{% for cell in row %}<td{% if loop.index0 >= left %} class="number{{ ' best' if cell.endswith('*') }}"{% endif %}>\
+<tr>{% for cell in row %}<td\
+{% if loop.index0 >= table.left %} class="number{{ ' best' if cell.endswith('*') }}"{% endif %}>\
 {{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </tbody></table>
 {% for note in table.notes %}<p class="note">{{ note }}</p>
@@ -94,4 +95,4 @@ _HTML = Environment(autoescape=True).from_string(
 
 
 def to_html(table: Table) -> str:
-    return _HTML.render(table=table, left=LEFT)
+    return _HTML.render(table=table)

@@ -1,5 +1,6 @@
-"""What the README shows is what the code does."""
+"""What the README and the manual show is what the code does."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -9,23 +10,36 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fewstep.bench.commands.main import main
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.suite.loading import load
-from fewstep.reports import leaderboard, publish
+from fewstep.reports import leaderboard
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "".join(page.read_text() for page in PAGES)
+
+
+def script(path: Path):
+    """A script of the checkout, as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+publish = script(ROOT / "leaderboards" / "publish.py")
 
 
 def block(name: str) -> str:
-    found = re.search(rf"<!-- {re.escape(name)} -->\n```\w+\n(.*?)```\n<!-- end -->", README, re.DOTALL)
-    assert found, f"the README has no block {name!r}"
+    found = re.search(rf"<!-- {re.escape(name)} -->\n```\w+\n(.*?)```\n<!-- end -->", TEXT, re.DOTALL)
+    assert found, f"no page has a block {name!r}"
     return found[1]
 
 
 @pytest.fixture
 def plugin(tmp_path):
-    """The README's example as an installed package: two modules and an entry point."""
+    """The manual's example as an installed package: two modules and an entry point."""
     for name in ("my_methods.py", "my_specs.py"):
         (tmp_path / name).write_text(block(f"method: {name}"))
     facts = tmp_path / "mine-0.1.dist-info"
@@ -82,9 +96,21 @@ def test_a_plugins_mistake_is_named_like_ours(plugin):
     assert "unknown key 'btach'; did you mean 'batch'?" in result.stderr
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_names_exists(page):
+    for verb in re.findall(r"(?:`|^    )fewstep (\w+)", page.read_text(), re.MULTILINE):
+        assert verb in main.commands, verb
+
+
+def test_the_readme_lists_every_command():
+    readme = PAGES[0].read_text()
+    assert {verb for verb in main.commands if f"`fewstep {verb}" not in readme} == set()
 
 
 @pytest.mark.parametrize("page", publish.PAGES)

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from ...reports import run_folder
 from ..plan.cells import Cell, Plan
 from ..run.runner import Outcome
 
-KEY = ["suite", "dataset", "teacher", "method", "variant", "budget", "seed", "nfe"]
-COLUMNS = [*KEY, "run", "use", "evaluations", "flops"]
+KEY = list(run_folder.KEY_COLUMNS)
+COLUMNS = list(run_folder.COST_COLUMNS)
 
 
 def rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...reports.run_folder import RESULTS
 from ..errors import InputError
 from ..store import CorruptError, Store
 
@@ -32,7 +33,7 @@ def store_of(folder: Path, root: Path | None) -> Store:
 
 def sample_manifest(folder: Path, wanted: Wanted, store: Store) -> dict[str, Any]:
     """The manifest of the nearest cell's samples (NFE first, then seed): it names the teacher and the training."""
-    with (folder / "results.csv").open(encoding="utf-8") as file:
+    with (folder / RESULTS).open(encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     rows = [row for row in table if wanted.fits(row) and row["status"] == "done"]
     if not rows:

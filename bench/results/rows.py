@@ -4,40 +4,14 @@ import csv
 import io
 from typing import Any
 
-from ...reports import jackknife
+from ...reports import jackknife, run_folder
 from ..errors import OUT_OF_BUDGET
 from ..plan.cells import Cell, Plan
 from ..run.runner import Outcome
 from .costs import train_artifact, trained_ledger
 
-COLUMNS = [
-    "suite",
-    "dataset",
-    "teacher",
-    "method",
-    "variant",
-    "budget",
-    "seed",
-    "nfe",
-    "metric",
-    "value",
-    "samples",
-    "train_evaluations",
-    "train_flops",
-    "train_seconds",
-    "trainable_parameters",
-    "seconds_per_image",
-    "status",
-    "cell",
-    "train_peak_bytes",
-    "forwards",
-    "flops_per_image",
-    "standard_error",
-    "corrected",
-    "protocol",
-    "rules",
-]
-BLOCK_COLUMNS = ["cell", "metric", "without"]
+COLUMNS = list(run_folder.RESULT_COLUMNS)
+BLOCK_COLUMNS = list(run_folder.BLOCK_COLUMNS)
 
 
 def rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from ...reports import run_folder
 from ..plan.cells import Plan
 from ..run.runner import Outcome
 from .costs import KEY, train_artifact
 
-COLUMNS = [*KEY, "trial", "options", "status", "distance", "chosen"]
+COLUMNS = list(run_folder.TRIAL_COLUMNS)
 
 
 def rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...datasets.registry import DATASETS
+from ...reports.run_folder import BLOCKS, COSTS, FACTS, LEADERBOARD, LEARNED, PICTURES, REPORT, RESULTS, TRIALS
 from ..plan import source_version as sources
 from ..plan.cells import Cell, Plan
 from ..run.runner import Outcome
@@ -15,17 +16,6 @@ from ..store import write_atomic
 from . import costs, trials
 from . import rows as results
 
-RESULTS, BLOCKS, COSTS, TRIALS, LEADERBOARD, REPORT, FACTS, PICTURES, LEARNED = (
-    "results.csv",
-    "blocks.csv",
-    "costs.csv",
-    "trials.csv",
-    "leaderboard.csv",
-    "report.html",
-    "run.json",
-    "pictures.npz",
-    "learned.json",
-)
 SHOWN = 12
 """Samples per row of the picture that shows methods side by side."""
 

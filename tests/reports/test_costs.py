@@ -6,8 +6,9 @@ import pytest
 
 from fewstep.bench.results import costs as bench_costs
 from fewstep.bench.results.rows import COLUMNS, to_csv
-from fewstep.reports import costs, leaderboard, learned
+from fewstep.reports import costs, leaderboard, learned, run_folder
 from fewstep.reports.figures import quality_against_budget
+from fewstep.reports.merge import merge
 
 KEY = {"suite": "test", "dataset": "digits", "teacher": "small"}
 
@@ -58,7 +59,7 @@ def folder(tmp_path):
 
 
 def test_the_cost_table_has_a_line_per_trained_row_with_its_uses(folder):
-    table = costs.table(folder)
+    table = costs.table(merge([folder]))
     assert table.columns[3:] == [
         "trained for", "evaluations", "ground truth", "selection", "seconds", "parameters", "peak MB",
     ]  # fmt: skip
@@ -77,7 +78,7 @@ def test_the_leaderboard_ends_with_the_costs_unless_one_metric_is_asked(folder):
 
 def test_results_without_training_have_no_costs(tmp_path):
     (tmp_path / "results.csv").write_text(to_csv([result("euler", "0", 4, 0, 0, 0)]))
-    assert costs.table(tmp_path) is None
+    assert costs.table(merge([tmp_path])) is None
 
 
 def test_quality_is_drawn_against_what_training_spent(folder):
@@ -97,9 +98,9 @@ def test_learned_numbers_are_drawn_at_the_largest_budget(tmp_path):
     curves = [["r", [0.0, 0.5, 1.0]], ["t", [0.0, 0.6, 1.0]], ["s", [1.0, 1.1, 1.2]]]
     records = [{**key, "budget": f"{n} evaluations", "learned": curves} for n in (900, 10_000)]
     (tmp_path / "learned.json").write_text(json.dumps(records))
-    svg = learned.curves(learned.read(tmp_path))
+    svg = learned.curves(run_folder.learned(tmp_path))
     assert svg.count("bespoke loss=rmse") == 2
     several = [{**records[0], "variant": f"loss={n}"} for n in "abc"]
     assert [name in learned.curves(several) for name in ("loss=a", "loss=b", "loss=c")] == [True, True, False]
     assert learned.curves([]) is None
-    assert learned.read(tmp_path / "absent") == []
+    assert run_folder.learned(tmp_path / "absent") == []

@@ -1,6 +1,6 @@
 """Committed results: a run's files copied into leaderboards/, and the tables of the READMEs rendered from there.
 
-    python -m fewstep.reports.publish runs/quickstart
+    python leaderboards/publish.py runs/quickstart
 
 copies that run and renders every marked table; without a run it only renders. A table stands between
 `<!-- table SUITE [METRIC] -->` and `<!-- end -->`; all metrics, costs and trials where none is named, the trials alone
@@ -14,11 +14,18 @@ import shutil
 import sys
 from pathlib import Path
 
-from . import leaderboard
-from .tables import Table, write
+from fewstep.reports import leaderboard, run_folder
+from fewstep.reports.tables import Table, write
 
 ROOT = Path(__file__).parent.parent
-FILES = ("results.csv", "blocks.csv", "costs.csv", "trials.csv", "leaderboard.csv")
+FILES = (
+    run_folder.RESULTS,
+    run_folder.BLOCKS,
+    run_folder.COSTS,
+    run_folder.TRIALS,
+    run_folder.LEADERBOARD,
+    run_folder.METRICS,
+)
 PAGES = ("README.md", "leaderboards/README.md")
 PUBLISHED = re.compile(r"(<!-- published (\S+) -->\n).*?(\n?<!-- end -->)", re.DOTALL)
 TABLE = re.compile(r"(<!-- table (\S+)(?: (\S+))? -->\n).*?(\n?<!-- end -->)", re.DOTALL)
@@ -57,15 +64,15 @@ def published(file: Path, dataset: str) -> Table:
 
 def copy(run: Path, root: Path = ROOT) -> None:
     """Results, provenance and those figures that a page links to, into leaderboards/<suite>."""
-    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    facts = json.loads((run / run_folder.FACTS).read_text(encoding="utf-8"))
     facts.pop("stamp", None)
     target = root / "leaderboards" / facts["suite"]
     target.mkdir(exist_ok=True)
     for name in filter(lambda name: (run / name).is_file(), FILES):
         shutil.copyfile(run / name, target / name)
-    (target / "run.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    (target / run_folder.FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     linked = set(re.findall(rf"{facts['suite']}/(\w+)\.svg", "".join((root / page).read_text() for page in PAGES)))
-    for figure in sorted((run / "figures").glob("*.svg")):
+    for figure in sorted((run / run_folder.FIGURES).glob("*.svg")):
         for name in linked:
             if figure.stem == name or figure.stem.startswith(f"{name}_"):
                 shutil.copyfile(figure, target / f"{name}.svg")

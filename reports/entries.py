@@ -1,0 +1,105 @@
+"""A leaderboard in memory: its entries, in each of which the seeds are together."""
+
+import math
+from dataclasses import dataclass, field
+
+from . import jackknife
+from .run_folder import EntryKey, Metric
+from .significance import Spread, spread
+from .tables import Table
+
+
+@dataclass
+class Entry:
+    """A method at one NFE; `values` holds each metric's values by seed, as do `sources` and `without`."""
+
+    key: EntryKey
+    statuses: dict[str, str] = field(default_factory=dict)
+    """By metric: "done", or the first reason among the seeds why a value is missing. Metrics nobody asked for lack."""
+    values: dict[str, dict[int, float]] = field(default_factory=dict)
+    samples: dict[str, int] = field(default_factory=dict)
+    protocols: dict[str, str] = field(default_factory=dict)
+    without: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+    """The values without each block of samples, where they are known."""
+    evaluations: float = 0.0
+    """What training spent, the mean over seeds."""
+    suite: str = ""
+    sources: dict[str, dict[int, tuple[str, ...]]] = field(default_factory=dict)
+    """The labels of the folders that have the value."""
+    lacked: dict[str, list[tuple[str, int, str]]] = field(default_factory=dict)
+    """(label, seed, status) of folders that lack a value which another folder has."""
+    ranks: dict[str, int] = field(default_factory=dict)
+    """1 + the number of entries that are better beyond doubt."""
+    last_ranks: dict[str, int] = field(default_factory=dict)
+    """The number of entries, this one included, that are not worse beyond doubt."""
+    rivals: dict[str, int] = field(default_factory=dict)
+    """The number of entries ranked together, this one included."""
+    starred: set[str] = field(default_factory=set)
+
+    @property
+    def dataset(self) -> str:
+        return self.key.dataset
+
+    @property
+    def teacher(self) -> str:
+        return self.key.teacher
+
+    @property
+    def method(self) -> str:
+        return self.key.method
+
+    @property
+    def variant(self) -> str:
+        return self.key.variant
+
+    @property
+    def budget(self) -> str:
+        return self.key.budget
+
+    @property
+    def nfe(self) -> int:
+        return self.key.nfe
+
+    def rank(self, metric: str) -> str:
+        """`5`, or the range that it shares, `1-3`; empty without a value."""
+        if metric not in self.ranks:
+            return ""
+        return "-".join(map(str, dict.fromkeys((self.ranks[metric], self.last_ranks[metric]))))
+
+    def spread(self, metric: str) -> Spread | None:
+        return spread(list(self.values[metric].values())) if self.values.get(metric) else None
+
+    def errors(self, metric: str) -> tuple[float, float]:
+        """(standard error from the noises, value corrected for the bias of few samples), the means over seeds; NaN."""
+        known = [(self.values[metric][seed], blocks) for seed, blocks in self.without.get(metric, {}).items()]
+        if not known or len(known) < len(self.values[metric]):
+            return math.nan, math.nan
+        error = sum(jackknife.standard_error(blocks) ** 2 for _, blocks in known) ** 0.5 / len(known)
+        return error, sum(jackknife.corrected(value, blocks) for value, blocks in known) / len(known)
+
+
+@dataclass
+class Board:
+    """suite: the names of all suites. facts: of the metrics that a metrics.json describes."""
+
+    suite: str
+    metrics: list[str]
+    entries: list[Entry]
+    facts: dict[str, Metric] = field(default_factory=dict)
+    labels: list[str] = field(default_factory=list)
+    """Of the folders that were read."""
+    costs: Table | None = None
+    trials: Table | None = None
+
+    def about(self, metric: str) -> Metric:
+        return self.facts.get(metric, Metric.unknown(metric))
+
+    @property
+    def by_budget(self) -> bool:
+        """Whether ranks are made for each budget apart, as there are several."""
+        return len({entry.budget for entry in self.entries} - {"0"}) > 1
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """(data set, teacher) in the order of the entries."""
+        return list(dict.fromkeys(entry.key.problem for entry in self.entries))

@@ -1,0 +1,67 @@
+"""leaderboards/publish.py keeps a run, and renders the pages from what is kept."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "leaderboards" / "publish.py"
+
+
+@pytest.fixture
+def publish():
+    spec = importlib.util.spec_from_file_location("publish", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A root with pages that show one suite and link to one of its figures."""
+    (tmp_path / "leaderboards").mkdir()
+    page = "<!-- table quickstart recall -->\n<!-- end -->\n![](quickstart/fd_digits.svg)\n"
+    for name in ("README.md", "leaderboards/README.md"):
+        (tmp_path / name).write_text(page)
+    return tmp_path
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A finished run: the committed one, with figures."""
+    folder = tmp_path / "runs" / "quickstart"
+    shutil.copytree(ROOT / "leaderboards" / "quickstart", folder, ignore=shutil.ignore_patterns("*.svg"))
+    (folder / "figures").mkdir()
+    for name in ("fd_digits_digits_small", "recall_digits_small"):
+        (folder / "figures" / f"{name}.svg").write_text(name)
+    return folder
+
+
+def test_a_run_is_kept_with_the_facts_of_its_metrics_and_the_figures_that_are_linked(publish, checkout, run):
+    publish.copy(run, checkout)
+    kept = {file.name: file for file in (checkout / "leaderboards" / "quickstart").iterdir()}
+    assert set(kept) == {
+        "results.csv", "blocks.csv", "costs.csv", "leaderboard.csv", "metrics.json", "run.json", "fd_digits.svg",
+    }  # fmt: skip
+    for name in ("results.csv", "metrics.json"):
+        assert kept[name].read_bytes() == (run / name).read_bytes()
+
+
+def test_a_page_shows_the_kept_run_and_is_the_same_when_rendered_again(publish, checkout, run):
+    publish.copy(run, checkout)
+    page = publish.render((checkout / "README.md").read_text(), checkout / "leaderboards")
+    assert "**quickstart: recall (higher is better) on digits" in page
+    assert publish.render(page, checkout / "leaderboards") == page
+
+
+def test_the_script_runs_from_a_checkout_and_names_what_is_missing(tmp_path):
+    result = subprocess.run(
+        [sys.executable, SCRIPT, tmp_path / "no-such-run"], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "no-such-run/run.json is missing: publish a finished run of that suite first" in result.stderr
