@@ -2,9 +2,12 @@
 
 from ...datasets.registry import DATASETS
 from ...methods.assets import LPIPS_FILES
+from ...methods.options import Options
+from ...methods.options.shipped import ShippedOptions
 from ...methods.registry import SOLVERS, methods
 from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS, Measure
 from ..metrics.extractors import EXTRACTORS
+from ..plan import frozen
 from ..plan.references import lacking
 from ..published_files import REGISTER
 from ..suite.schema import SHIPPED, TEACHERS, shipped_names
@@ -19,10 +22,16 @@ def catalogue(kind: str) -> list[tuple[str, str]]:
     if kind == "datasets":
         return [(spec.name, spec.summary) for spec in DATASETS.values()]
     if kind == "teachers":
-        return [(options.model_fields["name"].default, (options.__doc__ or "").splitlines()[0]) for options in TEACHERS]
+        return [(options.model_fields["name"].default, _teacher(options)) for options in TEACHERS]
     if kind == "metrics":
         return [(measure.name, _about(measure)) for measure in MEASURES.values()]
     return [(name, _description(name)) for name in shipped_names()]
+
+
+def _teacher(options: type[Options]) -> str:
+    """What a teacher is and, of the shipped ones, which there are."""
+    summary = (options.__doc__ or "").splitlines()[0]
+    return f"{summary}\n    file: {', '.join(frozen.teachers())}" if options is ShippedOptions else summary
 
 
 def _description(name: str) -> str:
@@ -35,7 +44,7 @@ def _description(name: str) -> str:
 def _about(measure: Measure) -> str:
     """What a metric says, what it needs, how many samples it asks for, and whether it can run here."""
     needs = {
-        CLASSIFIER: "a classifier that the suite trains itself",
+        CLASSIFIER: "a classifier, which fewstep ships for digits and a suite trains for other data",
         PIXELS: "the teacher's exact solutions, which a run computes",
         LPIPS: f"the teacher's exact solutions, {', '.join(LPIPS_FILES)}",
     }

@@ -5,10 +5,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ...datasets.facts import ArchiveError, check
+from ...datasets.frozen import path as frozen_path
+from ...datasets.frozen.register import NETWORKS, FrozenNetwork
 from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods.options import CheckpointOptions, Options
 from .. import published_files as weights
-from ..plan import checkpoints, references
+from ..plan import checkpoints, frozen, references
 from ..plan.cells import Problem
 from ..suite.schema import Suite
 from ..training.tracking import wandb_mode
@@ -38,12 +40,17 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     ]
     found.append(("W&B", wandb_mode(), "set WANDB_MODE to change it"))
     if suite is None:
-        return found + [
-            (what, "absent" if state == "missing" else state, advice)
-            for what, state, advice in [*_datasets(DATASETS), *_files(weights.REGISTER)]
-        ]
+        return (
+            found
+            + [
+                (what, "absent" if state == "missing" else state, advice)
+                for what, state, advice in [*_datasets(DATASETS), *_files(weights.REGISTER)]
+            ]
+            + list(_shipped(NETWORKS.values()))
+        )
     found += _datasets(suite.datasets)
     found += _networks(suite.teachers)
+    found += _shipped(frozen.needed(suite.datasets, suite.teachers, suite.metrics, suite.classifier))
     found += _files(references.files(suite.metrics, suite.references))
     for metric, reason in _unmeasured(suite).items():
         # A file that is not whole has its own line.
@@ -73,6 +80,16 @@ def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
         size = _size(Path(line)) if state == "present" else f"about {_megabytes(known.megabytes)}"
         facts = f"{size}; licence: {known.licence}; for {', '.join(known.needed_by)}"
         yield f"file {name}", state, f"{advice}; {facts}"
+
+
+def _shipped(networks: Iterable[FrozenNetwork]) -> Iterator[tuple[str, str, str]]:
+    for network in networks:
+        path, reason = frozen_path(network.name), frozen.fault(network)
+        what = f"shipped {network.role} {network.name}"
+        if reason is None:
+            yield what, "present", f"{path}; {_size(path)}; SHA-256 {network.sha256[:8]}"
+        else:
+            yield what, "wrong hash" if path.is_file() else "missing", reason.removeprefix("missing ")
 
 
 def _size(path: Path) -> str:

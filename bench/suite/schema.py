@@ -9,10 +9,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from ...datasets.registry import DATASETS
 from ...methods import registry
 from ...methods.options import CheckpointOptions, ExactOptions, Options, PretrainOptions
+from ...methods.options.shipped import ShippedOptions
 from ...reports.measures import CLASSIFIER, FRECHET, MEASURES
 from .. import published_files as weights
 from ..errors import InputError
-from ..plan import checkpoints
+from ..plan import checkpoints, frozen
 from ..plan.references import known_statistics, statistics
 from .document import Document, Location, describe
 
@@ -81,8 +82,8 @@ class Truth(Options):
     tolerance: float = Field(1e-6, gt=0)
 
 
-Teacher = Annotated[PretrainOptions | CheckpointOptions | ExactOptions, Field(discriminator="name")]
-TEACHERS = (PretrainOptions, CheckpointOptions, ExactOptions)
+Teacher = Annotated[PretrainOptions | ShippedOptions | CheckpointOptions | ExactOptions, Field(discriminator="name")]
+TEACHERS = (PretrainOptions, ShippedOptions, CheckpointOptions, ExactOptions)
 
 
 class FittedOn(Options):
@@ -179,6 +180,9 @@ class Suite(BaseModel):
     """How samples become the 8 bits that published networks see: to the nearest level (EDM), or cut off (ADM)."""
     references: dict[str, str] = {}
     """Metric -> published statistics to compare with instead of the data set's own images: a known name or a path."""
+    classifier: Literal["shipped", "trained"] = "shipped"
+    """The network behind fd_digits and its like: the one that fewstep ships for the data set, or one that this suite
+    trains, as it does where none is shipped."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
@@ -214,6 +218,7 @@ def load(suite: str, settings: Sequence[str] = ()) -> Suite:
     _check_datasets(document, checked)
     _check_references(document, checked)
     _check_checkpoints(document, checked)
+    _check_shipped(document, checked)
     return checked
 
 
@@ -241,7 +246,8 @@ def _check_methods(document: Document, suite: Suite) -> None:
             message = f"{entry.name} trains a copy of the teacher's network, and teacher 'exact' is a formula"
             raise InputError(document.at((*where, "name"), message + "; use a pretrain teacher"))
         budgets = (entry.budgets or suite.budgets) if spec.trains else []
-        untrained = [teacher.name for teacher in suite.teachers if not isinstance(teacher, PretrainOptions)]
+        trained = (PretrainOptions, ShippedOptions)
+        untrained = [teacher.name for teacher in suite.teachers if not isinstance(teacher, trained)]
         if untrained and any(budget.unit == "teacher" for budget in budgets):
             message = f"a budget in shares of the teacher's training, and the suite does not train {untrained[0]!r}"
             raise InputError(document.at((*where, "name"), f"{entry.name}: {message}; give it in evaluations"))
@@ -339,3 +345,26 @@ def _check_checkpoints(document: Document, suite: Suite) -> None:
             near = registry.did_you_mean(teacher.file, weights.known_names(weights.CHECKPOINTS))
             message = f"no file {teacher.file}, and no known network of that name{near}"
             raise InputError(document.at(("teachers", k, "file"), message))
+
+
+def _check_shipped(document: Document, suite: Suite) -> None:
+    """Shipped teachers by name and data set, those that learned solvers are fitted on as well."""
+    for k, teacher in enumerate(suite.teachers):
+        for dataset in suite.datasets:
+            _check_shipped_teacher(document, ("teachers", k, "file"), teacher, dataset)
+    for i, entry in enumerate(suite.methods):
+        if entry.fitted_on is not None:
+            where = ("methods", i, "fitted_on", "teacher", "file")
+            for teacher in [entry.fitted_on.teacher] if entry.fitted_on.teacher else suite.teachers:
+                _check_shipped_teacher(document, where, teacher, entry.fitted_on.dataset)
+
+
+def _check_shipped_teacher(document: Document, where: Location, teacher: Teacher, dataset: str) -> None:
+    if not isinstance(teacher, ShippedOptions):
+        return
+    if teacher.file not in frozen.teachers():
+        near = registry.did_you_mean(teacher.file, frozen.teachers())
+        raise InputError(document.at(where, f"no teacher {teacher.file!r} is shipped{near}"))
+    network = frozen.teacher(teacher)
+    if network is not None and network.dataset != dataset:
+        raise InputError(document.at(where, f"{teacher.file} was trained on {network.dataset}, not on {dataset}"))
