@@ -17,7 +17,14 @@ class FrozenNetwork:
 NETWORKS = {
     network.name: network
     for network in (
-        FrozenNetwork("digits-unet-128k", "teacher", "digits", ""),
-        FrozenNetwork("digits-classifier", "classifier", "digits", ""),
+        FrozenNetwork(
+            "digits-unet-128k", "teacher", "digits", "a9af2b879b014c0d9efbc3b0bc83122a5fec98098e8310f5d9d1c0cea23d9f5f"
+        ),
+        FrozenNetwork(
+            "digits-classifier",
+            "classifier",
+            "digits",
+            "f0199cdc84442ee12d67a6e92f997474c153f40099a17985309f865f7b77458c",
+        ),
     )
 }

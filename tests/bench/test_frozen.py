@@ -39,8 +39,11 @@ SUITE = {
     "methods": [{"name": "euler"}, {"name": "dpmpp-2m"}],
     "device": "cpu",
 }
-PROTOCOL = "digits-classifier@CLASSIFIER/native/float/1797/digits-1797@PIXELS"
-VALUES: dict[str, dict[str, float]] = {}
+PROTOCOL = "digits-classifier@f0199cdc/native/float/1797/digits-1797@d0a523c0"
+VALUES = {
+    "euler": {"fd_digits": 11.201850199362752, "precision": 0.431274346132443, "recall": 0.6833611574846967},
+    "dpmpp-2m": {"fd_digits": 5.20905657048246, "precision": 0.4557595993322204, "recall": 0.7829716193656093},
+}
 """Seed 0, 1797 samples at NFE 4, computed once on an x86 CPU."""
 
 
@@ -137,7 +140,9 @@ def test_solvers_have_the_same_values_on_every_machine(scores):
     assert set(scores) == set(VALUES)
     for method, values in VALUES.items():
         found = {name: scores[method][name]["value"] for name in values}
-        assert found == pytest.approx(values, rel=1e-4)
+        assert found["fd_digits"] == pytest.approx(values["fd_digits"], rel=1e-4)
+        # These count images: rounding may move one of 1797 over an edge.
+        assert found == pytest.approx(values, rel=1e-4, abs=1.5 / 1797)
 
 
 def test_every_suite_on_digits_reads_the_shipped_networks_but_the_one_that_made_them():
@@ -237,7 +242,7 @@ def test_a_suite_with_its_own_teacher_and_classifier_needs_no_shipped_file(tmp_p
     [
         (
             {"teachers": {"name": "shipped", "file": "digits-unet"}},
-            "s.yaml:6: teachers.file: no teacher 'digits-unet' is",
+            r"suite.yaml:5: teachers\[0\].file: no teacher 'digits-unet' is shipped; did you mean 'digits-unet-128k'",
         ),
         ({"teachers": {"name": "shipped", "file": "digits-classifier"}}, "no teacher 'digits-classifier' is shipped"),
         ({"datasets": "mixture-8x8", "metrics": "rmse"}, "digits-unet-128k was trained on digits, not on mixture-8x8"),
