@@ -1,5 +1,6 @@
 """`fewstep list`: the names that a suite may use. No torch."""
 
+from ...datasets.frozen.register import teachers as shipped_teachers
 from ...datasets.registry import DATASETS
 from ...methods.assets import LPIPS_FILES
 from ...methods.options import Options
@@ -7,7 +8,6 @@ from ...methods.options.shipped import ShippedOptions
 from ...methods.registry import SOLVERS, methods
 from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS, Measure
 from ..metrics.extractors import EXTRACTORS
-from ..plan import frozen
 from ..plan.references import lacking
 from ..published_files import REGISTER
 from ..suite.schema import SHIPPED, TEACHERS, shipped_names
@@ -31,7 +31,7 @@ def catalogue(kind: str) -> list[tuple[str, str]]:
 def _teacher(options: type[Options]) -> str:
     """What a teacher is and, of the shipped ones, which there are."""
     summary = (options.__doc__ or "").splitlines()[0]
-    return f"{summary}\n    file: {', '.join(frozen.teachers())}" if options is ShippedOptions else summary
+    return f"{summary}\n    file: {', '.join(shipped_teachers())}" if options is ShippedOptions else summary
 
 
 def _description(name: str) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ...datasets.facts import ArchiveError, check
 from ...datasets.frozen import path as frozen_path
-from ...datasets.frozen.register import NETWORKS, FrozenNetwork
+from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
 from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods.options import CheckpointOptions, Options
+from ...reports.measures import CLASSIFIER, MEASURES
 from .. import published_files as weights
 from ..plan import checkpoints, frozen, references
 from ..plan.cells import Problem
@@ -40,17 +41,14 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     ]
     found.append(("W&B", wandb_mode(), "set WANDB_MODE to change it"))
     if suite is None:
-        return (
-            found
-            + [
-                (what, "absent" if state == "missing" else state, advice)
-                for what, state, advice in [*_datasets(DATASETS), *_files(weights.REGISTER)]
-            ]
-            + list(_shipped(NETWORKS.values()))
-        )
+        found += _shipped(NETWORKS.values())
+        return found + [
+            (what, "absent" if state == "missing" else state, advice)
+            for what, state, advice in [*_datasets(DATASETS), *_files(weights.REGISTER)]
+        ]
     found += _datasets(suite.datasets)
     found += _networks(suite.teachers)
-    found += _shipped(frozen.needed(suite.datasets, suite.teachers, suite.metrics, suite.classifier))
+    found += _shipped(_frozen(suite))
     found += _files(references.files(suite.metrics, suite.references))
     for metric, reason in _unmeasured(suite).items():
         # A file that is not whole has its own line.
@@ -80,6 +78,16 @@ def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
         size = _size(Path(line)) if state == "present" else f"about {_megabytes(known.megabytes)}"
         facts = f"{size}; licence: {known.licence}; for {', '.join(known.needed_by)}"
         yield f"file {name}", state, f"{advice}; {facts}"
+
+
+def _frozen(suite: Suite) -> list[FrozenNetwork]:
+    """The shipped networks that the suite reads, each once."""
+    found = [frozen.teacher(options) for options in suite.teachers]
+    scored = any(MEASURES[name].features == CLASSIFIER for name in suite.metrics)
+    selected = any(entry.tune is not None or entry.checked().needs_quality for entry in suite.methods)
+    if suite.classifier == "shipped" and (scored or selected):
+        found += [classifier(dataset) for dataset in suite.datasets]
+    return list(dict.fromkeys(network for network in found if network is not None))
 
 
 def _shipped(networks: Iterable[FrozenNetwork]) -> Iterator[tuple[str, str, str]]:

@@ -1,41 +1,18 @@
 """The networks that the package ships: which one a suite means, and whether it is whole. No torch."""
 
 import json
-from collections.abc import Iterable
 
 from ...datasets import frozen
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork
 from ...methods.options import Options
 from ...methods.options.shipped import ShippedOptions
-from ...reports.measures import CLASSIFIER, MEASURES
 from .. import published_files as weights
 from ..errors import InputError
-
-
-def teachers() -> list[str]:
-    """The names that `file` of a shipped teacher may take."""
-    return [network.name for network in NETWORKS.values() if network.role == "teacher"]
 
 
 def teacher(options: Options) -> FrozenNetwork | None:
     """The network of a shipped teacher; None for another teacher. KeyError for a name that is not shipped."""
     return NETWORKS[options.file] if isinstance(options, ShippedOptions) else None
-
-
-def classifier(dataset: str) -> FrozenNetwork | None:
-    """The feature network that is shipped for the data set, if there is one."""
-    own = (network for network in NETWORKS.values() if (network.role, network.dataset) == ("classifier", dataset))
-    return next(own, None)
-
-
-def needed(
-    datasets: Iterable[str], chosen: Iterable[Options], metrics: Iterable[str], classifiers: str
-) -> list[FrozenNetwork]:
-    """The shipped networks that a suite with these teachers and metrics reads; `classifiers`: shipped or trained."""
-    found = [teacher(options) for options in chosen]
-    if classifiers == "shipped" and any(MEASURES[name].features == CLASSIFIER for name in metrics):
-        found += [classifier(dataset) for dataset in datasets]
-    return [network for network in found if network is not None]
 
 
 def fault(network: FrozenNetwork) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ...datasets.frozen import register
 from ...datasets.registry import DATASETS, ArchiveError
 from ...methods.assets import missing_lpips
 from ...reports.measures import CLASSIFIER, LPIPS, MEASURES
@@ -33,7 +34,7 @@ def extractor_task(dataset: str, device: str, classifier: str = "shipped") -> Ta
     classifier: "trained", or "shipped" for the one that fewstep ships, if it ships one. That is read on the CPU,
     wherever the suite runs. InputError if its file was changed.
     """
-    shipped = frozen.classifier(dataset) if classifier == "shipped" else None
+    shipped = register.classifier(dataset) if classifier == "shipped" else None
     if shipped is not None:
         params = {"dataset": dataset, "device": "cpu", **identity(dataset), **frozen.identity(shipped)}
         return Task("extractor", params, {}, data_code(dataset), 2_000, f"features of {dataset}")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
+from ...datasets.frozen import register as frozen
 from ...datasets.registry import DATASETS
 from ...methods import registry
 from ...methods.options import CheckpointOptions, ExactOptions, Options, PretrainOptions
@@ -13,7 +14,7 @@ from ...methods.options.shipped import ShippedOptions
 from ...reports.measures import CLASSIFIER, FRECHET, MEASURES
 from .. import published_files as weights
 from ..errors import InputError
-from ..plan import checkpoints, frozen
+from ..plan import checkpoints
 from ..plan.references import known_statistics, statistics
 from .document import Document, Location, describe
 
@@ -365,6 +366,5 @@ def _check_shipped_teacher(document: Document, where: Location, teacher: Teacher
     if teacher.file not in frozen.teachers():
         near = registry.did_you_mean(teacher.file, frozen.teachers())
         raise InputError(document.at(where, f"no teacher {teacher.file!r} is shipped{near}"))
-    network = frozen.teacher(teacher)
-    if network is not None and network.dataset != dataset:
-        raise InputError(document.at(where, f"{teacher.file} was trained on {network.dataset}, not on {dataset}"))
+    if (own := frozen.NETWORKS[teacher.file].dataset) != dataset:
+        raise InputError(document.at(where, f"{teacher.file} was trained on {own}, not on {dataset}"))

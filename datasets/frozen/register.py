@@ -28,3 +28,14 @@ NETWORKS = {
         ),
     )
 }
+
+
+def teachers() -> list[str]:
+    """The names of the shipped teachers."""
+    return [network.name for network in NETWORKS.values() if network.role == "teacher"]
+
+
+def classifier(dataset: str) -> FrozenNetwork | None:
+    """The feature network that is shipped for the data set, if there is one."""
+    own = (network for network in NETWORKS.values() if (network.role, network.dataset) == ("classifier", dataset))
+    return next(own, None)
