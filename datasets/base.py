@@ -1,5 +1,6 @@
 """What a data set gives: samples scaled to [-1, 1], labels, and batches that depend on (seed, step) alone."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
@@ -70,6 +71,13 @@ class ImageSet:
 
     def labels(self, indices: Tensor) -> Tensor | None:
         return None if self.targets is None else self.targets[indices]
+
+    def pixels_sha256(self) -> str:
+        """The SHA-256 of the images' shape and pixels, in their order."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        for part in self.images.split(4096):
+            digest.update(part.contiguous().numpy())
+        return digest.hexdigest()
 
 
 def to_unit_range(images: Tensor, max_value: int = 255) -> Tensor:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from . import registry
+from . import registry, weights_file
 from .denoiser import Denoiser, Guided
 from .method import Method
 from .options import Options
@@ -60,7 +60,7 @@ def save(method: Method, name: str, options: Options, file: Path, nfe: int | Non
         "teacher": fingerprint(method.teacher),
         **{key: str(value) for key, value in method.facts().items()},
     }
-    save_file({key: tensor.contiguous() for key, tensor in method.result().state_dict().items()}, file, facts)
+    weights_file.save(method.result().state_dict(), file, facts)
 
 
 def read_facts(file: Path) -> dict[str, str]:

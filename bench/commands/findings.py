@@ -5,11 +5,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ...datasets.facts import ArchiveError, check
+from ...datasets.frozen import path as frozen_path
+from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
 from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods.options import Options
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...reports.measures import CLASSIFIER, MEASURES
 from .. import published_files as weights
-from ..plan import checkpoints, references
+from ..plan import checkpoints, frozen, references
 from ..plan.cells import Problem
 from ..suite.schema import Suite
 from ..training.tracking import wandb_mode
@@ -39,12 +42,14 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     ]
     found.append(("W&B", wandb_mode(), "set WANDB_MODE to change it"))
     if suite is None:
+        found += _shipped(NETWORKS.values())
         return found + [
             (what, "absent" if state == "missing" else state, advice)
             for what, state, advice in [*_datasets(DATASETS), *_files(weights.REGISTER)]
         ]
     found += _datasets(suite.datasets)
     found += _networks(suite.teachers)
+    found += _shipped(_frozen(suite))
     found += _files(references.files(suite.metrics, suite.references))
     for metric, reason in _unmeasured(suite).items():
         # A file that is not whole has its own line.
@@ -74,6 +79,26 @@ def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
         size = _size(Path(line)) if state == "present" else f"about {_megabytes(known.megabytes)}"
         facts = f"{size}; licence: {known.licence}; for {', '.join(known.needed_by)}"
         yield f"file {name}", state, f"{advice}; {facts}"
+
+
+def _frozen(suite: Suite) -> list[FrozenNetwork]:
+    """The shipped networks that the suite reads, each once."""
+    found = [frozen.teacher(options) for options in suite.teachers]
+    scored = any(MEASURES[name].features == CLASSIFIER for name in suite.metrics)
+    selected = any(entry.tune is not None or entry.checked().needs_quality for entry in suite.methods)
+    if suite.classifier == "shipped" and (scored or selected):
+        found += [classifier(dataset) for dataset in suite.datasets]
+    return list(dict.fromkeys(network for network in found if network is not None))
+
+
+def _shipped(networks: Iterable[FrozenNetwork]) -> Iterator[tuple[str, str, str]]:
+    for network in networks:
+        path, reason = frozen_path(network.name), frozen.fault(network)
+        what = f"shipped {network.role} {network.name}"
+        if reason is None:
+            yield what, "present", f"{path}; {_size(path)}; SHA-256 {network.sha256[:8]}"
+        else:
+            yield what, "wrong hash" if path.is_file() else "missing", reason.removeprefix("missing ")
 
 
 def _size(path: Path) -> str:

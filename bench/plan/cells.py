@@ -12,6 +12,7 @@ from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
 from ..metrics.extractors import EXTRACTORS
 from ..suite.schema import Budget, MethodEntry, Suite, Teacher
+from . import frozen
 from .checkpoints import checkpoint, missing_checkpoint
 from .code import method_code
 from .references import data_code, extractor_task, identity, lacking, needs_own, published, reference_task
@@ -92,13 +93,14 @@ class Problem:
             "device": self.suite.device,
             **identity(self.dataset),
             **checkpoint(trained),
+            **frozen.identity(frozen.teacher(trained)),
         }
         cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
         return Task("teacher", params, {}, self.data_code, cost, f"teacher {trained.shown()} on {self.dataset}")
 
     @cached_property
     def extractor_task(self) -> Task:
-        return extractor_task(self.dataset, self.suite.device)
+        return extractor_task(self.dataset, self.suite.device, self.suite.classifier)
 
     @cached_property
     def references(self) -> dict[str, dict[str, str]]:
@@ -160,8 +162,9 @@ class Problem:
             "device": self.suite.device,
             **self.guidance,
         }
-        images = getattr(self.teacher, "images", 0)
-        rate = {"evaluations": 1.3, "images": 8.0, "flops": 0.0, "seconds": 6000.0, "teacher": 4.0 * images}
+        shipped = frozen.teacher(self.teacher)
+        whole = frozen.training(shipped) if shipped else 4.0 * getattr(self.teacher, "images", 0)
+        rate = {"evaluations": 1.3, "images": 8.0, "flops": 0.0, "seconds": 6000.0, "teacher": whole}
         cost = budget.amount * rate[budget.unit] / (shared["trials"] if shared else 1)
         label = f"train {entry.name} seed {seed}, {budget.label()}"
         if entry.spec.per_nfe:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ...datasets.frozen import register
 from ...datasets.registry import DATASETS, ArchiveError
 from ...methods.assets import missing_lpips
 from ...reports.measures import CLASSIFIER, LPIPS, MEASURES
@@ -10,6 +11,7 @@ from .. import published_files as weights
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.statistics import moments_of
+from . import frozen
 from .task import Task
 
 
@@ -26,8 +28,16 @@ def identity(dataset: str) -> dict[str, str]:
         raise InputError(str(error)) from None
 
 
-def extractor_task(dataset: str, device: str) -> Task:
-    """The classifier that is trained on the data set, and its features of the data."""
+def extractor_task(dataset: str, device: str, classifier: str = "shipped") -> Task:
+    """The data set's classifier and its features of the data.
+
+    classifier: "trained", or "shipped" for the one that fewstep ships, if it ships one. That is read on the CPU,
+    wherever the suite runs. InputError if its file was changed.
+    """
+    shipped = register.classifier(dataset) if classifier == "shipped" else None
+    if shipped is not None:
+        params = {"dataset": dataset, "device": "cpu", **identity(dataset), **frozen.identity(shipped)}
+        return Task("extractor", params, {}, data_code(dataset), 2_000, f"features of {dataset}")
     params = {"dataset": dataset, "device": device, **identity(dataset)}
     return Task("extractor", params, {}, data_code(dataset), 60_000, f"features of {dataset}")
 

@@ -1,17 +1,24 @@
-"""The feature network of a data set, and the features of its reference images."""
+"""The feature network of a data set, shipped or trained here, and the features of its reference images."""
 
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from ...datasets import frozen
 from ...datasets.base import ImageSet
+from .. import published_files as weights
+from ..errors import TaskError
 from ..metrics.frechet import frechet_distance
 from ..store import Artifact
-from ..training.feature_classifier import RECIPES, Classifier, ClassifierTraining
+from ..training.feature_classifier import RECIPES, Classifier, ClassifierTraining, Recipe
 from ..training.ledger import Ledger
 from ..training.loop import fit
 from ..training.tracking import tracked
@@ -31,35 +38,59 @@ def run(task: Context) -> dict[str, Any]:
     assert isinstance(data, ImageSet)
     assert data.targets is not None
     recipe, device = RECIPES[data.name], accelerator(task.params["device"])
-    training, held_out = recipe.split(data)
-    part = ImageSet(f"{data.name}-train", data.images[training], data.targets[training], data.max_value, data.classes)
-    module = ClassifierTraining(recipe)
-    ledger = Ledger(recipe.steps(len(part)) * recipe.batch, "images", 1.0)
-    with tracked(task.folder, task.key, task.label, "extractor", task.params) as record:
-        fit(module, part, module.seed, ledger, task.folder, record, task.on_progress, device)
-    classifier = module.classifier.eval().to(device)
+    spent = _copied(task) if "file" in task.params else _trained(task, data, recipe, device)
+    classifier = _read(task.folder / WEIGHTS, recipe).to(device)
+    _, held_out = recipe.split(data)
     probe = data.samples(torch.arange(2)).to(device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         classifier.features(probe)
     predicted = classes(classifier, features(classifier, data.samples(held_out)))
     reference = features(classifier, data.samples(torch.arange(len(data))))
-    save_file(classifier.cpu().state_dict(), task.folder / WEIGHTS)
     save_file({"features": reference}, task.folder / REFERENCE)
     accuracy = float((predicted == data.targets[held_out]).double().mean())
     return {
         "held_out": len(held_out),
         "held_out_accuracy": accuracy,
         "reference": len(data),
+        "pixels": data.pixels_sha256(),
         "flops_per_image": counter.get_total_flops() / len(probe),
+        "training": spent,
     }
+
+
+def _trained(task: Context, data: ImageSet, recipe: Recipe, device: str) -> dict[str, float]:
+    """Train the classifier, write its weights, and say what that took."""
+    training, _ = recipe.split(data)
+    assert data.targets is not None
+    part = ImageSet(f"{data.name}-train", data.images[training], data.targets[training], data.max_value, data.classes)
+    module = ClassifierTraining(recipe)
+    ledger = Ledger(recipe.steps(len(part)) * recipe.batch, "images", 1.0)
+    with tracked(task.folder, task.key, task.label, "extractor", task.params) as record:
+        fit(module, part, module.seed, ledger, task.folder, record, task.on_progress, device)
+    save_file(module.classifier.cpu().state_dict(), task.folder / WEIGHTS)
+    return {"flops": ledger.flops, "images": ledger.images, "steps": ledger.steps}
+
+
+def _copied(task: Context) -> dict[str, float]:
+    """Copy the weights that fewstep ships, and say what training them took."""
+    shutil.copyfile(frozen.path(task.params["file"]), task.folder / WEIGHTS)
+    if weights.sha256(task.folder / WEIGHTS) != task.params["sha256"]:
+        raise TaskError(f"{frozen.path(task.params['file'])} has changed since this run was planned; run it again")
+    with safe_open(task.folder / WEIGHTS, "pt") as opened:
+        ledger: dict[str, float] = json.loads(opened.metadata()["ledger"])
+    return ledger
+
+
+def _read(file: Path, recipe: Recipe) -> Classifier:
+    classifier = recipe.build()
+    classifier.load_state_dict(load_file(file))
+    return classifier.eval()
 
 
 def load(artifact: Artifact) -> tuple[Classifier, Tensor]:
     """(the feature network, on the device of its training; the reference features (N, D), on the CPU)."""
     params = artifact.manifest["params"]
-    classifier = RECIPES[params["dataset"]].build()
-    classifier.load_state_dict(load_file(artifact.file(WEIGHTS)))
-    classifier = classifier.eval().to(accelerator(params["device"]))
+    classifier = _read(artifact.file(WEIGHTS), RECIPES[params["dataset"]]).to(accelerator(params["device"]))
     return classifier, load_file(artifact.file(REFERENCE))["features"]
 
 

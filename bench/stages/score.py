@@ -112,11 +112,14 @@ def _some(dataset: str, count: int) -> Tensor:
 
 
 def protocol(artifact: Artifact, rounding: str, count: str, samples: int) -> str:
-    """extractor@weights/resize/rounding/samples/reference@features: what a value of its features depends on."""
-    files = artifact.manifest["files"]
-    weights, features = (files[name]["sha256"][:8] for name in (extractor.WEIGHTS, extractor.REFERENCE))
+    """extractor@weights/resize/rounding/samples/reference@pixels: what a value of its features depends on.
+
+    No hash of anything computed: the same protocol on every machine that reads the same weights and the same images.
+    """
+    weights = artifact.manifest["files"][extractor.WEIGHTS]["sha256"][:8]
+    pixels = artifact.result["pixels"][:8]
     dataset = artifact.manifest["params"]["dataset"]
-    return f"{dataset}-classifier@{weights}/native/{rounding}/{samples}/{dataset}-{count}@{features}"
+    return f"{dataset}-classifier@{weights}/native/{rounding}/{samples}/{dataset}-{count}@{pixels}"
 
 
 def of_published(

@@ -1,10 +1,15 @@
-"""The teacher: trained once and kept, somebody else's, or a closed form."""
+"""The teacher: trained once and kept, shipped, somebody else's, or a closed form."""
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from ...datasets import frozen
 from ...datasets.registry import DATASETS
 from ...methods.denoiser import Denoiser, Guided
 from ...methods.paths import EDM
@@ -36,6 +41,8 @@ def run(task: Context) -> dict[str, Any]:
         return {"flops_per_evaluation": forward_flops(exact, noise(0, "probe", range(2), data.shape)), "parameters": 0}
     if options["name"] == "checkpoint":
         return _copied(task, data)
+    if options["name"] == "shipped":
+        return _shipped(task, data)
     checked = PretrainOptions.model_validate(options)
     module = pretrain.Pretrain(checked, data.shape, data.classes)
     probe = noise(0, "probe", range(2), data.shape)
@@ -76,6 +83,35 @@ def _copied(task: Context, data: Any) -> dict[str, Any]:
     return {"flops_per_evaluation": unit, "parameters": sum(p.numel() for p in denoiser.parameters())}
 
 
+def _shipped(task: Context, data: Any) -> dict[str, Any]:
+    """The network that fewstep ships, copied as it is, with what training it took."""
+    source, target = frozen.path(task.params["file"]), task.folder / WEIGHTS
+    shutil.copyfile(source, target)
+    if weights.sha256(target) != task.params["sha256"]:
+        raise TaskError(f"{source} has changed since this run was planned; run it again")
+    denoiser = _pretrained(target, _recorded(target), data)
+    unit = forward_flops(denoiser, noise(0, "probe", range(2), data.shape))
+    parameters = sum(p.numel() for p in denoiser.parameters())
+    return {"flops_per_evaluation": unit, "parameters": parameters, "ledger": json.loads(_facts(target)["ledger"])}
+
+
+def _facts(file: Path) -> dict[str, str]:
+    with safe_open(file, "pt") as opened:
+        facts: dict[str, str] = opened.metadata() or {}
+    return facts
+
+
+def _recorded(file: Path) -> PretrainOptions:
+    """The options with which a shipped teacher was trained."""
+    return PretrainOptions.model_validate_json(_facts(file)["options"])
+
+
+def _pretrained(file: Path, options: PretrainOptions, data: Any) -> Denoiser:
+    denoiser = pretrain.denoiser(options, data.shape, data.classes)
+    denoiser.load_state_dict(load_file(file))
+    return denoiser
+
+
 def load(artifact: Artifact, guidance: float | None = None) -> Denoiser:
     """The teacher of an artifact, frozen, on the CPU; guided with that scale unless None."""
     params = artifact.manifest["params"]
@@ -98,9 +134,9 @@ def _made(artifact: Artifact, params: dict[str, Any], data: Any) -> Denoiser:
         )
         conditional = read.classes > 0
     else:
-        options = PretrainOptions.model_validate(given)
-        denoiser = pretrain.denoiser(options, data.shape, data.classes)
-        denoiser.load_state_dict(load_file(artifact.file(WEIGHTS)))
+        file = artifact.file(WEIGHTS)
+        options = _recorded(file) if given["name"] == "shipped" else PretrainOptions.model_validate(given)
+        denoiser = _pretrained(file, options, data)
         conditional = options.label_dropout is not None
     if conditional:
         labels = data.labels(torch.arange(len(data)))

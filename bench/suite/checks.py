@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 
 from pydantic import ValidationError
 
+from ...datasets.frozen import register as frozen
 from ...datasets.registry import DATASETS
 from ...methods import registry
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.exact import ExactOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
+from ...methods.specs.teachers.shipped import ShippedOptions
 from ...reports.measures import CLASSIFIER, FRECHET, MEASURES
 from .. import published_files
 from .document import Location, complaint
@@ -92,7 +94,8 @@ def formulas_have_no_network_to_train(suite: Suite) -> Iterator[Complaint]:
 
 
 def shares_of_the_teachers_training_are_known(suite: Suite) -> Iterator[Complaint]:
-    untrained = [teacher.name for teacher in suite.teachers if not isinstance(teacher, PretrainOptions)]
+    trained = (PretrainOptions, ShippedOptions)
+    untrained = [teacher.name for teacher in suite.teachers if not isinstance(teacher, trained)]
     for where, entry in _entries(suite):
         budgets = (entry.budgets or suite.budgets) if entry.spec.trains else []
         if untrained and any(budget.unit == "teacher" for budget in budgets):
@@ -182,6 +185,27 @@ def checkpoints_are_files(suite: Suite) -> Iterator[Complaint]:
             yield ("teachers", k, "file"), f"no file {teacher.file}, and no known network of that name{near}"
 
 
+def shipped_teachers_are_known(suite: Suite) -> Iterator[Complaint]:
+    """By name and data set, those that learned solvers are fitted on as well."""
+    used: list[tuple[Location, Teacher, str]] = [
+        (("teachers", k, "file"), teacher, dataset)
+        for k, teacher in enumerate(suite.teachers)
+        for dataset in suite.datasets
+    ]
+    for where, entry in _entries(suite):
+        if entry.fitted_on is not None:
+            elsewhere = [entry.fitted_on.teacher] if entry.fitted_on.teacher else suite.teachers
+            used += [((*where, "fitted_on", "teacher", "file"), t, entry.fitted_on.dataset) for t in elsewhere]
+    for place, teacher, dataset in used:
+        if not isinstance(teacher, ShippedOptions):
+            continue
+        if teacher.file not in frozen.teachers():
+            near = registry.did_you_mean(teacher.file, frozen.teachers())
+            yield place, f"no teacher {teacher.file!r} is shipped{near}"
+        elif (own := frozen.NETWORKS[teacher.file].dataset) != dataset:
+            yield place, f"{teacher.file} was trained on {own}, not on {dataset}"
+
+
 def _entries(suite: Suite) -> Iterator[tuple[Location, MethodEntry]]:
     return ((("methods", i), entry) for i, entry in enumerate(suite.methods))
 
@@ -205,4 +229,5 @@ RULES: tuple[Rule, ...] = (
     teachers_fit_the_datasets,
     references_are_published_moments,
     checkpoints_are_files,
+    shipped_teachers_are_known,
 )

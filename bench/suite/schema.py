@@ -9,6 +9,7 @@ from ...methods.options import Options
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.exact import ExactOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
+from ...methods.specs.teachers.shipped import ShippedOptions
 
 
 def _listed(value: Any) -> Any:
@@ -73,8 +74,8 @@ class Truth(Options):
     tolerance: float = Field(1e-6, gt=0)
 
 
-Teacher = Annotated[PretrainOptions | CheckpointOptions | ExactOptions, Field(discriminator="name")]
-TEACHERS = (PretrainOptions, CheckpointOptions, ExactOptions)
+Teacher = Annotated[PretrainOptions | ShippedOptions | CheckpointOptions | ExactOptions, Field(discriminator="name")]
+TEACHERS = (PretrainOptions, ShippedOptions, CheckpointOptions, ExactOptions)
 
 
 class FittedOn(Options):
@@ -171,4 +172,7 @@ class Suite(BaseModel):
     """How samples become the 8 bits that published networks see: to the nearest level (EDM), or cut off (ADM)."""
     references: dict[str, str] = {}
     """Metric -> published statistics to compare with instead of the data set's own images: a known name or a path."""
+    classifier: Literal["shipped", "trained"] = "shipped"
+    """The network behind fd_digits and its like: the one that fewstep ships for the data set, or one that this suite
+    trains, as it does where none is shipped."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -1,4 +1,4 @@
-"""The feature networks of fd_digits and fd_cifar10: small classifiers that the suite trains on a part of the data."""
+"""The feature networks of fd_digits and fd_cifar10: small classifiers, trained on a part of the data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +70,15 @@ class Recipe:
     held_out: int
     batch: int = 128
     learning_rate: float = 4e-3
+
+    def options(self) -> dict[str, float]:
+        """The numbers of the recipe, for the record."""
+        return {
+            "epochs": self.epochs,
+            "held_out": self.held_out,
+            "batch": self.batch,
+            "learning_rate": self.learning_rate,
+        }
 
     def steps(self, images: int) -> int:
         return max(1, round(self.epochs * images / self.batch))

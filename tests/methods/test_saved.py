@@ -44,6 +44,13 @@ def test_it_samples_as_before_it_was_saved(fitted):
     assert torch.equal(saved.load(file, teacher()).sample(start, 6), method.sample(start, 6))
 
 
+def test_the_same_student_is_saved_as_the_same_bytes(fitted, tmp_path):
+    method, file = fitted
+    for i in range(4):
+        saved.save(method, "bespoke", BespokeOptions(order=2), tmp_path / str(i), nfe=6)
+        assert (tmp_path / str(i)).read_bytes() == file.read_bytes()
+
+
 def test_it_is_small_and_says_what_it_is(fitted):
     _, file = fitted
     assert file.stat().st_size < 2_000

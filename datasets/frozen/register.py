@@ -1,0 +1,41 @@
+"""Which networks are shipped, and the digests by which they are known. No torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class FrozenNetwork:
+    """One file of this folder: `name` without its suffix, `sha256` of the whole file."""
+
+    name: str
+    role: Literal["teacher", "classifier"]
+    dataset: str
+    sha256: str
+
+
+NETWORKS = {
+    network.name: network
+    for network in (
+        FrozenNetwork(
+            "digits-unet-128k", "teacher", "digits", "a9af2b879b014c0d9efbc3b0bc83122a5fec98098e8310f5d9d1c0cea23d9f5f"
+        ),
+        FrozenNetwork(
+            "digits-classifier",
+            "classifier",
+            "digits",
+            "f0199cdc84442ee12d67a6e92f997474c153f40099a17985309f865f7b77458c",
+        ),
+    )
+}
+
+
+def teachers() -> list[str]:
+    """The names of the shipped teachers."""
+    return [network.name for network in NETWORKS.values() if network.role == "teacher"]
+
+
+def classifier(dataset: str) -> FrozenNetwork | None:
+    """The feature network that is shipped for the data set, if there is one."""
+    own = (network for network in NETWORKS.values() if (network.role, network.dataset) == ("classifier", dataset))
+    return next(own, None)
