@@ -211,8 +211,9 @@ class Bespoke(Method):
         return self.options.select != "last" and step % self.options.select_every == 0
 
     def step_kind(self, step: int) -> str:
-        lot = self.next_lot()
-        truth = f"{lot} true paths, " if lot else ""
+        """Each lot is a kind of its own: what its paths cost depends on where the solver's steps get small."""
+        lot, first = self.next_lot(), int(self.truth.solved) + 1
+        truth = f"true paths {first} to {first + lot - 1}, " if lot else ""
         return truth + ("step and selection" if self.selects(step) else "step")
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
