@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ... import __version__
-from ..errors import InputError, printable
+from ..errors import INTERRUPTED, TERMINATED, InputError, Terminated, printable
 
 RUNS = Path("runs")
 
@@ -98,9 +98,9 @@ def run(
         outcome = (
             stale.stored(plan, artifacts) if cached else runner.run(plan.tasks(), artifacts, make_executor, Progress())
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         click.echo("fewstep: stopped; the same command goes on from here", err=True)
-        sys.exit(130)
+        sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
     outputs.write(plan, outcome, folder)
     _print_run(folder)
     failed = outputs.failures(plan, outcome)

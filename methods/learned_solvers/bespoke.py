@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..denoiser import Condition, Denoiser
-from ..method import Draws, Method
+from ..method import Diverged, Draws, Method
 from ..nfe import UnreachableNFE, bespoke_steps
 from ..options import BespokeOptions
 from ..paths import FlowCosine, FlowOT
@@ -228,7 +228,10 @@ class Bespoke(Method):
                 self.keep_the_best()
         rng = generator(self.seed, "train", step)
         rows = torch.randint(int(self.truth.solved), (self.batch_size,), generator=rng).to(self.truth.states.device)
-        truth, slopes = self.truth.at(self.solver.step_times(), rows)
+        times = self.solver.step_times()
+        if not times.isfinite().all():
+            raise Diverged("the solver's times are not finite")
+        truth, slopes = self.truth.at(times, rows)
         velocity = partial(self.flow.velocity, condition=self.truth.labels_of(rows))
         return LOSSES[self.options.loss](self.solver, velocity, truth, slopes)
 

@@ -99,6 +99,9 @@ def dormand_prince(
     while len(rows):
         h = torch.minimum(step[rows], span - done[rows])
         at = start + sign * done[rows]
+        if taken == max_steps:
+            raise _stalled(at, f"{max_steps} steps do not suffice")
+        taken += 1
         k = [k1]
         for a, c in zip(A, C, strict=True):
             increment = sum((weight * k_j for weight, k_j in zip(a, k, strict=True)), torch.zeros_like(k1))
@@ -111,9 +114,6 @@ def dormand_prince(
             raise _stalled(at[bad], "the denoiser's values blow up")
         if (bad := h < 1e-10 * span).any():
             raise _stalled(at[bad], "the denoiser changes too fast for any step size")
-        if taken == max_steps:
-            raise _stalled(at, f"{max_steps} steps do not suffice")
-        taken += 1
         accepted = ratio <= 1
         on_step(rows[accepted], at[accepted], sign * h[accepted], y[rows[accepted]], [k_j[accepted] for k_j in k])
         step[rows] = h * (0.9 * ratio.clamp(min=1e-10) ** -0.2).clamp(0.2, 10.0)

@@ -14,6 +14,7 @@ from fewstep.bench.training.step_meter import is_checked
 from fewstep.methods import registry
 from fewstep.methods.denoiser import from_function, metered
 from fewstep.methods.distillation.consistency import Consistency
+from fewstep.methods.errors import IntegrationError
 from fewstep.methods.learned_solvers.bespoke import Bespoke
 from fewstep.methods.options import BespokeOptions, ConsistencyOptions
 from fewstep.methods.paths import EDM
@@ -132,26 +133,28 @@ def test_every_lot_of_true_paths_is_charged_what_it_took(tmp_path):
 
 
 def stiff_teacher(rate):
-    """x0 = A tanh(rate x): its ODE wants steps of about 1/rate."""
-    mixing = torch.eye(2, dtype=torch.float64)
-    teacher = from_function(lambda x, t: (torch.tanh(rate * x.double()) @ mixing).to(x.dtype), EDM(0.01, 40.0))
+    """x0 = -rate x: steps above about 3/rate are unstable, however smooth the solution is."""
+    mixing = -rate * torch.eye(2, dtype=torch.float64)
+    teacher = from_function(lambda x, t: (x.double() @ mixing).to(x.dtype), EDM(0.01, 40.0))
     teacher.sample_shape = (2,)
     return teacher
 
 
 def test_ground_truth_that_runs_past_the_budget_is_stopped_there(tmp_path):
-    """A stiff teacher's first lot would take half an hour: its first 2,000 evaluations take a moment."""
+    """A stiff teacher's first lot would take half an hour: its first 2,000 evaluations take a moment.
+
+    Beside them the meter around it all counts the unit's probe, the batch that went past, and the one refused.
+    """
     started = time.process_time()
     message = r"out of budget: one step costs .* 2000 evaluations \('true paths 1 to 8, step', 100% for ground truth\)"
     with metered() as meter, pytest.raises(TaskError, match=message):
         bespoke(stiff_teacher(1e6), 2000, tmp_path, trajectories=8)
-    assert 2000 <= meter.forwards <= 2000 + 8 + 2
+    assert 2000 <= meter.forwards <= 2 + 2000 + 8 + 8
     assert time.process_time() - started < 10
 
 
-def test_ground_truth_of_too_many_steps_says_where_it_stalls(tmp_path):
-    """A budget that would pay for it does not keep a run in one step for ever."""
-    with pytest.raises(RuntimeError, match=r"could not be integrated at noise level [0-9.e+-]+ \(sigma/alpha\)"):
+def test_ground_truth_that_cannot_be_integrated_says_where_it_stalls(tmp_path):
+    with pytest.raises(IntegrationError, match=r"could not be integrated at noise level [0-9.e+-]+ \(sigma/alpha\)"):
         bespoke(stiff_teacher(1e9), 1e12, tmp_path, trajectories=8)
 
 
@@ -183,19 +186,16 @@ def test_a_step_of_an_unknown_kind_is_not_begun_with_nothing_left():
 
 def test_a_method_without_optimiser_is_nothing_until_it_is_finished(tmp_path):
     """D-ODE's targets without the fit are no student."""
-    method = build(registry.TRAINED["d-ode"])
-    original = method.step_kind
-    method.step_kind = lambda step: "fit" if step else original(step)
     whole = killing.train(build(registry.TRAINED["d-ode"]), 1e5, tmp_path / "whole")
     first = sum(next(iter(whole.step_uses.values())).values()) / whole.flops_per_evaluation
-    with pytest.raises(TaskError, match="out of budget: one step costs"):
-        killing.train(method, first + 10, tmp_path / "part")
+    with pytest.raises(TaskError, match=r"out of budget: one step costs .* \('fit'"):
+        killing.train(build(registry.TRAINED["d-ode"]), first + 4, tmp_path / "part")
 
 
 def test_counts_of_forwards_survive_a_kill(tmp_path, monkeypatch):
     """A resumed run knows what the first step of a kind took."""
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(killing.Killed):
-        killing.train(Uneven(from_step(8, 1)), 1e6, tmp_path, kill=5)
+        killing.train(Uneven(from_step(8, 1)), 2000, tmp_path, kill=5)
     with pytest.raises(TaskError, match="step 9: a 'step' took 40 forwards or more, the first took 32"):
-        killing.train(Uneven(from_step(8, 1)), 1e6, tmp_path)
+        killing.train(Uneven(from_step(8, 1)), 2000, tmp_path)
