@@ -127,7 +127,7 @@ class Ledger:
         taken = sum(uses.values())
         limit = {"flops": self.limit, "evaluations": self.limit * self.flops_per_evaluation}.get(self.unit, math.inf)
         share = min(1.0, (limit - self.flops) / taken) if taken else 1.0
-        self.flops += share * taken
+        self.flops = min(self.flops + share * taken, limit)
         for use, flops in uses.items():
             self.uses[use] = self.uses.get(use, 0) + share * flops
         self.seconds += min(seconds, self.limit - self.seconds) if self.unit == "seconds" else seconds

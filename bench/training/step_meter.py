@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 
+import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -15,6 +16,9 @@ from .memory import LiveBytes
 
 CHECKED = 0.01
 """The share of a kind's steps whose FLOPs are measured again, once there are many of them."""
+
+WHOLE = {torch.ops.aten.silu_backward: lambda *args, **kwargs: 0}
+"""Operations that the counter would take apart, with other roundings: a step measured again is the same to the bit."""
 
 
 def is_checked(seed: int, step: int, done: int) -> bool:
@@ -43,7 +47,8 @@ class StepMeter:
         self._meter = self._open.enter_context(metered(self.check))
         self._uses: uses.UseMeter | None = None
         if flops:
-            counter = self._open.enter_context(FlopCounterMode(display=False))
+            again = WHOLE if kind in ledger.step_uses else None
+            counter = self._open.enter_context(FlopCounterMode(display=False, custom_mapping=again))
             self._total = counter.get_total_flops
             self._uses = self._open.enter_context(uses.divided(self._total))
         self._memory = None if held is None else self._open.enter_context(LiveBytes(held))
@@ -71,7 +76,7 @@ class StepMeter:
 
     def check(self) -> None:
         """Raise Exhausted or TaskError if the step is past what the budget, or its kind, allows."""
-        if self._uses is None:
+        if self.kind in self.ledger.step_uses:
             self.ledger.check_forwards(self.kind, self.forwards)
         if self.ledger.is_exceeded(0.0 if self._uses is None else self._total(), self.seconds):
             raise Exhausted
