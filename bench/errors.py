@@ -14,6 +14,13 @@ class TaskError(Exception):
     """A task cannot be done for a reason that is not a bug: becomes a row's status, not a traceback."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM stops a run as Ctrl-C does."""
+
+
+INTERRUPTED, TERMINATED = 130, 143
+"""The exit codes of what Ctrl-C and SIGTERM end, as shells have them."""
+
 OUT_OF_BUDGET = "out of budget"
 """How the reason begins where a budget cannot pay for one step: a status of its own."""
 

@@ -18,14 +18,20 @@ from .randomness import categories
 Condition = Any
 
 
+class Exhausted(Exception):
+    """Raised from inside a denoiser by a meter's `before_forward`: nothing is left for another forward."""
+
+
 @dataclass(eq=False)
 class Meter:
     """What sampling cost, counted per batch row as it happens.
 
     evaluations: denoiser values asked for (NFE times samples); forwards: network forwards that they took
-    (a guided evaluation takes two, fused into one batch or not).
+    (a guided evaluation takes two, fused into one batch or not). `before_forward` is called before each
+    network forward, which `forwards` then holds; what it raises comes out of the denoiser.
     """
 
+    before_forward: Callable[[], None] | None = field(default=None, repr=False)
     evaluations: int = 0
     forwards: int = 0
     _depth: int = field(default=0, repr=False)
@@ -35,9 +41,9 @@ _meters: list[Meter] = []
 
 
 @contextmanager
-def metered() -> Iterator[Meter]:
+def metered(before_forward: Callable[[], None] | None = None) -> Iterator[Meter]:
     """Count the evaluations and forwards of every denoiser called inside the block."""
-    meter = Meter()
+    meter = Meter(before_forward)
     _meters.append(meter)
     try:
         yield meter
@@ -94,9 +100,10 @@ class Denoiser(nn.Module):
             raise ValueError(f"t has shape {tuple(t.shape)}; expected () or ({len(x)},) for x {tuple(x.shape)}")
         for meter in _meters:
             meter.evaluations += len(x) if meter._depth == 0 else 0
-            meter.forwards += len(x) if self.inner() is None else 0
             meter._depth += 1
         try:
+            if self.inner() is None:
+                _count_forward(len(x))
             return self.denoise(x, t, condition).to(x.dtype)
         finally:
             for meter in _meters:
@@ -105,6 +112,13 @@ class Denoiser(nn.Module):
     def on(self, path: Path) -> "Denoiser":
         """The same denoiser, asked on another path: exact, see ChangeOfPath."""
         return self if path == self.path else ChangeOfPath(self, path)
+
+
+def _count_forward(rows: int) -> None:
+    for meter in _meters:
+        meter.forwards += rows
+        if meter.before_forward is not None:
+            meter.before_forward()
 
 
 class FunctionDenoiser(Denoiser):

@@ -36,7 +36,12 @@ class Trainable(LightningModule):
         return 1.0
 
     def step_kind(self, step: int) -> str:
-        """What the next step does: steps of one kind run the same networks on the same shapes, hence cost the same."""
+        """What the next step does: steps of one kind run the same networks on the same shapes, hence cost the same.
+
+        The runner measures the FLOPs of the first step of each kind and charges them for every other. It counts
+        the forwards of every step and measures the FLOPs of some: a run whose steps of one kind cost differently
+        fails. Steps whose cost cannot be known before, such as an adaptive solver's, are each a kind of their own.
+        """
         return "step"
 
     def finished_nfes(self, spent: float) -> tuple[int, ...]:

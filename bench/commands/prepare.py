@@ -30,5 +30,5 @@ def prepare(dataset: str, source: Path | None, download: bool, threads: int | No
         for path, facts in make(dataset, source, data_root(), threads or cores()):
             click.echo(f"{path}: {facts['count']} images, sha256 {facts['sha256'][:16]}")
     except KeyboardInterrupt:
-        click.echo("fewstep: stopped; the same command goes on from here", err=True)
+        click.echo("fewstep: stopped; the same command resumes from here", err=True)
         sys.exit(130)

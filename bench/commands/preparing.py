@@ -36,7 +36,7 @@ def prepare(dataset: str, source: Path | None, root: Path, threads: int) -> list
     except (UnknownNameError, ArchiveError) as error:
         raise InputError(str(error)) from None
     except OSError as error:
-        raise InputError(f"{error.filename or root}: {error.strerror}; the same command goes on from here") from None
+        raise InputError(f"{error.filename or root}: {error.strerror}; the same command resumes from here") from None
 
 
 def captions(dataset: str, count: int | None) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..errors import INTERRUPTED, TERMINATED, Terminated
 from .completion import complete_suite
 from .places import RUNS, data_root_option, require_writable, store_option
 
@@ -64,9 +65,9 @@ def run(
         outcome = (
             stale.stored(plan, artifacts) if cached else runner.run(plan.tasks(), artifacts, make_executor, Progress())
         )
-    except KeyboardInterrupt:
-        click.echo("fewstep: stopped; the same command goes on from here", err=True)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        click.echo("fewstep: stopped; the same command resumes from here", err=True)
+        sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
     outputs.write(plan, outcome, folder)
     _print_run(folder)
     failed = outputs.failures(plan, outcome)

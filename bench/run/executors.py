@@ -1,5 +1,6 @@
 """Where tasks run: a pool of worker processes on this machine."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -10,9 +11,10 @@ from typing import Any
 
 from ..plan.task import Task
 from . import worker
+from .signals import held_back
 
 Event = tuple[str, str, Any]
-"""("progress", task name, share) | ("done" | "busy", task name, None) | ("failed", task name, reason)."""
+"""("progress", task name, share) | ("done" | "busy", task name, None) | ("failed" | "died", task name, reason)."""
 
 
 class LocalExecutor:
@@ -26,9 +28,13 @@ class LocalExecutor:
         self._idle: list[int] = []
         self._slots: list[tuple[Any, Connection]] = []
         self._running: dict[int, Task] = {}
-        for slot in range(workers):
-            self._slots.append(self._start(slot))
-            self._idle.append(slot)
+        try:
+            for slot in range(workers):
+                self._slots.append(self._start(slot))
+                self._idle.append(slot)
+        except BaseException:
+            self.close()
+            raise
 
     def _start(self, slot: int) -> tuple[Any, Connection]:
         context = get_context("spawn")
@@ -41,11 +47,8 @@ class LocalExecutor:
         # A child inherits the mask: Ctrl-C while it still imports must not end it with a traceback. The
         # tracker, which multiprocessing starts with the first child, would lift it.
         resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with held_back(signal.SIGINT, signal.SIGTERM):
             process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return process, ours
 
@@ -61,7 +64,8 @@ class LocalExecutor:
         """Give `task` to an idle worker."""
         slot = self._idle.pop(0)
         self._running[slot] = task
-        self._slots[slot][1].send(task.to_json())
+        with contextlib.suppress(OSError):  # A worker killed while idle: `events` finds it dead.
+            self._slots[slot][1].send(task.to_json())
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What the workers reported, waiting up to `timeout` seconds for something; a dead worker is replaced."""
@@ -75,7 +79,7 @@ class LocalExecutor:
                 process = self._slots[slot][0]
                 process.join()
                 self._slots[slot] = self._start(slot)
-                event = ("failed", task.name, f"the worker died (exit code {process.exitcode})")
+                event = ("died", task.name, f"the worker died (exit code {process.exitcode})")
             if event[0] != "progress":
                 del self._running[slot]
                 self._idle.append(slot)

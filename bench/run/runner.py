@@ -1,6 +1,7 @@
 """Runs tasks: those that are missing from the store, in the order of their inputs, on the workers."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ from ..plan.task import Task
 from ..store import Artifact, Store
 from .executors import LocalExecutor
 from .progress import Progress
+from .signals import terminable
 
 # What others wait for longest comes first; within a kind, the plan's order.
 PRIORITY = {
@@ -15,7 +17,7 @@ PRIORITY = {
 }
 BUSY_SECONDS = 1.0
 ATTEMPTS = 2
-"""How often a task whose input turned out to be corrupt is tried."""
+"""How often a task is tried whose worker was killed, or whose artifact turned out to be corrupt."""
 
 
 @dataclass
@@ -36,25 +38,26 @@ def look_up(tasks: Iterable[Task], store: Store) -> Outcome:
 def run(tasks: list[Task], store: Store, make_executor: Callable[[int], LocalExecutor], progress: Progress) -> Outcome:
     """Do what is missing. A task that fails takes those that need it along; the others go on.
 
-    make_executor: from the number of tasks to a running executor.
+    make_executor: from the number of tasks to a running executor. Raises Terminated at SIGTERM, its workers ended.
     """
     outcome = look_up(tasks, store)
     missing = [task for task in tasks if task.name not in outcome.artifacts]
     if not missing:
         return outcome
-    executor = make_executor(len(missing))
-    try:
-        with progress.over(missing):
-            _schedule(missing, store, executor, outcome, progress)
-    finally:
-        executor.close()
+    with terminable():
+        executor = make_executor(len(missing))
+        try:
+            with progress.over(missing):
+                _schedule(missing, store, executor, outcome, progress)
+        finally:
+            executor.close()
     return outcome
 
 
 def _schedule(missing: list[Task], store: Store, executor: LocalExecutor, outcome: Outcome, progress: Progress) -> None:
     waiting = sorted(missing, key=lambda task: PRIORITY[task.kind])
     not_before: dict[str, float] = {}
-    attempts: dict[str, int] = {}
+    attempts: Counter[str] = Counter()
     tasks = {task.name: task for task in missing}
     while waiting or executor.running:
         for task in [task for task in waiting if _is_doomed(task, outcome)]:
@@ -82,16 +85,17 @@ def _schedule(missing: list[Task], store: Store, executor: LocalExecutor, outcom
                 progress.waiting(task)
                 not_before[name] = time.monotonic() + BUSY_SECONDS
                 waiting.append(task)
-            elif event == "done":
-                artifact = store.sound(name)
-                if artifact is not None:
-                    outcome.artifacts[name] = artifact
-                    progress.finished(task)
-                elif attempts.setdefault(name, 1) < ATTEMPTS:
-                    attempts[name] += 1
+            elif event == "done" and (artifact := store.sound(name)) is not None:
+                outcome.artifacts[name] = artifact
+                progress.finished(task)
+            elif event in ("done", "died"):
+                attempts[name] += 1
+                if attempts[name] < ATTEMPTS:
+                    progress.waiting(task)
                     waiting.append(task)
                 else:
-                    outcome.failures[name] = "its artifact is corrupt again"
+                    outcome.failures[name] = payload or "its artifact is corrupt again"
+                    progress.failed(task, outcome.failures[name])
             else:
                 outcome.failures[name] = payload
                 progress.failed(task, payload)

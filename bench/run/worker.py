@@ -4,9 +4,7 @@ import contextlib
 import logging
 import os
 import platform
-import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
@@ -14,22 +12,21 @@ from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from ...methods.errors import IntegrationError
 from ..errors import TaskError
 from ..store import BusyError, CorruptError, Store
+from .signals import end_when_told
 
 LOG = "log.txt"
 
 
 def main(connection: Connection, root: Path, threads: int) -> None:
     """Serve tasks until the connection closes. Messages out: (event, task name, payload)."""
-    # Ctrl-C reaches the whole process group: what to do about it is the parent's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    end_when_told()
     import torch
 
     torch.set_num_threads(threads)
@@ -69,7 +66,7 @@ def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share:
         return "done", None
     except BusyError:
         return "busy", None
-    except (TaskError, CorruptError) as error:
+    except (TaskError, CorruptError, IntegrationError) as error:
         return "failed", str(error)
     except Exception as error:
         log_file = store.root / ".work" / name / LOG
@@ -155,11 +152,3 @@ def _quiet_libraries() -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     # A method says itself which of its networks train with dropout.
     warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
-
-
-def _die_with_parent() -> None:
-    """A killed run leaves no worker behind that would hold a task's lock."""
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

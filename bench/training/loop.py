@@ -9,7 +9,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,15 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torch.utils.flop_counter import FlopCounterMode
 
 from ...datasets.base import Batches, Dataset
-from ...methods import uses
+from ...methods.denoiser import Exhausted
 from ...methods.method import Diverged, Trainable
-from ..errors import TaskError
+from ..errors import OUT_OF_BUDGET, TaskError
 from .ledger import Ledger
-from .memory import MemoryCallback
+from .memory import held
+from .memory import is_measured as memory_is_measured
+from .step_meter import StepMeter, is_checked
 from .tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -46,12 +46,11 @@ class DivergedError(TaskError):
 class BudgetCallback(Callback):
     """Measures, charges, averages, schedules, records, and stops: in this order, after every step."""
 
-    def __init__(self, ledger: Ledger, tracker: Tracker, on_progress: Callable[[float], None]) -> None:
-        self.ledger, self.tracker, self.on_progress = ledger, tracker, on_progress
-        self._counting = ExitStack()
-        self._uses: uses.UseMeter | None = None
-        self._kind = ""
-        self._started = 0.0
+    def __init__(self, ledger: Ledger, seed: int, tracker: Tracker, on_progress: Callable[[float], None]) -> None:
+        self.ledger, self.seed, self.tracker, self.on_progress = ledger, seed, tracker, on_progress
+        self.dropped = ""
+        """What the step was that ran past the budget, if one did."""
+        self._step: StepMeter | None = None
         self._recorded = -1
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,7 +66,6 @@ class BudgetCallback(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         assert isinstance(pl_module, Trainable)
-        self._started = time.perf_counter()
         step, spent = self.ledger.steps, self.ledger.spent
         pl_module.spent = spent
         self.ledger.note_students(pl_module.finished_nfes(spent))
@@ -75,39 +73,54 @@ class BudgetCallback(Callback):
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
-        self._kind = pl_module.step_kind(step)
-        if self._kind not in self.ledger.step_uses:
-            counter = self._counting.enter_context(FlopCounterMode(display=False))
-            self._uses = self._counting.enter_context(uses.divided(counter.get_total_flops))
+        kind = pl_module.step_kind(step)
+        is_new = kind not in self.ledger.step_uses
+        flops = is_new or is_checked(self.seed, step, self.ledger.kind_steps[kind])
+        memory = memory_is_measured(kind, self.ledger, trainer.optimizers)
+        self._step = StepMeter(self.ledger, kind, flops, held(pl_module, trainer.optimizers) if memory else None)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        if self._uses is not None:
-            self._uses.enter_backward()
+        assert self._step is not None
+        self._step.backward_begins()
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._uses is not None:
-            self._uses.leave()
+        assert self._step is not None
+        self._step.backward_ends()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        assert self._step is not None
+        self._step.check()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, Trainable)
-        if self._uses is not None:
-            self.ledger.step_uses[self._kind] = self._uses.finish()
-            self._stop_counting()
+        assert self._step is not None
+        step, uses = self._step, self._step.measured()
         pl_module.update_averages()
-        self.ledger.charge(self._kind, len(batch["x0"]), time.perf_counter() - self._started)
+        step.close()
+        self.ledger.charge(step.kind, len(batch["x0"]), step.seconds, step.forwards, uses)
+        if step.peak_bytes is not None:
+            self.ledger.peak_bytes[step.kind] = step.peak_bytes
         pl_module.spent = self.ledger.spent
         if pl_module.finished or not self.ledger.affords(pl_module.step_kind(self.ledger.steps), pl_module.batch_size):
             trainer.should_stop = True
         self._record(float(outputs["loss"].detach()), trainer.should_stop)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._stop_counting()
+        if self._step is None:
+            return
+        if isinstance(exception, Exhausted):
+            self._drop(self._step)
+        self._step.close()
 
-    def _stop_counting(self) -> None:
-        self._counting.close()
-        self._uses = None
+    def _drop(self, step: StepMeter) -> None:
+        uses = step.taken()
+        self.ledger.drop(uses, step.seconds)
+        most = max(uses, key=uses.__getitem__, default="")
+        share = f", {uses[most] / sum(uses.values()):.0%} for {most}" if most else ""
+        limit = f"{self.ledger.limit:.6g} {self.ledger.unit}"
+        self.dropped = f"one step costs more than is left of the {limit} ({step.kind!r}{share})"
 
     def _record(self, loss: float, last: bool) -> None:
         if not math.isfinite(loss):
@@ -157,10 +170,11 @@ def fit(
 ) -> None:
     """Train `module` until `ledger` affords no further step, resuming from a checkpoint in `folder`.
 
-    Raises DivergedError where the loss is not finite or the method gives up, TaskError where one step exceeds the
-    budget.
+    A step that runs past the budget is stopped and dropped: the weights are those before it, and the budget is spent.
+    Raises DivergedError where the loss is not finite or the method gives up, TaskError where the budget ends before
+    there is a student or where steps of one kind cost differently.
     """
-    budget = BudgetCallback(ledger, tracker, on_progress)
+    budget = BudgetCallback(ledger, seed, tracker, on_progress)
     checkpoint = folder / CHECKPOINT
     state = _saved_state(checkpoint)
     start = state["callbacks"]["BudgetCallback"]["ledger"]["steps"] if state else 0
@@ -168,7 +182,7 @@ def fit(
         accelerator=device,
         devices=1,
         max_epochs=-1,
-        callbacks=[budget, MemoryCallback(ledger), CheckpointCallback(checkpoint)],
+        callbacks=[budget, CheckpointCallback(checkpoint)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -182,6 +196,12 @@ def fit(
         trainer.fit(module, loader, ckpt_path=str(checkpoint) if state else None, weights_only=True)
     except Diverged as error:
         raise DivergedError(ledger.steps, str(error)) from None
+    except Exhausted:
+        # What has no optimiser is nothing until it is finished.
+        if not (ledger.steps and trainer.optimizers):
+            raise TaskError(f"{OUT_OF_BUDGET}: {budget.dropped}") from None
+        log.info("step %d is dropped: %s", ledger.steps + 1, budget.dropped)
+        on_progress(ledger.spent)
     checkpoint.unlink(missing_ok=True)
 
 

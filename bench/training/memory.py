@@ -1,12 +1,13 @@
-"""What a training step holds at its peak: weights, averages, gradients, optimiser states, activations."""
+"""What a training step holds at its peak: weights, averages, gradients, optimiser states, activations.
+
+Bytes of tensors, the teacher's weights among them; not the libraries' code, nor an allocator's reserve.
+"""
 
 import weakref
 from collections.abc import Iterable
-from contextlib import ExitStack
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -49,46 +50,21 @@ class LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
-class MemoryCallback(Callback):
-    """Measures one real step of each kind, its second: by then the optimisers have their states.
+def is_measured(kind: str, ledger: Ledger, optimizers: Iterable[torch.optim.Optimizer]) -> bool:
+    """Whether the next step, of this kind, is the one whose memory the ledger keeps.
 
-    Bytes of tensors, the teacher's weights among them; not the libraries' code, nor an allocator's reserve.
+    It is the kind's second, or its first if the optimisers have their states by then.
     """
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self._tracking = ExitStack()
-        self._meter: LiveBytes | None = None
-        self._kind = ""
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        assert isinstance(pl_module, Trainable)
-        self._kind = pl_module.step_kind(self.ledger.steps)
-        if self._kind in self.ledger.step_uses and self._kind not in self.ledger.peak_bytes:
-            self._meter = self._tracking.enter_context(LiveBytes(_held(pl_module, trainer.optimizers)))
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if self._meter is not None:
-            self.ledger.peak_bytes[self._kind] = self._meter.peak
-            self._stop()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        self._tracking.close()
-        self._meter = None
+    return kind not in ledger.peak_bytes and (kind in ledger.step_uses or all(opt.state for opt in optimizers))
 
 
-def _held(module: Trainable, optimizers: Iterable[torch.optim.Optimizer]) -> list[Tensor]:
+def held(module: Trainable, optimizers: Iterable[torch.optim.Optimizer]) -> list[Tensor]:
     """What is alive before a step: weights and buffers, the teacher's too, gradients, optimiser states."""
     networks = [module, module.teacher] if isinstance(module, Method) else [module]
-    held: list[Tensor] = []
+    tensors: list[Tensor] = []
     for network in networks:
-        held += [*network.parameters(), *network.buffers()]
-        held += [p.grad for p in network.parameters() if p.grad is not None]
+        tensors += [*network.parameters(), *network.buffers()]
+        tensors += [p.grad for p in network.parameters() if p.grad is not None]
     for optimizer in optimizers:
-        held += [value for value in tree_leaves(dict(optimizer.state)) if isinstance(value, Tensor)]
-    return held
+        tensors += [value for value in tree_leaves(dict(optimizer.state)) if isinstance(value, Tensor)]
+    return tensors

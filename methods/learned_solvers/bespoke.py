@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..denoiser import Condition, Denoiser
-from ..method import Draws, Method
+from ..method import Diverged, Draws, Method
 from ..nfe import UnreachableNFE
 from ..paths import FlowCosine, FlowOT
 from ..randomness import generator, noise
@@ -213,8 +213,9 @@ class Bespoke(Method):
         return self.options.select != "last" and step % self.options.select_every == 0
 
     def step_kind(self, step: int) -> str:
-        lot = self.next_lot()
-        truth = f"{lot} true paths, " if lot else ""
+        """Each lot is a kind of its own: what its paths cost depends on where the solver's steps get small."""
+        lot, first = self.next_lot(), int(self.truth.solved) + 1
+        truth = f"true paths {first} to {first + lot - 1}, " if lot else ""
         return truth + ("step and selection" if self.selects(step) else "step")
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -229,7 +230,10 @@ class Bespoke(Method):
                 self.keep_the_best()
         rng = generator(self.seed, "train", step)
         rows = torch.randint(int(self.truth.solved), (self.batch_size,), generator=rng).to(self.truth.states.device)
-        truth, slopes = self.truth.at(self.solver.step_times(), rows)
+        times = self.solver.step_times()
+        if not times.isfinite().all():
+            raise Diverged("the solver's times are not finite")
+        truth, slopes = self.truth.at(times, rows)
         velocity = partial(self.flow.velocity, condition=self.truth.labels_of(rows))
         return LOSSES[self.options.loss](self.solver, velocity, truth, slopes)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..denoiser import Condition, Denoiser
+from ..errors import IntegrationError
 from ..paths import expand
 from ..specs.rk45 import adaptive
 
@@ -38,6 +39,9 @@ DENSE = (
 
 SOLVED_LEVELS = (1e-4, 1e4)
 """Beyond these noise levels (a flow runs from infinity to 0) one DDIM step errs by about 1e-8."""
+
+MAX_STEPS = 10_000
+"""Steps of one row, rejected ones among them; at a tolerance of 1e-9 a trained network takes some hundreds."""
 
 Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(y (b, ...), s (b,), rows (b,)) -> dy/ds, for the rows of the batch that are still under way."""
@@ -71,13 +75,20 @@ def ignore_step(rows: Tensor, s: Tensor, h: Tensor, y: Tensor, k: list[Tensor]) 
 
 
 def dormand_prince(
-    slope: Slope, y: Tensor, start: float, end: float, tolerance: float, on_step: OnStep = ignore_step
+    slope: Slope,
+    y: Tensor,
+    start: float,
+    end: float,
+    tolerance: float,
+    on_step: OnStep = ignore_step,
+    max_steps: int = MAX_STEPS,
 ) -> Tensor:
     """Integrate dy/ds from `start` to `end` with rtol = atol = tolerance, each row with its own steps.
 
     y: (B, ...) float64. A row's result does not depend on the other rows. The last step lands on `end`.
     `on_step` is told of every accepted step, see DenseOutput.
-    Raises RuntimeError if a row's step size underflows or its state is no longer finite.
+    Raises IntegrationError, with the noise level exp(s) of the first such row, if a row's step size underflows, its
+    error is no longer finite, or `max_steps` do not suffice, rejected steps included.
     """
     y = y.clone()
     span, sign = abs(end - start), math.copysign(1.0, end - start)
@@ -85,9 +96,13 @@ def dormand_prince(
     step = torch.full_like(done, span / 20)
     rows = torch.arange(len(y), device=y.device)
     k1 = slope(y, start + 0 * done, rows)
+    taken = 0  # By every row that is still under way: all of them step at once.
     while len(rows):
         h = torch.minimum(step[rows], span - done[rows])
         at = start + sign * done[rows]
+        if taken == max_steps:
+            raise _stalled(at, f"{max_steps} steps do not suffice")
+        taken += 1
         k = [k1]
         for a, c in zip(A, C, strict=True):
             increment = sum((weight * k_j for weight, k_j in zip(a, k, strict=True)), torch.zeros_like(k1))
@@ -96,8 +111,10 @@ def dormand_prince(
         error = expand(h, k1) * sum((e * k_j for e, k_j in zip(E, k, strict=True)), torch.zeros_like(k1))
         scale = tolerance * (1 + torch.maximum(y[rows].abs(), y_stage.abs()))
         ratio = (error / scale).flatten(1).square().mean(1).sqrt()
-        if not ratio.isfinite().all() or bool((h < 1e-10 * span).any()):
-            raise RuntimeError("the probability-flow ODE could not be integrated: the denoiser's values blow up")
+        if (bad := ~ratio.isfinite()).any():
+            raise _stalled(at[bad], "the denoiser's values blow up")
+        if (bad := h < 1e-10 * span).any():
+            raise _stalled(at[bad], "the denoiser changes too fast for any step size")
         accepted = ratio <= 1
         on_step(rows[accepted], at[accepted], sign * h[accepted], y[rows[accepted]], [k_j[accepted] for k_j in k])
         step[rows] = h * (0.9 * ratio.clamp(min=1e-10) ** -0.2).clamp(0.2, 10.0)
@@ -107,6 +124,12 @@ def dormand_prince(
         active = done[rows] < span * (1 - 1e-12)
         rows, k1 = rows[active], k1[active]
     return y
+
+
+def _stalled(s: Tensor, reason: str) -> IntegrationError:
+    """The error of rows that are at log noise levels `s` (b,)."""
+    message = "the probability-flow ODE could not be integrated at noise level"
+    return IntegrationError(f"{message} {float(s[0].exp()):.3g} (sigma/alpha): {reason}")
 
 
 @dataclass(frozen=True)

@@ -277,7 +277,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_worker(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert stderr.strip().splitlines()[-1] == "fewstep: stopped; the same command goes on from here"
+    assert stderr.strip().splitlines()[-1] == "fewstep: stopped; the same command resumes from here"
     assert "Traceback" not in stderr
     assert ended_within(process.pid, 20.0)
 

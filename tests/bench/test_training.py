@@ -1,7 +1,6 @@
 """The budget is measured, obeyed, and survives a kill; every run is a function of its seed."""
 
 import copy
-import itertools
 import json
 
 import pytest
@@ -12,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fewstep import datasets
 from fewstep.bench.errors import TaskError
 from fewstep.bench.training import loop as training
+from fewstep.bench.training import step_meter
 from fewstep.bench.training.ledger import Ledger, forward_flops
 from fewstep.bench.training.loop import DivergedError, fit
 from fewstep.bench.training.tracking import NoTracker, Record, read_events
@@ -117,7 +117,7 @@ def test_a_learned_solvers_ground_truth_is_charged(tmp_path, loss):
     with FlopCounterMode(display=False) as counter:
         _, ledger = bespoke_run(tmp_path, 3000.0, loss=loss)
     assert ledger.flops == pytest.approx(counter.get_total_flops(), rel=0.005)
-    truth = ledger.step_uses["8 true paths, step"]["ground truth"]
+    truth = ledger.step_uses["true paths 1 to 8, step"]["ground truth"]
     assert truth > 4 * ledger.step_flops["step"]
     assert ledger.uses["ground truth"] == truth
     assert ledger.evaluations <= 3000
@@ -211,20 +211,38 @@ def test_images_and_flops_are_budgets_too(tmp_path):
     assert by_flops.steps == by_images.steps
 
 
+class OnAClock(Consistency):
+    """Its step k takes seconds[k] on the clock by which budgets are kept."""
+
+    def __init__(self, monkeypatch, seconds):
+        super().__init__(mlp_teacher(), ConsistencyOptions(batch=8))
+        self.seconds, self.now = seconds, 0.0
+        monkeypatch.setattr(step_meter.time, "perf_counter", lambda: self.now)
+
+    def training_step(self, batch, batch_idx):
+        self.now += self.seconds[int(batch["step"])]
+        return super().training_step(batch, batch_idx)
+
+    def learning_rate_factor(self, step, spent):
+        return 1.0
+
+
 def test_seconds_are_a_budget_too(tmp_path, monkeypatch):
-    """On a clock of 0.25 s a reading, a step takes 0.25: eight of them in 2 seconds, whatever the machine does."""
-    ticks = itertools.count()
-    monkeypatch.setattr(training.time, "perf_counter", lambda: 0.25 * next(ticks))
+    """Where a step takes 0.25 s: eight of them in 2 seconds, whatever the machine does."""
     ledger = Ledger(2.0, "seconds", 1.0)
-    fit(
-        Consistency(mlp_teacher(), ConsistencyOptions(batch=8)),
-        datasets.get("mixture-2d"),
-        0,
-        ledger,
-        tmp_path,
-        NoTracker(),
-    )
+    fit(OnAClock(monkeypatch, [0.25] * 8), datasets.get("mixture-2d"), 0, ledger, tmp_path, NoTracker())
     assert (ledger.steps, ledger.seconds) == (8, 2.0)
+
+
+def test_a_step_that_runs_past_the_seconds_is_dropped(tmp_path, monkeypatch):
+    """The weights are those of the four steps before it."""
+    runs = []
+    for limit in (1.0, 2.0):
+        method, ledger = OnAClock(monkeypatch, [0.25] * 4 + [5.0]), Ledger(limit, "seconds", 1.0)
+        fit(method, datasets.get("mixture-2d"), 0, ledger, tmp_path / str(limit), NoTracker())
+        assert (ledger.steps, ledger.images, ledger.seconds) == (4, 32, limit)
+        runs.append(weights(method))
+    assert torch.equal(*runs)
 
 
 def test_a_slower_step_than_expected_is_the_last():
@@ -253,7 +271,8 @@ def test_a_killed_run_resumed_equals_an_undisturbed_one(tmp_path, monkeypatch, s
     assert (tmp_path / "b" / training.CHECKPOINT).exists() == (step > 1)
     resumed, ledger = consistency_run(tmp_path / "b", copy.deepcopy(teacher), target_ema=0.5)
     assert torch.equal(weights(resumed), weights(undisturbed))
-    assert (ledger.flops, ledger.images, ledger.steps) == (expected.flops, expected.images, expected.steps)
+    clock = {"seconds": 0.0, "step_seconds": {}}
+    assert ledger.to_dict() | clock == expected.to_dict() | clock
 
 
 def test_a_checkpoint_cut_off_by_a_kill_is_not_trusted(tmp_path):

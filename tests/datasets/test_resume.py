@@ -167,7 +167,7 @@ def test_the_command_says_that_it_can_go_on(source, tmp_path, decoded):
     decoded.stop = "00005.png"
     stopped = command(source, tmp_path / "data")
     assert stopped.exit_code == 130
-    assert stopped.stderr == "fewstep: stopped; the same command goes on from here\n"
+    assert stopped.stderr == "fewstep: stopped; the same command resumes from here\n"
     decoded.stop = ""
     decoded.clear()
     assert command(source, tmp_path / "data").exit_code == 0
@@ -186,7 +186,7 @@ def test_a_full_disk_is_one_line_and_what_was_written_is_kept(source, tmp_path, 
     result = command(source, tmp_path / "data")
     assert result.exit_code == 2
     assert (
-        result.stderr == f"fewstep: {tmp_path / 'data'}: No space left on device; the same command goes on from here\n"
+        result.stderr == f"fewstep: {tmp_path / 'data'}: No space left on device; the same command resumes from here\n"
     )
     monkeypatch.setattr(writing, "_png", encode)
     decoded.clear()

@@ -331,7 +331,7 @@ def test_true_paths_take_no_more_than_their_share_of_the_budget(mixture_teacher,
         kinds.append(method.step_kind(step))
         method.training_step({"step": step}, 0)
     assert int(method.truth.solved) == solved
-    assert kinds[0] == "8 true paths, step"
+    assert kinds[0] == "true paths 1 to 8, step"
     assert not method.truth.states[:, :solved].isnan().any()
     assert method.truth.states[:, solved:].isnan().all()
 

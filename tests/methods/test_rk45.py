@@ -5,8 +5,10 @@ import torch
 
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import from_function, metered
+from fewstep.methods.errors import IntegrationError
 from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPLinear
+from fewstep.methods.solvers.rk45 import dormand_prince
 from fewstep.methods.specs.rk45 import AdaptiveOptions
 
 PATHS = {"ot": FlowOT(), "cosine": FlowCosine(), "vp": VPLinear(t_min=1e-3)}
@@ -74,6 +76,27 @@ def test_an_nfe_is_refused():
         solve(from_function(lambda x, t: x, EDM()), torch.zeros(1, 2), nfe=8)
 
 
-def test_a_denoiser_that_blows_up_is_an_error_and_not_a_hang():
-    with pytest.raises(RuntimeError, match="blow up"):
-        solve(from_function(lambda x, t: x * float("inf"), EDM()), torch.ones(1, 2))
+STALLED = r"could not be integrated at noise level {} \(sigma/alpha\): {}"
+
+
+@pytest.mark.parametrize(
+    ("rate", "reason"),
+    [(float("inf"), "the denoiser's values blow up"), (-1e12, "the denoiser changes too fast for any step size")],
+)
+def test_a_denoiser_that_cannot_be_integrated_is_an_error_and_not_a_hang(rate, reason):
+    with pytest.raises(IntegrationError, match=STALLED.format("40", reason)):
+        solve(from_function(lambda x, t: rate * x, EDM(0.01, 40.0)), torch.ones(1, 2))
+
+
+def test_a_stiff_denoiser_is_an_error_after_so_many_steps():
+    """dy/ds = 1000 y on the way down: stable steps are of about 0.003, and 100 of them lead from e^4 to about e^3.7."""
+    rows, seen = torch.ones(2, 3, dtype=torch.float64), []
+
+    def slope(y, s, at):
+        seen.append(len(y))
+        return 1000 * y
+
+    message = STALLED.format(r"(5\d|4\d|3\d)(\.\d)?", "100 steps do not suffice")
+    with pytest.raises(IntegrationError, match=message):
+        dormand_prince(slope, rows, 4.0, -4.0, 1e-3, max_steps=100)
+    assert len(seen) == 1 + 6 * 100
