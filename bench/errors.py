@@ -1,5 +1,7 @@
 """What the command line reports in one line."""
 
+from ..methods.register import RegisterError as RegisterError
+
 
 class InputError(Exception):
     """Something the user wrote is wrong: the message says what, where and what to do. Exit code 2."""

@@ -9,18 +9,18 @@ from typing import Any
 import click
 
 from ... import __version__
-from ..errors import InputError, printable
+from ..errors import InputError, RegisterError, printable
 
 RUNS = Path("runs")
 
 
 class OneLineErrors(click.Group):
-    """InputError becomes one line on stderr and exit code 2."""
+    """InputError and RegisterError become one line on stderr and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except InputError as error:
+        except (InputError, RegisterError) as error:
             click.echo(f"fewstep: {printable(str(error))}", err=True)
             ctx.exit(2)
 
@@ -315,6 +315,7 @@ def evaluate(
     request.wanted()
     folder = out or RUNS / "evaluated" / row["method"]
     from ..results import rows as results
+    from ..results import write
     from ..run import runner
     from ..run.executors import LocalExecutor
     from ..run.progress import Progress
@@ -332,6 +333,7 @@ def evaluate(
     rows, blocks = stage.evaluate(request, run)
     write_atomic(folder / "results.csv", results.to_csv(rows))
     write_atomic(folder / "blocks.csv", results.to_csv(blocks, results.BLOCK_COLUMNS))
+    write_atomic(folder / write.METRICS, write.metric_facts(request.wanted()))
     from ...reports import leaderboard as board
 
     click.echo(board.render(board.read(folder), "table"))

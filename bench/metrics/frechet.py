@@ -62,6 +62,13 @@ def frechet_to_moments(mean: Any, cov: Any, fake: Any, blocks: Sequence[tuple[in
     return _distance(reference, _fitted(y)), [_distance(reference, rest) for rest in _rests(y, blocks)]
 
 
+def mean_and_covariance(rows: Any) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and covariance (D, D) of features (N, D), which divides by N - 1, in float64."""
+    x = as_features(rows, "real")
+    mean = x.mean(0, dtype=torch.float64)
+    return mean, _scatter(x, mean) / (len(x) - 1)
+
+
 def frechet_from_moments(mean1: Any, cov1: Any, mean2: Any, cov2: Any) -> float:
     """The same distance from means (D,) and covariances (D, D). Raises ValueError for values that are not finite.
 

@@ -1,13 +1,15 @@
-"""What a run leaves in its folder: results.csv, leaderboard.csv, the report, and the pictures' samples."""
+"""What a run leaves in its folder: results.csv, metrics.json, leaderboard.csv, the report, the pictures' samples."""
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...datasets.registry import DATASETS
+from ..metrics import register
 from ..plan import source_version as sources
 from ..plan.cells import Cell, Plan
 from ..run.runner import Outcome
@@ -15,7 +17,7 @@ from ..store import write_atomic
 from . import costs, trials
 from . import rows as results
 
-RESULTS, BLOCKS, COSTS, TRIALS, LEADERBOARD, REPORT, FACTS, PICTURES, LEARNED = (
+RESULTS, BLOCKS, COSTS, TRIALS, LEADERBOARD, REPORT, FACTS, PICTURES, LEARNED, METRICS = (
     "results.csv",
     "blocks.csv",
     "costs.csv",
@@ -25,6 +27,7 @@ RESULTS, BLOCKS, COSTS, TRIALS, LEADERBOARD, REPORT, FACTS, PICTURES, LEARNED = 
     "run.json",
     "pictures.npz",
     "learned.json",
+    "metrics.json",
 )
 SHOWN = 12
 """Samples per row of the picture that shows methods side by side."""
@@ -38,10 +41,19 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     found = trials.rows(plan, outcome)
     tried = results.to_csv(found, trials.COLUMNS) if found else ""
     learned = json.dumps(_learned(plan, outcome))
-    facts = run_facts(plan, outcome)
+    facts, metrics = run_facts(plan, outcome), metric_facts(plan.suite.metrics)
     stamp = hashlib.sha256(
         "\n".join(
-            [text, blocks, spent, tried, learned, json.dumps(facts), sources.version(f"{sources.PACKAGE}.reports.run")]
+            [
+                text,
+                blocks,
+                metrics,
+                spent,
+                tried,
+                learned,
+                json.dumps(facts),
+                sources.version(f"{sources.PACKAGE}.reports.run"),
+            ]
         ).encode()
     )
     previous = _read_json(out / FACTS)
@@ -50,6 +62,7 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
         return
     write_atomic(out / RESULTS, text)
     write_atomic(out / BLOCKS, blocks)
+    write_atomic(out / METRICS, metrics)
     write_atomic(out / COSTS, spent)
     if tried:
         write_atomic(out / TRIALS, tried)
@@ -61,6 +74,11 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     report.write_leaderboard(out)
     report.write_html(out, out / REPORT)
     write_atomic(out / FACTS, json.dumps({**facts, "stamp": stamp.hexdigest()}, indent=1))
+
+
+def metric_facts(names: Iterable[str]) -> str:
+    """metrics.json: what tables and figures need to know of these metrics."""
+    return json.dumps({name: register.METRICS[name].facts() for name in names}, indent=1, ensure_ascii=False)
 
 
 def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from ...datasets.registry import DATASETS
 from ...methods import registry
 from ...methods.options import CheckpointOptions, ExactOptions, Options, PretrainOptions
-from ...reports.measures import CLASSIFIER, FRECHET, MEASURES
 from .. import published_files as weights
 from ..errors import InputError
+from ..metrics.register import METRICS, defined
 from ..plan import checkpoints
 from ..plan.references import known_statistics, statistics
 from .document import Document, Location, describe
@@ -297,11 +297,11 @@ def _check_datasets(document: Document, suite: Suite) -> None:
         except registry.UnknownNameError as error:
             raise InputError(document.at(("datasets", i), str(error))) from None
         for j, metric in enumerate(suite.metrics):
-            if metric not in MEASURES:
-                message = f"unknown metric {metric!r}{registry.did_you_mean(metric, MEASURES)}"
+            if metric not in METRICS:
+                message = f"unknown metric {metric!r}{registry.did_you_mean(metric, METRICS)}"
                 raise InputError(document.at(("metrics", j), message))
-            if metric not in spec.metrics:
-                message = f"{metric} is not defined on {name}, which has {', '.join(spec.metrics)}"
+            if metric not in (known := defined(spec.metrics, name)):
+                message = f"{metric} is not defined on {name}, which has {', '.join(known)}"
                 raise InputError(document.at(("metrics", j), message))
         for j, entry in enumerate(suite.methods):
             if (entry.tune or entry.checked().needs_quality) and not spec.quality:
@@ -325,7 +325,7 @@ def _check_references(document: Document, suite: Suite) -> None:
         where = ("references", metric)
         if metric not in suite.metrics:
             raise InputError(document.at(where, f"{metric} is not among the suite's metrics"))
-        if metric not in FRECHET or MEASURES[metric].features == CLASSIFIER:
+        if not METRICS[metric].takes_statistics:
             raise InputError(document.at(where, f"{metric} does not compare with published moments; leave it out"))
         if statistics(file) is None:
             near = registry.did_you_mean(file, known_statistics())

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from fewstep.bench import published_files as weights
 from fewstep.bench.commands.main import main
 from fewstep.bench.metrics.extractors import registry
-from fewstep.reports.measures import MEASURES
+from fewstep.bench.metrics.register import METRICS
 
 SUITE = {
     "name": "test",
@@ -142,7 +142,7 @@ def test_list_metrics_says_what_each_needs_and_whether_it_can_run_here(tmp_path,
     monkeypatch.setattr(registry, "find_spec", lambda name: True)
     lines = call("list", "metrics").output.splitlines()
     about = {line.split()[0]: lines[i + 1 : i + 3] for i, line in enumerate(lines) if not line.startswith(" ")}
-    assert set(about) == set(MEASURES)
+    assert set(about) == set(METRICS)
     assert about["fd_digits"][1].strip() == "can run here"
     assert "inception-2015-12-05-6726825d.pth" in about["fid"][0]
     assert "50,000 samples or more" in about["fid"][0]

@@ -21,8 +21,8 @@ from fewstep.bench.metrics import (
     precision_recall,
     psnr,
     psnr_per_image,
+    rmse,
 )
-from fewstep.bench.stages.score import rmse
 from fewstep.methods.randomness import generator
 from fewstep.reports.jackknife import bounds
 
