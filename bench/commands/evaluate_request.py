@@ -43,10 +43,11 @@ class Request:
     def defined(self) -> list[str]:
         """The metrics that images alone can have against this data set. InputError for a data set that is unknown."""
         try:
-            groups = ("published",) if self.folder else pick(DATASETS, self.dataset, "dataset").metrics
+            spec = None if self.folder else pick(DATASETS, self.dataset, "dataset")
         except UnknownNameError as error:
             raise InputError(f"{error}; nor is it a folder or file of images") from None
-        known = defined([*groups, *(["captions"] if self.captioned else [])], self.dataset)
+        groups = [*(spec.metrics if spec else ["published"]), *(["captions"] if self.captioned else [])]
+        known = defined(groups, spec.quality if spec else "")
         found = [name for name in known if METRICS[name].against != "truth"]
         if not found:
             raise InputError(f"{self.dataset} has no metric that images alone can have")

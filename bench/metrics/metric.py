@@ -70,8 +70,8 @@ class Metric:
     of the declaration: that module, with what it imports, is the source version of the metric's values.
     It raises `arrays.TooFew` where the metric is not defined for so few samples.
     enough: samples below which a value says little. log_scale: figures show it on a logarithmic axis.
-    pair: the metric without which this one means little. datasets: those that it is defined on, without any all.
-    papers: keys of the bibliography.
+    pair: the metric without which this one means little. specific: it is defined only on the data sets that name it as
+    their `quality`. papers: keys of the bibliography.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Metric:
     enough: int = 0
     log_scale: bool = False
     pair: str | None = None
-    datasets: tuple[str, ...] = ()
+    specific: bool = False
     papers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -22,11 +22,11 @@ def _built_in() -> Iterator[Metric]:
 METRICS: Register[Metric] = Register("metric", "fewstep.metrics", lambda: in_order(_built_in()), of=Metric)
 
 
-def defined(groups: Iterable[str], dataset: str = "") -> list[str]:
-    """The names of the metrics of these groups, without those that are defined on other data sets alone."""
+def defined(groups: Iterable[str], quality: str = "") -> list[str]:
+    """The names of the metrics of these groups; of those that are specific to a data set, its `quality` alone."""
     return [
         metric.name
         for group in groups
         for metric in METRICS.values()
-        if metric.group == group and (not metric.datasets or dataset in metric.datasets)
+        if metric.group == group and (not metric.specific or metric.name == quality)
     ]

@@ -300,7 +300,7 @@ def _check_datasets(document: Document, suite: Suite) -> None:
             if metric not in METRICS:
                 message = f"unknown metric {metric!r}{registry.did_you_mean(metric, METRICS)}"
                 raise InputError(document.at(("metrics", j), message))
-            if metric not in (known := defined(spec.metrics, name)):
+            if metric not in (known := defined(spec.metrics, spec.quality)):
                 message = f"{metric} is not defined on {name}, which has {', '.join(known)}"
                 raise InputError(document.at(("metrics", j), message))
         for j, entry in enumerate(suite.methods):

@@ -53,7 +53,7 @@ METRICS = (
         against="moments",
         enough=1000,
         log_scale=True,
-        datasets=("digits",),
+        specific=True,
         papers=("heusel2017gans",),
     ),
     Metric(
@@ -66,7 +66,7 @@ METRICS = (
         against="moments",
         enough=5000,
         log_scale=True,
-        datasets=("cifar10",),
+        specific=True,
         papers=("heusel2017gans",),
     ),
     Metric(
