@@ -9,12 +9,12 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from ...methods.register import Register
-from . import named
 from .metric import Metric, in_order
 
 
 def _built_in() -> Iterator[Metric]:
     """The METRICS of every module in `named`, by the modules' names."""
+    named = import_module(".named", __package__)
     for name in sorted(info.name for info in iter_modules(named.__path__)):
         yield from import_module(f"{named.__name__}.{name}").METRICS
 

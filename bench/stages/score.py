@@ -8,14 +8,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ...methods.randomness import generator
-from ..metrics import scoring as measuring
+from ..metrics.covariance import mean_and_covariance
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.quantise import QUANTISERS
-from ..metrics.frechet import mean_and_covariance
 from ..metrics.metric import CLASSIFIER, FEATURES, LOGITS, LPIPS, PIXELS
 from ..metrics.register import METRICS
+from ..metrics.scoring import SUBSET, Reference, arrays_of, features_of, measured, published
 from ..store import Artifact
-from ..training.feature_classifier import Classifier
 from . import extractor, reference, sample, truth
 from .context import Context
 from .device import accelerator
@@ -55,9 +54,9 @@ def run(task: Context) -> dict[str, Any]:
 def of_truth(x0: Tensor, artifact: Artifact, features: str, metrics: list[str]) -> dict[str, Any]:
     """The metrics of samples (N, ...) beside the exact solutions from the same noises, as many as there are."""
     truths = load_file(artifact.file(truth.SAMPLES))["x0"]
-    exact = measuring.Reference(f"rk45@{artifact.manifest['params']['tolerance']:g}", truth=truths)
+    exact = Reference(f"rk45@{artifact.manifest['params']['tolerance']:g}", truth=truths)
     samples = {METRICS[name].array: x0[: len(truths)] for name in metrics}
-    return measuring.measured(metrics, samples, lambda metric: exact, TRUTH_SETTINGS[features])
+    return measured(metrics, samples, lambda metric: exact, TRUTH_SETTINGS[features])
 
 
 def of_classifier(x0: Tensor, artifact: Artifact, metrics: list[str], rounding: str) -> dict[str, Any]:
@@ -66,30 +65,25 @@ def of_classifier(x0: Tensor, artifact: Artifact, metrics: list[str], rounding: 
     dataset, files = artifact.manifest["params"]["dataset"], artifact.manifest["files"]
     weights, digits = (files[name]["sha256"][:8] for name in (extractor.WEIGHTS, extractor.REFERENCE))
     fake, every = {FEATURES: extractor.features(classifier, x0)}, {FEATURES: real}
-    if LOGITS in measuring.arrays_of(metrics):
-        fake[LOGITS], every[LOGITS] = (_logits(classifier, part[FEATURES]) for part in (fake, every))
-    fitted = measuring.arrays_of(name for name in metrics if METRICS[name].against == "moments")
+    if LOGITS in arrays_of(metrics):
+        fake[LOGITS], every[LOGITS] = (extractor.logits(classifier, part[FEATURES]) for part in (fake, every))
+    fitted = arrays_of(name for name in metrics if METRICS[name].against == "moments")
     moments = {array: mean_and_covariance(every[array]) for array in fitted}
     rows = {FEATURES: real[_some(dataset, len(real))]}
     whole = f"{dataset}-{len(real)}@{digits}"
     some = whole if len(rows[FEATURES]) == len(real) else f"{dataset}-{len(rows[FEATURES])}of{len(real)}@{digits}"
     # Features are compared with those of some images, neighbour by neighbour; classes with those of all.
     references = {
-        FEATURES: measuring.Reference(whole, moments, some, rows),
-        LOGITS: measuring.Reference(whole, moments, whole, every),
+        FEATURES: Reference(whole, moments, some, rows),
+        LOGITS: Reference(whole, moments, whole, every),
     }
     setting = f"{dataset}-classifier@{weights}/native/{rounding}"
-    return measuring.measured(sorted(metrics), fake, lambda name: references[METRICS[name].array], setting)
-
-
-@torch.no_grad()
-def _logits(classifier: Classifier, features: Tensor) -> Tensor:
-    return classifier.head(features.to(classifier.head.weight)).cpu()
+    return measured(sorted(metrics), fake, lambda name: references[METRICS[name].array], setting)
 
 
 def _some(dataset: str, count: int) -> Tensor:
-    """Which reference images are compared with one by one: all, or a fixed draw of measuring.SUBSET."""
-    return torch.randperm(count, generator=generator(0, f"{dataset}-reference"))[: measuring.SUBSET]
+    """Which reference images are compared with one by one: all, or a fixed draw of SUBSET."""
+    return torch.randperm(count, generator=generator(0, f"{dataset}-reference"))[:SUBSET]
 
 
 def of_published(
@@ -107,13 +101,13 @@ def of_published(
 
     They are compared with the published statistics in `files`, by metric, or else with the data set's own features.
     """
-    features = measuring.features_of(name, images, count, measuring.arrays_of(metrics), device, on_progress)
+    features = features_of(name, images, count, arrays_of(metrics), device, on_progress)
     loaded = reference.load(own) if own is not None else None
 
-    def against(metric: str) -> measuring.Reference:
+    def against(metric: str) -> Reference:
         if metric in files:
-            return measuring.published(files[metric], METRICS[metric].array)
+            return published(files[metric], METRICS[metric].array)
         assert loaded is not None
         return loaded
 
-    return measuring.measured(metrics, features, against, f"{EXTRACTORS[name].protocol()}/{rounding}")
+    return measured(metrics, features, against, f"{EXTRACTORS[name].protocol()}/{rounding}")

@@ -18,6 +18,7 @@ from fewstep.bench.commands.main import main
 from fewstep.bench.metrics.extractors import EXTRACTORS
 from fewstep.bench.metrics.metric import GROUPS, Metric, Value
 from fewstep.bench.metrics.register import METRICS
+from fewstep.bench.plan import source_version
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.results import write as outputs
 from fewstep.bench.run import runner, worker
@@ -136,6 +137,14 @@ def test_a_score_depends_on_the_modules_of_its_own_metrics(tmp_path, spreads):
     ):
         code = set(score_task(write_suite(tmp_path, metrics)).code)
         assert {name for name in code if "named" in name or name == "spreads"} == modules
+
+
+def test_a_distance_to_the_truth_does_not_depend_on_the_mathematics_of_other_metrics(tmp_path):
+    sources = source_version.digests(*score_task(write_suite(tmp_path, "rmse")).modules)
+    assert "fewstep.bench.metrics.paired" in sources
+    assert not {f"fewstep.bench.metrics.{name}" for name in ("kernel", "manifold", "classes", "inception")} & set(
+        sources
+    )
 
 
 def test_list_shows_the_metrics_of_another_package_without_torch(spreads):
