@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ...reports import jackknife
+from .extractors.registry import EXTRACTORS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,6 +90,10 @@ class Metric:
     papers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.features not in (known := [CLASSIFIER, PIXELS, LPIPS, *EXTRACTORS]):
+            raise ValueError(f"metric {self.name}: no features {self.features!r}; one of {', '.join(known)}")
+        if self.against not in get_args(Against):
+            raise ValueError(f"metric {self.name}: against is one of {', '.join(get_args(Against))}")
         if (self.against == "truth") != (self.features in (PIXELS, LPIPS)):
             raise ValueError(f"metric {self.name}: {PIXELS} and {LPIPS} are compared with the truth, and only they")
         if self.features == CLASSIFIER and self.array not in (FEATURES, LOGITS):
