@@ -22,7 +22,9 @@ def data_root() -> Path:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """`target` is "module:function", called when the data are needed; `metrics` are those it can be scored by.
+    """`target` is "module:function", called when the data are needed; `metrics` are the groups that it can be
+    scored by: "truth", "classifier" (one that a suite trains on it), "perceptual" (LPIPS), "published" (in the features
+    of networks that others trained on photographs).
 
     `size` is the number of samples it holds, `classes` the number of labels, 0 without. `archive` is the file below
     the data root that `fewstep prepare` makes, empty for what is embedded. `quality` is the Fréchet distance that
@@ -113,19 +115,9 @@ def _found(target: str) -> Any:
     return getattr(import_module(module), function)
 
 
-OWN = ("precision", "recall", "density", "coverage", "class_coverage")
-"""Metrics in the features of a classifier that a suite trains on the data."""
-TRUTH = ("rmse", "psnr")
-PUBLISHED = (
-    *("fid", "fid_clean", "fid_legacy", "sfid", "kid", "kid_subsets", "inception_score"),
-    *("inception_precision", "inception_recall", "inception_density", "inception_coverage"),
-    *("fd_dinov2", "cmmd", "aesthetic"),
-)
-"""Metrics in the features of networks that others trained on photographs."""
-
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-SCENES = (*TRUTH, "lpips", *PUBLISHED)
+SCENES = ("truth", "perceptual", "published")
 """What photographs can be scored by where no classifier is trained."""
 ARCHIVE = f"{__package__}.archive:loader"
 
@@ -284,7 +276,7 @@ DATASETS = {
             "scikit-learn's 1797 handwritten digits, 8x8, one channel, 10 classes (embedded)",
             (1, 8, 8),
             1797,
-            ("fd_digits", *OWN, *TRUTH),
+            ("classifier", "truth"),
             classes=10,
             quality="fd_digits",
         ),
@@ -294,7 +286,7 @@ DATASETS = {
             "CIFAR-10's 50,000 training images, 32x32, 10 classes (make it by `fewstep prepare cifar10 --from SOURCE`)",
             (3, 32, 32),
             50_000,
-            ("fd_cifar10", *OWN, *TRUTH, "lpips", *PUBLISHED),
+            ("classifier", *SCENES),
             classes=10,
             archive="cifar10-32.zip",
             licence="no licence text; Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
@@ -339,7 +331,7 @@ DATASETS = {
             "eight Gaussians on the unit circle; the exact denoiser is known (embedded)",
             (2,),
             20_000,
-            TRUTH,
+            ("truth",),
             classes=8,
         ),
         DatasetSpec(
@@ -348,7 +340,7 @@ DATASETS = {
             "ten Gaussians of the digits' shape (1, 8, 8); the exact denoiser is known (embedded)",
             (1, 8, 8),
             20_000,
-            TRUTH,
+            ("truth",),
             classes=10,
         ),
     ]

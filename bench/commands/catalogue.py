@@ -9,9 +9,10 @@ from typing import Any
 from ...datasets.registry import DATASETS
 from ...methods.registry import METHODS, TEACHERS, of_kind
 from ...methods.specs.base import Kind, MethodSpec
-from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS, Measure
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
+from ..metrics.metric import CLASSIFIER, LPIPS, PIXELS, Metric
+from ..metrics.register import METRICS
 from ..plan.references import lacking
 from ..run.executor import EXECUTORS
 from ..suite.loading import SHIPPED, load, shipped_names
@@ -70,7 +71,7 @@ def _teachers() -> Iterator[Entry]:
 
 
 def _metrics() -> Iterator[Entry]:
-    for metric in MEASURES.values():
+    for metric in METRICS.values():
         missing = lacking([metric.name], {}).get(metric.name)
         facts = {
             "features": metric.features,
@@ -83,16 +84,25 @@ def _metrics() -> Iterator[Entry]:
         notes = [f"{'higher' if metric.higher_is_better else 'lower'} is better"]
         notes += [f"{metric.enough:,} samples or more"] if metric.enough else []
         notes += ["not ready"] if missing else []
-        yield Entry(metric.name, "metric", metric.summary, _taken_from(metric), facts=facts, notes=tuple(notes))
+        yield Entry(
+            metric.name,
+            "metric",
+            metric.summary,
+            _taken_from(metric),
+            metric.display,
+            metric.papers,
+            facts=facts,
+            notes=tuple(notes),
+        )
 
 
-def _taken_from(metric: Measure) -> str:
+def _taken_from(metric: Metric) -> str:
     if metric.captioned:
         return "images and their captions"
     if metric.features in (PIXELS, LPIPS):
         return "the distance to the teacher's exact solution"
     if metric.features == CLASSIFIER:
-        return "features of a classifier that the suite trains"
+        return "features of a small classifier of the data set"
     extractor = EXTRACTORS.get(metric.features)
     inception = extractor is not None and extractor.network == "inception"
     return "Inception features" if inception else "features of other published networks"
@@ -124,7 +134,7 @@ SHELVES = {
     "solvers": Shelf("solver", lambda: of_kind("solver"), lambda: _methods(of_kind("solver").values())),
     "datasets": Shelf("dataset", lambda: DATASETS, _datasets),
     "teachers": Shelf("teacher", lambda: TEACHERS, _teachers),
-    "metrics": Shelf("metric", lambda: MEASURES, _metrics),
+    "metrics": Shelf("metric", lambda: METRICS, _metrics),
     "suites": Shelf("suite", shipped_names, _suites),
     "executors": Shelf("executor", lambda: EXECUTORS, _executors),
 }

@@ -71,6 +71,7 @@ def evaluate(
     request.wanted()
     folder = out or RUNS / "evaluated" / row["method"]
     from ..results import rows as results
+    from ..results import write
     from ..run import runner
     from ..run.executors import LocalExecutor
     from ..run.progress import Progress
@@ -88,6 +89,7 @@ def evaluate(
     rows, blocks = stage.evaluate(request, run)
     write_atomic(folder / "results.csv", results.to_csv(rows))
     write_atomic(folder / "blocks.csv", results.to_csv(blocks, results.BLOCK_COLUMNS))
+    write_atomic(folder / write.METRICS, write.metric_facts(request.wanted()))
     from ...reports import leaderboard as board
 
     click.echo(board.render(board.read(folder), "table"))

@@ -8,9 +8,10 @@ from ...datasets.base import to_unit_range
 from ...datasets.captions import captions
 from ...datasets.images import Images
 from ...datasets.registry import DATASETS, ArchiveError
-from ...reports.measures import CLASSIFIER, MEASURES
 from ..errors import InputError
 from ..metrics import scoring as measuring
+from ..metrics.metric import CLASSIFIER
+from ..metrics.register import METRICS
 from ..plan.references import extractor_task, folder_task, lacking, needs_own, published, reference_task
 from ..plan.task import Task, hashed
 from ..results import rows as results
@@ -60,7 +61,7 @@ def evaluate(
 
 def _captions(request: Request, images: Images, metrics: list[str]) -> list[str]:
     """A caption for each image: the file's lines or, where a metric wants some, those of the data set."""
-    if request.captions is None and not any(MEASURES[name].captioned for name in metrics):
+    if request.captions is None and not any(METRICS[name].captioned for name in metrics):
         return []
     if images.names != (counted := sorted(images.names, key=_counted)):
         first = next(i for i, (name, other) in enumerate(zip(images.names, counted, strict=True)) if name != other)
@@ -84,7 +85,7 @@ def _counted(name: str) -> list[str | int]:
 
 def _check_shape(shape: tuple[int, ...], request: Request, metrics: list[str]) -> None:
     """A data set's own classifier takes images of the data set's shape alone."""
-    own = [name for name in metrics if MEASURES[name].features == CLASSIFIER]
+    own = [name for name in metrics if METRICS[name].features == CLASSIFIER]
     if own and shape != (expected := DATASETS[request.dataset].shape):
         message = f"images of shape {shape}, and {', '.join(own)} need {expected}; choose others with --metrics"
         raise InputError(f"{request.images}: {message}")
@@ -102,14 +103,14 @@ def _values(
 
     device = accelerator(request.device)
     values: dict[str, Any] = {}
-    plain = [name for name in metrics if not MEASURES[name].captioned]
+    plain = [name for name in metrics if not METRICS[name].captioned]
     files = {metric: given["file"] for metric, given in published(request.references).items()}
     made = _made(request, plain, run)
-    for features in dict.fromkeys(MEASURES[name].features for name in plain):
-        group = [name for name in plain if MEASURES[name].features == features]
+    for features in dict.fromkeys(METRICS[name].features for name in plain):
+        group = [name for name in plain if METRICS[name].features == features]
         if features == CLASSIFIER:
             x0 = to_unit_range(images[slice(0, len(images))])
-            values |= score.of_classifier(x0, made[features], set(group), request.rounding)
+            values |= score.of_classifier(x0, made[features], group, request.rounding)
         else:
             values |= score.of_published(
                 images.__getitem__,
@@ -123,7 +124,7 @@ def _values(
                 request.rounding,
             )
     for name in metrics:
-        if MEASURES[name].captioned:
+        if METRICS[name].captioned:
             values[name] = measuring.captioned(name, images.__getitem__, texts, device, request.rounding, on_progress)
     return values
 
@@ -131,8 +132,8 @@ def _values(
 def _made(request: Request, metrics: list[str], run: Run) -> dict[str, Artifact]:
     """What the images are compared with, by features."""
     tasks = {}
-    for features in dict.fromkeys(MEASURES[name].features for name in metrics):
-        group = [name for name in metrics if MEASURES[name].features == features]
+    for features in dict.fromkeys(METRICS[name].features for name in metrics):
+        group = [name for name in metrics if METRICS[name].features == features]
         if features == CLASSIFIER:
             tasks[features] = extractor_task(request.dataset, request.device)
         elif needs_own(group, request.references):

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...datasets.registry import DATASETS, PUBLISHED
+from ...datasets.registry import DATASETS
 from ...methods.register import UnknownNameError, did_you_mean, pick
-from ...reports.measures import CLASSIFIER, FRECHET, LPIPS, MEASURES, PIXELS
 from ..errors import InputError
+from ..metrics.register import METRICS, defined
 from ..plan.references import known_statistics, lacking, needs_own, statistics
 
 
@@ -43,11 +43,12 @@ class Request:
     def defined(self) -> list[str]:
         """The metrics that images alone can have against this data set. InputError for a data set that is unknown."""
         try:
-            known = PUBLISHED if self.folder else pick(DATASETS, self.dataset, "dataset").metrics
+            spec = None if self.folder else pick(DATASETS, self.dataset, "dataset")
         except UnknownNameError as error:
             raise InputError(f"{error}; nor is it a folder or file of images") from None
-        captioned = [name for name, measure in MEASURES.items() if measure.captioned] if self.captioned else []
-        found = [name for name in (*known, *captioned) if MEASURES[name].features not in (PIXELS, LPIPS)]
+        groups = [*(spec.metrics if spec else ["published"]), *(["captions"] if self.captioned else [])]
+        known = defined(groups, spec.quality if spec else "")
+        found = [name for name in known if METRICS[name].against != "truth"]
         if not found:
             raise InputError(f"{self.dataset} has no metric that images alone can have")
         return found
@@ -58,7 +59,7 @@ class Request:
         for name in self.metrics:
             _check_metric(name, defined, self.dataset)
         for metric, file in self.references.items():
-            if metric not in FRECHET or MEASURES[metric].features == CLASSIFIER:
+            if metric not in METRICS or not METRICS[metric].takes_statistics:
                 raise InputError(f"--reference {metric}={file}: {metric} does not compare with published moments")
             if statistics(file) is None:
                 near = did_you_mean(file, known_statistics())
@@ -66,7 +67,7 @@ class Request:
         lacks = lacking(defined, self.references)
         chosen = list(self.metrics) or [name for name in defined if name not in lacks]
         compared = needs_own([name for name in chosen if name not in lacks], self.references)
-        own_captions = self.captions is None and any(MEASURES[name].captioned for name in chosen if name not in lacks)
+        own_captions = self.captions is None and any(METRICS[name].captioned for name in chosen if name not in lacks)
         if (
             (compared or own_captions)
             and self.folder is None
@@ -77,10 +78,10 @@ class Request:
 
 
 def _check_metric(name: str, defined: Sequence[str], dataset: str) -> None:
-    if name not in MEASURES:
-        raise InputError(f"unknown metric {name!r}{did_you_mean(name, MEASURES)}")
-    if MEASURES[name].features in (PIXELS, LPIPS):
+    if name not in METRICS:
+        raise InputError(f"unknown metric {name!r}{did_you_mean(name, METRICS)}")
+    if METRICS[name].against == "truth":
         raise InputError(f"{name} compares with the teacher's solutions from the same noise, which images do not have")
     if name not in defined:
-        needs = "needs --captions" if MEASURES[name].captioned else f"is not defined on {dataset}"
+        needs = "needs --captions" if METRICS[name].captioned else f"is not defined on {dataset}"
         raise InputError(f"{name} {needs}; there are {', '.join(defined)}")

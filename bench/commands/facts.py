@@ -8,8 +8,9 @@ from ...methods.assets import LPIPS_FILES
 from ...methods.bibliography import Paper, entries
 from ...methods.registry import METHODS, TEACHERS
 from ...methods.specs.base import MethodSpec
-from ...reports.measures import CLASSIFIER, LPIPS, PIXELS
 from ..metrics.extractors import EXTRACTORS
+from ..metrics.metric import CLASSIFIER, LPIPS, PIXELS
+from ..metrics.register import defined
 from ..plan.cells import make_plan
 from ..published_files import REGISTER
 from ..suite.loading import find, load
@@ -87,7 +88,8 @@ def _dataset(entry: Entry) -> Facts:
     yield Fact("size", [f"{spec.size:,} samples"], spec.size)
     yield Fact("classes", [str(spec.classes) if spec.classes else "none"], spec.classes)
     yield Fact("captions", [f"{spec.captions:,}, a frozen list"] if spec.captions else [], spec.captions)
-    yield Fact("metrics", [", ".join(spec.metrics)], list(spec.metrics))
+    known = defined(spec.metrics, spec.quality)
+    yield Fact("metrics", [", ".join(known)], known)
     yield Fact("licence", [spec.licence] if spec.licence else [], spec.licence)
     yield from _archive(spec)
 
@@ -122,7 +124,7 @@ def _metric(entry: Entry) -> Facts:
     yield Fact("taken_from", [entry.group], entry.group)
     yield Fact("needs", needs, needs)
     yield Fact("ready", [f"no: {known['missing']}" if known["missing"] else "yes"], known["ready"])
-    having = [spec.name for spec in DATASETS.values() if entry.name in spec.metrics]
+    having = [spec.name for spec in DATASETS.values() if entry.name in defined(spec.metrics, spec.quality)]
     yield Fact("datasets", [", ".join(having) or "none in suites; `fewstep evaluate` takes it"], having)
 
 

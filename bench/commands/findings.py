@@ -10,8 +10,9 @@ from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
 from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods.options import Options
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
-from ...reports.measures import CLASSIFIER, MEASURES
 from .. import published_files as weights
+from ..metrics.metric import CLASSIFIER
+from ..metrics.register import METRICS
 from ..plan import checkpoints, frozen, references
 from ..plan.cells import Problem
 from ..suite.schema import Suite
@@ -84,7 +85,7 @@ def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
 def _frozen(suite: Suite) -> list[FrozenNetwork]:
     """The shipped networks that the suite reads, each once."""
     found = [frozen.teacher(options) for options in suite.teachers]
-    scored = any(MEASURES[name].features == CLASSIFIER for name in suite.metrics)
+    scored = any(METRICS[name].features == CLASSIFIER for name in suite.metrics)
     selected = any(entry.tune is not None or entry.checked().needs_quality for entry in suite.methods)
     if suite.classifier == "shipped" and (scored or selected):
         found += [classifier(dataset) for dataset in suite.datasets]

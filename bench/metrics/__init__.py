@@ -1,5 +1,6 @@
-"""Metrics on feature arrays (N, D), and the extractors that make the features.
+"""Metrics on feature arrays (N, D), the extractors that make the features, and what suites call the metrics.
 
+`named` declares every metric, `register` finds these and the metrics of other packages, `scoring` computes them.
 The functions are imported when they are first used, since suites are checked without torch. `metrics.moments` collects
 features or their moments over batches and processes; it alone imports torchmetrics.
 """
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from .inception import inception_score
     from .kernel import cmmd, kernel_distance, kernel_distance_subsets
     from .manifold import ManifoldScores, manifold_scores, precision_recall
-    from .paired import linear_cka, psnr, psnr_per_image
+    from .paired import linear_cka, psnr, psnr_per_image, rmse, rmse_per_image
 
 _MODULES = {
     "arrays": ("TooFew",),
@@ -23,7 +24,7 @@ _MODULES = {
     "inception": ("inception_score",),
     "kernel": ("cmmd", "kernel_distance", "kernel_distance_subsets"),
     "manifold": ("ManifoldScores", "manifold_scores", "precision_recall"),
-    "paired": ("linear_cka", "psnr", "psnr_per_image"),
+    "paired": ("linear_cka", "psnr", "psnr_per_image", "rmse", "rmse_per_image"),
 }
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
     "precision_recall",
     "psnr",
     "psnr_per_image",
+    "rmse",
+    "rmse_per_image",
 ]
 
 

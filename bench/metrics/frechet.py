@@ -12,12 +12,7 @@ import torch
 from torch import Tensor
 
 from .arrays import TooFew, as_features, as_pair
-
-PANEL = 192
-"""Columns at a time where half of a product is not needed. Powers of two are slower: their strides share cache sets."""
-
-ROWS = 4096
-"""Rows at a time in float64."""
+from .covariance import mean_and_covariance, panels, scatter
 
 
 class Gaussian(NamedTuple):
@@ -92,10 +87,10 @@ def _trace_of_root(a: Gaussian, b: Gaussian) -> Tensor:
 
 
 def _fitted(x: Tensor) -> Gaussian:
-    mean = x.mean(0, dtype=torch.float64)
     if len(x) <= x.shape[1]:
+        mean = x.mean(0, dtype=torch.float64)
         return Gaussian(mean, None, (x - mean).T / (len(x) - 1) ** 0.5)
-    cov = _scatter(x, mean) / (len(x) - 1)
+    mean, cov = mean_and_covariance(x)
     return Gaussian(mean, cov, _factor(cov))
 
 
@@ -109,12 +104,12 @@ def _rests(y: Tensor, blocks: Sequence[tuple[int, int]]) -> Iterator[Gaussian]:
         return
     # About a centre of their own, as subtraction is exact enough only where the mean is not the larger part.
     centre = y.mean(0, dtype=torch.float64)
-    products = _scatter(y, centre)
+    products = scatter(y, centre)
     for first, last in blocks:
         block, count = y[first:last], len(y) - (last - first)
         # The whole's sum about its own mean is 0.
         mean = -(block - centre).sum(0) / count
-        cov = (products - _scatter(block, centre) - count * torch.outer(mean, mean)) / (count - 1)
+        cov = (products - scatter(block, centre) - count * torch.outer(mean, mean)) / (count - 1)
         yield Gaussian(centre + mean, cov, _factor(cov))
 
 
@@ -139,27 +134,10 @@ def _factor(cov: Tensor) -> Tensor:
     return torch.linalg.qr((vectors[:, kept] * values[kept].sqrt()).T, mode="r").R.T
 
 
-def _scatter(x: Tensor, centre: Tensor) -> Tensor:
-    """Sum over rows of (x - centre)(x - centre)^T: half of it is computed, the other half copied."""
-    found = centre.new_zeros(len(centre), len(centre))
-    panels = _panels(len(centre))
-    for part in x.split(ROWS):
-        rows = part - centre
-        for a, b in panels:
-            found[a:, a:b].addmm_(rows[:, a:].T, rows[:, a:b])
-    for a, b in panels:
-        found[a:b, b:] = found[b:, a:b].T
-    return found
-
-
 def _sandwich(factor: Tensor, cov: Tensor) -> Tensor:
     """F^T S F on and below the diagonal, which is what eigvalsh reads, for an F that is zero above its own."""
     product, found = torch.empty_like(factor), factor.new_zeros(factor.shape[1], factor.shape[1])
-    for a, b in _panels(factor.shape[1]):
+    for a, b in panels(factor.shape[1]):
         torch.mm(cov[:, a:], factor[a:, a:b], out=product[:, a:b])
         torch.mm(factor[a:, a:b].T, product[a:, :b], out=found[a:b, :b])
     return found
-
-
-def _panels(columns: int) -> list[tuple[int, int]]:
-    return [(a, min(a + PANEL, columns)) for a in range(0, columns, PANEL)]

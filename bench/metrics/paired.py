@@ -9,6 +9,16 @@ from torch import Tensor
 from .arrays import as_features
 
 
+def rmse_per_image(x: Tensor, exact: Tensor) -> Tensor:
+    """Root mean square distance per pixel of each of samples (N, ...) to its exact solution, (N,) float64."""
+    return (x.double() - exact.double()).square().flatten(1).mean(1).sqrt()
+
+
+def rmse(x: Tensor, exact: Tensor) -> float:
+    """The mean of `rmse_per_image`."""
+    return float(rmse_per_image(x, exact).mean())
+
+
 def psnr(x: Tensor, exact: Tensor, span: float = 2.0) -> float:
     """10 log10(span^2 / MSE) over all pixels of images (N, ...), in dB; infinite for equal images.
 

@@ -1,4 +1,4 @@
-"""From features to numbers: every metric that published weights serve, each with its protocol."""
+"""From features to numbers: the value of every metric that is asked for, with its protocol."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,40 +8,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...reports import jackknife
-from ...reports.measures import MEASURES
 from .. import published_files as weights
-from . import (
-    ManifoldScores,
-    TooFew,
-    cmmd,
-    frechet_to_moments,
-    inception_score,
-    kernel_distance,
-    kernel_distance_subsets,
-    manifold_scores,
-)
+from .arrays import TooFew
 from .extractors import EXTRACTORS
 from .extractors.network import FeatureNetwork
 from .extractors.statistics import moments_of
+from .metric import Comparison, Metric
 from .moments import Features
+from .register import METRICS
 
 BATCH = 64
 """Images at a time: some GPUs' features vary with it."""
 SUBSET = 10_000
 """Reference images whose features are kept, for neighbours and kernels, as in guided-diffusion's reference files."""
-NEIGHBOURS = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}
-"""The k of each score, as the papers that define them have it."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What images are compared with: by array, the moments of all (`name`) and features of some (`some`)."""
+    """What samples are compared with: by array, the moments of all real images (`name`) and features of some (`some`).
+
+    `truth`, where there is one, holds the exact solutions (N, ...) from the samples' noises; `name` is then theirs.
+    """
 
     name: str
-    moments: dict[str, tuple[Any, Any]]
+    moments: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     some: str = ""
     features: dict[str, Tensor] = field(default_factory=dict)
+    truth: Tensor | None = None
 
 
 def published(name: str, array: str) -> Reference:
@@ -83,61 +76,52 @@ def features_of(
 
 def arrays_of(metrics: Iterable[str]) -> set[str]:
     """The outputs of their extractor that these metrics are taken from."""
-    return {MEASURES[name].array for name in metrics}
+    return {METRICS[name].array for name in metrics}
 
 
 def measured(
     metrics: Iterable[str], features: dict[str, Tensor], references: Callable[[str], Reference], setting: str
 ) -> dict[str, dict[str, Any]]:
-    """{metric: {"value", "samples", "protocol", "without"}} of metrics that share an extractor.
+    """{metric: {"value", "samples", "protocol", "without"}} of metrics that share their features, by array.
 
-    references(metric) is what it is compared with; `setting` what the protocol says of extractor and rounding. Fréchet
-    distances have the values "without" each block of samples; a metric that so few samples do not have is {"skipped"}.
+    references(metric) is what it is compared with; `setting` what the protocol says of features and rounding. Some
+    have the values "without" each block of samples; a metric that so few samples do not have is {"skipped"}.
     """
-    manifolds: dict[int, ManifoldScores] = {}
+    shared: dict[str, dict[Any, Any]] = {}
 
-    def value(name: str) -> dict[str, Any]:
-        array = MEASURES[name].array
-        fake, found, extra, against = features[array], {}, "", "none"
-        if MEASURES[name].against == "moments":
-            reference = references(name)
-            against = reference.name
-            distance, without = frechet_to_moments(*reference.moments[array], fake, jackknife.bounds(len(fake)))
-            found = {"value": distance, "without": without}
-        elif MEASURES[name].against == "rows":
-            reference = references(name)
-            against = reference.some
-            found["value"], extra = _of_rows(name, reference.features[array], fake, manifolds)
-        elif name == "inception_score":
-            found["value"], extra = inception_score(fake)[0], "/splits=10"
-        else:
-            found["value"] = float(fake.double().mean())
-        return {**found, "samples": len(fake), "protocol": f"{name}/{setting}/{len(fake)}/{against}{extra}"}
+    def value(metric: Metric) -> dict[str, Any]:
+        against, reference = _compared_with(metric, references)
+        samples = Comparison(features[metric.array], reference, shared.setdefault(metric.array, {}))
+        return _valued(metric, samples, setting, against)
 
-    return {name: attempted(lambda name=name: value(name)) for name in metrics}  # type: ignore[misc]
+    return {name: _attempted(lambda name=name: value(METRICS[name])) for name in metrics}  # type: ignore[misc]
 
 
-def attempted(value: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _compared_with(metric: Metric, references: Callable[[str], Reference]) -> tuple[str, Any]:
+    """(what the protocol calls it, what `Comparison.reference` holds)."""
+    if metric.against == "nothing":
+        return "none", None
+    reference = references(metric.name)
+    if metric.against == "moments":
+        return reference.name, reference.moments[metric.array]
+    if metric.against == "rows":
+        return reference.some, reference.features[metric.array]
+    return reference.name, reference.truth
+
+
+def _valued(metric: Metric, samples: Comparison, setting: str, against: str) -> dict[str, Any]:
+    found, count = metric.compute(samples), len(samples.fake)
+    protocol = "/".join([metric.name, setting, str(count), against, *([found.setting] if found.setting else [])])
+    without = {} if found.without is None else {"without": found.without}
+    return {"value": found.value, **without, "samples": count, "protocol": protocol}
+
+
+def _attempted(value: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The value, or {"skipped": why} where the metric is not defined for so few samples."""
     try:
         return value()
     except TooFew as error:
         return {"skipped": str(error)}
-
-
-def _of_rows(name: str, real: Tensor, fake: Tensor, manifolds: dict[int, ManifoldScores]) -> tuple[float, str]:
-    """(value, what else the protocol says); one pass over the neighbours serves all the scores of its k."""
-    if name == "kid":
-        return 1000 * kernel_distance(real, fake), "/all pairs"
-    if name == "kid_subsets":
-        return 1000 * kernel_distance_subsets(real, fake)[0], "/subsets=100x1000"
-    if name == "cmmd":
-        return cmmd(real, fake), "/sigma=10"
-    score = name.removeprefix("inception_")
-    k = NEIGHBOURS[score]
-    if k not in manifolds:
-        manifolds[k] = manifold_scores(real, fake, k)
-    return getattr(manifolds[k], score), f"/k={k}"
 
 
 def captioned(
@@ -148,14 +132,14 @@ def captioned(
     rounding: str,
     on_progress: Callable[[float], None],
 ) -> dict[str, Any]:
-    """The mean score of images with their captions, as `measured` gives it; the protocol names the captions' hash."""
-    extractor = EXTRACTORS[MEASURES[metric].features]
+    """A score of images with their captions, as `measured` gives it; the protocol names the captions' hash."""
+    extractor = EXTRACTORS[METRICS[metric].features]
     network: Any = extractor.load(device)
-    total = 0.0
+    scores = []
     for start in range(0, len(captions), BATCH):
         rows = slice(start, min(len(captions), start + BATCH))
-        total += float(network.score(images(rows), captions[rows]).double().sum())
+        scores.append(network.score(images(rows), captions[rows]))
         on_progress(rows.stop / len(captions))
     digits = hashlib.sha256("\n".join(captions).encode()).hexdigest()[:8]
-    protocol = f"{metric}/{extractor.protocol()}/{rounding}/{len(captions)}/captions@{digits}"
-    return {"value": total / len(captions), "samples": len(captions), "protocol": protocol}
+    setting = f"{extractor.protocol()}/{rounding}"
+    return _valued(METRICS[metric], Comparison(torch.cat(scores)), setting, f"captions@{digits}")

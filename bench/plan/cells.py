@@ -9,8 +9,9 @@ from typing import Any
 from ...datasets.registry import DATASETS
 from ...methods.options import Options
 from ...methods.specs.teachers.pretrain import PretrainOptions
-from ...reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
 from ..metrics.extractors import EXTRACTORS
+from ..metrics.metric import CLASSIFIER, LPIPS, PIXELS
+from ..metrics.register import METRICS
 from ..suite.schema import Budget, MethodEntry, Suite, Teacher
 from . import frozen
 from .checkpoints import checkpoint, missing_checkpoint
@@ -231,14 +232,14 @@ class Problem:
         metrics = [name for name in self.suite.metrics if name not in self.unmeasured]
         inputs: dict[str, Task] = {"sample": sample}
         extractors: dict[str, str] = {}
-        for name in dict.fromkeys(MEASURES[metric].features for metric in metrics):
+        for name in dict.fromkeys(METRICS[metric].features for metric in metrics):
             if name in (PIXELS, LPIPS):
                 inputs["truth"] = self.truth_task(seed)
             elif name == CLASSIFIER:
                 inputs["extractor"] = self.extractor_task
             else:
                 extractors[name] = EXTRACTORS[name].protocol()
-                if needs_own([m for m in metrics if MEASURES[m].features == name], self.suite.references):
+                if needs_own([m for m in metrics if METRICS[m].features == name], self.suite.references):
                     inputs[f"reference {name}"] = reference_task(self.dataset, name, self.suite.device)
         params = {
             "metrics": sorted(metrics),
@@ -247,4 +248,5 @@ class Problem:
             "references": {name: self.references[name] for name in metrics if name in self.references},
             "extractors": extractors,
         }
-        return Task("score", params, inputs, self.data_code, 1_500.0, f"score {what}")
+        code = (*self.data_code, *dict.fromkeys(METRICS[name].module for name in metrics))
+        return Task("score", params, inputs, code, 1_500.0, f"score {what}")

@@ -6,11 +6,12 @@ from pathlib import Path
 from ...datasets.frozen import register
 from ...datasets.registry import DATASETS, ArchiveError
 from ...methods.assets import missing_lpips
-from ...reports.measures import CLASSIFIER, LPIPS, MEASURES
 from .. import published_files as weights
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.statistics import moments_of
+from ..metrics.metric import CLASSIFIER, LPIPS
+from ..metrics.register import METRICS
 from . import frozen
 from .task import Task
 
@@ -79,7 +80,7 @@ def published(references: Mapping[str, str]) -> dict[str, dict[str, str]]:
         path = weights.located(file)
         if file and path is not None and path.is_file():
             try:
-                moments_of(path, MEASURES[metric].array)
+                moments_of(path, METRICS[metric].array)
             except (ValueError, OSError) as error:
                 raise InputError(f"reference of {metric}: {error}") from None
             found[metric] = {"file": file, "sha256": weights.sha256(path)}
@@ -92,7 +93,7 @@ def lacking(metrics: Iterable[str], references: Mapping[str, str]) -> dict[str, 
 
 
 def _lacks(metric: str, references: Mapping[str, str]) -> str | None:
-    features = MEASURES[metric].features
+    features = METRICS[metric].features
     if features == LPIPS:
         return missing_lpips()
     if features in EXTRACTORS and (reason := EXTRACTORS[features].missing()) is not None:
@@ -105,7 +106,7 @@ def files(metrics: Iterable[str], references: Mapping[str, str]) -> list[str]:
     """The registered files that these metrics need, each once."""
     needed: list[str] = []
     for metric in metrics:
-        features = MEASURES[metric].features
+        features = METRICS[metric].features
         needed += EXTRACTORS[features].files if features in EXTRACTORS else ()
         if (file := statistics(references.get(metric, ""))) in weights.REGISTER:
             needed.append(file)
@@ -115,8 +116,8 @@ def files(metrics: Iterable[str], references: Mapping[str, str]) -> list[str]:
 def needs_own(metrics: Iterable[str], references: Mapping[str, str]) -> bool:
     """Whether some of these metrics compare with the data set's own images."""
     return any(
-        MEASURES[name].features == CLASSIFIER
-        or MEASURES[name].against == "rows"
-        or (MEASURES[name].against == "moments" and name not in references)
+        METRICS[name].features == CLASSIFIER
+        or METRICS[name].against == "rows"
+        or (METRICS[name].against == "moments" and name not in references)
         for name in metrics
     )

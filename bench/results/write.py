@@ -1,14 +1,29 @@
-"""What a run leaves in its folder: results.csv, leaderboard.csv, the report, and the pictures' samples."""
+"""What a run leaves in its folder: results.csv, metrics.json, leaderboard.csv, the report, the pictures' samples."""
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...datasets.registry import DATASETS
-from ...reports.run_folder import BLOCKS, COSTS, FACTS, LEADERBOARD, LEARNED, PICTURES, REPORT, RESULTS, TRIALS
+from ...reports.run_folder import (
+    BLOCKS,
+    COSTS,
+    FACTS,
+    LEADERBOARD,
+    LEARNED,
+    METRICS,
+    PICTURES,
+    REPORT,
+    RESULTS,
+    TRIALS,
+    Metric,
+    metrics_json,
+)
+from ..metrics import register
 from ..plan import source_version as sources
 from ..plan.cells import Cell, Plan
 from ..run.runner import Outcome
@@ -28,12 +43,13 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     found = trials.rows(plan, outcome)
     tried = results.to_csv(found, trials.COLUMNS) if found else ""
     learned = json.dumps(_learned(plan, outcome))
-    facts = run_facts(plan, outcome)
+    facts, metrics = run_facts(plan, outcome), metric_facts(plan.suite.metrics)
     stamp = hashlib.sha256(
         "\n".join(
             [
                 text,
                 blocks,
+                metrics,
                 spent,
                 tried,
                 learned,
@@ -48,6 +64,7 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
         return
     write_atomic(out / RESULTS, text)
     write_atomic(out / BLOCKS, blocks)
+    write_atomic(out / METRICS, metrics)
     write_atomic(out / COSTS, spent)
     if tried:
         write_atomic(out / TRIALS, tried)
@@ -59,6 +76,11 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     report.write_leaderboard(out)
     report.write_html(out, out / REPORT)
     write_atomic(out / FACTS, json.dumps({**facts, "stamp": stamp.hexdigest()}, indent=1))
+
+
+def metric_facts(names: Iterable[str]) -> str:
+    """metrics.json: what tables and figures need to know of these metrics."""
+    return metrics_json({name: Metric(**register.METRICS[name].facts()) for name in names})
 
 
 def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:

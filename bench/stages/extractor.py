@@ -102,9 +102,14 @@ def features(classifier: Classifier, x0: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def logits(classifier: Classifier, found: Tensor) -> Tensor:
+    """The logits (N, classes) of features (N, D), on the CPU."""
+    return classifier.head(found.to(classifier.head.weight)).cpu()
+
+
 def classes(classifier: Classifier, found: Tensor) -> Tensor:
     """The classes (N,) of features (N, D)."""
-    return classifier.head(found.to(classifier.head.weight)).argmax(1).cpu()
+    return logits(classifier, found).argmax(1)
 
 
 def quality(artifact: Artifact) -> Callable[[Tensor], float]:

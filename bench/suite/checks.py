@@ -15,8 +15,8 @@ from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.exact import ExactOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
-from ...reports.measures import CLASSIFIER, FRECHET, MEASURES
 from .. import published_files
+from ..metrics.register import METRICS, defined
 from .document import Location, complaint
 from .schema import MethodEntry, Suite, Teacher
 
@@ -136,10 +136,10 @@ def datasets_have_the_metrics(suite: Suite) -> Iterator[Complaint]:
     for name in suite.datasets:
         spec = DATASETS[name]
         for j, metric in enumerate(suite.metrics):
-            if metric not in MEASURES:
-                yield ("metrics", j), f"unknown metric {metric!r}{registry.did_you_mean(metric, MEASURES)}"
-            elif metric not in spec.metrics:
-                yield ("metrics", j), f"{metric} is not defined on {name}, which has {', '.join(spec.metrics)}"
+            if metric not in METRICS:
+                yield ("metrics", j), f"unknown metric {metric!r}{registry.did_you_mean(metric, METRICS)}"
+            elif metric not in (known := defined(spec.metrics, spec.quality)):
+                yield ("metrics", j), f"{metric} is not defined on {name}, which has {', '.join(known)}"
         for where, entry in _entries(suite):
             if (entry.tune or entry.checked().needs_quality) and not spec.quality:
                 message = f"{entry.name} with these options selects by a Fréchet distance, which {name} does not have"
@@ -168,7 +168,7 @@ def references_are_published_moments(suite: Suite) -> Iterator[Complaint]:
         where = ("references", metric)
         if metric not in suite.metrics:
             yield where, f"{metric} is not among the suite's metrics"
-        elif metric not in FRECHET or MEASURES[metric].features == CLASSIFIER:
+        elif not METRICS[metric].takes_statistics:
             yield where, f"{metric} does not compare with published moments; leave it out"
         elif published_files.meant(file, published_files.STATISTICS_FOLDER) is None:
             known = published_files.known_names(published_files.STATISTICS_FOLDER)

@@ -1,6 +1,7 @@
 """`fewstep evaluate`: images made anywhere, measured as a suite's are."""
 
 import csv
+import json
 import re
 import shutil
 import tarfile
@@ -306,6 +307,16 @@ def test_the_command_writes_a_record_and_prints_its_table(forms, tmp_path):
     assert (rows["precision"]["method"], rows["precision"]["nfe"], rows["precision"]["samples"]) == ("mine", "2", "24")
     assert rows["fd_cifar10"]["status"] == "done"
     assert f"{COUNT} samples are few for fd_cifar10: 5000 are asked for" in result.output
+    facts = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert list(facts) == ["fd_cifar10", "precision", "fd_dinov2"]
+    assert facts["precision"] == {
+        "display": "precision",
+        "summary": "share of samples inside the manifold of real images, k = 3, same features",
+        "higher_is_better": True,
+        "enough": 1000,
+        "log_scale": False,
+        "pair": "recall",
+    }
     again = CliRunner().invoke(main, ["leaderboard", str(tmp_path / "out"), "--metric", "precision"])
     assert "mine" in again.output
 

@@ -8,8 +8,9 @@ import torch
 from fewstep.bench.metrics import cmmd, frechet_distance, kernel_distance_subsets, manifold_scores
 from fewstep.bench.metrics import scoring as measuring
 from fewstep.bench.metrics.extractors import EXTRACTORS
+from fewstep.bench.metrics.metric import CLASSIFIER, LPIPS, PIXELS
+from fewstep.bench.metrics.register import METRICS, defined
 from fewstep.datasets.registry import DATASETS
-from fewstep.reports.measures import CLASSIFIER, LPIPS, MEASURES, PIXELS
 
 WIDTH = 8
 
@@ -29,15 +30,13 @@ def reference():
 
 
 def measured(name, fake, reference):
-    return measuring.measured([name], {MEASURES[name].array: fake}, lambda metric: reference, "net@w/resize/round")[
-        name
-    ]
+    return measuring.measured([name], {METRICS[name].array: fake}, lambda metric: reference, "net@w/resize/round")[name]
 
 
 def test_every_metric_has_its_extractor_and_every_extractor_a_metric():
-    published = {m.features for m in MEASURES.values()} - {CLASSIFIER, PIXELS, LPIPS}
+    published = {m.features for m in METRICS.values()} - {CLASSIFIER, PIXELS, LPIPS}
     assert published == set(EXTRACTORS)
-    assert {name for spec in DATASETS.values() for name in spec.metrics} <= set(MEASURES)
+    assert all(defined([group]) for spec in DATASETS.values() for group in spec.metrics)
 
 
 @pytest.mark.parametrize("name", ["fid", "fid_clean", "fid_legacy", "sfid", "fd_dinov2"])

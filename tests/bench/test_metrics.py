@@ -17,8 +17,8 @@ from fewstep.bench.metrics import (
     manifold_scores,
     psnr,
     psnr_per_image,
+    rmse,
 )
-from fewstep.bench.stages.score import rmse
 
 EXACT_FIRST = ("mpmath_40_digits", "numpy_svd_of_features_float64", "numpy_eigh_factor_float64")
 

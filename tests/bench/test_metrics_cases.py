@@ -7,7 +7,7 @@ import torch
 from fewstep.bench.metrics import (
     class_coverage,
     cmmd,
-    frechet,
+    covariance,
     frechet_distance,
     frechet_from_moments,
     frechet_without,
@@ -21,8 +21,8 @@ from fewstep.bench.metrics import (
     precision_recall,
     psnr,
     psnr_per_image,
+    rmse,
 )
-from fewstep.bench.stages.score import rmse
 from fewstep.methods.randomness import generator
 from fewstep.reports.jackknife import bounds
 
@@ -173,8 +173,8 @@ def test_the_distance_from_moments_is_that_from_features(of_real, of_fake):
 def test_products_in_panels_are_the_whole_product(monkeypatch):
     real, fake = blobs(300, 0), blobs(250, 1, 0.3)
     whole = frechet_distance(real, fake)
-    monkeypatch.setattr(frechet, "PANEL", 3)
-    monkeypatch.setattr(frechet, "ROWS", 64)
+    monkeypatch.setattr(covariance, "PANEL", 3)
+    monkeypatch.setattr(covariance, "ROWS", 64)
     assert frechet_distance(real, fake) == pytest.approx(whole, rel=1e-12)
 
 

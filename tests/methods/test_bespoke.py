@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fewstep.bench.stages.score import rmse
+from fewstep.bench.metrics import rmse
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import from_function
 from fewstep.methods.learned_solvers.bespoke import LIPSCHITZ_BOUNDS, LOSSES, Bespoke, BespokeSolver, Knots

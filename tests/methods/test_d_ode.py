@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
 from fewstep.bench.errors import TaskError
-from fewstep.bench.stages.score import rmse
+from fewstep.bench.metrics import rmse
 from fewstep.bench.training import loop as training
 from fewstep.bench.training.ledger import Ledger, forward_flops
 from fewstep.bench.training.tracking import NoTracker

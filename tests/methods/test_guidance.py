@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from fewstep.bench.stages.score import rmse
+from fewstep.bench.metrics import rmse
 from fewstep.methods import networks, solvers
 from fewstep.methods.denoiser import ChangeOfPath, Denoiser, EDMDenoiser, Guided, from_function, metered
 from fewstep.methods.distillation.consistency import Consistency

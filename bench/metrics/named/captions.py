@@ -1,0 +1,72 @@
+"""Scores of images with their captions."""
+
+from ..metric import Comparison, Metric, Value
+
+BATCH = 64
+"""Scores that are summed at a time: the order of a sum moves its last digit."""
+
+
+def mean(samples: Comparison) -> Value:
+    total = sum(float(part.sum()) for part in samples.fake.double().split(BATCH))
+    return Value(total / len(samples.fake))
+
+
+METRICS = (
+    Metric(
+        name="clip_score",
+        display="CLIP score (B/32)",
+        summary="100 x cosine of image and caption, ViT-B/32",
+        features="clip-vitb32",
+        array="image",
+        compute=mean,
+        against="captions",
+        higher_is_better=True,
+        enough=1_000,
+        papers=("hessel2021clipscore",),
+    ),
+    Metric(
+        name="clip_score_g14",
+        display="CLIP score (g/14)",
+        summary="100 x cosine of image and caption, ViT-g/14",
+        features="clip-vitg14",
+        array="image",
+        compute=mean,
+        against="captions",
+        higher_is_better=True,
+        enough=1_000,
+        papers=("hessel2021clipscore",),
+    ),
+    Metric(
+        name="hpsv2",
+        display="HPS v2",
+        summary="human preference score v2 x 100",
+        features="hpsv2",
+        array="image",
+        compute=mean,
+        against="captions",
+        higher_is_better=True,
+        enough=1_000,
+    ),
+    Metric(
+        name="hpsv2_1",
+        display="HPS v2.1",
+        summary="human preference score v2.1 x 100",
+        features="hpsv2.1",
+        array="image",
+        compute=mean,
+        against="captions",
+        higher_is_better=True,
+        enough=1_000,
+    ),
+    Metric(
+        name="pickscore",
+        display="PickScore",
+        summary="PickScore, about 20 to 23",
+        features="pickscore",
+        array="image",
+        compute=mean,
+        against="captions",
+        higher_is_better=True,
+        enough=1_000,
+    ),
+)
