@@ -1,6 +1,8 @@
 """What the command line reports in one line."""
 
 from ..methods.register import RegisterError as RegisterError
+from ..methods.register import UnknownNameError as UnknownNameError
+from ..reports.status import Kind, Status
 
 # For people: no number depends on what is said here.
 PART_OF_RESULTS = False
@@ -13,6 +15,18 @@ class InputError(Exception):
 class TaskError(Exception):
     """A task cannot be done for a reason that is not a bug: becomes a row's status, not a traceback."""
 
+    kind = Kind.FAILED
+
+    @property
+    def status(self) -> Status:
+        return Status(self.kind, str(self))
+
+
+class OutOfBudget(TaskError):
+    """The budget cannot pay for what must be done before there is a student."""
+
+    kind = Kind.OUT_OF_BUDGET
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM stops a run as Ctrl-C does."""
@@ -20,9 +34,6 @@ class Terminated(KeyboardInterrupt):
 
 INTERRUPTED, TERMINATED = 130, 143
 """The exit codes of what Ctrl-C and SIGTERM end, as shells have them."""
-
-OUT_OF_BUDGET = "out of budget"
-"""How the reason begins where a budget cannot pay for one step: a status of its own."""
 
 
 def printable(text: str) -> str:

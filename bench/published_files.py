@@ -15,6 +15,7 @@ from pathlib import Path
 from shlex import quote
 
 from ..methods.assets import hub_file
+from ..methods.missing import Missing
 
 # A task's parameters hold the hash of each file that it reads.
 PART_OF_RESULTS = False
@@ -219,24 +220,18 @@ def find(file: str | WeightFile) -> Path | None:
     return None
 
 
-def missing(file: str | WeightFile) -> str | None:
-    """One line on what is wrong with the file here and the command that gets it, None if it is whole."""
-    state, line = check(file)
-    return None if state == "present" else line
-
-
-def check(file: str | WeightFile) -> tuple[str, str]:
-    """("present", where), or ("missing" or "wrong hash" or "cut short", a line on it with the command that gets it)."""
+def missing(file: str | WeightFile) -> Missing | None:
+    """What is wrong with the file here and the command that gets it, None if it is whole."""
     known = _known(file)
     target, path = folder() / known.name, find(known)
-    command = f"`curl -fL --create-dirs -o {quote(str(target))} {known.url}`"
+    command = f"curl -fL --create-dirs -o {quote(str(target))} {known.url}"
     if path is None:
-        return "missing", f"missing {target}, get it by {command}"
+        return Missing(str(target), command)
     if known.sha256 and not sha256(path).startswith(known.sha256):
-        return "wrong hash", f"{path} has another hash than {known.sha256}: truncated? get it again by {command}"
+        return Missing(f"{path} (another hash than {known.sha256}: truncated?)", command, "wrong hash")
     if not known.sha256 and _cut_short(path):
-        return "cut short", f"{path} is cut short or not what its name says: get it again by {command}"
-    return "present", str(path)
+        return Missing(f"{path} (cut short, or not what its name says)", command, "cut short")
+    return None
 
 
 def sha256(path: Path) -> str:

@@ -18,17 +18,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from .errors import InputError
+from .plan.kinds import ANSWERS, ASKED, Model
 from .plan.task import canonical
 
 # Results are checked by the hash of their files when they are read.
 PART_OF_RESULTS = False
 
 log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=Model)
 
 MANIFEST = "manifest.json"
 UNHASHED = {"log.txt", "events.jsonl"}
@@ -53,8 +56,17 @@ class Artifact:
 
     @property
     def result(self) -> dict[str, Any]:
+        """The answer as JSON holds it."""
         result: dict[str, Any] = self.manifest["result"]
         return result
+
+    def asked(self, model: type[M]) -> M:
+        """What the task was asked, which must be of this model."""
+        return _checked(ASKED[self.manifest["kind"]].model_validate(self.manifest["params"]), model)
+
+    def answer(self, model: type[M]) -> M:
+        """What it answered, which must be of this model."""
+        return _checked(ANSWERS[self.manifest["kind"]].model_validate(self.result), model)
 
     def file(self, name: str) -> Path:
         """The path of a file whose hash has just been checked."""
@@ -143,6 +155,12 @@ class Store:
         if target.exists():
             shutil.rmtree(target)
         os.replace(folder, target)
+
+
+def _checked(found: Model, model: type[M]) -> M:
+    if not isinstance(found, model):
+        raise CorruptError(f"expected {model.__name__}, found {type(found).__name__}")
+    return found
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ def captions(name: str, indices: Iterable[int] | None = None) -> list[str]:
         have = " and ".join(other.name for other in DATASETS.values() if other.captions)
         raise ArchiveError(f"{name} has no captions; {have} have")
     if (missing := spec.missing()) is not None:
-        raise ArchiveError(missing)
+        raise ArchiveError(str(missing))
     data: ArchivedSet = spec.load()()
     prompts = data.prompts
     return [prompts[i % len(prompts)] for i in (range(len(prompts)) if indices is None else indices)]

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..methods.missing import Missing
 from .facts import ArchiveError as ArchiveError
 from .facts import read_facts
 
@@ -55,11 +56,11 @@ class DatasetSpec:
     def path(self) -> Path:
         return data_root() / self.archive
 
-    def missing(self) -> str | None:
-        """One line on what is missing of it and how to get it; None if nothing."""
+    def missing(self) -> Missing | None:
+        """The archive, if it is not here."""
         if not self.archive or self.path().is_file():
             return None
-        return f"missing {self.path()}, make it by `fewstep prepare {self.name} --from SOURCE`"
+        return Missing(str(self.path()), f"fewstep prepare {self.name} --from SOURCE")
 
     def how_to_get(self) -> str:
         """Where its images are published, how they become the archive, its size and licence."""

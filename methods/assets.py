@@ -4,6 +4,8 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+from .missing import Missing
+
 LPIPS_FILES = {
     "vgg16-397923af.pth": "https://download.pytorch.org/models/vgg16-397923af.pth",
     "lpips_weights.pt": "https://github.com/photosynthesis-team/photosynthesis.metrics/releases/download/v0.4.0/lpips_weights.pt",
@@ -18,12 +20,12 @@ def hub_file(name: str) -> Path:
     return home.expanduser() / "hub" / "checkpoints" / name
 
 
-def missing_lpips() -> str | None:
-    """One line on the first thing that the LPIPS distance lacks here, None if nothing."""
+def missing_lpips() -> Missing | None:
+    """The first thing that the LPIPS distance lacks here, None if nothing."""
     if find_spec("piq") is None or find_spec("torchvision") is None:
-        return "missing package piq, get it by `pip install piq torchvision`"
+        return Missing("package piq", "pip install piq torchvision")
     for name, url in LPIPS_FILES.items():
         file = hub_file(name)
         if not file.is_file():
-            return f"missing {file}, get it by `curl -L --create-dirs -o {file} {url}`"
+            return Missing(str(file), f"curl -L --create-dirs -o {file} {url}")
     return None

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from .missing import Missing
 from .nfe import Plan, one_per_step
 
 
@@ -14,8 +15,8 @@ class Options(BaseModel):
         """The evaluations of each step with `nfe` in all, or UnreachableNFE with the reason."""
         return one_per_step(nfe)
 
-    def missing(self) -> str | None:
-        """One line on what these options need and this machine lacks, and how to get it; None if nothing."""
+    def missing(self) -> Missing | None:
+        """What these options need and this machine lacks; None if nothing."""
         return None
 
     @property

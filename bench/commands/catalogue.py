@@ -79,7 +79,7 @@ def _metrics() -> Iterator[Entry]:
             "samples": metric.enough,
             "captioned": metric.captioned,
             "ready": missing is None,
-            "missing": missing,
+            "missing": None if missing is None else str(missing),
         }
         notes = [f"{'higher' if metric.higher_is_better else 'lower'} is better"]
         notes += [f"{metric.enough:,} samples or more"] if metric.enough else []

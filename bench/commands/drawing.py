@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..results.lookup import Wanted, sample_manifest, store_of
-from ..store import CorruptError, Store
+from ..plan.kinds import SampleParams
+from ..results.lookup import Wanted, nearest_samples, store_of
+from ..store import Artifact, CorruptError, Store
 
 
 def draw(folder: Path, wanted: Wanted, count: int, root: Path | None, out: Path) -> None:
@@ -14,8 +15,7 @@ def draw(folder: Path, wanted: Wanted, count: int, root: Path | None, out: Path)
     from PIL import Image
 
     store = store_of(folder, root)
-    manifest = sample_manifest(folder, wanted, store)
-    x0 = _samples(manifest, store, wanted.nfe, count, wanted.seed)
+    x0 = _samples(nearest_samples(folder, wanted, store), store, wanted.nfe, count, wanted.seed)
     if x0.ndim != 4:
         raise InputError(f"samples of shape {tuple(x0.shape[1:])} are not images")
     columns = math.ceil(math.sqrt(count))
@@ -32,26 +32,26 @@ def draw(folder: Path, wanted: Wanted, count: int, root: Path | None, out: Path)
     image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(out, format="PNG")
 
 
-def _samples(manifest: dict[str, Any], store: Store, nfe: int, count: int, seed: int) -> Any:
+def _samples(nearest: Artifact, store: Store, nfe: int, count: int, seed: int) -> Any:
     from ...methods import registry
     from ...methods.randomness import noise
     from ..stages import sample, teacher, train
 
-    params = manifest["params"]
-    spec = registry.method(params["method"])
-    refusal = spec.refusal(nfe, spec.options.model_validate(params["options"]))
-    if refusal is None and spec.per_nfe and nfe != params["nfe"]:
+    params, inputs = nearest.asked(SampleParams), nearest.manifest["inputs"]
+    spec = registry.method(params.method)
+    refusal = spec.refusal(nfe, spec.options.model_validate(params.options))
+    if refusal is None and spec.per_nfe and nfe != params.nfe:
         refusal = "it is trained per NFE, and the run has no cell with this one"
     if refusal:
-        raise InputError(f"{params['method']} at NFE {nfe}: {refusal}")
+        raise InputError(f"{params.method} at NFE {nfe}: {refusal}")
     try:
-        parent = store.need(manifest["inputs"]["teacher"])
-        denoiser = teacher.load(parent, params.get("guidance"))
-        if "train" in manifest["inputs"]:
-            trained = store.need(manifest["inputs"]["train"])
-            method = train.load(trained, denoiser, params.get("transfer", False))
+        parent = store.need(inputs["teacher"])
+        denoiser = teacher.load(parent, params.guidance)
+        if "train" in inputs:
+            trained = store.need(inputs["train"])
+            method = train.load(trained, denoiser, params.transfer)
         else:
-            method = train.build(params["method"], params["options"], denoiser)
+            method = train.build(params.method, params.options, denoiser)
     except CorruptError as error:
         raise InputError(f"{error}; run the suite again, or name its store with --store") from None
     shape, rows = teacher.sample_shape(parent), range(count)

@@ -73,7 +73,7 @@ def evaluate(
     from ..results import rows as results
     from ..results import write
     from ..run import runner
-    from ..run.executors import LocalExecutor
+    from ..run.executor import LOCAL, Resources
     from ..run.progress import Progress
     from ..store import Store, write_atomic
     from . import evaluate_images as stage
@@ -84,7 +84,8 @@ def evaluate(
         require_writable(folder)  # Only now: wrong images leave nothing behind.
         artifacts.prepare()
         _, threads, cards = shares(device, 1, None)
-        return runner.run(tasks, artifacts, lambda count: LocalExecutor(artifacts.root, 1, threads, cards), Progress())
+        resources = Resources(artifacts.root, 1, threads, cards)
+        return runner.run(tasks, artifacts, lambda count: LOCAL.start(resources), Progress())
 
     rows, blocks = stage.evaluate(request, run)
     write_atomic(folder / "results.csv", results.to_csv(rows))

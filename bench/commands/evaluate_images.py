@@ -10,6 +10,7 @@ from ...datasets.images import Images
 from ...datasets.registry import DATASETS, ArchiveError
 from ..errors import InputError
 from ..metrics import scoring as measuring
+from ..metrics.measured import Measured
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS
 from ..plan.references import extractor_task, folder_task, lacking, needs_own, published, reference_task
@@ -40,9 +41,7 @@ def evaluate(
         values = _values(request, images, texts, measured, run, on_progress)
     except ArchiveError as error:
         raise InputError(str(error)) from None
-    cell = hashed(
-        [str(request.row), request.dataset, {name: repr(value.get("value")) for name, value in values.items()}]
-    )
+    cell = hashed([str(request.row), request.dataset, {name: repr(value.value) for name, value in values.items()}])
     shared = dict.fromkeys(results.COLUMNS, "") | {
         "suite": "evaluated",
         "dataset": request.folder.stem if request.folder else request.dataset,
@@ -51,11 +50,11 @@ def evaluate(
     }
     rows, blocks = [], []
     for name in metrics:
-        reason = lacks.get(name) or values[name].get("skipped")
-        status = f"skipped: {reason}" if reason else "done"
-        rows.append({**shared, "metric": name, "status": status, **results.value_columns(values.get(name, {}))})
-        if "without" in values.get(name, {}):
-            blocks.append(results.block_row(cell, name, values[name]))
+        found = values.get(name, Measured())
+        status = results.metric_status(lacks.get(name), found)
+        rows.append({**shared, "metric": name, "status": str(status), **results.value_columns(found)})
+        if found.without is not None:
+            blocks.append(results.block_row(cell, name, found.without))
     return rows, blocks
 
 
@@ -98,11 +97,11 @@ def _values(
     metrics: list[str],
     run: Run,
     on_progress: Callable[[float], None],
-) -> dict[str, Any]:
+) -> dict[str, Measured]:
     from ..stages.device import accelerator
 
     device = accelerator(request.device)
-    values: dict[str, Any] = {}
+    values: dict[str, Measured] = {}
     plain = [name for name in metrics if not METRICS[name].captioned]
     files = {metric: given["file"] for metric, given in published(request.references).items()}
     made = _made(request, plain, run)

@@ -73,7 +73,7 @@ class Request:
             and self.folder is None
             and (missing := DATASETS[self.dataset].missing()) is not None
         ):
-            raise InputError(missing)
+            raise InputError(str(missing))
         return chosen
 
 

@@ -8,6 +8,7 @@ from ...datasets.facts import ArchiveError, check
 from ...datasets.frozen import path as frozen_path
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
 from ...datasets.registry import DATASETS, DatasetSpec
+from ...methods.missing import Missing
 from ...methods.options import Options
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files as weights
@@ -55,10 +56,10 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     for metric, reason in _unmeasured(suite).items():
         # A file that is not whole has its own line.
         if all(weights.missing(name) is None for name in references.files([metric], suite.references)):
-            found.append((f"metric {metric}", "missing", reason.removeprefix("missing ")))
+            found.append((f"metric {metric}", "missing", reason.detail))
     for entry in suite.methods:
         if (missing := entry.checked().missing()) is not None:
-            found.append((f"method {entry.name} {entry.label()}", "missing", missing.removeprefix("missing ")))
+            found.append((f"method {entry.name} {entry.label()}", "missing", missing.detail))
     return found
 
 
@@ -75,11 +76,14 @@ def _networks(teachers: Iterable[Options]) -> Iterator[tuple[str, str, str]]:
 def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     for name in names:
         known = weights.REGISTER[name]
-        state, line = weights.check(name)
-        advice = line.partition("get it ")[2] if state == "missing" else line
-        size = _size(Path(line)) if state == "present" else f"about {_megabytes(known.megabytes)}"
+        missing, path = weights.missing(name), weights.find(name)
+        size = f"about {_megabytes(known.megabytes)}" if path is None else _size(path)
         facts = f"{size}; licence: {known.licence}; for {', '.join(known.needed_by)}"
-        yield f"file {name}", state, f"{advice}; {facts}"
+        if missing is None:
+            yield f"file {name}", "present", f"{path}; {facts}"
+        else:
+            advice = missing.detail if missing.fault else f"by `{missing.command}`"
+            yield f"file {name}", missing.fault or "missing", f"{advice}; {facts}"
 
 
 def _frozen(suite: Suite) -> list[FrozenNetwork]:
@@ -99,7 +103,7 @@ def _shipped(networks: Iterable[FrozenNetwork]) -> Iterator[tuple[str, str, str]
         if reason is None:
             yield what, "present", f"{path}; {_size(path)}; SHA-256 {network.sha256[:8]}"
         else:
-            yield what, "wrong hash" if path.is_file() else "missing", reason.removeprefix("missing ")
+            yield what, reason.fault or "missing", reason.detail
 
 
 def _size(path: Path) -> str:
@@ -111,7 +115,7 @@ def _megabytes(count: float) -> str:
     return f"{count / 1000:.3g} GB" if count >= 1000 else f"{count:.3g} MB"
 
 
-def _unmeasured(suite: Suite) -> dict[str, str]:
+def _unmeasured(suite: Suite) -> dict[str, Missing]:
     """What metrics of the suite lack here."""
     return {m: why for name in suite.datasets for m, why in Problem(suite, name, suite.teachers[0]).unmeasured.items()}
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ... import __version__
-from ..errors import InputError, RegisterError, printable
+from ..errors import InputError, RegisterError, UnknownNameError, printable
 from .captions import captions
 from .doctor import doctor
 from .evaluate import evaluate
@@ -27,7 +27,7 @@ class OneLineErrors(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (InputError, RegisterError) as error:
+        except (InputError, RegisterError, UnknownNameError) as error:
             click.echo(f"fewstep: {printable(str(error))}", err=True)
             ctx.exit(2)
 

@@ -20,7 +20,7 @@ from .places import RUNS, data_root_option, require_writable, store_option
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per GPU, or per core].")
 @click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker [default: 1; more with GPUs].")
-@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
+@click.option("--executor", default="local", show_default=True, help="Where tasks run: see `fewstep list executors`.")
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
 @click.option("--cached", is_flag=True, help="Compute nothing: write and print what the store holds.")
 def run(
@@ -42,24 +42,26 @@ def run(
     from ..machine import shares
     from ..plan.cells import make_plan
     from ..plan.select import select
-    from ..results import write as outputs
     from ..run import runner, stale
-    from ..run.executors import LocalExecutor
+    from ..run.executor import EXECUTORS, Executor, Resources
     from ..run.progress import Progress
     from ..store import Store
     from ..suite.loading import load
 
+    place = EXECUTORS.pick(executor)
     plan = select(make_plan(load(suite, settings)), only)
     artifacts = Store(store or (out or RUNS) / "store")
     folder = out or RUNS / plan.suite.name
     if dry_run:
         return _print_plan(plan, artifacts)
+    from ..results import write as outputs
+
     require_writable(folder)
     artifacts.prepare()
     shared, each, gpus = shares(plan.suite.device, workers, threads)
 
-    def make_executor(tasks: int) -> LocalExecutor:
-        return LocalExecutor(artifacts.root, min(shared, tasks), each, gpus)
+    def make_executor(tasks: int) -> Executor:
+        return place.start(Resources(artifacts.root, min(shared, tasks), each, gpus))
 
     try:
         outcome = (
@@ -80,13 +82,14 @@ def run(
 
 
 def _print_plan(plan: Any, artifacts: Any) -> None:
+    from ...reports.status import DONE
     from ..run.stale import reasons
 
     tasks = plan.tasks()
     present = {task.name for task in tasks if (artifacts.root / task.name).is_dir()}
     absent = reasons(plan, artifacts, present)
     for cell in plan.cells:
-        state = f"skipped: {cell.skipped}" if cell.score is None else absent.get(cell.score.name, "done")
+        state = cell.skipped if cell.score is None else absent.get(cell.score.name, DONE)
         click.echo(
             f"{cell.dataset} {cell.method} [{cell.variant}] budget {cell.budget} "
             f"seed {cell.seed} NFE {cell.nfe}: {state}"

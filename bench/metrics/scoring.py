@@ -13,6 +13,7 @@ from .arrays import TooFew
 from .extractors import EXTRACTORS
 from .extractors.network import FeatureNetwork
 from .extractors.statistics import moments_of
+from .measured import Measured
 from .metric import Comparison, Metric
 from .moments import Features
 from .register import METRICS
@@ -41,7 +42,7 @@ def published(name: str, array: str) -> Reference:
     """Moments that somebody published, by the register's name or a path, as `references.published` has checked them."""
     path = weights.located(name)
     if path is None:
-        raise FileNotFoundError(weights.missing(name))
+        raise FileNotFoundError(str(weights.missing(name)))
     return Reference(f"{path.stem}@{weights.sha256(path)[:8]}", {array: moments_of(path, array)})
 
 
@@ -81,15 +82,14 @@ def arrays_of(metrics: Iterable[str]) -> set[str]:
 
 def measured(
     metrics: Iterable[str], features: dict[str, Tensor], references: Callable[[str], Reference], setting: str
-) -> dict[str, dict[str, Any]]:
-    """{metric: {"value", "samples", "protocol", "without"}} of metrics that share their features, by array.
+) -> dict[str, Measured]:
+    """The values by metric, of metrics that share their features, by array.
 
-    references(metric) is what it is compared with; `setting` what the protocol says of features and rounding. Some
-    have the values "without" each block of samples; a metric that so few samples do not have is {"skipped"}.
+    references(metric) is what it is compared with; `setting` what the protocol says of features and rounding.
     """
     shared: dict[str, dict[Any, Any]] = {}
 
-    def value(metric: Metric) -> dict[str, Any]:
+    def value(metric: Metric) -> Measured:
         against, reference = _compared_with(metric, references)
         samples = Comparison(features[metric.array], reference, shared.setdefault(metric.array, {}))
         return _valued(metric, samples, setting, against)
@@ -109,19 +109,18 @@ def _compared_with(metric: Metric, references: Callable[[str], Reference]) -> tu
     return reference.name, reference.truth
 
 
-def _valued(metric: Metric, samples: Comparison, setting: str, against: str) -> dict[str, Any]:
+def _valued(metric: Metric, samples: Comparison, setting: str, against: str) -> Measured:
     found, count = metric.compute(samples), len(samples.fake)
     protocol = "/".join([metric.name, setting, str(count), against, *([found.setting] if found.setting else [])])
-    without = {} if found.without is None else {"without": found.without}
-    return {"value": found.value, **without, "samples": count, "protocol": protocol}
+    return Measured(value=found.value, samples=count, protocol=protocol, without=found.without)
 
 
-def _attempted(value: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The value, or {"skipped": why} where the metric is not defined for so few samples."""
+def _attempted(value: Callable[[], Measured]) -> Measured:
+    """The value, or why there is none where the metric is not defined for so few samples."""
     try:
         return value()
     except TooFew as error:
-        return {"skipped": str(error)}
+        return Measured(skipped=str(error))
 
 
 def captioned(
@@ -131,7 +130,7 @@ def captioned(
     device: str,
     rounding: str,
     on_progress: Callable[[float], None],
-) -> dict[str, Any]:
+) -> Measured:
     """A score of images with their captions, as `measured` gives it; the protocol names the captions' hash."""
     extractor = EXTRACTORS[METRICS[metric].features]
     network: Any = extractor.load(device)

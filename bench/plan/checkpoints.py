@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ...methods.missing import Missing
 from ...methods.options import Options
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files as weights
@@ -18,13 +19,13 @@ def located(teacher: CheckpointOptions) -> Path | None:
     return weights.located(file) if file else None
 
 
-def missing_checkpoint(teacher: Options) -> str | None:
-    """One line on what is wrong with the teacher's file and how to get it; None if nothing, or without a file."""
+def missing_checkpoint(teacher: Options) -> Missing | None:
+    """What is wrong with the teacher's file; None if nothing, or for a teacher without one."""
     if not isinstance(teacher, CheckpointOptions):
         return None
     file = meant(teacher.file)
     if file is None:
-        return f"missing {teacher.file}"
+        return Missing(teacher.file, "fewstep doctor")
     return weights.missing(file) if file in weights.REGISTER else None
 
 

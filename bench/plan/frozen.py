@@ -4,10 +4,13 @@ import json
 
 from ...datasets import frozen
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork
+from ...methods.missing import Missing
 from ...methods.options import Options
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files as weights
 from ..errors import InputError
+
+REINSTALL = "pip install --force-reinstall fewstep"
 
 
 def teacher(options: Options) -> FrozenNetwork | None:
@@ -15,13 +18,14 @@ def teacher(options: Options) -> FrozenNetwork | None:
     return NETWORKS[options.file] if isinstance(options, ShippedOptions) else None
 
 
-def fault(network: FrozenNetwork) -> str | None:
-    """One line on what is wrong with the network's file, None if it is the one that was shipped."""
+def fault(network: FrozenNetwork) -> Missing | None:
+    """What is wrong with the network's file, None if it is the one that was shipped."""
     path = frozen.path(network.name)
     if not path.is_file():
-        return f"missing {path}, which fewstep ships; install fewstep again"
+        return Missing(str(path), REINSTALL)
     if (found := weights.sha256(path)) != network.sha256:
-        return f"{path} is not as shipped: its SHA-256 is {found[:8]}, not {network.sha256[:8]}; install fewstep again"
+        what = f"{path} (not as shipped: its SHA-256 is {found[:8]}, not {network.sha256[:8]})"
+        return Missing(what, REINSTALL, "wrong hash")
     return None
 
 
@@ -30,7 +34,7 @@ def identity(network: FrozenNetwork | None) -> dict[str, str]:
     if network is None:
         return {}
     if (reason := fault(network)) is not None:
-        raise InputError(reason)
+        raise InputError(str(reason))
     return {"file": network.name, "sha256": network.sha256}
 
 

@@ -1,6 +1,6 @@
 """What each kind of task is asked and what it answers: frozen models, dumped for a task's key, checked by its worker.
 
-They lie here and not beside the stages' code, since plans are made without torch. No torch.
+They are here and not beside the stages' code, since plans are made without torch. No torch.
 """
 
 from typing import Any, ClassVar
@@ -8,6 +8,14 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
 from ...reports.status import DONE, Status
+from ..metrics.measured import Measured
+
+# What is asked is part of a task's key by itself.
+PART_OF_RESULTS = False
+
+
+Count = int | float
+"""Whole where what is counted is whole."""
 
 
 class Model(BaseModel):
@@ -52,6 +60,8 @@ class TeacherParams(Params):
     """Its options."""
     content: str | None = None
     """The hash of the data set's archive."""
+    file: str | None = None
+    """The name of a network that comes with fewstep."""
     sha256: str | None = None
     """The hash of the file that it is read from."""
 
@@ -59,22 +69,28 @@ class TeacherParams(Params):
 class Spent(Model):
     """What a training run had spent at some point; flops of networks, seconds of its steps."""
 
-    flops: float
+    flops: Count
     evaluations: float
-    images: int
+    images: Count
     steps: int
     seconds: float
-    uses: dict[str, float]
+    uses: dict[str, Count]
 
 
 class RunLedger(Spent):
-    """The ledger at the end; `students` holds it as it was when the student of an NFE was final."""
+    """The ledger at the end; `students` holds it as it was when the student of an NFE was final.
+
+    By kind of step: step_uses, step_forwards and step_seconds of one, kind_steps and kind_forwards of all, peak_bytes.
+    """
 
     limit: float
     unit: str
     flops_per_evaluation: float
-    step_uses: dict[str, dict[str, float]] = {}
+    step_uses: dict[str, dict[str, Count]] = {}
+    step_forwards: dict[str, int] = {}
     step_seconds: dict[str, float] = {}
+    kind_steps: dict[str, int] = {}
+    kind_forwards: dict[str, int] = {}
     students: dict[str, Spent] = {}
     peak_bytes: dict[str, int] = {}
 
@@ -83,23 +99,37 @@ class RunLedger(Spent):
         return self.students.get(str(nfe), self)
 
 
+class TeacherTraining(Model):
+    """What training the teacher took: of a shipped one as far as it is the same in every run."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    evaluations: float
+
+
 class TeacherResult(Model):
     flops_per_evaluation: float
     parameters: int
-    ledger: RunLedger | None = None
+    ledger: TeacherTraining | None = None
+    """None for a teacher that fewstep did not train."""
 
 
 class ExtractorParams(Params):
     kind = "extractor"
     dataset: str
     content: str | None = None
+    file: str | None = None
+    """The name of a classifier that comes with fewstep; it is trained without one."""
+    sha256: str | None = None
 
 
 class ExtractorResult(Model):
     held_out: int
     held_out_accuracy: float
     reference: int
+    """How many images the samples are compared with; `pixels` is their hash."""
+    pixels: str
     flops_per_image: float
+    training: dict[str, Count]
 
 
 class ReferenceParams(Params):
@@ -158,6 +188,7 @@ class TuneParams(Guided):
     kind = "tune"
     seed: int
     budget: dict[str, float]
+    trials: int
     samples: int
     nfe: int
 
@@ -203,15 +234,41 @@ class ScoreParams(Params):
     """Extractor -> its protocol."""
 
 
-class Measured(Model):
-    """One metric's value, or why these samples have none; `without` holds the values without each block of samples."""
-
-    value: float | None = None
-    samples: int | None = None
-    protocol: str = ""
-    without: list[float] | None = None
-    skipped: str | None = None
-
-
 class Scored(Ended):
     metrics: dict[str, Measured] = Field(default_factory=dict)
+
+
+ASKED: dict[str, type[Params]] = {
+    asked.kind: asked
+    for asked in (
+        TeacherParams,
+        ExtractorParams,
+        ReferenceParams,
+        TruthParams,
+        TrainParams,
+        TuneParams,
+        SampleParams,
+        ScoreParams,
+    )
+}
+ANSWERS: dict[str, type[Model]] = {
+    "teacher": TeacherResult,
+    "extractor": ExtractorResult,
+    "reference": ReferenceResult,
+    "truth": TruthResult,
+    "train": Trained,
+    "tune": Tuned,
+    "sample": Sampled,
+    "score": Scored,
+}
+"""By kind of task."""
+
+
+def trial_role(j: int) -> str:
+    """The input of a choice that is its j-th trial."""
+    return f"trial {j}"
+
+
+def reference_role(extractor: str) -> str:
+    """The input of a score that holds an extractor's features of the real images."""
+    return f"reference {extractor}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from ...datasets.frozen import register
 from ...datasets.registry import DATASETS, ArchiveError
 from ...methods.assets import missing_lpips
+from ...methods.missing import Missing
 from .. import published_files as weights
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
@@ -13,6 +14,7 @@ from ..metrics.extractors.statistics import moments_of
 from ..metrics.metric import CLASSIFIER, LPIPS
 from ..metrics.register import METRICS
 from . import frozen
+from .kinds import ExtractorParams, ReferenceParams
 from .task import Task
 
 
@@ -37,10 +39,10 @@ def extractor_task(dataset: str, device: str, classifier: str = "shipped") -> Ta
     """
     shipped = register.classifier(dataset) if classifier == "shipped" else None
     if shipped is not None:
-        params = {"dataset": dataset, "device": "cpu", **identity(dataset), **frozen.identity(shipped)}
-        return Task("extractor", params, {}, data_code(dataset), 2_000, f"features of {dataset}")
-    params = {"dataset": dataset, "device": device, **identity(dataset)}
-    return Task("extractor", params, {}, data_code(dataset), 60_000, f"features of {dataset}")
+        params = ExtractorParams(dataset=dataset, device="cpu", **identity(dataset), **frozen.identity(shipped))
+        return Task(params, {}, data_code(dataset), 2_000, f"features of {dataset}")
+    params = ExtractorParams(dataset=dataset, device=device, **identity(dataset))
+    return Task(params, {}, data_code(dataset), 60_000, f"features of {dataset}")
 
 
 def reference_task(dataset: str, extractor: str, device: str) -> Task:
@@ -58,8 +60,9 @@ def folder_task(folder: Path, content: str, count: int, extractor: str, device: 
 def _features(
     images: dict[str, str], name: str, count: int, extractor: str, device: str, code: tuple[str, ...]
 ) -> Task:
-    params = {**images, "extractor": extractor, "weights": EXTRACTORS[extractor].protocol(), "device": device}
-    return Task("reference", params, {}, code, 20.0 * count, f"{extractor} features of {name}")
+    weights = EXTRACTORS[extractor].protocol()
+    params = ReferenceParams(**images, extractor=extractor, weights=weights, device=device)
+    return Task(params, {}, code, 20.0 * count, f"{extractor} features of {name}")
 
 
 def statistics(name: str) -> str | None:
@@ -87,12 +90,12 @@ def published(references: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def lacking(metrics: Iterable[str], references: Mapping[str, str]) -> dict[str, str]:
+def lacking(metrics: Iterable[str], references: Mapping[str, str]) -> dict[str, Missing]:
     """The metrics that this machine lacks something for: what it is, and how to get it."""
     return {name: reason for name in metrics if (reason := _lacks(name, references)) is not None}
 
 
-def _lacks(metric: str, references: Mapping[str, str]) -> str | None:
+def _lacks(metric: str, references: Mapping[str, str]) -> Missing | None:
     features = METRICS[metric].features
     if features == LPIPS:
         return missing_lpips()

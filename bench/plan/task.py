@@ -9,6 +9,7 @@ from importlib.metadata import version as installed_version
 from typing import Any
 
 from . import source_version as sources
+from .kinds import Params
 
 PACKAGE = sources.PACKAGE
 
@@ -21,17 +22,24 @@ def canonical(value: Any) -> str:
 class Task:
     """A unit of work. `params` and the inputs' keys determine its result; `cost` is for the progress bar only.
 
-    kind: teacher | extractor | reference | truth | train | tune | sample | score, each a module of bench/stages.
-    inputs: role -> task whose artifact it reads. code: modules whose source is part of the key.
-    cost: rough number of network evaluations.
+    params: what is asked, by a kind of `kinds`, each a module of bench/stages. inputs: role -> task whose artifact it
+    reads. code: modules whose source is part of the key. cost: rough number of network evaluations.
     """
 
-    kind: str
-    params: dict[str, Any]
+    params: Params
     inputs: dict[str, "Task"] = field(default_factory=dict)
     code: tuple[str, ...] = ()
     cost: float = 0.0
     label: str = ""
+
+    @property
+    def kind(self) -> str:
+        return self.params.kind
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """The parameters as JSON holds them."""
+        return self.params.dumped()
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -42,7 +50,7 @@ class Task:
         return hashed(
             {
                 "kind": self.kind,
-                "params": self.params,
+                "params": self.asked,
                 "inputs": {role: task.key for role, task in self.inputs.items()},
                 "source": sources.version(*self.modules),
                 "torch": torch_version(),
@@ -53,7 +61,7 @@ class Task:
     def question(self) -> str:
         """A hash of what is asked, whatever code answers it: tasks that differ in their source alone share it."""
         asked = {role: task.question for role, task in self.inputs.items()}
-        return hashed({"kind": self.kind, "params": self.params, "inputs": asked})
+        return hashed({"kind": self.kind, "params": self.asked, "inputs": asked})
 
     @property
     def name(self) -> str:
@@ -64,7 +72,7 @@ class Task:
         return {
             "kind": self.kind,
             "key": self.key,
-            "params": self.params,
+            "params": self.asked,
             "inputs": {role: task.name for role, task in self.inputs.items()},
             "label": self.label,
             "question": self.question,

@@ -4,7 +4,9 @@ from typing import Any
 
 from ...reports import run_folder
 from ..plan.cells import Cell, Plan
+from ..plan.kinds import Trained
 from ..run.runner import Outcome
+from ..store import Artifact
 
 KEY = list(run_folder.KEY_COLUMNS)
 COLUMNS = list(run_folder.COST_COLUMNS)
@@ -14,28 +16,18 @@ def rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
     """The uses of every trained cell's budget in the plan's order."""
     table = []
     for cell in plan.cells:
-        ledger = trained_ledger(cell, outcome)
-        if ledger is not None:
-            key = {"suite": plan.suite.name, **{name: getattr(cell, name) for name in KEY[1:]}}
-            key["run"] = train_artifact(cell, outcome).folder.name
-            unit = ledger["flops"] / ledger["evaluations"] if ledger["evaluations"] else 1.0
+        run = train_artifact(cell, outcome)
+        if run is not None:
+            key = {"suite": plan.suite.name, **{name: getattr(cell, name) for name in KEY[1:]}, "run": run.folder.name}
+            spent = run.answer(Trained).ledger.of_student(cell.nfe)
+            unit = spent.flops / spent.evaluations if spent.evaluations else 1.0
             table += [
-                {**key, "use": use, "evaluations": flops / unit, "flops": flops}
-                for use, flops in ledger["uses"].items()
+                {**key, "use": use, "evaluations": flops / unit, "flops": flops} for use, flops in spent.uses.items()
             ]
     return table
 
 
-def trained_ledger(cell: Cell, outcome: Outcome) -> dict[str, Any] | None:
-    """What the cell's training run spent until its student was finished; None where nothing was trained."""
-    artifact = train_artifact(cell, outcome)
-    if artifact is None:
-        return None
-    ledger: dict[str, Any] = artifact.result["ledger"]
-    return ledger["students"].get(str(cell.nfe), ledger)
-
-
-def train_artifact(cell: Cell, outcome: Outcome) -> Any:
+def train_artifact(cell: Cell, outcome: Outcome) -> Artifact | None:
     """The artifact of the cell's training run, or None."""
     if cell.score is None:
         return None

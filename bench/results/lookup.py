@@ -4,11 +4,12 @@ import csv
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ...methods import registry
 from ...reports.run_folder import RESULTS
 from ..errors import InputError
-from ..store import CorruptError, Store
+from ..plan.kinds import SampleParams
+from ..store import Artifact, CorruptError, Store
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ def store_of(folder: Path, root: Path | None) -> Store:
     return Store(root or next((p for p in (folder / "store", folder.parent / "store") if p.is_dir()), folder / "store"))
 
 
-def sample_manifest(folder: Path, wanted: Wanted, store: Store) -> dict[str, Any]:
-    """The manifest of the nearest cell's samples (NFE first, then seed): it names the teacher and the training."""
+def nearest_samples(folder: Path, wanted: Wanted, store: Store) -> Artifact:
+    """The samples of the nearest cell (NFE first, then seed): their manifest names the teacher and the training."""
     with (folder / RESULTS).open(encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     rows = [row for row in table if wanted.fits(row) and row["status"] == "done"]
@@ -41,7 +42,7 @@ def sample_manifest(folder: Path, wanted: Wanted, store: Store) -> dict[str, Any
     nearest = max(rows, key=lambda row: (row["nfe"] == str(wanted.nfe), row["seed"] == str(wanted.seed)))
     try:
         score = store.need(f"score-{nearest['cell']}")
-        return store.need(score.manifest["inputs"]["sample"]).manifest
+        return store.need(score.manifest["inputs"]["sample"])
     except CorruptError as error:
         raise InputError(f"{error}; run the suite again, or name its store with --store") from None
 
@@ -63,17 +64,17 @@ def _known(table: list[dict[str, str]], wanted: Wanted) -> str:
 def export(folder: Path, wanted: Wanted, root: Path | None, out: Path) -> None:
     """Copy the trained weights of a row, a file that fewstep.methods.saved reads, to `out`."""
     store = store_of(folder, root)
-    manifest = sample_manifest(folder, wanted, store)
-    params = manifest["params"]
-    if "train" not in manifest["inputs"]:
+    samples = nearest_samples(folder, wanted, store)
+    params, inputs = samples.asked(SampleParams), samples.manifest["inputs"]
+    if "train" not in inputs:
         raise InputError(f"{wanted.method} is not trained: there is nothing to export")
-    if params["seed"] != wanted.seed:
+    if params.seed != wanted.seed:
         raise InputError(f"{_described(wanted)} has no finished cell with seed {wanted.seed}")
     try:
-        trained = store.need(manifest["inputs"]["train"])
+        trained = store.need(inputs["train"])
     except CorruptError as error:
         raise InputError(f"{error}; run the suite again, or name its store with --store") from None
-    if trained.manifest["params"].get("nfe", wanted.nfe) != wanted.nfe:
+    if registry.method(params.method).per_nfe and params.nfe != wanted.nfe:
         raise InputError(f"{_described(wanted)} is trained per NFE, and the run has no cell with NFE {wanted.nfe}")
     from ..stages.train import WEIGHTS
 

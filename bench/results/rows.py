@@ -4,11 +4,14 @@ import csv
 import io
 from typing import Any
 
+from ...methods.missing import Missing
 from ...reports import jackknife, run_folder
-from ..errors import OUT_OF_BUDGET
+from ...reports.status import DONE, Kind, Status
+from ..metrics.measured import Measured
 from ..plan.cells import Cell, Plan
+from ..plan.kinds import Sampled, Scored, Trained
 from ..run.runner import Outcome
-from .costs import train_artifact, trained_ledger
+from .costs import train_artifact
 
 COLUMNS = list(run_folder.RESULT_COLUMNS)
 BLOCK_COLUMNS = list(run_folder.BLOCK_COLUMNS)
@@ -40,54 +43,62 @@ def _cell_rows(plan: Plan, cell: Cell, outcome: Outcome) -> list[dict[str, Any]]
         "seed": cell.seed,
         "nfe": cell.nfe,
         **_costs(cell, outcome),
-        "status": status,
         "cell": cell.id,
         "rules": cell.rules,
     }
     table = []
     for metric in plan.suite.metrics:
-        unmeasured = cell.unmeasured.get(metric) or metrics.get(metric, {}).get("skipped")
-        stated = f"skipped: {unmeasured}" if unmeasured and status == "done" else status
-        table.append({**shared, "metric": metric, "status": stated, **value_columns(metrics.get(metric, {}))})
+        found = metrics.get(metric, Measured())
+        stated = metric_status(cell.unmeasured.get(metric), found) if status.done else status
+        table.append({**shared, "metric": metric, "status": str(stated), **value_columns(found)})
     return table
 
 
-def value_columns(value: dict[str, Any]) -> dict[str, Any]:
+def metric_status(lacking: Missing | None, found: Measured) -> Status:
+    """Of one metric of a cell that is done: this machine may lack its files, or the samples be too few."""
+    if lacking is not None:
+        return Status(Kind.LACKING, lacking.detail)
+    return DONE if found.skipped is None else Status(Kind.SKIPPED, found.skipped)
+
+
+def value_columns(found: Measured) -> dict[str, Any]:
     """The columns of one metric's value, its samples, protocol and uncertainty; empty where there is none."""
-    columns = {"value": repr(value["value"]) if "value" in value else ""}
-    columns |= {name: value.get(name, "") for name in ("samples", "protocol")}
-    if "without" not in value:
+    if found.value is None:
+        return dict.fromkeys(("value", "samples", "protocol"), "")
+    columns = {"value": repr(found.value), "samples": found.samples, "protocol": found.protocol}
+    if found.without is None:
         return columns
-    error, corrected = jackknife.standard_error(value["without"]), jackknife.corrected(value["value"], value["without"])
+    error, corrected = jackknife.standard_error(found.without), jackknife.corrected(found.value, found.without)
     return columns | {"standard_error": repr(error), "corrected": repr(corrected)}
 
 
-def block_row(cell: str, metric: str, value: dict[str, Any]) -> dict[str, Any]:
+def block_row(cell: str, metric: str, without: list[float]) -> dict[str, Any]:
     """A row of blocks.csv."""
-    return {"cell": cell, "metric": metric, "without": " ".join(map(repr, value["without"]))}
+    return {"cell": cell, "metric": metric, "without": " ".join(map(repr, without))}
 
 
 def block_rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
     """The values of each cell's metrics without each block of its samples, in the plan's order."""
     return [
-        block_row(cell.id, metric, metrics[metric])
+        block_row(cell.id, metric, without)
         for cell in plan.cells
         for metrics in [status_and_metrics(cell, outcome)[1]]
         for metric in plan.suite.metrics
-        if "without" in metrics.get(metric, {})
+        if metric in metrics and (without := metrics[metric].without) is not None
     ]
 
 
-def status_and_metrics(cell: Cell, outcome: Outcome) -> tuple[str, dict[str, Any]]:
+def status_and_metrics(cell: Cell, outcome: Outcome) -> tuple[Status, dict[str, Measured]]:
+    """How the cell ended, and its values by metric."""
     if cell.score is None:
-        return f"skipped: {cell.skipped}", {}
-    if cell.score.name in outcome.failures:
-        reason = outcome.failures[cell.score.name]
-        return (reason if reason.startswith(OUT_OF_BUDGET) else f"failed: {reason}"), {}
-    if cell.score.name in outcome.absent:
-        return outcome.absent[cell.score.name], {}
-    result = outcome.artifacts[cell.score.name].result
-    return result["status"], result["metrics"]
+        assert cell.skipped is not None
+        return cell.skipped, {}
+    name = cell.score.name
+    for absent in (outcome.failures, outcome.absent):
+        if name in absent:
+            return absent[name], {}
+    scored = outcome.artifacts[name].answer(Scored)
+    return scored.status, scored.metrics
 
 
 def _costs(cell: Cell, outcome: Outcome) -> dict[str, Any]:
@@ -99,14 +110,15 @@ def _costs(cell: Cell, outcome: Outcome) -> dict[str, Any]:
         return {}
     sample = cell.score.inputs["sample"]
     costs: dict[str, Any] = {}
-    trained, ledger = train_artifact(cell, outcome), trained_ledger(cell, outcome)
     if "train" not in sample.inputs:
         costs |= dict.fromkeys(("train_evaluations", "train_flops", "train_seconds", "trainable_parameters"), 0)
-    elif ledger is not None:
-        costs |= {f"train_{key}": ledger[key] for key in ("evaluations", "flops", "seconds")}
-        costs["trainable_parameters"] = trained.result["trainable_parameters"]
-        costs["train_peak_bytes"] = max(trained.result["ledger"]["peak_bytes"].values(), default="")
-    if sample.name in outcome.artifacts:
-        made = outcome.artifacts[sample.name].result
-        costs |= {name: made.get(name, "") for name in ("seconds_per_image", "forwards", "flops_per_image")}
+    elif (run := train_artifact(cell, outcome)) is not None:
+        trained = run.answer(Trained)
+        spent = trained.ledger.of_student(cell.nfe)
+        costs |= {f"train_{key}": getattr(spent, key) for key in ("evaluations", "flops", "seconds")}
+        costs["trainable_parameters"] = trained.trainable_parameters
+        costs["train_peak_bytes"] = max(trained.ledger.peak_bytes.values(), default="")
+    made = outcome.artifacts[sample.name].answer(Sampled) if sample.name in outcome.artifacts else None
+    if made is not None and made.status.done:
+        costs |= {name: getattr(made, name) for name in ("seconds_per_image", "forwards", "flops_per_image")}
     return costs

@@ -4,6 +4,7 @@ from typing import Any
 
 from ...reports import run_folder
 from ..plan.cells import Plan
+from ..plan.kinds import Tuned, TuneParams
 from ..run.runner import Outcome
 from .costs import KEY, train_artifact
 
@@ -15,20 +16,20 @@ def rows(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
     table = []
     for cell in plan.cells:
         artifact = train_artifact(cell, outcome)
-        if artifact is None or "trials" not in artifact.result:
+        if artifact is None or artifact.manifest["kind"] != TuneParams.kind:
             continue
+        tuned = artifact.answer(Tuned)
         key = {"suite": plan.suite.name, **{name: getattr(cell, name) for name in KEY[1:]}}
-        trials = artifact.result["trials"]
-        varied = [name for name in trials[0]["options"] if len({repr(t["options"][name]) for t in trials}) > 1]
+        varied = [name for name in tuned.trials[0].options if len({repr(t.options[name]) for t in tuned.trials}) > 1]
         table += [
             {
                 **key,
                 "trial": j,
-                "options": " ".join(f"{name}={trial['options'][name]}" for name in varied),
-                "status": trial["status"],
-                "distance": trial["distance"],
-                "chosen": int(j == artifact.result["chosen"]),
+                "options": " ".join(f"{name}={trial.options[name]}" for name in varied),
+                "status": str(trial.status),
+                "distance": trial.distance,
+                "chosen": int(j == tuned.chosen),
             }
-            for j, trial in enumerate(trials)
+            for j, trial in enumerate(tuned.trials)
         ]
     return table

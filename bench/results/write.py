@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...datasets.registry import DATASETS
+from ...methods.missing import Missing
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,
@@ -23,9 +24,11 @@ from ...reports.run_folder import (
     Metric,
     metrics_json,
 )
+from ...reports.status import Status
 from ..metrics import register
 from ..plan import source_version as sources
 from ..plan.cells import Cell, Plan
+from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
 from ..store import write_atomic
 from . import costs, trials
@@ -99,18 +102,17 @@ def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         artifact = outcome.artifacts.get(task.name)
         if task.kind == "teacher" and artifact is not None:
             facts["environment"] = artifact.manifest["environment"]
-            result = artifact.result
-            ledger = result.get("ledger", {})
+            teacher = artifact.answer(TeacherResult)
             facts["teachers"].append(
                 {
                     "label": task.label,
-                    "parameters": result["parameters"],
-                    "flops_per_evaluation": result["flops_per_evaluation"],
-                    "train_evaluations": ledger.get("evaluations", 0),
+                    "parameters": teacher.parameters,
+                    "flops_per_evaluation": teacher.flops_per_evaluation,
+                    "train_evaluations": teacher.ledger.evaluations if teacher.ledger else 0,
                 }
             )
-        if task.kind == "extractor" and artifact is not None:
-            metric = DATASETS[task.params["dataset"]].quality
+        if isinstance(task.params, ExtractorParams) and artifact is not None:
+            metric = DATASETS[task.params.dataset].quality
             facts["extractors"].append({"name": task.name, "metric": metric, **artifact.result})
     return facts
 
@@ -120,9 +122,9 @@ def _learned(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
     found = []
     for cell in plan.cells:
         artifact = costs.train_artifact(cell, outcome)
-        if artifact is not None and artifact.result.get("learned"):
-            key = {name: getattr(cell, name) for name in costs.KEY[1:]}
-            found.append({**key, "learned": artifact.result["learned"]})
+        learned = artifact.answer(Trained).learned if artifact is not None else []
+        if learned:
+            found.append({**{name: getattr(cell, name) for name in costs.KEY[1:]}, "learned": learned})
     return found
 
 
@@ -159,16 +161,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def unmeasured(plan: Plan) -> dict[str, str]:
+def unmeasured(plan: Plan) -> dict[str, Missing]:
     """The metrics that something is missing for, and what."""
     return {metric: reason for cell in plan.cells for metric, reason in cell.unmeasured.items()}
 
 
-def failures(plan: Plan, outcome: Outcome) -> list[tuple[Cell, str]]:
+def failures(plan: Plan, outcome: Outcome) -> list[tuple[Cell, Status]]:
     """The cells that have no value although they should: failed, diverged, or without something that can be had."""
-    found = []
-    for cell in plan.cells:
-        status, _ = results.status_and_metrics(cell, outcome)
-        if status != "done" and (not status.startswith("skipped") or status.startswith("skipped: missing")):
-            found.append((cell, status))
-    return found
+    ended = ((cell, results.status_and_metrics(cell, outcome)[0]) for cell in plan.cells)
+    return [(cell, status) for cell, status in ended if status.fault]

@@ -10,7 +10,8 @@ from ...methods.register import Register
 from ..plan.task import Task
 
 Event = tuple[str, str, Any]
-"""("progress", task name, share) | ("done" | "busy", task name, None) | ("failed", task name, reason)."""
+"""("progress", task name, share) | ("done" | "busy", task name, None) | ("failed", task name, Status) | ("died", task
+name, reason): its worker ended before it answered."""
 
 
 class Executor(Protocol):

@@ -4,10 +4,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
+from ...reports.status import Kind, Status
 from ..plan.task import Task
 from ..store import Artifact, Store
-from .executors import LocalExecutor
+from .executor import Executor
 from .progress import Progress
 from .signals import terminable
 
@@ -15,7 +17,7 @@ from .signals import terminable
 PRIORITY = {
     kind: i for i, kind in enumerate(["teacher", "extractor", "reference", "train", "tune", "truth", "sample", "score"])
 }
-BUSY_SECONDS = 1.0
+BUSY_SECONDS, IDLE_SECONDS, EVENT_SECONDS = 1.0, 0.05, 0.5
 ATTEMPTS = 2
 """How often a task is tried whose worker was killed, or whose artifact turned out to be corrupt."""
 
@@ -25,8 +27,8 @@ class Outcome:
     """The artifacts of a plan by task name, and why other tasks have none: they failed, or were not run."""
 
     artifacts: dict[str, Artifact] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    absent: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Status] = field(default_factory=dict)
+    absent: dict[str, Status] = field(default_factory=dict)
 
 
 def look_up(tasks: Iterable[Task], store: Store) -> Outcome:
@@ -35,7 +37,7 @@ def look_up(tasks: Iterable[Task], store: Store) -> Outcome:
     return Outcome({name: artifact for name, artifact in found.items() if artifact is not None})
 
 
-def run(tasks: list[Task], store: Store, make_executor: Callable[[int], LocalExecutor], progress: Progress) -> Outcome:
+def run(tasks: list[Task], store: Store, make_executor: Callable[[int], Executor], progress: Progress) -> Outcome:
     """Do what is missing. A task that fails takes those that need it along; the others go on.
 
     make_executor: from the number of tasks to a running executor. Raises Terminated at SIGTERM, its workers ended.
@@ -48,62 +50,83 @@ def run(tasks: list[Task], store: Store, make_executor: Callable[[int], LocalExe
         executor = make_executor(len(missing))
         try:
             with progress.over(missing):
-                _schedule(missing, store, executor, outcome, progress)
+                Schedule(missing, store, executor, outcome, progress).work()
         finally:
             executor.close()
     return outcome
 
 
-def _schedule(missing: list[Task], store: Store, executor: LocalExecutor, outcome: Outcome, progress: Progress) -> None:
-    waiting = sorted(missing, key=lambda task: PRIORITY[task.kind])
-    not_before: dict[str, float] = {}
-    attempts: Counter[str] = Counter()
-    tasks = {task.name: task for task in missing}
-    while waiting or executor.running:
-        for task in [task for task in waiting if _is_doomed(task, outcome)]:
-            waiting.remove(task)
-            cause = next(t for t in task.inputs.values() if t.name in outcome.failures)
-            outcome.failures[task.name] = outcome.failures[cause.name]
-            progress.dropped(task)
-        ready = [
-            task for task in waiting if _is_ready(task, outcome) and time.monotonic() >= not_before.get(task.name, 0)
-        ]
-        for task in ready:
-            if not executor.has_room:
+class Schedule:
+    """Which task is next: inputs before what reads them, on as many places as the executor has."""
+
+    def __init__(self, missing: list[Task], store: Store, executor: Executor, outcome: Outcome, progress: Progress):
+        self.tasks = {task.name: task for task in missing}
+        self.store, self.executor, self.outcome, self.progress = store, executor, outcome, progress
+        self._waiting = sorted(missing, key=lambda task: PRIORITY[task.kind])
+        self._not_before: dict[str, float] = {}
+        self._attempts: Counter[str] = Counter()
+        self._handlers: dict[str, Callable[[Task, Any], None]] = {
+            "progress": progress.advanced,
+            "busy": self._busy,
+            "done": self._done,
+            "died": self._again,
+            "failed": self._failed,
+        }
+
+    def work(self) -> None:
+        """Until nothing is left that can be done."""
+        while self._waiting or self.executor.running:
+            self._drop_doomed()
+            self._submit_ready()
+            if not self.executor.running:
+                time.sleep(IDLE_SECONDS)
+                continue
+            for event, name, payload in self.executor.events(timeout=EVENT_SECONDS):
+                self._handlers[event](self.tasks[name], payload)
+
+    def _drop_doomed(self) -> None:
+        """A task fails with the reason of the input that failed."""
+        failures = self.outcome.failures
+        for task in list(self._waiting):
+            cause = next((needed.name for needed in task.inputs.values() if needed.name in failures), None)
+            if cause is not None:
+                self._waiting.remove(task)
+                failures[task.name] = failures[cause]
+                self.progress.dropped(task)
+
+    def _submit_ready(self) -> None:
+        for task in [task for task in self._waiting if self._is_ready(task)]:
+            if not self.executor.has_room:
                 break
-            waiting.remove(task)
-            progress.started(task)
-            executor.submit(task)
-        if not executor.running:
-            time.sleep(0.05)
-            continue
-        for event, name, payload in executor.events(timeout=0.5):
-            task = tasks[name]
-            if event == "progress":
-                progress.advanced(task, payload)
-            elif event == "busy":
-                progress.waiting(task)
-                not_before[name] = time.monotonic() + BUSY_SECONDS
-                waiting.append(task)
-            elif event == "done" and (artifact := store.sound(name)) is not None:
-                outcome.artifacts[name] = artifact
-                progress.finished(task)
-            elif event in ("done", "died"):
-                attempts[name] += 1
-                if attempts[name] < ATTEMPTS:
-                    progress.waiting(task)
-                    waiting.append(task)
-                else:
-                    outcome.failures[name] = payload or "its artifact is corrupt again"
-                    progress.failed(task, outcome.failures[name])
-            else:
-                outcome.failures[name] = payload
-                progress.failed(task, payload)
+            self._waiting.remove(task)
+            self.progress.started(task)
+            self.executor.submit(task)
 
+    def _is_ready(self, task: Task) -> bool:
+        made = all(needed.name in self.outcome.artifacts for needed in task.inputs.values())
+        return made and time.monotonic() >= self._not_before.get(task.name, 0)
 
-def _is_ready(task: Task, outcome: Outcome) -> bool:
-    return all(needed.name in outcome.artifacts for needed in task.inputs.values())
+    def _busy(self, task: Task, payload: Any) -> None:
+        """Another run is doing it: look again in a while."""
+        self.progress.waiting(task)
+        self._not_before[task.name] = time.monotonic() + BUSY_SECONDS
+        self._waiting.append(task)
 
+    def _done(self, task: Task, payload: Any) -> None:
+        artifact = self.store.sound(task.name)
+        if artifact is None:
+            return self._again(task, "its artifact is corrupt again")
+        self.outcome.artifacts[task.name] = artifact
+        self.progress.finished(task)
 
-def _is_doomed(task: Task, outcome: Outcome) -> bool:
-    return any(needed.name in outcome.failures for needed in task.inputs.values())
+    def _again(self, task: Task, reason: str) -> None:
+        """Its worker died or its artifact is corrupt: that may have been chance, once."""
+        self._attempts[task.name] += 1
+        if self._attempts[task.name] >= ATTEMPTS:
+            return self._failed(task, Status(Kind.FAILED, reason))
+        self.progress.waiting(task)
+        self._waiting.append(task)
+
+    def _failed(self, task: Task, status: Status) -> None:
+        self.outcome.failures[task.name] = status
+        self.progress.failed(task, str(status))

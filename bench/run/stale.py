@@ -4,12 +4,13 @@ import json
 from collections.abc import Container
 from typing import Any
 
+from ...reports.status import Kind, Status
 from ..plan.cells import Plan
 from ..plan.task import Task, in_order
 from ..store import MANIFEST, Store
 from .runner import Outcome, look_up
 
-MISSING = "missing: not run yet"
+MISSING = Status(Kind.NOT_RUN, "not run yet")
 NAMED = 3
 """How many of the changed modules a reason names."""
 
@@ -21,15 +22,15 @@ def stored(plan: Plan, store: Store) -> Outcome:
     return outcome
 
 
-def reasons(plan: Plan, store: Store, present: Container[str]) -> dict[str, str]:
+def reasons(plan: Plan, store: Store, present: Container[str]) -> dict[str, Status]:
     """Why the store does not answer a cell, by the name of its score task; `present` are the tasks that it holds."""
     scores = [cell.score for cell in plan.cells if cell.score is not None and cell.score.name not in present]
     older = _by_question(store) if scores else {}
     return {score.name: _reason(score, present, older) for score in scores}
 
 
-def _reason(score: Task, present: Container[str], older: dict[str, dict[str, Any]]) -> str:
-    """ "missing: ..." or, where the same question was answered by other code, "stale: ..." with what changed."""
+def _reason(score: Task, present: Container[str], older: dict[str, dict[str, Any]]) -> Status:
+    """Not run or, where the same question was answered by other code, stale with what changed."""
     if score.question not in older:
         return MISSING
     changed: dict[str, None] = {}
@@ -39,7 +40,7 @@ def _reason(score: Task, present: Container[str], older: dict[str, dict[str, Any
             changed |= dict.fromkeys(_changed(task.to_json(), before))
     names = [name.partition(".")[2] or name for name in changed]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"stale: {', '.join(names[:NAMED])}{more} changed since" if names else MISSING
+    return Status(Kind.STALE, f"{', '.join(names[:NAMED])}{more} changed since") if names else MISSING
 
 
 def _changed(now: dict[str, Any], before: dict[str, Any]) -> list[str]:

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ...methods.errors import IntegrationError
+from ...reports.status import Kind, Status
 from ..errors import TaskError
+from ..plan.kinds import ASKED
 from ..store import BusyError, CorruptError, Store
 from .signals import end_when_told
 
@@ -51,7 +53,7 @@ def _name(task: dict[str, Any]) -> str:
 
 
 def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share: None) -> tuple[str, Any]:
-    """Make one task's artifact: ("done", None), ("busy", None), or ("failed", one-line reason)."""
+    """Make one task's artifact: ("done", None), ("busy", None), or ("failed", its Status)."""
     name = _name(task)
     try:
         with store.work(name) as folder:
@@ -67,13 +69,11 @@ def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share:
     except BusyError:
         return "busy", None
     except (TaskError, CorruptError, IntegrationError) as error:
-        return "failed", str(error)
+        return "failed", error.status if isinstance(error, TaskError) else Status(Kind.FAILED, str(error))
     except Exception as error:
         log_file = store.root / ".work" / name / LOG
-        return (
-            "failed",
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} (see {log_file})",
-        )
+        first = str(error).splitlines()[0] if str(error) else ""
+        return "failed", Status(Kind.FAILED, f"{type(error).__name__}: {first} (see {log_file})")
 
 
 def _make(task: dict[str, Any], store: Store, folder: Path, on_progress: Any) -> None:
@@ -83,11 +83,12 @@ def _make(task: dict[str, Any], store: Store, folder: Path, on_progress: Any) ->
     started, cpu = time.time(), time.process_time()
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {task['label']}", flush=True)
     stage = import_module(f"..stages.{task['kind']}", __package__)
-    result = stage.run(Context(task["key"], task["label"], task["params"], inputs, folder, on_progress))
+    params = ASKED[task["kind"]].model_validate(task["params"])
+    result = stage.run(Context(task["key"], task["label"], params, inputs, folder, on_progress))
     store.commit(
         task,
         folder,
-        result,
+        result.dumped(),
         {
             "started": started,
             "ended": time.time(),

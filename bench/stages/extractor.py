@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -17,6 +16,7 @@ from ...datasets.base import ImageSet
 from .. import published_files as weights
 from ..errors import TaskError
 from ..metrics.frechet import frechet_distance
+from ..plan.kinds import ExtractorParams, ExtractorResult
 from ..store import Artifact
 from ..training.feature_classifier import RECIPES, Classifier, ClassifierTraining, Recipe
 from ..training.ledger import Ledger
@@ -33,12 +33,12 @@ BATCH = 512
 WEIGHTS, REFERENCE = "classifier.safetensors", "reference.safetensors"
 
 
-def run(task: Context) -> dict[str, Any]:
-    data = load_data(task.params)
+def run(task: Context[ExtractorParams]) -> ExtractorResult:
+    data = load_data(task.params.dataset, task.params.content)
     assert isinstance(data, ImageSet)
     assert data.targets is not None
-    recipe, device = RECIPES[data.name], accelerator(task.params["device"])
-    spent = _copied(task) if "file" in task.params else _trained(task, data, recipe, device)
+    recipe, device = RECIPES[data.name], accelerator(task.params.device)
+    spent = _copied(task) if task.params.file is not None else _trained(task, data, recipe, device)
     classifier = _read(task.folder / WEIGHTS, recipe).to(device)
     _, held_out = recipe.split(data)
     probe = data.samples(torch.arange(2)).to(device)
@@ -48,34 +48,36 @@ def run(task: Context) -> dict[str, Any]:
     reference = features(classifier, data.samples(torch.arange(len(data))))
     save_file({"features": reference}, task.folder / REFERENCE)
     accuracy = float((predicted == data.targets[held_out]).double().mean())
-    return {
-        "held_out": len(held_out),
-        "held_out_accuracy": accuracy,
-        "reference": len(data),
-        "pixels": data.pixels_sha256(),
-        "flops_per_image": counter.get_total_flops() / len(probe),
-        "training": spent,
-    }
+    return ExtractorResult(
+        held_out=len(held_out),
+        held_out_accuracy=accuracy,
+        reference=len(data),
+        pixels=data.pixels_sha256(),
+        flops_per_image=counter.get_total_flops() / len(probe),
+        training=spent,
+    )
 
 
-def _trained(task: Context, data: ImageSet, recipe: Recipe, device: str) -> dict[str, float]:
+def _trained(task: Context[ExtractorParams], data: ImageSet, recipe: Recipe, device: str) -> dict[str, float]:
     """Train the classifier, write its weights, and say what that took."""
     training, _ = recipe.split(data)
     assert data.targets is not None
     part = ImageSet(f"{data.name}-train", data.images[training], data.targets[training], data.max_value, data.classes)
     module = ClassifierTraining(recipe)
     ledger = Ledger(recipe.steps(len(part)) * recipe.batch, "images", 1.0)
-    with tracked(task.folder, task.key, task.label, "extractor", task.params) as record:
+    with tracked(task.folder, task.key, task.label, "extractor", task.params.dumped()) as record:
         fit(module, part, module.seed, ledger, task.folder, record, task.on_progress, device)
     save_file(module.classifier.cpu().state_dict(), task.folder / WEIGHTS)
     return {"flops": ledger.flops, "images": ledger.images, "steps": ledger.steps}
 
 
-def _copied(task: Context) -> dict[str, float]:
+def _copied(task: Context[ExtractorParams]) -> dict[str, float]:
     """Copy the weights that fewstep ships, and say what training them took."""
-    shutil.copyfile(frozen.path(task.params["file"]), task.folder / WEIGHTS)
-    if weights.sha256(task.folder / WEIGHTS) != task.params["sha256"]:
-        raise TaskError(f"{frozen.path(task.params['file'])} has changed since this run was planned; run it again")
+    assert task.params.file is not None
+    source = frozen.path(task.params.file)
+    shutil.copyfile(source, task.folder / WEIGHTS)
+    if weights.sha256(task.folder / WEIGHTS) != task.params.sha256:
+        raise TaskError(f"{source} has changed since this run was planned; run it again")
     with safe_open(task.folder / WEIGHTS, "pt") as opened:
         ledger: dict[str, float] = json.loads(opened.metadata()["ledger"])
     return ledger
@@ -89,8 +91,8 @@ def _read(file: Path, recipe: Recipe) -> Classifier:
 
 def load(artifact: Artifact) -> tuple[Classifier, Tensor]:
     """(the feature network, on the device of its training; the reference features (N, D), on the CPU)."""
-    params = artifact.manifest["params"]
-    classifier = _read(artifact.file(WEIGHTS), RECIPES[params["dataset"]]).to(accelerator(params["device"]))
+    params = artifact.asked(ExtractorParams)
+    classifier = _read(artifact.file(WEIGHTS), RECIPES[params.dataset]).to(accelerator(params.device))
     return classifier, load_file(artifact.file(REFERENCE))["features"]
 
 

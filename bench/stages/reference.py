@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,6 +16,7 @@ from ..errors import TaskError
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.moments import Moments
 from ..metrics.scoring import SUBSET, Reference, extract
+from ..plan.kinds import ReferenceParams, ReferenceResult
 from ..store import Artifact
 from .context import Context
 from .data import load as load_data
@@ -26,9 +26,9 @@ MOMENTS, ROWS = "moments.safetensors", "rows.safetensors"
 ARRAYS = ("pool", "spatial", "cls", "image")
 
 
-def run(task: Context) -> dict[str, Any]:
+def run(task: Context[ReferenceParams]) -> ReferenceResult:
     images, count = _images(task.params)
-    network = EXTRACTORS[task.params["extractor"]].load(accelerator(task.params["device"]))
+    network = EXTRACTORS[task.params.extractor].load(accelerator(task.params.device))
     order = torch.randperm(count, generator=generator(0, "reference"))
     kept = torch.zeros(count, dtype=torch.bool)
     kept[order[:SUBSET]] = True
@@ -49,18 +49,19 @@ def run(task: Context) -> dict[str, Any]:
         task.folder / MOMENTS,
     )
     save_file({name: torch.cat(parts) for name, parts in rows.items()}, task.folder / ROWS)
-    return {"images": count, "rows": int(kept.sum())}
+    return ReferenceResult(images=count, rows=int(kept.sum()))
 
 
-def _images(params: dict[str, Any]) -> tuple[Callable[[slice], Tensor], int]:
+def _images(params: ReferenceParams) -> tuple[Callable[[slice], Tensor], int]:
     """(images(slice) uint8 (B, C, H, W), how many) of a data set, or of a folder or file of images."""
-    if "images" not in params:
-        data = load_data(params)
+    if params.images is None:
+        assert params.dataset is not None
+        data = load_data(params.dataset, params.content)
         assert isinstance(data, ImageSet | ArchivedSet)
         return data.images.__getitem__, len(data)
     try:
-        found = Images(Path(params["images"]))
-        if found.content() != params["content"]:
+        found = Images(Path(params.images))
+        if found.content() != params.content:
             raise TaskError(f"{found.source} has changed since this was asked; ask again")
     except ArchiveError as error:
         raise TaskError(str(error)) from None
@@ -69,13 +70,14 @@ def _images(params: dict[str, Any]) -> tuple[Callable[[slice], Tensor], int]:
 
 def load(artifact: Artifact) -> Reference:
     """The reference that the artifact holds."""
-    arrays, params, result = load_file(artifact.file(MOMENTS)), artifact.manifest["params"], artifact.result
-    digits = (params.get("content") or artifact.manifest["files"][MOMENTS]["sha256"])[:8]
-    name = params["dataset"] if "dataset" in params else Path(params["images"]).stem
+    arrays, params = load_file(artifact.file(MOMENTS)), artifact.asked(ReferenceParams)
+    result = artifact.answer(ReferenceResult)
+    digits = (params.content or artifact.manifest["files"][MOMENTS]["sha256"])[:8]
+    name = params.dataset or Path(params.images or "").stem
     arrays_of = [key.removesuffix("/mean") for key in arrays if key.endswith("/mean")]
     return Reference(
-        f"{name}-{result['images']}@{digits}",
+        f"{name}-{result.images}@{digits}",
         {key: (arrays[f"{key}/mean"], arrays[f"{key}/cov"]) for key in arrays_of},
-        f"{name}-{result['rows']}of{result['images']}@{digits}",
+        f"{name}-{result.rows}of{result.images}@{digits}",
         load_file(artifact.file(ROWS)),
     )

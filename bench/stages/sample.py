@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,7 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...methods.denoiser import Denoiser, metered
 from ...methods.method import Method
 from ...methods.randomness import noise
+from ...reports.status import Kind, Status
 from ..errors import TaskError
+from ..plan.kinds import Sampled, SampleParams, Trained
 from ..store import Artifact
 from . import teacher, train
 from .context import Context
@@ -63,20 +64,20 @@ def batches(count: int, make: Callable[[range], Tensor], on_progress: Callable[[
     return torch.cat(parts).contiguous()
 
 
-def run(task: Context) -> dict[str, Any]:
+def run(task: Context[SampleParams]) -> Sampled:
     params, parent = task.params, task.inputs["teacher"]
     trained = task.inputs.get("train")
-    if trained is not None and trained.result["status"] != "done":
-        return {"status": trained.result["status"]}
-    denoiser = teacher.load(parent, params.get("guidance"))
+    if trained is not None and not (status := trained.answer(Trained).status).done:
+        return Sampled(status=status)
+    denoiser = teacher.load(parent, params.guidance)
     method = (
-        train.load(trained, denoiser, params.get("transfer", False))
+        train.load(trained, denoiser, params.transfer)
         if trained
-        else train.build(params["method"], params["options"], denoiser)
+        else train.build(params.method, params.options, denoiser)
     )
-    method = method.to(accelerator(params["device"])).eval()
-    nfe = params["nfe"]
-    make = sampler(method, params["seed"], nfe, teacher.sample_shape(parent))
+    method = method.to(accelerator(params.device)).eval()
+    nfe = params.nfe
+    make = sampler(method, params.seed, nfe, teacher.sample_shape(parent))
     counter, ends = FlopCounterMode(display=False), [time.perf_counter()]
 
     def measured(rows: range) -> Tensor:
@@ -86,20 +87,19 @@ def run(task: Context) -> dict[str, Any]:
         return x0
 
     with metered() as meter, torch.no_grad():
-        x0 = batches(params["samples"], measured, task.on_progress)
+        x0 = batches(params.samples, measured, task.on_progress)
     if meter.evaluations != nfe * len(x0):
-        raise TaskError(f"{params['method']} took {meter.evaluations / len(x0):g} evaluations a sample, not {nfe}")
+        raise TaskError(f"{params.method} took {meter.evaluations / len(x0):g} evaluations a sample, not {nfe}")
     if not x0.isfinite().all():
-        return {"status": "diverged: samples are not finite"}
+        return Sampled(status=Status(Kind.DIVERGED, "samples are not finite"))
     save_file({"x0": x0}, task.folder / SAMPLES)
-    return {
-        "status": "done",
-        "samples": len(x0),
-        "nfe": nfe,
-        "forwards": meter.forwards / len(x0),
-        "flops_per_image": counter.get_total_flops() / min(BATCH, len(x0)),
-        "seconds_per_image": _seconds_per_image(ends, len(x0)),
-    }
+    return Sampled(
+        samples=len(x0),
+        nfe=nfe,
+        forwards=meter.forwards / len(x0),
+        flops_per_image=counter.get_total_flops() / min(BATCH, len(x0)),
+        seconds_per_image=_seconds_per_image(ends, len(x0)),
+    )
 
 
 def _seconds_per_image(ends: list[float], count: int) -> float:

@@ -1,7 +1,6 @@
 """The metrics of one cell's samples, each with its protocol and, where it can be had, its values without each block."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -13,7 +12,16 @@ from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.quantise import QUANTISERS
 from ..metrics.metric import CLASSIFIER, FEATURES, LOGITS, LPIPS, PIXELS
 from ..metrics.register import METRICS
-from ..metrics.scoring import SUBSET, Reference, arrays_of, features_of, measured, published
+from ..metrics.scoring import SUBSET, Measured, Reference, arrays_of, features_of, measured, published
+from ..plan.kinds import (
+    ExtractorParams,
+    ExtractorResult,
+    Sampled,
+    Scored,
+    ScoreParams,
+    TruthParams,
+    reference_role,
+)
 from ..store import Artifact
 from . import extractor, reference, sample, truth
 from .context import Context
@@ -23,48 +31,47 @@ TRUTH_SETTINGS = {PIXELS: "pixels/float", LPIPS: "vgg16-piq/224/float"}
 """What the protocol says of samples that are compared with the truth, by features."""
 
 
-def run(task: Context) -> dict[str, Any]:
-    """{"status", "metrics": {name: {"value", "samples", "protocol", "without"}}}.
-
-    "without" holds the value with each of jackknife.BLOCKS blocks of samples left out.
-    """
-    status = task.inputs["sample"].result["status"]
-    if status != "done":
-        return {"status": status, "metrics": {}}
+def run(task: Context[ScoreParams]) -> Scored:
+    status = task.inputs["sample"].answer(Sampled).status
+    if not status.done:
+        return Scored(status=status)
     x0 = sample.load(task.inputs["sample"])
     groups: dict[str, list[str]] = {}
-    for name in task.params["metrics"]:
+    for name in task.params.metrics:
         groups.setdefault(METRICS[name].features, []).append(name)
-    values: dict[str, Any] = {}
+    values: dict[str, Measured] = {}
     for features in (PIXELS, LPIPS):
         values |= of_truth(x0, task.inputs["truth"], features, groups.pop(features)) if features in groups else {}
     if CLASSIFIER in groups:
         values |= of_classifier(x0, task.inputs["extractor"], groups.pop(CLASSIFIER), "float")
     for name, metrics in groups.items():
-        rounding, own = task.params["rounding"], task.inputs.get(f"reference {name}")
+        rounding, own = task.params.rounding, task.inputs.get(reference_role(name))
         images = QUANTISERS[rounding](x0)
-        files = {metric: given["file"] for metric, given in task.params["references"].items()}
-        device = accelerator(task.params["device"])
+        files = {metric: given["file"] for metric, given in task.params.references.items()}
+        device = accelerator(task.params.device)
         values |= of_published(
             images.__getitem__, len(images), name, metrics, own, files, device, task.on_progress, rounding
         )
-    return {"status": "done", "metrics": values}
+    return Scored(metrics=values)
 
 
-def of_truth(x0: Tensor, artifact: Artifact, features: str, metrics: list[str]) -> dict[str, Any]:
+def of_truth(x0: Tensor, artifact: Artifact, features: str, metrics: list[str]) -> dict[str, Measured]:
     """The metrics of samples (N, ...) beside the exact solutions from the same noises, as many as there are."""
     truths = load_file(artifact.file(truth.SAMPLES))["x0"]
-    exact = Reference(f"rk45@{artifact.manifest['params']['tolerance']:g}", truth=truths)
+    exact = Reference(f"rk45@{artifact.asked(TruthParams).tolerance:g}", truth=truths)
     samples = {METRICS[name].array: x0[: len(truths)] for name in metrics}
     return measured(metrics, samples, lambda metric: exact, TRUTH_SETTINGS[features])
 
 
-def of_classifier(x0: Tensor, artifact: Artifact, metrics: list[str], rounding: str) -> dict[str, Any]:
+def of_classifier(x0: Tensor, artifact: Artifact, metrics: list[str], rounding: str) -> dict[str, Measured]:
     """The metrics of samples (N, ...) in [-1, 1] by the data set's own classifier; rounding: what was done to them."""
     classifier, real = extractor.load(artifact)
-    dataset = artifact.manifest["params"]["dataset"]
+    dataset = artifact.asked(ExtractorParams).dataset
     # No hash of anything computed: the protocol is the same wherever weights and images are.
-    weights, digits = artifact.manifest["files"][extractor.WEIGHTS]["sha256"][:8], artifact.result["pixels"][:8]
+    weights, digits = (
+        artifact.manifest["files"][extractor.WEIGHTS]["sha256"][:8],
+        artifact.answer(ExtractorResult).pixels[:8],
+    )
     fake, every = {FEATURES: extractor.features(classifier, x0)}, {FEATURES: real}
     if LOGITS in arrays_of(metrics):
         fake[LOGITS], every[LOGITS] = (extractor.logits(classifier, part[FEATURES]) for part in (fake, every))
@@ -97,7 +104,7 @@ def of_published(
     device: str,
     on_progress: Callable[[float], None],
     rounding: str,
-) -> dict[str, Any]:
+) -> dict[str, Measured]:
     """The metrics of uint8 images, images(slice) (B, C, H, W), by an extractor of published weights.
 
     They are compared with the published statistics in `files`, by metric, or else with the data set's own features.

@@ -1,6 +1,5 @@
 """The teacher: trained once and kept, shipped, somebody else's, or a closed form."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ...methods.teachers.analytic import MixtureDenoiser, ideal_denoiser
 from .. import published_files as weights
 from ..errors import TaskError
 from ..plan import checkpoints
+from ..plan.kinds import TeacherParams, TeacherResult, TeacherTraining
 from ..store import Artifact
 from ..training.ledger import Ledger, forward_flops
 from ..training.loop import fit
@@ -33,42 +33,40 @@ from .device import accelerator
 WEIGHTS = "teacher.safetensors"
 
 
-def run(task: Context) -> dict[str, Any]:
-    data = load_data(task.params)
-    options = task.params["teacher"]
-    if options["name"] == "exact":
-        exact = _exact(ExactOptions.model_validate(options), data)
-        return {"flops_per_evaluation": forward_flops(exact, noise(0, "probe", range(2), data.shape)), "parameters": 0}
-    if options["name"] == "checkpoint":
-        return _copied(task, data)
-    if options["name"] == "shipped":
-        return _shipped(task, data)
-    checked = PretrainOptions.model_validate(options)
-    module = pretrain.Pretrain(checked, data.shape, data.classes)
-    probe = noise(0, "probe", range(2), data.shape)
-    unit = forward_flops(module.denoiser, probe)
-    ledger = Ledger(checked.images, "images", unit)
-    with tracked(task.folder, task.key, task.label, "teacher", task.params) as record:
-        fit(
-            module,
-            data,
-            checked.seed,
-            ledger,
-            task.folder,
-            record,
-            task.on_progress,
-            accelerator(task.params["device"]),
-        )
+def run(task: Context[TeacherParams]) -> TeacherResult:
+    data = load_data(task.params.dataset, task.params.content)
+    makers = {"exact": _closed_form, "checkpoint": _copied, "shipped": _shipped, "pretrain": _trained}
+    return makers[task.params.teacher["name"]](task, data)
+
+
+def _result(denoiser: Denoiser, data: Any, training: TeacherTraining | None = None) -> TeacherResult:
+    """What a plan needs to know of a teacher, measured on its network."""
+    unit = forward_flops(denoiser, noise(0, "probe", range(2), data.shape))
+    parameters = sum(p.numel() for p in denoiser.parameters())
+    return TeacherResult(flops_per_evaluation=unit, parameters=parameters, ledger=training)
+
+
+def _closed_form(task: Context[TeacherParams], data: Any) -> TeacherResult:
+    return _result(_exact(ExactOptions.model_validate(task.params.teacher), data), data)
+
+
+def _trained(task: Context[TeacherParams], data: Any) -> TeacherResult:
+    options = PretrainOptions.model_validate(task.params.teacher)
+    module = pretrain.Pretrain(options, data.shape, data.classes)
+    result = _result(module.denoiser, data)
+    ledger = Ledger(options.images, "images", result.flops_per_evaluation)
+    device = accelerator(task.params.device)
+    with tracked(task.folder, task.key, task.label, "teacher", task.params.dumped()) as record:
+        fit(module, data, options.seed, ledger, task.folder, record, task.on_progress, device)
     save_file(module.result().state_dict(), task.folder / WEIGHTS)
-    parameters = sum(p.numel() for p in module.denoiser.parameters())
-    return {"flops_per_evaluation": unit, "parameters": parameters, "ledger": ledger.to_dict()}
+    return result.model_copy(update={"ledger": TeacherTraining.model_validate(ledger.to_dict())})
 
 
-def _copied(task: Context, data: Any) -> dict[str, Any]:
+def _copied(task: Context[TeacherParams], data: Any) -> TeacherResult:
     """The network of the suite's file, kept with its configuration: the file may go."""
-    options = CheckpointOptions.model_validate(task.params["teacher"])
+    options = CheckpointOptions.model_validate(task.params.teacher)
     path = checkpoints.located(options)
-    if path is None or weights.sha256(path) != task.params["sha256"]:
+    if path is None or weights.sha256(path) != task.params.sha256:
         raise TaskError(f"{options.file} has changed since this run was planned; run it again")
     try:
         read = checkpoint.read(path)
@@ -79,20 +77,18 @@ def _copied(task: Context, data: Any) -> dict[str, Any]:
     except checkpoint.CheckpointError as error:
         raise TaskError(f"{path}: {error}") from None
     read.save(task.folder / WEIGHTS)
-    unit = forward_flops(denoiser, noise(0, "probe", range(2), data.shape))
-    return {"flops_per_evaluation": unit, "parameters": sum(p.numel() for p in denoiser.parameters())}
+    return _result(denoiser, data)
 
 
-def _shipped(task: Context, data: Any) -> dict[str, Any]:
+def _shipped(task: Context[TeacherParams], data: Any) -> TeacherResult:
     """The network that fewstep ships, copied as it is, with what training it took."""
-    source, target = frozen.path(task.params["file"]), task.folder / WEIGHTS
+    assert task.params.file is not None
+    source, target = frozen.path(task.params.file), task.folder / WEIGHTS
     shutil.copyfile(source, target)
-    if weights.sha256(target) != task.params["sha256"]:
+    if weights.sha256(target) != task.params.sha256:
         raise TaskError(f"{source} has changed since this run was planned; run it again")
-    denoiser = _pretrained(target, _recorded(target), data)
-    unit = forward_flops(denoiser, noise(0, "probe", range(2), data.shape))
-    parameters = sum(p.numel() for p in denoiser.parameters())
-    return {"flops_per_evaluation": unit, "parameters": parameters, "ledger": json.loads(_facts(target)["ledger"])}
+    training = TeacherTraining.model_validate_json(_facts(target)["ledger"])
+    return _result(_pretrained(target, _recorded(target), data), data, training)
 
 
 def _facts(file: Path) -> dict[str, str]:
@@ -114,17 +110,16 @@ def _pretrained(file: Path, options: PretrainOptions, data: Any) -> Denoiser:
 
 def load(artifact: Artifact, guidance: float | None = None) -> Denoiser:
     """The teacher of an artifact, frozen, on the CPU; guided with that scale unless None."""
-    params = artifact.manifest["params"]
-    data = load_data(params)
-    denoiser = _made(artifact, params, data)
+    params = artifact.asked(TeacherParams)
+    data = load_data(params.dataset, params.content)
+    denoiser = _made(artifact, params.teacher, data)
     denoiser.sample_shape, denoiser.sample_bound = data.shape, data.bound
     if guidance is not None:
         denoiser = Guided(denoiser, guidance)
     return denoiser.requires_grad_(False).eval()
 
 
-def _made(artifact: Artifact, params: dict[str, Any], data: Any) -> Denoiser:
-    given = params["teacher"]
+def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> Denoiser:
     if given["name"] == "exact":
         return _exact(ExactOptions.model_validate(given), data)
     if given["name"] == "checkpoint":
@@ -154,4 +149,4 @@ def _exact(options: ExactOptions, data: Any) -> Denoiser:
 
 def sample_shape(artifact: Artifact) -> tuple[int, ...]:
     """The shape of one sample of the teacher's data set."""
-    return DATASETS[artifact.manifest["params"]["dataset"]].shape
+    return DATASETS[artifact.asked(TeacherParams).dataset].shape

@@ -6,7 +6,9 @@ from ...methods import registry, saved, solvers
 from ...methods.denoiser import Denoiser
 from ...methods.method import Method, TrainingFree
 from ...methods.specs.solver import SolverSpec
-from ..errors import OUT_OF_BUDGET, TaskError
+from ...reports.status import DONE
+from ..errors import OutOfBudget, TaskError
+from ..plan.kinds import ExtractorResult, RunLedger, TeacherParams, TeacherResult, Trained, TrainParams
 from ..store import Artifact
 from ..training.ledger import Ledger
 from ..training.loop import DivergedError, fit
@@ -19,34 +21,29 @@ from .device import accelerator
 WEIGHTS = "student.safetensors"
 
 
-def run(task: Context) -> dict[str, Any]:
+def run(task: Context[TrainParams]) -> Trained:
     params, parent = task.params, task.inputs["teacher"]
-    denoiser = teacher.load(parent, params.get("guidance"))
-    module = build(params["method"], params["options"], denoiser, params["seed"], params.get("nfe"))
+    denoiser = teacher.load(parent, params.guidance)
+    module = build(params.method, params.options, denoiser, params.seed, params.nfe)
     if "extractor" in task.inputs:
         module.quality = extractor.quality(task.inputs["extractor"])
-    ledger = Ledger(*_limit(task), parent.result["flops_per_evaluation"])
-    data = load_data(parent.manifest["params"])
-    trainable = module.trainable_count()
-    status = "done"
-    with tracked(task.folder, task.key, task.label, params["method"], params) as record:
+    ledger = Ledger(*_limit(task), parent.answer(TeacherResult).flops_per_evaluation)
+    given = parent.asked(TeacherParams)
+    data, device = load_data(given.dataset, given.content), accelerator(params.device)
+    trainable, status = module.trainable_count(), DONE
+    with tracked(task.folder, task.key, task.label, params.method, params.dumped()) as record:
         try:
-            fit(
-                module,
-                data,
-                params["seed"],
-                ledger,
-                task.folder,
-                record,
-                task.on_progress,
-                accelerator(params["device"]),
-            )
-            options = registry.method(params["method"]).options.model_validate(params["options"])
-            saved.save(module, params["method"], options, task.folder / WEIGHTS, params.get("nfe"))
+            fit(module, data, params.seed, ledger, task.folder, record, task.on_progress, device)
+            options = registry.method(params.method).options.model_validate(params.options)
+            saved.save(module, params.method, options, task.folder / WEIGHTS, params.nfe)
         except DivergedError as error:
-            status = f"diverged: {error}"
-    learned = module.learned() if status == "done" else []
-    return {"status": status, "trainable_parameters": trainable, "ledger": ledger.to_dict(), "learned": learned}
+            status = error.status
+    return Trained(
+        status=status,
+        trainable_parameters=trainable,
+        ledger=RunLedger.model_validate(ledger.to_dict()),
+        learned=module.learned() if status.done else [],
+    )
 
 
 def limit(budget: dict[str, float], parent: Artifact) -> tuple[float, str]:
@@ -54,22 +51,25 @@ def limit(budget: dict[str, float], parent: Artifact) -> tuple[float, str]:
     (unit, amount), *_ = budget.items()
     if unit != "teacher":
         return amount, unit
-    return amount * parent.result["ledger"]["evaluations"], "evaluations"
+    training = parent.answer(TeacherResult).ledger
+    assert training is not None
+    return amount * training.evaluations, "evaluations"
 
 
-def _limit(task: Context) -> tuple[float, str]:
+def _limit(task: Context[TrainParams]) -> tuple[float, str]:
     """What this run may spend: the budget, or a trial's part of it, less what choosing between the trials will take."""
-    parent, shared = task.inputs["teacher"], task.params.get("shared")
-    whole, unit = limit(task.params["budget"], parent)
+    parent, shared = task.inputs["teacher"], task.params.shared
+    whole, unit = limit(task.params.budget, parent)
     if shared is None:
         return whole, unit
-    forwards = shared["nfe"] * (1 if task.params.get("guidance") is None else 2)
-    flops = forwards * parent.result["flops_per_evaluation"] + task.inputs["extractor"].result["flops_per_image"]
-    choosing = shared["samples"] * flops / (1 if unit == "flops" else parent.result["flops_per_evaluation"])
-    part = whole / shared["trials"] - choosing
+    evaluation = parent.answer(TeacherResult).flops_per_evaluation
+    forwards = shared.nfe * (1 if task.params.guidance is None else 2)
+    flops = forwards * evaluation + task.inputs["extractor"].answer(ExtractorResult).flops_per_image
+    choosing = shared.samples * flops / (1 if unit == "flops" else evaluation)
+    part = whole / shared.trials - choosing
     if part <= 0:
-        message = f"choosing costs {choosing:.6g} {unit} a trial, and each has {whole / shared['trials']:.6g}"
-        raise TaskError(f"{OUT_OF_BUDGET}: {message}; lower samples or nfe of tune")
+        message = f"choosing costs {choosing:.6g} {unit} a trial, and each has {whole / shared.trials:.6g}"
+        raise OutOfBudget(f"{message}; lower samples or nfe of tune")
     return part, unit
 
 

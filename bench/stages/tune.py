@@ -2,13 +2,14 @@
 
 import math
 import shutil
-from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..errors import OUT_OF_BUDGET, TaskError
+from ...reports.status import Kind, Status
+from ..errors import OutOfBudget
 from ..metrics.frechet import frechet_distance
+from ..plan.kinds import RunLedger, TeacherResult, Trained, TrainParams, Trial, Tuned, TuneParams, trial_role
 from ..store import Artifact
 from ..training.ledger import Ledger
 from . import extractor, teacher, train
@@ -20,52 +21,57 @@ NOISES = "-selection"
 ROUNDING = 1e-9
 
 
-def run(task: Context) -> dict[str, Any]:
-    """What a training run gives, of the trial chosen, with "trials": each one's options and what it was chosen by."""
-    trials = [task.inputs[f"trial {j}"] for j in range(sum(role.startswith("trial ") for role in task.inputs))]
+def run(task: Context[TuneParams]) -> Tuned:
+    """What a training run gives, of the trial chosen, with the trials' options and what they were chosen by."""
+    trials = [task.inputs[trial_role(j)] for j in range(task.params.trials)]
     found, flops = zip(*(_distance(task, trial) for trial in trials), strict=True)
     ledger = _ledger(task, trials, sum(flops))
     if ledger.spent > 1 + ROUNDING:
-        raise TaskError(f"{OUT_OF_BUDGET}: trials and choice cost {ledger.spent:.4g} of the budget")
+        raise OutOfBudget(f"trials and choice cost {ledger.spent:.4g} of the budget")
     chosen = min(range(len(trials)), key=found.__getitem__)
-    result = {
-        "ledger": ledger.to_dict(),
-        "chosen": chosen,
-        "trials": [
-            {"options": trial.manifest["params"]["options"], "status": trial.result["status"], "distance": repr(value)}
-            for trial, value in zip(trials, found, strict=True)
-        ],
-    }
+    judged = [
+        Trial(status=trial.answer(Trained).status, options=trial.asked(TrainParams).options, distance=repr(value))
+        for trial, value in zip(trials, found, strict=True)
+    ]
+    result = Tuned(
+        status=Status(Kind.DIVERGED, "every trial"),
+        trainable_parameters=0,
+        ledger=RunLedger.model_validate(ledger.to_dict()),
+        chosen=chosen,
+        trials=judged,
+    )
     if not math.isfinite(found[chosen]):
-        return {**result, "status": "diverged: every trial", "trainable_parameters": 0, "learned": []}
+        return result
     shutil.copyfile(trials[chosen].file(train.WEIGHTS), task.folder / train.WEIGHTS)
-    best = trials[chosen].result
-    return {**result, **{key: best[key] for key in ("status", "trainable_parameters", "learned")}}
+    best = trials[chosen].answer(Trained)
+    kept = {key: getattr(best, key) for key in ("status", "trainable_parameters", "learned")}
+    return result.model_copy(update=kept)
 
 
-def _distance(task: Context, trial: Artifact) -> tuple[float, float]:
+def _distance(task: Context[TuneParams], trial: Artifact) -> tuple[float, float]:
     """(Fréchet distance of a trial's samples to the data, infinite where there are none; FLOPs of the networks)."""
-    if trial.result["status"] != "done":
+    if not trial.answer(Trained).status.done:
         return math.inf, 0
     params, parent = task.params, task.inputs["teacher"]
-    method = train.load(trial, teacher.load(parent, params.get("guidance"))).to(accelerator(params["device"])).eval()
-    make = sampler(method, params["seed"], params["nfe"], teacher.sample_shape(parent), NOISES)
+    method = train.load(trial, teacher.load(parent, params.guidance)).to(accelerator(params.device)).eval()
+    make = sampler(method, params.seed, params.nfe, teacher.sample_shape(parent), NOISES)
     network, reference = extractor.load(task.inputs["extractor"])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        features = extractor.features(network, batches(params["samples"], make, task.on_progress))
+        features = extractor.features(network, batches(params.samples, make, task.on_progress))
     distance = frechet_distance(reference, features) if features.isfinite().all() else math.inf
     return distance, counter.get_total_flops()
 
 
-def _ledger(task: Context, trials: list[Artifact], choosing: float) -> Ledger:
+def _ledger(task: Context[TuneParams], trials: list[Artifact], choosing: float) -> Ledger:
     """All that was spent, by use; `choosing` is in FLOPs."""
     parent = task.inputs["teacher"]
-    ledger = Ledger(*train.limit(task.params["budget"], parent), parent.result["flops_per_evaluation"])
-    for spent in (trial.result["ledger"] for trial in trials):
+    evaluation = parent.answer(TeacherResult).flops_per_evaluation
+    ledger = Ledger(*train.limit(task.params.budget, parent), evaluation)
+    for spent in (trial.answer(Trained).ledger for trial in trials):
         for key in ("flops", "images", "steps", "seconds"):
-            setattr(ledger, key, getattr(ledger, key) + spent[key])
-        ledger.uses |= {use: ledger.uses.get(use, 0) + flops for use, flops in spent["uses"].items()}
-        for kind, peak in spent["peak_bytes"].items():
+            setattr(ledger, key, getattr(ledger, key) + getattr(spent, key))
+        ledger.uses |= {use: ledger.uses.get(use, 0) + flops for use, flops in spent.uses.items()}
+        for kind, peak in spent.peak_bytes.items():
             ledger.peak_bytes[kind] = max(ledger.peak_bytes.get(kind, 0), peak)
     ledger.flops += choosing
     ledger.uses["selection"] = ledger.uses.get("selection", 0) + choosing

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from ...methods import registry
+from ...methods.missing import Missing
 from ...methods.options import Options
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.exact import ExactOptions
@@ -127,6 +128,10 @@ class MethodEntry(Options):
     def refusal(self, nfe: int) -> str | None:
         """Why the method cannot sample with this NFE under its options, or under those of one of its trials."""
         return next((reason for options in self.trials() if (reason := self.spec.refusal(nfe, options))), None)
+
+    def missing(self) -> Missing | None:
+        """What its options need and this machine lacks."""
+        return next((found for options in self.trials() if (found := options.missing()) is not None), None)
 
     def rules(self) -> str:
         """The rule set by which the hyper-parameters were found."""

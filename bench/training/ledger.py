@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...methods.denoiser import Denoiser
-from ..errors import OUT_OF_BUDGET, TaskError
+from ..errors import OutOfBudget, TaskError
 
 TOLERANCE = 0.005
 """How far the ledger may be from a FLOP counter around the whole run, and a kind's steps from its first."""
@@ -99,7 +99,7 @@ class Ledger:
         self.step_seconds[kind] = seconds
         if self.spent > 1 and (self.unit != "seconds" or self.steps == 1):
             cost = self._in_unit(self.step_flops[kind], images, seconds)
-            raise TaskError(f"{OUT_OF_BUDGET}: one step costs {cost:.6g} {self.unit}, the budget is {self.limit:.6g}")
+            raise OutOfBudget(f"one step costs {cost:.6g} {self.unit}, the budget is {self.limit:.6g}")
 
     def _compare(self, kind: str, forwards: int, uses: dict[str, float] | None) -> None:
         """The first step of a kind says what the others take: raise TaskError if this one takes something else."""

@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader
 from ...datasets.base import Batches, Dataset
 from ...methods.denoiser import Exhausted
 from ...methods.method import Diverged, Trainable
-from ..errors import OUT_OF_BUDGET, TaskError
+from ...reports.status import Kind
+from ..errors import OutOfBudget, TaskError
 from .ledger import Ledger
 from .memory import held
 from .memory import is_measured as memory_is_measured
@@ -37,6 +38,8 @@ RECORDS = 100
 
 class DivergedError(TaskError):
     """Training cannot go on, since `step`."""
+
+    kind = Kind.DIVERGED
 
     def __init__(self, step: int, reason: str = "the loss is not finite") -> None:
         super().__init__(f"{reason} at step {step}")
@@ -199,7 +202,7 @@ def fit(
     except Exhausted:
         # What has no optimiser is nothing until it is finished.
         if not (ledger.steps and trainer.optimizers):
-            raise TaskError(f"{OUT_OF_BUDGET}: {budget.dropped}") from None
+            raise OutOfBudget(budget.dropped) from None
         log.info("step %d is dropped: %s", ledger.steps + 1, budget.dropped)
         on_progress(ledger.spent)
     checkpoint.unlink(missing_ok=True)

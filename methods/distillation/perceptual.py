@@ -29,7 +29,7 @@ class Perceptual:
     def load(cls) -> "Perceptual":
         """From the files in torch.hub's folder. FileNotFoundError says which is missing and how to get it."""
         if (missing := missing_lpips()) is not None:
-            raise FileNotFoundError(missing)
+            raise FileNotFoundError(str(missing))
         from piq import ContentLoss
         from torchvision.models import vgg16
 

@@ -51,15 +51,12 @@ class MethodSpec:
             object.__setattr__(self, "display", self.name)
 
     def refusal(self, evaluations: int, chosen: Options | None = None) -> str | None:
-        """Why this method, with its default or the chosen options, cannot sample with so many evaluations.
-
-        What the options need and this machine lacks is such a reason too.
-        """
+        """Why this method, with its default or the chosen options, cannot sample with so many evaluations."""
         try:
             self.plan(evaluations, chosen)
         except UnreachableNFE as error:
             return str(error)
-        return None if chosen is None else chosen.missing()
+        return None
 
     def plan(self, evaluations: int, chosen: Options | None = None) -> Any:
         """How so many evaluations are spent under the chosen or the default options; UnreachableNFE says why not."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .. import assets
+from ..missing import Missing
 from ..nfe import Plan, UnreachableNFE, one_per_step
 from .base import METHODS, MethodSpec, StudentOptions
 
@@ -89,7 +90,7 @@ class ConsistencyOptions(ConsistencyStudentOptions):
         "CIFAR-10.",
     )
 
-    def missing(self) -> str | None:
+    def missing(self) -> Missing | None:
         return assets.missing_lpips() if self.distance == "lpips" else None
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from .. import assets
+from ..missing import Missing
 from .base import METHODS, MethodSpec, Options
 from .consistency import ConsistencyStudentOptions, Distance, Weight
 
@@ -106,7 +107,7 @@ class ConsistencyTrainingOptions(ConsistencyStudentOptions):
         "launch scripts do, and what ECT is: the row then also profits from the teacher's own training.",
     )
 
-    def missing(self) -> str | None:
+    def missing(self) -> Missing | None:
         return assets.missing_lpips() if getattr(self.variant, "distance", "") == "lpips" else None
 
 

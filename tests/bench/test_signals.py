@@ -12,7 +12,8 @@ import yaml
 
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.run import runner
-from fewstep.bench.run.executors import LocalExecutor
+from fewstep.bench.run.executor import Resources
+from fewstep.bench.run.local import LocalExecutor
 from fewstep.bench.run.progress import Progress
 from fewstep.bench.store import Store
 from fewstep.bench.suite.schema import load
@@ -146,7 +147,7 @@ def test_a_killed_workers_task_is_tried_once_more(tmp_path, kills, reason):
     store.prepare()
 
     def make_executor(tasks):
-        executor = Killer(store.root, 1, 1)
+        executor = Killer(Resources(store.root, 1, 1))
         executor.kills = kills
         return executor
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from ....methods.missing import Missing
 from ... import published_files as weights
 
 if TYPE_CHECKING:
@@ -32,14 +33,14 @@ class Extractor(ABC):
     packages: ClassVar[Mapping[str, str]] = {}
     """What Python calls each, and how pip installs it."""
 
-    def missing(self) -> str | None:
-        """One line on the first package or file that is lacking or broken here, None if nothing."""
+    def missing(self) -> Missing | None:
+        """The first package or file that is lacking or broken here, None if nothing."""
         for module, pip in self.packages.items():
             if find_spec(module) is None:
-                return f"missing package {module}, get it by `pip install {pip}`"
+                return Missing(f"package {module}", f"pip install {pip}")
         for file in self.files:
-            if (line := weights.missing(file)) is not None:
-                return line
+            if (missing := weights.missing(file)) is not None:
+                return missing
         return None
 
     def protocol(self) -> str:
@@ -55,8 +56,8 @@ class Extractor(ABC):
 
     def load(self, device: "torch.device | str" = "cpu") -> "FeatureNetwork":
         """The network, frozen, on the device. FileNotFoundError says what is missing and how to get it."""
-        if (line := self.missing()) is not None:
-            raise FileNotFoundError(line)
+        if (missing := self.missing()) is not None:
+            raise FileNotFoundError(str(missing))
         # Read when huggingface_hub is first imported: without it an absent file is asked for over the network for
         # most of a minute. Everything is loaded from local files anyway.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -153,7 +154,7 @@ class PickScoreExtractor(Extractor):
 def _path(file: str) -> Path:
     path = weights.find(file)
     if path is None:
-        raise FileNotFoundError(weights.missing(file))
+        raise FileNotFoundError(str(weights.missing(file)))
     return path
 
 

@@ -1,35 +1,29 @@
-"""Where tasks run: a pool of worker processes on this machine."""
+"""The executor that comes with fewstep: a pool of worker processes on this machine."""
 
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 from ..plan.task import Task
 from . import worker
+from .executor import Event, Resources
 from .signals import held_back
-
-Event = tuple[str, str, Any]
-"""("progress", task name, share) | ("done" | "busy", task name, None) | ("failed" | "died", task name, reason)."""
 
 
 class LocalExecutor:
-    """`workers` processes, each with `threads` torch threads; they end with this process, however it ends.
+    """Worker processes, each with its torch threads; they end with this process, however it ends."""
 
-    gpus: what CUDA_VISIBLE_DEVICES calls them; each worker sees one, in turn.
-    """
-
-    def __init__(self, root: Path, workers: int, threads: int, gpus: Sequence[str] = ()) -> None:
-        self.root, self.threads, self.gpus = root, threads, gpus
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
         self._idle: list[int] = []
         self._slots: list[tuple[Any, Connection]] = []
         self._running: dict[int, Task] = {}
         try:
-            for slot in range(workers):
+            for slot in range(resources.workers):
                 self._slots.append(self._start(slot))
                 self._idle.append(slot)
         except BaseException:
@@ -40,10 +34,10 @@ class LocalExecutor:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         # Read by OpenMP when the child imports torch, before any code of ours runs there.
-        os.environ["OMP_NUM_THREADS"] = str(self.threads)
-        if self.gpus:
-            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
-        process = context.Process(target=worker.main, args=(theirs, self.root, self.threads))
+        os.environ["OMP_NUM_THREADS"] = str(self.resources.threads)
+        if self.resources.gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.resources.gpus[slot % len(self.resources.gpus)]
+        process = context.Process(target=worker.main, args=(theirs, self.resources.root, self.resources.threads))
         # A child inherits the mask: Ctrl-C while it still imports must not end it with a traceback. The
         # tracker, which multiprocessing starts with the first child, would lift it.
         resource_tracker.ensure_running()
