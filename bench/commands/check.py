@@ -107,9 +107,11 @@ def _row(spec: Any, dataset: str) -> Iterator[Any]:
 
 def _quiet_libraries() -> None:
     """Lightning's tips are no part of the answer."""
+    import pytorch_lightning
     import torch
 
     torch.set_num_threads(1)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for name in (pytorch_lightning.__name__, f"{pytorch_lightning.__name__}.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
     warnings.filterwarnings("ignore", module="pytorch_lightning.*")

@@ -85,7 +85,9 @@ def values_are_in_range(subject: DataUnderTest) -> None:
 
 def labels_are_in_range(subject: DataUnderTest) -> None:
     data = subject.data
-    require(data.classes == subject.spec.classes, f"it has {data.classes} classes, its spec says {subject.spec.classes}")
+    require(
+        data.classes == subject.spec.classes, f"it has {data.classes} classes, its spec says {subject.spec.classes}"
+    )
     labels = data.labels(subject.rows)
     if data.classes == 0:
         require(labels is None, "it has no classes, and yet labels")
@@ -93,7 +95,9 @@ def labels_are_in_range(subject: DataUnderTest) -> None:
     require(labels is not None, f"it has {data.classes} classes and no labels")
     assert labels is not None
     require(labels.dtype == torch.int64, f"labels are {labels.dtype}: give int64")
-    require(labels.shape == subject.rows.shape, f"labels(indices) is {tuple(labels.shape)} for {len(subject.rows)} rows")
+    require(
+        labels.shape == subject.rows.shape, f"labels(indices) is {tuple(labels.shape)} for {len(subject.rows)} rows"
+    )
     low, high = int(labels.min()), int(labels.max())
     require(0 <= low <= high < data.classes, f"labels are {low} to {high}, not 0 to {data.classes - 1}")
 

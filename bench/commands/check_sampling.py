@@ -1,7 +1,7 @@
 """Properties of everything that samples: options, the exact NFE, paired samples, labels, an untouched teacher."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -27,7 +27,6 @@ class Row:
 
     spec: MethodSpec
     data: Dataset
-    memory: dict[str, object] = field(default_factory=dict)
 
     @cached_property
     def variants(self) -> list[Options]:
@@ -50,6 +49,10 @@ class Row:
         nfe = self.first_nfe() if nfe is None else nfe
         return check_setup.method(self.spec, options or self.spec.options(), denoiser, nfe).eval()
 
+    def ready(self, options: Options | None = None, nfe: int | None = None, conditional: bool = False) -> Method:
+        """The row as it can be sampled."""
+        return self.made(options, nfe, conditional)
+
 
 def defaults_are_valid(row: Row) -> None:
     check_options.defaults_are_valid(row.spec.options)
@@ -65,8 +68,11 @@ def nfe_is_exact(row: Row) -> None:
     if not any(nfes for _, nfes in claims):
         raise NotApplicable(f"no NFE can be asked for: {row.spec.refusal(1, row.spec.options())}")
     for options, nfes in claims:
-        unfit = "" if options == row.spec.options() else _unfit(row, options, nfes)
-        for nfe in () if unfit else nfes:
+        if options != row.spec.options():
+            # A method that trains may have to be trained for each.
+            nfes = sorted({nfes[0], nfes[len(nfes) // 2], nfes[-1]}) if row.spec.trains and nfes else nfes
+            nfes = [] if _unfit(row, options, nfes) else nfes
+        for nfe in nfes:
             _meets(row, options, nfe)
 
 
@@ -75,7 +81,7 @@ def _unfit(row: Row, options: Options, nfes: list[int]) -> str:
     reasons = set()
     for nfe in nfes:
         try:
-            check_setup.sampled(row.made(options, nfe), nfe, [0])
+            check_setup.sampled(row.ready(options, nfe), nfe, [0])
             return ""
         except UnreachableNFE:
             return ""
@@ -90,13 +96,18 @@ def _meets(row: Row, options: Options, nfe: int) -> None:
     where = f"NFE {nfe}{label(options)}"
     advice = "let the spec refuse it, or sample() meet it"
     try:
-        made = row.made(options, nfe)
-        with metered() as meter:
-            check_setup.sampled(made, nfe, [0, 1, 2])
+        taken = _taken(row, options, nfe)
     except Exception as error:  # a method's own code may raise anything
         raise Failed(f"{where} is claimed, and sampling fails: {described(error)}; {advice}") from None
-    taken = meter.evaluations / 3
     require(taken == nfe, f"{where} is claimed, and sampling takes {taken:g} evaluations a sample; {advice}")
+
+
+def _taken(row: Row, options: Options, nfe: int) -> float:
+    """The evaluations per sample."""
+    made = row.ready(options, nfe)
+    with metered() as meter:
+        check_setup.sampled(made, nfe, [0, 1, 2])
+    return meter.evaluations / 3
 
 
 def others_are_refused(row: Row) -> None:
@@ -109,7 +120,7 @@ def others_are_refused(row: Row) -> None:
         reason = row.spec.refusal(nfe, options)
         require(bool(reason) and "\n" not in str(reason), f"NFE {nfe} is refused without a reason in one line")
     claimed = row.claimed(options)
-    made = row.made(options, claimed[0] if claimed else None) if claimed or not row.spec.per_nfe else None
+    made = row.ready(options, claimed[0] if claimed else None) if claimed or not row.spec.per_nfe else None
     for nfe in refused if made is not None else ():
         try:
             check_setup.sampled(made, nfe, [0])
@@ -121,7 +132,7 @@ def others_are_refused(row: Row) -> None:
 def samples_are_sound(row: Row) -> None:
     for least in (1, 4):
         nfe = row.first_nfe(least)
-        made = row.made(nfe=nfe)
+        made = row.ready(nfe=nfe)
         x0 = check_setup.sampled(made, nfe, range(4))
         expected = (4, *row.data.shape)
         require(tuple(x0.shape) == expected, f"samples are {tuple(x0.shape)} for noise {expected}: give one per noise")
@@ -132,7 +143,7 @@ def samples_are_sound(row: Row) -> None:
 def samples_are_paired(row: Row) -> None:
     """Sample i of a seed is the same in every batch and order; another seed has others."""
     nfe = row.first_nfe(4)
-    made = row.made(nfe=nfe)
+    made = row.ready(nfe=nfe)
     whole = check_setup.sampled(made, nfe, range(6))
     scale = TOLERANCE * float(whole.abs().max().clamp(min=1))
     parts = torch.cat([check_setup.sampled(made, nfe, rows) for rows in (range(2), range(2, 6))])
@@ -155,7 +166,7 @@ def labels_are_taken(row: Row) -> None:
     if row.spec.trains and not row.spec.conditional:
         raise NotApplicable("its spec does not claim to be conditional")
     nfe = row.first_nfe(2)
-    made = row.made(nfe=nfe, conditional=True)
+    made = row.ready(nfe=nfe, conditional=True)
     whole = check_setup.sampled(made, nfe, range(6))
     parts = torch.cat([check_setup.sampled(made, nfe, rows) for rows in (range(4), range(4, 6))])
     scale = TOLERANCE * float(whole.abs().max().clamp(min=1))
@@ -168,7 +179,7 @@ def labels_are_taken(row: Row) -> None:
 
 def teacher_is_untouched(row: Row) -> None:
     """Sampling, made or trained, leaves the teacher's weights, gradients and mode as they were."""
-    made = row.made(nfe=row.first_nfe())
+    made = row.ready(nfe=row.first_nfe())
     require(made.teacher is not None, "the method has no teacher")
     before = {key: value.clone() for key, value in made.teacher.state_dict().items()}
     check_setup.sampled(made, row.first_nfe(), range(2))

@@ -30,7 +30,7 @@ def teacher(data: Dataset, conditional: bool = False) -> Denoiser:
         network = networks.build(NETWORKS[data.name], data.shape, data.classes if conditional else 0)
         for name, parameter in network.named_parameters():
             if name.startswith("out."):
-                nn.init.normal_(parameter, std=0.1)
+                nn.init.normal_(parameter, std=0.03)
     denoiser = EDMDenoiser(network, 0.75, EDM(0.01, 40.0))
     denoiser.sample_shape, denoiser.sample_bound = data.shape, data.bound
     if conditional:

@@ -14,7 +14,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...methods import saved
+from ...methods.denoiser import metered
 from ...methods.method import Method
+from ...methods.options import Options
 from ...methods.randomness import generator, seeded
 from ..errors import OUT_OF_BUDGET, TaskError
 from ..training import loop
@@ -73,7 +75,26 @@ class TrainedRow(Row):
     @cached_property
     def run(self) -> Run:
         with tempfile.TemporaryDirectory() as folder:
+            return train(self, Path(folder))
+
+    @cached_property
+    def counted_run(self) -> Run:
+        """The same under a FLOP counter, which rounds otherwise: its weights are not compared with others."""
+        with tempfile.TemporaryDirectory() as folder:
             return train(self, Path(folder), counted=True)
+
+    def ready(self, options: Options | None = None, nfe: int | None = None, conditional: bool = False) -> Method:
+        """Untrained where that can be sampled, else after 20 steps."""
+        made, nfe = self.made(options, nfe, conditional), self.nfe if nfe is None else nfe
+        try:
+            check_setup.sampled(made, nfe, [0])
+            return made
+        except Exception:  # how a method refuses to be sampled untrained is its own affair
+            with tempfile.TemporaryDirectory() as folder:
+                run = train(self, Path(folder), options=options, nfe=nfe, conditional=conditional)
+            if run.error is not None:
+                raise run.error from None
+            return run.method
 
     def finished_run(self) -> Run:
         """The undisturbed run; NotApplicable if it failed, which is a property of its own."""
@@ -83,11 +104,19 @@ class TrainedRow(Row):
 
 
 def train(
-    row: Row, folder: Path, kill: int | None = None, counted: bool = False, conditional: bool = False, world: int = 0
+    row: Row,
+    folder: Path,
+    kill: int | None = None,
+    counted: bool = False,
+    conditional: bool = False,
+    world: int = 0,
+    options: Options | None = None,
+    nfe: int | None = None,
 ) -> Run:
     """Train for 20 steps in `folder`, or until killed. world: seeds torch's global generators, which must not matter."""
     with seeded(world, torch.device("cpu")):
-        made = row.made(nfe=row.first_nfe(4), conditional=conditional)
+        made = row.made(options, nfe or row.first_nfe(4), conditional)
+        made.quality = spread
         before = {key: value.clone() for key, value in made.teacher.state_dict().items()}
         counter = FlopCounterMode(display=False) if counted else None
         steps, kinds = Steps(counter, kill), noted_kinds(made)
@@ -100,6 +129,11 @@ def train(
             error = raised
     total = 0.0 if counter is None else float(counter.get_total_flops())
     return Run(made.eval(), ledger, steps, kinds, total, before, error)
+
+
+def spread(x0: torch.Tensor) -> float:
+    """Stands for the suite's Fréchet distance, where a method asks for it: a number of the samples alone."""
+    return float(x0.double().std())
 
 
 def unit_flops(row: Row, made: Method) -> float:
@@ -142,7 +176,8 @@ def it_trains(row: TrainedRow) -> None:
 
 
 def ledger_is_right(row: TrainedRow) -> None:
-    run = row.finished_run()
+    row.finished_run()
+    run = row.counted_run
     error = abs(run.ledger.flops - run.flops) / run.flops
     seen = f"the ledger is charged {run.ledger.flops:.4g} FLOPs, a counter around the run counts {run.flops:.4g}"
     require(error <= LEDGER_ERROR, f"{seen}: make step_kind name every kind of step that costs otherwise")
@@ -152,7 +187,8 @@ def step_kinds_are_honest(row: TrainedRow) -> None:
     """The steps of a kind cost, together, what as many of its first would."""
     if "step_kind" in str(row.run.error or ""):
         raise Failed(str(row.run.error))
-    run = row.finished_run()
+    row.finished_run()
+    run = row.counted_run
     by_kind: dict[str, list[tuple[int, float]]] = {}
     for step, flops in enumerate(run.steps.flops):
         by_kind.setdefault(run.kinds[step], []).append((step, flops))
@@ -192,7 +228,9 @@ def training_resumes(row: TrainedRow) -> None:
     require(same(run.method, resumed.method), f"killed in step {kill} and resumed, it has other weights: {advice}")
     for name in ("flops", "steps", "images", "uses"):
         one, other = getattr(run.ledger, name), getattr(resumed.ledger, name)
-        require(one == other, f"killed in step {kill} and resumed, the ledger's {name} are {other}, not {one}: {advice}")
+        require(
+            one == other, f"killed in step {kill} and resumed, the ledger's {name} are {other}, not {one}: {advice}"
+        )
 
 
 @contextmanager
@@ -208,19 +246,13 @@ def checkpoints_at_every_step() -> Iterator[None]:
 def saving_keeps_samples(row: TrainedRow) -> None:
     run = row.finished_run()
     options = row.spec.options()
-    nfe = trained_nfe(row)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "method.safetensors"
         saved.save(run.method, row.spec.name, options, file, row.nfe if row.spec.per_nfe else None)
         loaded = saved.load(file, check_setup.teacher(row.data)).eval()
-    one, other = (check_setup.sampled(made, nfe, range(4)) for made in (run.method, loaded))
+    one, other = (check_setup.sampled(made, row.nfe, range(4)) for made in (run.method, loaded))
     advice = "everything that sample() needs must be in result()'s state_dict or in the options"
     require(torch.equal(one, other), f"saved and loaded, it samples differently: {advice}")
-
-
-def trained_nfe(row: TrainedRow) -> int:
-    """An NFE that the finished run has a student for."""
-    return row.nfe
 
 
 def trained_samples_are_sound(row: TrainedRow) -> None:
@@ -228,7 +260,7 @@ def trained_samples_are_sound(row: TrainedRow) -> None:
     made, options = row.finished_run().method, row.spec.options()
     nfes = [row.nfe] if row.spec.per_nfe else row.claimed(options)
     for nfe in nfes:
-        with check_sampling.metered() as meter:
+        with metered() as meter:
             whole = check_setup.sampled(made, nfe, range(4))
         taken = meter.evaluations / 4
         require(taken == nfe, f"once trained, NFE {nfe} takes {taken:g} evaluations a sample")
