@@ -82,9 +82,9 @@ def checked(kind: str, entry: Any, dataset: str = DATASETS[0]) -> Iterator[Any]:
 
         yield from verdicts(check_dataset.DataUnderTest(entry), check_dataset.PROPERTIES)
     elif kind == "metric":
-        from . import check_metric
+        from . import check_metric, check_metric_setup
 
-        yield from verdicts(check_metric.under_test(entry), check_metric.PROPERTIES)
+        yield from verdicts(check_metric_setup.under_test(entry), check_metric.PROPERTIES)
     elif kind == "executor":
         from . import check_executor
 

@@ -120,8 +120,10 @@ def others_are_refused(row: Row) -> None:
         reason = row.spec.refusal(nfe, options)
         require(bool(reason) and "\n" not in str(reason), f"NFE {nfe} is refused without a reason in one line")
     claimed = row.claimed(options)
-    made = row.ready(options, claimed[0] if claimed else None) if claimed or not row.spec.per_nfe else None
-    for nfe in refused if made is not None else ():
+    if not claimed and row.spec.per_nfe:
+        return
+    made = row.ready(options, claimed[0] if claimed else 1)
+    for nfe in refused:
         try:
             check_setup.sampled(made, nfe, [0])
         except ValueError:

@@ -3,9 +3,10 @@
 import math
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def train(
     options: Options | None = None,
     nfe: int | None = None,
 ) -> Run:
-    """Train for 20 steps in `folder`, or until killed. world: seeds torch's global generators, which must not matter."""
+    """Train for 20 steps in `folder`, or until killed. world: a seed of torch's own generators, which must not matter."""
     with seeded(world, torch.device("cpu")):
         made = row.made(options, nfe or row.first_nfe(4), conditional)
         made.quality = spread
@@ -217,10 +218,8 @@ def training_resumes(row: TrainedRow) -> None:
         raise NotApplicable(f"it finishes in {run.ledger.steps} steps")
     kill = 2 + int(torch.randint(run.ledger.steps - 2, (), generator=generator(0, row.spec.name)))
     with tempfile.TemporaryDirectory() as folder, checkpoints_at_every_step():
-        try:
+        with suppress(Killed):
             train(row, Path(folder), kill=kill, world=2)
-        except Killed:
-            pass
         resumed = train(row, Path(folder), world=3)
     if resumed.error is not None:
         raise Failed(f"killed in step {kill} it cannot be resumed: {described(resumed.error)}")
@@ -314,7 +313,7 @@ def reports_are_sane(row: TrainedRow) -> None:
         good = isinstance(name, str) and all(math.isfinite(float(number)) for number in numbers)
         require(good, "learned() is a list of (name, finite numbers)")
     shares = [made.finished_nfes(share / 20) for share in range(21)]
-    for earlier, later in zip(shares, shares[1:], strict=False):
+    for earlier, later in pairwise(shares):
         require(set(earlier) <= set(later), "finished_nfes(spent) loses an NFE as more is spent")
     unclaimed = [nfe for nfe in shares[-1] if row.spec.refusal(nfe, options) is not None]
     require(not unclaimed, f"finished_nfes names {unclaimed}, which the spec refuses")
