@@ -197,7 +197,7 @@ def close_ends_everything(subject: ExecutorUnderTest) -> None:
 
 def children() -> set[int]:
     """The processes that this one has started and that are alive, Python's resource tracker apart."""
-    tracker = resource_tracker._resource_tracker._pid
+    tracker = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
     found = {process.pid for process in multiprocessing.active_children() if process.pid is not None}
     for file in Path("/proc/self/task").glob("*/children"):
         found |= {int(pid) for pid in file.read_text().split()}

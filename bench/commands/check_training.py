@@ -114,7 +114,7 @@ def train(
     options: Options | None = None,
     nfe: int | None = None,
 ) -> Run:
-    """Train for 20 steps in `folder`, or until killed. world: a seed of torch's own generators, which must not matter."""
+    """Train for 20 steps in `folder`, or until killed. world: seeds torch's own generators, which must not matter."""
     with seeded(world, torch.device("cpu")):
         made = row.made(options, nfe or row.first_nfe(4), conditional)
         made.quality = spread
