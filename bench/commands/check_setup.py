@@ -1,7 +1,7 @@
 """What methods and solvers are checked on: tiny frozen teachers, noises, and how a row is made from its spec."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +28,9 @@ def teacher(data: Dataset, conditional: bool = False) -> Denoiser:
     """A frozen denoiser with EDM's preconditioning and fixed random weights; what a check needs asks for no better."""
     with seeded(0, torch.device("cpu")):
         network = networks.build(NETWORKS[data.name], data.shape, data.classes if conditional else 0)
-        for name, parameter in network.named_parameters():
-            if name.startswith("out."):
-                nn.init.normal_(parameter, std=0.03)
+        for layer in network.modules():
+            if layer.__dict__.get("starts_at_zero"):
+                nn.init.normal_(cast(nn.Linear | nn.Conv2d, layer).weight, std=0.03)
     denoiser = EDMDenoiser(network, 0.75, EDM(0.01, 40.0))
     denoiser.sample_shape, denoiser.sample_bound = data.shape, data.bound
     if conditional:
