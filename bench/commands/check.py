@@ -11,7 +11,7 @@ import click
 
 from ..errors import InputError
 
-KINDS = ("method", "dataset", "metric", "executor")
+KINDS = ("method", "solver", "dataset", "metric", "executor")
 DATASETS = ("mixture-2d", "digits")
 
 
@@ -54,7 +54,14 @@ def registers() -> dict[str, dict[str, Any]]:
     from ...methods.registry import methods
     from ...reports.measures import MEASURES
 
-    return {"method": methods(), "dataset": DATASETS, "metric": MEASURES, "executor": {"local": "local"}}
+    every = methods()
+    return {
+        "method": {name: spec for name, spec in every.items() if spec.trains},
+        "solver": {name: spec for name, spec in every.items() if not spec.trains},
+        "dataset": DATASETS,
+        "metric": MEASURES,
+        "executor": {"local": "local"},
+    }
 
 
 def find(name: str, kind: str | None = None) -> tuple[str, Any]:

@@ -30,14 +30,19 @@ def failures(kind, name):
 
 
 @pytest.mark.parametrize("name", built_in("method", lambda name: name not in QUICK))
-def test_every_method_and_solver_conforms(name):
+def test_every_method_conforms(name):
     assert failures("method", name) == []
 
 
+@pytest.mark.parametrize("name", built_in("solver", lambda name: name not in QUICK))
+def test_every_solver_conforms(name):
+    assert failures("solver", name) == []
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dpmpp-2m", "consistency", "boot"])
-def test_methods_conform_on_images_too(name):
-    verdicts = checked("method", registers()["method"][name], "digits")
+@pytest.mark.parametrize(("kind", "name"), [("solver", "dpmpp-2m"), ("method", "consistency"), ("method", "boot")])
+def test_methods_conform_on_images_too(kind, name):
+    verdicts = checked(kind, registers()[kind][name], "digits")
     assert [verdict.line for verdict in verdicts if verdict.state == "FAILED"] == []
 
 
