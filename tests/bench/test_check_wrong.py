@@ -46,12 +46,13 @@ TEACHER = "the teacher is not trained"
 ONCE_TRAINED = "once trained, it samples at each claimed NFE"
 SAVED = "saved and loaded, it samples the same"
 LABELS = "labels reach the denoiser"
+TRAINS, LABELLED = "it trains for 20 steps", "it trains from a class-conditional teacher"
 
 
 @pytest.mark.parametrize(
     ("wrong", "broken", "along", "why"),
     [
-        (methods.HarderLater, KINDS, {LEDGER, "it trains for 20 steps"}, "step"),
+        (methods.HarderLater, KINDS, {LEDGER, TRAINS, LABELLED}, "step"),
         (methods.OneMore, NFE, {ONCE_TRAINED}, "NFE 1 is claimed, and sampling takes 2 evaluations a sample"),
         (methods.NoiseOfTheBatch, PAIRED, {ONCE_TRAINED, SAVED, LABELS}, "sampling twice differs: draw noise with"),
         (methods.TeacherTrained, TEACHER, None, "the teacher's weights change"),
