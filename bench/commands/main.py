@@ -8,6 +8,7 @@ import click
 from ... import __version__
 from ..errors import InputError, RegisterError, UnknownNameError, printable
 from .captions import captions
+from .check import check
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
@@ -41,6 +42,7 @@ def main() -> None:
 
 for verb in (
     captions,
+    check,
     doctor,
     evaluate,
     export,

@@ -193,7 +193,7 @@ def test_a_known_network_that_is_not_here_skips_its_cells_with_the_command(known
     suite, name, path = known
     (cell,) = make_plan(load(str(suite))).cells
     url = "https://nvlabs-fi-cdn.nvidia.com/edm/pretrained/edm-cifar10-32x32-uncond-vp.pkl"
-    assert cell.skipped == f"missing {path}, get it by `curl -fL --create-dirs -o {path} {url}`"
+    assert str(cell.skipped) == f"skipped: missing {path}, get it by `curl -fL --create-dirs -o {path} {url}`"
     assert cell.teacher == "edm-cifar10-32x32-uncond-vp"
     result = CliRunner().invoke(main, ["doctor", str(suite)])
     assert result.exit_code == 1

@@ -15,6 +15,7 @@ from fewstep.bench import published_files as weights
 from fewstep.bench.commands.main import main
 from fewstep.bench.metrics.extractors import EXTRACTORS
 from fewstep.bench.metrics.extractors.registry import INCEPTION
+from fewstep.bench.plan.kinds import ReferenceParams
 from fewstep.bench.plan.references import known_statistics
 from fewstep.bench.stages import reference
 from fewstep.datasets.prepare import prepare
@@ -141,7 +142,9 @@ def test_images_that_are_read_one_by_one_serve_as_a_reference(tmp_path, monkeypa
     np.savez(tmp_path / "b.npz", images)
     ((_, facts),) = prepare("lsun-cat", tmp_path / "b.npz", tmp_path, lambda file, count: None)
     monkeypatch.setenv("FEWSTEP_DATA", str(tmp_path))
-    found, count = reference._images({"dataset": "lsun-cat", "content": facts["sha256"]})
+    found, count = reference._images(
+        ReferenceParams(dataset="lsun-cat", content=facts["sha256"], extractor="x", weights="x", device="cpu")
+    )
     assert count == 3
     assert torch.equal(found(slice(1, 3)), torch.from_numpy(images[1:].transpose(0, 3, 1, 2).copy()))
 
@@ -227,7 +230,7 @@ def test_a_file_that_is_not_what_is_published_fails_asked_for_or_not(files, tmp_
     (folder / INCEPTION).write_bytes(b"another network")
     code, found = doctor(tmp_path, *words)
     assert code == 1
-    assert found[f"file {INCEPTION}"].startswith(f"wrong hash ({folder / INCEPTION} has another hash than 6726825d")
+    assert found[f"file {INCEPTION}"].startswith(f"wrong hash ({folder / INCEPTION} (another hash than 6726825d")
     (folder / INCEPTION).unlink()
     (folder / EDM).write_bytes(b"<!doctype html>")
     code, found = doctor(tmp_path, *words)

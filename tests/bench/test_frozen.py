@@ -210,16 +210,14 @@ def test_a_changed_file_is_refused_in_one_line_before_anything_runs(name, change
     suite, file = write(), changed(name)
     result = CliRunner().invoke(main, ["run", suite, "--out", str(tmp_path / "out")], catch_exceptions=False)
     assert result.exit_code == 2
-    assert result.stderr.strip().startswith(f"fewstep: {file} is not as shipped: its SHA-256 is ")
+    assert result.stderr.strip().startswith(f"fewstep: {file} (not as shipped: its SHA-256 is ")
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
 def test_a_file_that_is_not_there_is_refused_in_one_line(write, tmp_path, monkeypatch):
     monkeypatch.setattr(frozen, "FOLDER", tmp_path)
-    with pytest.raises(
-        InputError, match=r"missing .*digits-.*\.safetensors, which fewstep ships; install fewstep again"
-    ):
+    with pytest.raises(InputError, match=r"missing .*digits-.*\.safetensors, get it by `pip install"):
         make_plan(loading.load(write())).tasks()
 
 
@@ -230,9 +228,9 @@ def test_a_file_changed_after_planning_is_refused(name, write, tmp_path, changed
     changed(name)
     store = Store(tmp_path / "store")
     store.prepare()
-    state, reason = worker.execute(task.to_json(), store)
+    state, status = worker.execute(task.to_json(), store)
     assert state == "failed"
-    assert reason.endswith("has changed since this run was planned; run it again")
+    assert status.reason.endswith("has changed since this run was planned; run it again")
 
 
 def test_a_suite_with_its_own_teacher_and_classifier_needs_no_shipped_file(tmp_path, monkeypatch):

@@ -137,9 +137,9 @@ def test_a_moved_solver_is_fitted_elsewhere(tmp_path):
     moved = [cell.score.inputs["sample"] for cell in plan.cells if cell.variant == "moved"]
     assert moved
     for task in moved:
-        assert task.inputs["train"].inputs["teacher"].params["teacher"]["seed"] == 1
-        assert task.inputs["teacher"].params["teacher"]["seed"] == 0
-        assert task.params["transfer"]
+        assert task.inputs["train"].inputs["teacher"].params.teacher["seed"] == 1
+        assert task.inputs["teacher"].params.teacher["seed"] == 0
+        assert task.params.transfer
 
 
 @pytest.mark.parametrize(

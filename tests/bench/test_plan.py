@@ -50,7 +50,7 @@ def test_inputs_come_before_the_tasks_that_read_them():
 def test_what_a_method_cannot_do_is_a_skipped_cell_with_its_reason():
     skipped = [cell for cell in plan().cells if cell.score is None]
     assert {(cell.method, cell.nfe) for cell in skipped} == {("heun", 2)}
-    assert all("odd NFE" in cell.skipped for cell in skipped)
+    assert all("odd NFE" in cell.skipped.reason for cell in skipped)
 
 
 def test_names_do_not_depend_on_order_or_on_neighbours():
@@ -63,11 +63,7 @@ def test_names_do_not_depend_on_order_or_on_neighbours():
 def test_a_method_trained_per_nfe_has_a_run_for_each_and_others_share_one():
     methods = [{"name": "bespoke"}, {"name": "consistency"}]
     tasks = [task for task in plan(methods=methods, nfe=[2, 4], seeds=[0]).tasks() if task.kind == "train"]
-    runs = [
-        (task.params["method"], task.params.get("nfe"))
-        for task in tasks
-        if task.params["budget"] == {"evaluations": 1000.0}
-    ]
+    runs = [(task.params.method, task.params.nfe) for task in tasks if task.params.budget == {"evaluations": 1000.0}]
     assert sorted(runs, key=str) == [("bespoke", 2), ("bespoke", 4), ("consistency", None)]
 
 
@@ -82,7 +78,7 @@ def test_guidance_scales_share_the_trained_teacher_and_nothing_after_it():
         assert names(plain, kind) < names(scales, kind)
     for task in scales.tasks():
         if task.kind == "teacher":
-            assert "guidance" not in task.params["teacher"]
+            assert "guidance" not in task.params.teacher
             assert task.label == "teacher pretrain-unet-128k-drop0.1 on digits"
     assert [cell.teacher for cell in scales.cells[:: len(plain.cells)]] == [
         "pretrain-unet-128k-drop0.1",

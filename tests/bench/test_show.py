@@ -19,6 +19,7 @@ from fewstep.bench.commands.main import main
 from fewstep.bench.commands.option_table import options_of, rows
 from fewstep.bench.commands.reachable import progression
 from fewstep.bench.metrics.extractors import registry
+from fewstep.bench.metrics.register import defined
 from fewstep.bench.suite.loading import load, shipped_names
 from fewstep.datasets.registry import DATASETS
 from fewstep.methods.registry import METHODS, TEACHERS
@@ -201,7 +202,7 @@ def test_a_dataset_says_what_it_holds_and_how_to_get_it(tmp_path, monkeypatch):
     (page,) = objects("show", "cifar10")
     spec = DATASETS["cifar10"]
     assert page["shape"] == [3, 32, 32]
-    assert page["metrics"] == list(spec.metrics)
+    assert page["metrics"] == defined(spec.metrics, spec.quality)
     assert page["here"] is False
     text = " ".join(call("show", "cifar10").output.split())
     assert f"{tmp_path / 'cifar10-32.zip'}, missing" in text

@@ -74,7 +74,7 @@ def unchanged(name):
 
 
 def told(task):
-    params = task.inputs["sample"].params if task.kind == "score" else task.params
+    params = task.inputs["sample"].asked if task.kind == "score" else task.asked
     solver = params.get("options", {}).get("solver", "")
     return task.kind, " ".join([params["method"], solver]).strip() if "method" in params else ""
 

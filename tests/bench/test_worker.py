@@ -13,7 +13,13 @@ from fewstep.methods.solvers.rk45 import AdaptiveSolver
 
 @pytest.fixture
 def task():
-    return {"kind": "truth", "key": "0" * 12, "label": "truth", "params": {}, "inputs": {}}
+    return {
+        "kind": "truth",
+        "key": "0" * 12,
+        "label": "truth",
+        "params": {"seed": 0, "samples": 1, "tolerance": 1e-5, "device": "cpu"},
+        "inputs": {},
+    }
 
 
 def test_an_ode_that_cannot_be_integrated_is_a_reason_and_not_a_bug(tmp_path, task, monkeypatch):
@@ -21,9 +27,9 @@ def test_an_ode_that_cannot_be_integrated_is_a_reason_and_not_a_bug(tmp_path, ta
     monkeypatch.setattr(truth, "run", lambda context: AdaptiveSolver().sample(denoiser, noise(0, "start", [0], (2,))))
     store = Store(tmp_path)
     store.prepare()
-    event, reason = worker.execute(task, store)
+    event, status = worker.execute(task, store)
     assert event == "failed"
-    assert reason == (
+    assert status.reason == (
         "the probability-flow ODE could not be integrated at noise level 40 (sigma/alpha): "
         "the denoiser changes too fast for any step size"
     )
