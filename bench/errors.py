@@ -19,13 +19,16 @@ class TaskError(Exception):
 
     @property
     def status(self) -> Status:
-        return Status(self.kind, str(self))
+        return Status(self.kind, self.args[0])
 
 
 class OutOfBudget(TaskError):
     """The budget cannot pay for what must be done before there is a student."""
 
     kind = Kind.OUT_OF_BUDGET
+
+    def __str__(self) -> str:
+        return str(self.status)
 
 
 class Terminated(KeyboardInterrupt):

@@ -59,22 +59,27 @@ class Request:
         for name in self.metrics:
             _check_metric(name, defined, self.dataset)
         for metric, file in self.references.items():
-            if metric not in METRICS or not METRICS[metric].takes_statistics:
-                raise InputError(f"--reference {metric}={file}: {metric} does not compare with published moments")
-            if statistics(file) is None:
-                near = did_you_mean(file, known_statistics())
-                raise InputError(f"--reference {metric}={file}: no file, and no known statistics of that name{near}")
+            _check_reference(metric, file)
         lacks = lacking(defined, self.references)
         chosen = list(self.metrics) or [name for name in defined if name not in lacks]
-        compared = needs_own([name for name in chosen if name not in lacks], self.references)
-        own_captions = self.captions is None and any(METRICS[name].captioned for name in chosen if name not in lacks)
-        if (
-            (compared or own_captions)
-            and self.folder is None
-            and (missing := DATASETS[self.dataset].missing()) is not None
-        ):
-            raise InputError(str(missing))
+        if self._needs_data([name for name in chosen if name not in lacks]):
+            missing = DATASETS[self.dataset].missing()
+            if missing is not None:
+                raise InputError(str(missing))
         return chosen
+
+    def _needs_data(self, metrics: Sequence[str]) -> bool:
+        """Whether these metrics read the images or the captions of a named data set."""
+        own_captions = self.captions is None and any(METRICS[name].captioned for name in metrics)
+        return self.folder is None and (own_captions or needs_own(metrics, self.references))
+
+
+def _check_reference(metric: str, file: str) -> None:
+    if metric not in METRICS or not METRICS[metric].takes_statistics:
+        raise InputError(f"--reference {metric}={file}: {metric} does not compare with published moments")
+    if statistics(file) is None:
+        near = did_you_mean(file, known_statistics())
+        raise InputError(f"--reference {metric}={file}: no file, and no known statistics of that name{near}")
 
 
 def _check_metric(name: str, defined: Sequence[str], dataset: str) -> None:

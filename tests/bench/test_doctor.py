@@ -235,7 +235,7 @@ def test_a_file_that_is_not_what_is_published_fails_asked_for_or_not(files, tmp_
     (folder / EDM).write_bytes(b"<!doctype html>")
     code, found = doctor(tmp_path, *words)
     assert code == 1
-    assert found[f"file {EDM}"].startswith(f"cut short ({folder / EDM} is cut short or not what its name says: get it")
+    assert found[f"file {EDM}"].startswith(f"cut short ({folder / EDM} (cut short, or not what its name says), get it")
 
 
 def test_without_a_suite_no_file_is_required(files, tmp_path):

@@ -94,7 +94,7 @@ def test_the_captions_of_a_data_set_that_is_not_here_are_missed_at_once(coco, tm
     made = drawn(tmp_path / "made", 3)
     result = call(tmp_path, made, "--dataset", "coco2014")
     assert result.exit_code == 2
-    assert "coco2014-256.zip, make it by `fewstep prepare coco2014 --from SOURCE`" in result.stderr
+    assert "coco2014-256.zip, get it by `fewstep prepare coco2014 --from SOURCE`" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -146,5 +146,5 @@ def test_a_picture_of_a_guided_method_is_of_its_run(out, artifacts):
 
     for method in ("dpmpp-2m", "bespoke"):
         artifact = artifacts["sample", method, 2.0]
-        drawn = _samples(artifact.manifest, Store(out / "store"), 6, 9, 0)
+        drawn = _samples(artifact, Store(out / "store"), 6, 9, 0)
         torch.testing.assert_close(drawn, sample.load(artifact)[:9], rtol=0, atol=1e-4)

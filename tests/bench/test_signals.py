@@ -16,7 +16,7 @@ from fewstep.bench.run.executor import Resources
 from fewstep.bench.run.local import LocalExecutor
 from fewstep.bench.run.progress import Progress
 from fewstep.bench.store import Store
-from fewstep.bench.suite.schema import load
+from fewstep.bench.suite.loading import load
 
 SECONDS = 5.0
 SUITE = {
@@ -45,7 +45,7 @@ from fewstep.bench.training.ledger import Ledger
 from fewstep.bench.training.loop import fit
 from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods.distillation.consistency import Consistency
-from fewstep.methods.options import ConsistencyOptions
+from fewstep.methods.specs.consistency import ConsistencyOptions
 from fewstep.tests.methods import killing
 
 class Endless(Consistency):
@@ -154,4 +154,5 @@ def test_a_killed_workers_task_is_tried_once_more(tmp_path, kills, reason):
     with open(os.devnull, "w") as nowhere:
         outcome = runner.run([teacher], store, make_executor, Progress(nowhere))
     assert (teacher.name in outcome.artifacts) == (reason is None)
-    assert outcome.failures.get(teacher.name) == reason
+    failure = outcome.failures.get(teacher.name)
+    assert (failure.reason if failure else None) == reason

@@ -95,7 +95,7 @@ def test_another_torch_is_named_too(store, monkeypatch):
 def test_another_question_is_missing_not_stale(store, edit):
     edit("fewstep.methods.solvers.heun")
     asked = plan(samples=20, methods=[{"name": "heun"}])
-    assert reasons(store, asked) == {"heun": stale.MISSING}
+    assert reasons(store, asked) == {"heun": "missing: not run yet"}
 
 
 def test_a_stale_cell_is_a_row_without_a_value(store, edit):

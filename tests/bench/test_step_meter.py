@@ -16,8 +16,9 @@ from fewstep.methods.denoiser import from_function, metered
 from fewstep.methods.distillation.consistency import Consistency
 from fewstep.methods.errors import IntegrationError
 from fewstep.methods.learned_solvers.bespoke import Bespoke
-from fewstep.methods.options import BespokeOptions, ConsistencyOptions
 from fewstep.methods.paths import EDM
+from fewstep.methods.specs.bespoke import BespokeOptions
+from fewstep.methods.specs.consistency import ConsistencyOptions
 from fewstep.tests.methods import killing
 from fewstep.tests.methods.test_distillation_properties import build
 

@@ -155,8 +155,8 @@ def test_a_budget_that_choosing_alone_exceeds_is_out_of_budget(tmp_path, finishe
     (task, *_) = [task for task in plan.tasks() if task.kind == "train"]
     state, reason = worker.execute(task.to_json(), done)
     assert state == "failed"
-    assert reason.startswith("out of budget: choosing costs")
-    assert "lower samples or nfe of tune" in reason
+    assert str(reason).startswith("out of budget: choosing costs")
+    assert "lower samples or nfe of tune" in str(reason)
 
 
 @pytest.mark.parametrize(
