@@ -106,12 +106,12 @@ def test_which_steps_are_measured_again_depends_on_the_seed_and_favours_the_earl
     assert 0.007 < late / 4900 < 0.013
 
 
-@pytest.mark.parametrize("name", registry.TRAINED)
+@pytest.mark.parametrize("name", registry.of_kind("learned solver", "student"))
 def test_every_trained_methods_steps_cost_exactly_what_their_kinds_cost(name, tmp_path, monkeypatch):
     """With the FLOPs of every step measured and nothing tolerated."""
     monkeypatch.setattr(loop, "is_checked", lambda seed, step, done: True)
     monkeypatch.setattr(ledgers, "TOLERANCE", 1e-9)
-    spec = registry.TRAINED[name]
+    spec = registry.method(name)
     ledger = killing.train(build(spec), 3000, tmp_path)
     assert ledger.steps >= 20 or name in ("d-ode", "iia", "consistency-training", "bespoke"), ledger.steps
 
@@ -187,10 +187,10 @@ def test_a_step_of_an_unknown_kind_is_not_begun_with_nothing_left():
 
 def test_a_method_without_optimiser_is_nothing_until_it_is_finished(tmp_path):
     """D-ODE's targets without the fit are no student."""
-    whole = killing.train(build(registry.TRAINED["d-ode"]), 1e5, tmp_path / "whole")
+    whole = killing.train(build(registry.method("d-ode")), 1e5, tmp_path / "whole")
     first = sum(next(iter(whole.step_uses.values())).values()) / whole.flops_per_evaluation
     with pytest.raises(TaskError, match=r"out of budget: one step costs .* \('fit'"):
-        killing.train(build(registry.TRAINED["d-ode"]), first + 4, tmp_path / "part")
+        killing.train(build(registry.method("d-ode")), first + 4, tmp_path / "part")
 
 
 def test_counts_of_forwards_survive_a_kill(tmp_path, monkeypatch):
