@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from ..methods.register import pick
 from .registry import DATASETS
 
 if TYPE_CHECKING:
@@ -11,5 +10,5 @@ if TYPE_CHECKING:
 
 def get(name: str) -> "Dataset":
     """The data set of that name; UnknownNameError (a ValueError) names the nearest if there is none."""
-    dataset: Dataset = pick(DATASETS, name, "dataset").load()()
+    dataset: Dataset = DATASETS.pick(name).load()()
     return dataset

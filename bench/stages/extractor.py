@@ -14,11 +14,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...datasets import frozen
 from ...datasets.base import ImageSet
+from ...datasets.classifiers import Classifier, Recipe
+from ...datasets.registry import DATASETS
 from .. import published_files as weights
 from ..errors import TaskError
 from ..metrics.frechet import frechet_distance
 from ..store import Artifact
-from ..training.feature_classifier import RECIPES, Classifier, ClassifierTraining, Recipe
+from ..training.feature_classifier import ClassifierTraining
 from ..training.ledger import Ledger
 from ..training.loop import fit
 from ..training.tracking import tracked
@@ -37,7 +39,7 @@ def run(task: Context) -> dict[str, Any]:
     data = load_data(task.params)
     assert isinstance(data, ImageSet)
     assert data.targets is not None
-    recipe, device = RECIPES[data.name], accelerator(task.params["device"])
+    recipe, device = DATASETS[data.name].recipe(), accelerator(task.params["device"])
     spent = _copied(task) if "file" in task.params else _trained(task, data, recipe, device)
     classifier = _read(task.folder / WEIGHTS, recipe).to(device)
     _, held_out = recipe.split(data)
@@ -90,7 +92,7 @@ def _read(file: Path, recipe: Recipe) -> Classifier:
 def load(artifact: Artifact) -> tuple[Classifier, Tensor]:
     """(the feature network, on the device of its training; the reference features (N, D), on the CPU)."""
     params = artifact.manifest["params"]
-    classifier = _read(artifact.file(WEIGHTS), RECIPES[params["dataset"]]).to(accelerator(params["device"]))
+    classifier = _read(artifact.file(WEIGHTS), DATASETS[params["dataset"]].recipe()).to(accelerator(params["device"]))
     return classifier, load_file(artifact.file(REFERENCE))["features"]
 
 

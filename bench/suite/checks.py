@@ -48,7 +48,7 @@ def only_learned_solvers_are_fitted_elsewhere(suite: Suite) -> Iterator[Complain
             message = f"{entry.name} is not a learned solver; only these are fitted elsewhere"
             yield (*where, "fitted_on"), message
         try:
-            registry.pick(DATASETS, entry.fitted_on.dataset, "dataset")
+            DATASETS.pick(entry.fitted_on.dataset)
         except registry.UnknownNameError as error:
             yield (*where, "fitted_on", "dataset"), str(error)
 
@@ -127,7 +127,7 @@ def rows_are_told_apart(suite: Suite) -> Iterator[Complaint]:
 def datasets_are_known(suite: Suite) -> Iterator[Complaint]:
     for i, name in enumerate(suite.datasets):
         try:
-            registry.pick(DATASETS, name, "dataset")
+            DATASETS.pick(name)
         except registry.UnknownNameError as error:
             yield ("datasets", i), str(error)
 

@@ -80,7 +80,7 @@ def test_display_is_the_name_where_none_is_given():
 def test_specs_do_not_load_torch():
     code = (
         "import sys; from fewstep.methods import registry\n"
-        "assert len(registry.METHODS) > 40 and len(registry.TEACHERS) == 3\n"
+        "assert len(registry.METHODS) > 40 and len(registry.TEACHERS) >= 4\n"
         "assert not {'torch', 'pandas', 'wandb'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
