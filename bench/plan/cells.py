@@ -8,6 +8,7 @@ from typing import Any
 
 from ...datasets.registry import DATASETS
 from ...methods.options import Options
+from ...methods.registry import TEACHERS
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.metric import CLASSIFIER, LPIPS, PIXELS
@@ -73,7 +74,7 @@ class Problem:
 
     def missing(self) -> str | None:
         """One line on what of data set and teacher is missing and how to get it; None if nothing."""
-        return DATASETS[self.dataset].missing() or missing_checkpoint(self.teacher)
+        return DATASETS[self.dataset].missing() or missing_checkpoint(self.teacher) or self.teacher.missing()
 
     @property
     def data_code(self) -> tuple[str, ...]:
@@ -94,10 +95,12 @@ class Problem:
             "device": self.suite.device,
             **identity(self.dataset),
             **checkpoint(trained),
+            **({"identity": identified} if (identified := trained.identity()) else {}),
             **frozen.identity(frozen.teacher(trained)),
         }
         cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
-        return Task("teacher", params, {}, self.data_code, cost, f"teacher {trained.shown()} on {self.dataset}")
+        code = (*self.data_code, TEACHERS[trained.name].module, type(trained).__module__)
+        return Task("teacher", params, {}, code, cost, f"teacher {trained.shown()} on {self.dataset}")
 
     @cached_property
     def extractor_task(self) -> Task:

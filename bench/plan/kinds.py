@@ -54,6 +54,8 @@ class TeacherParams(Params):
     """The hash of the data set's archive."""
     sha256: str | None = None
     """The hash of the file that it is read from."""
+    identity: dict[str, str] | None = None
+    """What tells a teacher of another package from others of the same options."""
 
 
 class Spent(Model):

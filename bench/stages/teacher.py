@@ -12,13 +12,11 @@ from safetensors.torch import load_file, save_file
 from ...datasets import frozen
 from ...datasets.registry import DATASETS
 from ...methods.denoiser import Denoiser, Guided
-from ...methods.paths import EDM
 from ...methods.randomness import noise
+from ...methods.registry import TEACHERS
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
-from ...methods.specs.teachers.exact import ExactOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.teachers import checkpoint, pretrain
-from ...methods.teachers.analytic import MixtureDenoiser, ideal_denoiser
 from .. import published_files as weights
 from ..errors import TaskError
 from ..plan import checkpoints
@@ -36,13 +34,14 @@ WEIGHTS = "teacher.safetensors"
 def run(task: Context) -> dict[str, Any]:
     data = load_data(task.params)
     options = task.params["teacher"]
-    if options["name"] == "exact":
-        exact = _exact(ExactOptions.model_validate(options), data)
-        return {"flops_per_evaluation": forward_flops(exact, noise(0, "probe", range(2), data.shape)), "parameters": 0}
     if options["name"] == "checkpoint":
         return _copied(task, data)
     if options["name"] == "shipped":
         return _shipped(task, data)
+    if options["name"] != "pretrain":
+        made, _ = _from_factory(options, data)
+        unit = forward_flops(made, noise(0, "probe", range(2), data.shape))
+        return {"flops_per_evaluation": unit, "parameters": sum(p.numel() for p in made.parameters())}
     checked = PretrainOptions.model_validate(options)
     module = pretrain.Pretrain(checked, data.shape, data.classes)
     probe = noise(0, "probe", range(2), data.shape)
@@ -125,14 +124,13 @@ def load(artifact: Artifact, guidance: float | None = None) -> Denoiser:
 
 def _made(artifact: Artifact, params: dict[str, Any], data: Any) -> Denoiser:
     given = params["teacher"]
-    if given["name"] == "exact":
-        return _exact(ExactOptions.model_validate(given), data)
+    denoiser: Denoiser
     if given["name"] == "checkpoint":
         read = checkpoint.read(artifact.file(WEIGHTS))
-        denoiser: Denoiser = checkpoint.denoiser(
-            read, CheckpointOptions.model_validate(given), data.shape, data.classes
-        )
+        denoiser = checkpoint.denoiser(read, CheckpointOptions.model_validate(given), data.shape, data.classes)
         conditional = read.classes > 0
+    elif given["name"] not in ("pretrain", "shipped"):
+        denoiser, conditional = _from_factory(given, data)
     else:
         file = artifact.file(WEIGHTS)
         options = _recorded(file) if given["name"] == "shipped" else PretrainOptions.model_validate(given)
@@ -145,11 +143,11 @@ def _made(artifact: Artifact, params: dict[str, Any], data: Any) -> Denoiser:
     return denoiser
 
 
-def _exact(options: ExactOptions, data: Any) -> Denoiser:
-    path = EDM(options.sigma_min, options.sigma_max)
-    if hasattr(data, "means"):
-        return MixtureDenoiser(data.weights, data.means, data.stds**2 + options.bandwidth**2, path)
-    return ideal_denoiser(data.samples(torch.arange(len(data))), path, options.bandwidth)
+def _from_factory(given: dict[str, Any], data: Any) -> tuple[Denoiser, bool]:
+    """A teacher of which nothing is stored, and whether it takes labels."""
+    spec = TEACHERS.pick(given["name"])
+    options = spec.options.model_validate(given)
+    return spec.load()(options, data), options.conditional
 
 
 def sample_shape(artifact: Artifact) -> tuple[int, ...]:

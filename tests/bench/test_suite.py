@@ -68,7 +68,7 @@ def test_single_values_stand_for_lists(tmp_path):
         (
             {"teachers": {"name": "pretrian"}},
             "teachers:",
-            "'name' must be one of 'pretrain', 'shipped', 'checkpoint', 'exact', not 'pretrian'",
+            "'name' must be one of 'checkpoint', 'exact', 'pretrain', 'shipped', not 'pretrian'",
         ),
         (
             {"teachers": {"name": "pretrain", "imags": 5}},
