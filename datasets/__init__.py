@@ -9,6 +9,12 @@ if TYPE_CHECKING:
 
 
 def get(name: str) -> "Dataset":
-    """The data set of that name; UnknownNameError (a ValueError) names the nearest if there is none."""
-    dataset: Dataset = DATASETS.pick(name).load()()
-    return dataset
+    """The data set of that name; UnknownNameError (a ValueError) names the nearest if there is none.
+
+    ValueError if the data are not of the shape and classes that their declaration promises.
+    """
+    spec = DATASETS.pick(name)
+    data: Dataset = spec.load()()
+    if (found := (data.shape, data.classes)) != (told := (spec.shape, spec.classes)):
+        raise ValueError(f"data set {name}: (shape, classes) is declared as {told}, and its data have {found}")
+    return data

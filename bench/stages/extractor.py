@@ -39,7 +39,7 @@ def run(task: Context) -> dict[str, Any]:
     data = load_data(task.params)
     assert isinstance(data, ImageSet)
     assert data.targets is not None
-    recipe, device = DATASETS[data.name].recipe(), accelerator(task.params["device"])
+    recipe, device = DATASETS[task.params["dataset"]].recipe(), accelerator(task.params["device"])
     spent = _copied(task) if "file" in task.params else _trained(task, data, recipe, device)
     classifier = _read(task.folder / WEIGHTS, recipe).to(device)
     _, held_out = recipe.split(data)
