@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from ..methods.register import pick
 from .archive import ArchivedSet
 from .facts import ArchiveError
 from .registry import DATASETS
@@ -13,7 +12,7 @@ def captions(name: str, indices: Iterable[int] | None = None) -> list[str]:
 
     Without indices, the list. ArchiveError for a data set that has none or is not here.
     """
-    spec = pick(DATASETS, name, "dataset")
+    spec = DATASETS.pick(name)
     if not spec.captions:
         have = " and ".join(other.name for other in DATASETS.values() if other.captions)
         raise ArchiveError(f"{name} has no captions; {have} have")

@@ -1,4 +1,8 @@
-"""The data sets by name, with what a plan needs to know of them. No torch."""
+"""The data sets by name, with what a plan needs to know of them. No torch.
+
+Every module of `specs` is found by itself. Another package adds a data set through the entry point group
+`fewstep.datasets`: each entry point names a DatasetSpec, in a module that does not import torch either.
+"""
 
 import os
 from collections.abc import Callable
@@ -6,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ..methods.missing import Missing
+from ..methods.register import Register, announced
 from .facts import ArchiveError as ArchiveError
 from .facts import read_facts
 
@@ -21,15 +26,23 @@ def data_root() -> Path:
     return Path(os.environ.get("FEWSTEP_DATA", "data"))
 
 
+Group = Literal["truth", "classifier", "perceptual", "published"]
+"""What samples can be scored by: the teacher's exact solutions, a classifier of the data set, LPIPS, the features of
+networks that others trained on photographs."""
+
+
 @dataclass(frozen=True)
 class DatasetSpec:
-    """`target` is "module:function", called when the data are needed; `metrics` are the groups that it can be
-    scored by: "truth", "classifier" (one that a suite trains on it), "perceptual" (LPIPS), "published" (in the features
-    of networks that others trained on photographs).
+    """One data set.
 
-    `size` is the number of samples it holds, `classes` the number of labels, 0 without. `archive` is the file below
-    the data root that `fewstep prepare` makes, empty for what is embedded. `quality` is the Fréchet distance that
-    training and tuning may select by. `captions` is the length of the frozen list.
+    name: as suites write it. target: "module:function", called without arguments when the data are needed; it returns
+    a `datasets.base.Dataset`, of images an ImageSet. Its module, with what that imports from its own package, is the
+    source version of the data. summary: one line. shape: of one sample, (channels, height, width) of an image.
+    size: the number of samples. metrics: the groups that they can be scored by. classes: the number of labels, 0
+    without. classifier: "module:RECIPE" of the network behind the group "classifier", a
+    `datasets.classifiers.Recipe`. quality: the metric, a Fréchet distance, that training and tuning may select by.
+    archive: the file below the data root that `fewstep prepare` makes, empty for what is embedded; `target` is then
+    called with name, path, shape and classes. captions: the length of the frozen list.
     """
 
     name: str
@@ -37,17 +50,30 @@ class DatasetSpec:
     summary: str
     shape: tuple[int, ...]
     size: int
-    metrics: tuple[str, ...]
+    metrics: tuple[Group, ...]
     classes: int = 0
+    classifier: str = ""
     archive: str = ""
     licence: str = ""
     quality: str = ""
     captions: int = 0
     source: "Source | None" = None
 
+    def __post_init__(self) -> None:
+        for group in self.metrics:
+            if group not in (known := get_args(Group)):
+                raise ValueError(f"data set {self.name}: no group of metrics {group!r}; one of {', '.join(known)}")
+        if ("classifier" in self.metrics) != bool(self.classifier):
+            raise ValueError(f"data set {self.name}: the group 'classifier' and a classifier need each other")
+
     @property
     def module(self) -> str:
+        """The module that reads the data."""
         return self.target.partition(":")[0]
+
+    def recipe(self) -> Any:
+        """The Recipe behind `classifier`."""
+        return _found(self.classifier)
 
     def load(self) -> Callable[[], Any]:
         loader: Callable[..., Any] = _found(self.target)
@@ -116,233 +142,17 @@ def _found(target: str) -> Any:
     return getattr(import_module(module), function)
 
 
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-SCENES = ("truth", "perceptual", "published")
+PACKAGE = __package__
+"""The package that the built-in targets are in."""
+ARCHIVE = f"{PACKAGE}.archive:loader"
+"""The target of every data set that `fewstep prepare` makes."""
+SCENES: tuple[Group, ...] = ("truth", "perceptual", "published")
 """What photographs can be scored by where no classifier is trained."""
-ARCHIVE = f"{__package__}.archive:loader"
-
-IMAGENET = "ImageNet's terms of access: research without commerce"
-LSUN = "no licence text; for research, Yu et al. 2015"
-AFHQ = "CC BY-NC 4.0"
-COCO = "captions CC BY 4.0; images under Flickr's terms"
 
 
-def _imagenet(side: int, convention: str, summary: str, gigabytes: float, *statistics: str) -> DatasetSpec:
-    family = convention.partition("-")[0]
-    return DatasetSpec(
-        f"imagenet{side}-{family}",
-        ARCHIVE,
-        f"ImageNet's 1,281,167 training images at {side}x{side}, 1000 classes, {summary}",
-        (3, side, side),
-        1_281_167,
-        SCENES,
-        classes=1000,
-        archive=f"imagenet-{family}-{side}.zip",
-        licence=IMAGENET,
-        source=Source(
-            "https://image-net.org/download.php",
-            "register, take ILSVRC2012's training images, the tar or its classes in folders named by WNID",
-            "ILSVRC2012_img_train.tar",
-            gigabytes,
-            convention,
-            "WNIDs in sorted order, or the source's dataset.json",
-            splits=("train",),
-            statistics=statistics,
-        ),
-    )
+def _built_in() -> list[DatasetSpec]:
+    """Those that are embedded, then the archives; within these by the names of their files."""
+    return sorted(announced(import_module(".specs", PACKAGE)), key=lambda spec: bool(spec.archive))
 
 
-def _chrabaszcz() -> DatasetSpec:
-    return DatasetSpec(
-        "imagenet64-chrabaszcz",
-        ARCHIVE,
-        "the downsampled ImageNet of Chrabaszcz et al. 2017: 1,281,167 whole images squashed to 64x64, 1000 classes",
-        (3, 64, 64),
-        1_281_167,
-        SCENES,
-        classes=1000,
-        archive="imagenet-chrabaszcz-64.zip",
-        licence=IMAGENET,
-        source=Source(
-            "https://image-net.org/download.php",
-            "register, take the downsampled image data at 64x64, unpack it",
-            "FOLDER",
-            27,
-            "squash-box",
-            "the published order (map_clsloc), not that of sorted WNIDs, less one",
-            splits=("train", "test"),
-            held_out="imagenet-chrabaszcz-64-test.zip",
-            reader=f"{__package__}.sources:downsampled",
-        ),
-    )
-
-
-def _ffhq(side: int, gigabytes: float, *statistics: str) -> DatasetSpec:
-    return DatasetSpec(
-        f"ffhq{side}",
-        ARCHIVE,
-        f"FFHQ's 70,000 faces at {side}x{side} from 1024x1024 by Lanczos, as EDM has them",
-        (3, side, side),
-        70_000,
-        SCENES,
-        archive=f"ffhq-{side}.zip",
-        licence="collection CC BY-NC-SA 4.0, each photograph under a licence of its own",
-        source=Source(
-            "https://github.com/NVlabs/ffhq-dataset",
-            "take images1024x1024",
-            "images1024x1024",
-            gigabytes,
-            "lanczos",
-            original=1024,
-            statistics=statistics,
-        ),
-    )
-
-
-def _lsun(scene: str, folder: str, size: int, gigabytes: float, *statistics: str) -> DatasetSpec:
-    return DatasetSpec(
-        f"lsun-{scene}",
-        ARCHIVE,
-        f"LSUN's {size:,} images of {scene} at 256x256, as ADM has them",
-        (3, 256, 256),
-        size,
-        SCENES,
-        archive=f"lsun-{scene}-256.zip",
-        licence=LSUN,
-        source=Source(
-            "https://www.yf.io/p/lsun",
-            f"take {folder}.zip and unpack it",
-            folder,
-            gigabytes,
-            "lsun-box",
-            statistics=statistics,
-        ),
-    )
-
-
-def _afhq(version: int, size: int) -> DatasetSpec:
-    return DatasetSpec(
-        f"afhqv{version}-64",
-        ARCHIVE,
-        f"AFHQ v{version}'s {size:,} faces of animals at 64x64 from 512x512 by Lanczos, training and test images",
-        (3, 64, 64),
-        size,
-        SCENES,
-        classes=3,
-        archive=f"afhqv{version}-64.zip",
-        licence=AFHQ,
-        source=Source(
-            "https://github.com/clovaai/stargan-v2",
-            f"take afhq{'_v2' if version == 2 else ''}.zip",
-            "FILE",
-            0.4,
-            "lanczos",
-            "cat, dog, wild",
-            ("cat", "dog", "wild"),
-            original=512,
-            statistics=("afhqv2-64x64",) if version == 2 else (),
-        ),
-    )
-
-
-def _coco(year: int, size: int, captions: int, which: str, gigabytes: float) -> DatasetSpec:
-    return DatasetSpec(
-        f"coco{year}",
-        ARCHIVE,
-        f"COCO {year}'s {size:,} validation images at 256x256 with {which}",
-        (3, 256, 256),
-        size,
-        SCENES,
-        archive=f"coco{year}-256.zip",
-        licence=COCO,
-        captions=captions,
-        source=Source(
-            "https://cocodataset.org/#download",
-            f"take val{year}.zip and annotations_trainval{year}.zip into one folder",
-            "FOLDER",
-            gigabytes,
-            "edm-lanczos",
-            reader=f"{__package__}.coco:splits",
-        ),
-    )
-
-
-DATASETS = {
-    spec.name: spec
-    for spec in [
-        DatasetSpec(
-            "digits",
-            f"{__package__}.digits:digits",
-            "scikit-learn's 1797 handwritten digits, 8x8, one channel, 10 classes (embedded)",
-            (1, 8, 8),
-            1797,
-            ("classifier", "truth"),
-            classes=10,
-            quality="fd_digits",
-        ),
-        DatasetSpec(
-            "cifar10",
-            ARCHIVE,
-            "CIFAR-10's 50,000 training images, 32x32, 10 classes (make it by `fewstep prepare cifar10 --from SOURCE`)",
-            (3, 32, 32),
-            50_000,
-            ("classifier", *SCENES),
-            classes=10,
-            archive="cifar10-32.zip",
-            licence="no licence text; Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
-            quality="fd_cifar10",
-            source=Source(
-                "https://www.cs.toronto.edu/~kriz/cifar.html",
-                "take the python version, or let torchvision take it by `fewstep prepare cifar10 --download`",
-                "cifar-10-python.tar.gz",
-                0.3,
-                labels="the ten classes in their published order",
-                class_names=CIFAR10_CLASSES,
-                splits=("train", "test"),
-                held_out="cifar10-32-test.zip",
-                statistics=("cifar10-32x32", "cifar10_clean_train_32", "cifar10_legacy_tensorflow_train_32"),
-                reader=f"{__package__}.cifar10:splits",
-            ),
-        ),
-        _imagenet(
-            64,
-            "adm-box-bicubic",
-            "box and bicubic, as ADM and EDM2 crop",
-            28,
-            "VIRTUAL_imagenet64_labeled",
-            "imagenet-64x64-baseline",
-            "edm2-img64",
-        ),
-        _imagenet(64, "edm-lanczos", "cropped and then Lanczos, as EDM does", 28, "imagenet-64x64"),
-        _chrabaszcz(),
-        _imagenet(128, "adm-box-bicubic", "box and bicubic, as ADM and EDM2 crop", 65, "VIRTUAL_imagenet128_labeled"),
-        _ffhq(64, 1.5, "ffhq-64x64"),
-        _ffhq(256, 14, "ffhq_clean_trainval70k_256"),
-        _lsun("bedroom", "bedroom_train_lmdb", 3_033_042, 600, "VIRTUAL_lsun_bedroom256"),
-        _lsun("cat", "cat_lmdb", 1_657_264, 330, "VIRTUAL_lsun_cat256"),
-        _lsun("church", "church_outdoor_train_lmdb", 126_227, 25),
-        _afhq(1, 16_130),
-        _afhq(2, 15_803),
-        _coco(2014, 40_504, 30_000, "30,000 captions, drawn once, of as many images", 8),
-        _coco(2017, 5_000, 5_000, "the first caption of each", 1),
-        DatasetSpec(
-            "mixture-2d",
-            f"{__package__}.mixtures:mixture_2d",
-            "eight Gaussians on the unit circle; the exact denoiser is known (embedded)",
-            (2,),
-            20_000,
-            ("truth",),
-            classes=8,
-        ),
-        DatasetSpec(
-            "mixture-8x8",
-            f"{__package__}.mixtures:mixture_8x8",
-            "ten Gaussians of the digits' shape (1, 8, 8); the exact denoiser is known (embedded)",
-            (1, 8, 8),
-            20_000,
-            ("truth",),
-            classes=10,
-        ),
-    ]
-}
+DATASETS: Register[DatasetSpec] = Register("dataset", "fewstep.datasets", _built_in, of=DatasetSpec)

@@ -15,6 +15,7 @@ from ... import datasets
 from ...datasets import frozen
 from ...datasets.base import ImageSet
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork
+from ...datasets.registry import DATASETS
 from ...methods import weights_file
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from .. import published_files as weights
@@ -22,7 +23,6 @@ from ..plan.cells import make_plan
 from ..stages import extractor, teacher
 from ..store import Artifact, Store
 from ..suite.loading import load
-from ..training.feature_classifier import RECIPES
 
 SUITE = "from-scratch"
 FORMAT = "fewstep-frozen-1"
@@ -56,7 +56,7 @@ def _teacher(artifact: Artifact) -> dict[str, Any]:
 
 
 def _classifier(artifact: Artifact) -> dict[str, Any]:
-    recipe = RECIPES[artifact.manifest["params"]["dataset"]]
+    recipe = DATASETS[artifact.manifest["params"]["dataset"]].recipe()
     accuracy = {name: artifact.result[name] for name in ("held_out", "held_out_accuracy")}
     return {"options": recipe.options(), "ledger": artifact.result["training"], **accuracy}
 

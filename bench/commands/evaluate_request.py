@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.registry import DATASETS
-from ...methods.register import UnknownNameError, did_you_mean, pick
+from ...methods.register import UnknownNameError, did_you_mean
 from ..errors import InputError
 from ..metrics.register import METRICS, defined
 from ..plan.references import known_statistics, lacking, needs_own, statistics
@@ -43,7 +43,7 @@ class Request:
     def defined(self) -> list[str]:
         """The metrics that images alone can have against this data set. InputError for a data set that is unknown."""
         try:
-            spec = None if self.folder else pick(DATASETS, self.dataset, "dataset")
+            spec = None if self.folder else DATASETS.pick(self.dataset)
         except UnknownNameError as error:
             raise InputError(f"{error}; nor is it a folder or file of images") from None
         groups = [*(spec.metrics if spec else ["published"]), *(["captions"] if self.captioned else [])]

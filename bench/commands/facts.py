@@ -62,7 +62,8 @@ def _method(entry: Entry) -> Facts:
     runs = "one run for each NFE, each with the whole budget" if spec.per_nfe else "one run serves all its NFEs"
     charged = "everything that its training evaluates is charged to the budget"
     yield Fact("trains", [f"a {entry.group.removesuffix('s')}: {charged}; {runs}"], True)
-    start = "a network, whose weights it starts from: pretrain or checkpoint" if spec.needs_network else "any"
+    networks = ", ".join(name for name, teacher in TEACHERS.items() if teacher.network)
+    start = f"a network, whose weights it starts from: {networks}" if spec.needs_network else "any"
     labels = "may be class-conditional" if spec.conditional else "not class-conditional"
     yield Fact("teacher", [f"{start}; {labels}"], "network" if spec.needs_network else "any")
     if spec.transfers:
@@ -111,8 +112,9 @@ def _archive(spec: DatasetSpec) -> Facts:
 
 
 def _teacher(entry: Entry) -> Facts:
-    trains = TEACHERS[entry.name].trains
-    yield Fact("trains", ["a network, once for the suite" if trains else "nothing"], trains)
+    spec = TEACHERS[entry.name]
+    yield Fact("trains", ["a network, once for the suite" if spec.trains else "nothing"], spec.trains)
+    yield Fact("network", [] if spec.network else ["none: a formula, which no student can copy"], spec.network)
 
 
 def _metric(entry: Entry) -> Facts:

@@ -51,6 +51,9 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
         ]
     found += _datasets(suite.datasets)
     found += _networks(suite.teachers)
+    for teacher in suite.teachers:
+        if (missing := teacher.missing()) is not None:
+            found.append((f"teacher {teacher.shown()}", "missing", missing.detail))
     found += _shipped(_frozen(suite))
     found += _files(references.files(suite.metrics, suite.references))
     for metric, reason in _unmeasured(suite).items():

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...datasets.facts import ArchiveError
 from ...datasets.registry import DATASETS
-from ...methods.register import UnknownNameError, pick
+from ...methods.register import UnknownNameError
 from ..errors import InputError
 
 
@@ -20,7 +20,7 @@ def prepare(dataset: str, source: Path | None, root: Path, threads: int) -> list
     from ...datasets import prepare as preparing
 
     try:
-        spec = pick(DATASETS, dataset, "dataset")
+        spec = DATASETS.pick(dataset)
         with tqdm(unit=" images", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
 
             def on_progress(file: str, count: int) -> None:

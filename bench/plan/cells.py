@@ -8,6 +8,7 @@ from functools import cached_property
 from ...datasets.registry import DATASETS
 from ...methods.missing import Missing
 from ...methods.options import Options
+from ...methods.registry import TEACHERS
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...reports.status import Kind, Status
 from ..metrics.extractors import EXTRACTORS
@@ -85,7 +86,7 @@ class Problem:
 
     def missing(self) -> Missing | None:
         """What of data set and teacher is missing; None if nothing."""
-        return DATASETS[self.dataset].missing() or missing_checkpoint(self.teacher)
+        return DATASETS[self.dataset].missing() or missing_checkpoint(self.teacher) or self.teacher.missing()
 
     @property
     def data_code(self) -> tuple[str, ...]:
@@ -107,10 +108,12 @@ class Problem:
             device=self.suite.device,
             **identity(self.dataset),
             **checkpoint(trained),
+            identity=trained.identity() or None,
             **frozen.identity(frozen.teacher(trained)),
         )
         cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
-        return Task(params, {}, self.data_code, cost, f"teacher {trained.shown()} on {self.dataset}")
+        code = (*self.data_code, TEACHERS[trained.name].module, type(trained).__module__)
+        return Task(params, {}, code, cost, f"teacher {trained.shown()} on {self.dataset}")
 
     @cached_property
     def extractor_task(self) -> Task:

@@ -38,11 +38,12 @@ def extractor_task(dataset: str, device: str, classifier: str = "shipped") -> Ta
     wherever the suite runs. InputError if its file was changed.
     """
     shipped = register.classifier(dataset) if classifier == "shipped" else None
+    code = (*data_code(dataset), DATASETS[dataset].classifier.partition(":")[0])
     if shipped is not None:
         params = ExtractorParams(dataset=dataset, device="cpu", **identity(dataset), **frozen.identity(shipped))
-        return Task(params, {}, data_code(dataset), 2_000, f"features of {dataset}")
+        return Task(params, {}, code, 2_000, f"features of {dataset}")
     params = ExtractorParams(dataset=dataset, device=device, **identity(dataset))
-    return Task(params, {}, data_code(dataset), 60_000, f"features of {dataset}")
+    return Task(params, {}, code, 60_000, f"features of {dataset}")
 
 
 def reference_task(dataset: str, extractor: str, device: str) -> Task:

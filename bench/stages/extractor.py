@@ -13,12 +13,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...datasets import frozen
 from ...datasets.base import ImageSet
+from ...datasets.classifiers import Classifier, Recipe
+from ...datasets.registry import DATASETS
 from .. import published_files as weights
 from ..errors import TaskError
 from ..metrics.frechet import frechet_distance
 from ..plan.kinds import ExtractorParams, ExtractorResult
 from ..store import Artifact
-from ..training.feature_classifier import RECIPES, Classifier, ClassifierTraining, Recipe
+from ..training.feature_classifier import ClassifierTraining
 from ..training.ledger import Ledger
 from ..training.loop import fit
 from ..training.tracking import tracked
@@ -37,7 +39,7 @@ def run(task: Context[ExtractorParams]) -> ExtractorResult:
     data = load_data(task.params.dataset, task.params.content)
     assert isinstance(data, ImageSet)
     assert data.targets is not None
-    recipe, device = RECIPES[data.name], accelerator(task.params.device)
+    recipe, device = DATASETS[task.params.dataset].recipe(), accelerator(task.params.device)
     spent = _copied(task) if task.params.file is not None else _trained(task, data, recipe, device)
     classifier = _read(task.folder / WEIGHTS, recipe).to(device)
     _, held_out = recipe.split(data)
@@ -92,7 +94,7 @@ def _read(file: Path, recipe: Recipe) -> Classifier:
 def load(artifact: Artifact) -> tuple[Classifier, Tensor]:
     """(the feature network, on the device of its training; the reference features (N, D), on the CPU)."""
     params = artifact.asked(ExtractorParams)
-    classifier = _read(artifact.file(WEIGHTS), RECIPES[params.dataset]).to(accelerator(params.device))
+    classifier = _read(artifact.file(WEIGHTS), DATASETS[params.dataset].recipe()).to(accelerator(params.device))
     return classifier, load_file(artifact.file(REFERENCE))["features"]
 
 

@@ -11,13 +11,11 @@ from safetensors.torch import load_file, save_file
 from ...datasets import frozen
 from ...datasets.registry import DATASETS
 from ...methods.denoiser import Denoiser, Guided
-from ...methods.paths import EDM
 from ...methods.randomness import noise
+from ...methods.registry import TEACHERS
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
-from ...methods.specs.teachers.exact import ExactOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.teachers import checkpoint, pretrain
-from ...methods.teachers.analytic import MixtureDenoiser, ideal_denoiser
 from .. import published_files as weights
 from ..errors import TaskError
 from ..plan import checkpoints
@@ -35,8 +33,8 @@ WEIGHTS = "teacher.safetensors"
 
 def run(task: Context[TeacherParams]) -> TeacherResult:
     data = load_data(task.params.dataset, task.params.content)
-    makers = {"exact": _closed_form, "checkpoint": _copied, "shipped": _shipped, "pretrain": _trained}
-    return makers[task.params.teacher["name"]](task, data)
+    makers = {"checkpoint": _copied, "shipped": _shipped, "pretrain": _trained}
+    return makers.get(task.params.teacher["name"], _described)(task, data)
 
 
 def _result(denoiser: Denoiser, data: Any, training: TeacherTraining | None = None) -> TeacherResult:
@@ -46,8 +44,9 @@ def _result(denoiser: Denoiser, data: Any, training: TeacherTraining | None = No
     return TeacherResult(flops_per_evaluation=unit, parameters=parameters, ledger=training)
 
 
-def _closed_form(task: Context[TeacherParams], data: Any) -> TeacherResult:
-    return _result(_exact(ExactOptions.model_validate(task.params.teacher), data), data)
+def _described(task: Context[TeacherParams], data: Any) -> TeacherResult:
+    """A teacher that its factory makes whenever it is needed: nothing is stored."""
+    return _result(_from_factory(task.params.teacher, data)[0], data)
 
 
 def _trained(task: Context[TeacherParams], data: Any) -> TeacherResult:
@@ -120,14 +119,13 @@ def load(artifact: Artifact, guidance: float | None = None) -> Denoiser:
 
 
 def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> Denoiser:
-    if given["name"] == "exact":
-        return _exact(ExactOptions.model_validate(given), data)
+    denoiser: Denoiser
     if given["name"] == "checkpoint":
         read = checkpoint.read(artifact.file(WEIGHTS))
-        denoiser: Denoiser = checkpoint.denoiser(
-            read, CheckpointOptions.model_validate(given), data.shape, data.classes
-        )
+        denoiser = checkpoint.denoiser(read, CheckpointOptions.model_validate(given), data.shape, data.classes)
         conditional = read.classes > 0
+    elif given["name"] not in ("pretrain", "shipped"):
+        denoiser, conditional = _from_factory(given, data)
     else:
         file = artifact.file(WEIGHTS)
         options = _recorded(file) if given["name"] == "shipped" else PretrainOptions.model_validate(given)
@@ -140,11 +138,11 @@ def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> Denoiser:
     return denoiser
 
 
-def _exact(options: ExactOptions, data: Any) -> Denoiser:
-    path = EDM(options.sigma_min, options.sigma_max)
-    if hasattr(data, "means"):
-        return MixtureDenoiser(data.weights, data.means, data.stds**2 + options.bandwidth**2, path)
-    return ideal_denoiser(data.samples(torch.arange(len(data))), path, options.bandwidth)
+def _from_factory(given: dict[str, Any], data: Any) -> tuple[Denoiser, bool]:
+    """A teacher of which nothing is stored, and whether it takes labels."""
+    spec = TEACHERS.pick(given["name"])
+    options = spec.options.model_validate(given)
+    return spec.load()(options, data), options.conditional
 
 
 def sample_shape(artifact: Artifact) -> tuple[int, ...]:

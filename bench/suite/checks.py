@@ -12,7 +12,6 @@ from ...datasets.frozen import register as frozen
 from ...datasets.registry import DATASETS
 from ...methods import registry
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
-from ...methods.specs.teachers.exact import ExactOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
@@ -48,7 +47,7 @@ def only_learned_solvers_are_fitted_elsewhere(suite: Suite) -> Iterator[Complain
             message = f"{entry.name} is not a learned solver; only these are fitted elsewhere"
             yield (*where, "fitted_on"), message
         try:
-            registry.pick(DATASETS, entry.fitted_on.dataset, "dataset")
+            DATASETS.pick(entry.fitted_on.dataset)
         except registry.UnknownNameError as error:
             yield (*where, "fitted_on", "dataset"), str(error)
 
@@ -86,10 +85,10 @@ def tuned_students_can_be_evaluated(suite: Suite) -> Iterator[Complaint]:
 
 
 def formulas_have_no_network_to_train(suite: Suite) -> Iterator[Complaint]:
-    exact = any(isinstance(teacher, ExactOptions) for teacher in suite.teachers)
+    formulas = [teacher.name for teacher in suite.teachers if not registry.TEACHERS[teacher.name].network]
     for where, entry in _entries(suite):
-        if exact and entry.spec.needs_network:
-            message = f"{entry.name} trains a copy of the teacher's network, and teacher 'exact' is a formula"
+        if formulas and entry.spec.needs_network:
+            message = f"{entry.name} trains a copy of the teacher's network, and teacher {formulas[0]!r} is a formula"
             yield (*where, "name"), message + "; use a pretrain teacher"
 
 
@@ -104,7 +103,7 @@ def shares_of_the_teachers_training_are_known(suite: Suite) -> Iterator[Complain
 
 
 def labels_are_taken_where_teachers_need_them(suite: Suite) -> Iterator[Complaint]:
-    conditional = [teacher for teacher in suite.teachers if _is_conditional(teacher)]
+    conditional = [teacher for teacher in suite.teachers if teacher.conditional]
     for where, entry in _entries(suite):
         if conditional and entry.spec.trains and not entry.spec.conditional:
             message = f"{entry.name} trains without labels, and teacher {conditional[0].shown()} needs them"
@@ -127,7 +126,7 @@ def rows_are_told_apart(suite: Suite) -> Iterator[Complaint]:
 def datasets_are_known(suite: Suite) -> Iterator[Complaint]:
     for i, name in enumerate(suite.datasets):
         try:
-            registry.pick(DATASETS, name, "dataset")
+            DATASETS.pick(name)
         except registry.UnknownNameError as error:
             yield ("datasets", i), str(error)
 
@@ -158,9 +157,9 @@ def teachers_fit_the_datasets(suite: Suite) -> Iterator[Complaint]:
             if isinstance(teacher, CheckpointOptions) and not images:
                 message = f"its network is one of images, and {name}'s samples have shape {spec.shape}"
                 yield ("teachers", k, "file"), message
-            if _is_conditional(teacher) and not spec.classes:
-                message = f"{name} has no labels, and a teacher with label_dropout is trained on them; leave it out"
-                yield ("teachers", k, "label_dropout"), message
+            if teacher.conditional and not spec.classes:
+                place = ("label_dropout",) if isinstance(teacher, PretrainOptions) else ()
+                yield ("teachers", k, *place), f"{name} has no labels, and {teacher.shown()} needs them; leave it out"
 
 
 def references_are_published_moments(suite: Suite) -> Iterator[Complaint]:
@@ -208,10 +207,6 @@ def shipped_teachers_are_known(suite: Suite) -> Iterator[Complaint]:
 
 def _entries(suite: Suite) -> Iterator[tuple[Location, MethodEntry]]:
     return ((("methods", i), entry) for i, entry in enumerate(suite.methods))
-
-
-def _is_conditional(teacher: Teacher) -> bool:
-    return isinstance(teacher, PretrainOptions) and teacher.label_dropout is not None
 
 
 RULES: tuple[Rule, ...] = (

@@ -1,16 +1,13 @@
 """A suite file: what to compare. Checked by a schema, every mistake named with its line. No torch."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from ...methods import registry
 from ...methods.missing import Missing
 from ...methods.options import Options
-from ...methods.specs.teachers.checkpoint import CheckpointOptions
-from ...methods.specs.teachers.exact import ExactOptions
-from ...methods.specs.teachers.pretrain import PretrainOptions
-from ...methods.specs.teachers.shipped import ShippedOptions
+from ...methods.specs.teachers.base import TeacherOptions
 
 
 def _listed(value: Any) -> Any:
@@ -75,8 +72,14 @@ class Truth(Options):
     tolerance: float = Field(1e-6, gt=0)
 
 
-Teacher = Annotated[PretrainOptions | ShippedOptions | CheckpointOptions | ExactOptions, Field(discriminator="name")]
-TEACHERS = (PretrainOptions, ShippedOptions, CheckpointOptions, ExactOptions)
+if TYPE_CHECKING:
+    Teacher = TeacherOptions
+else:
+    Teacher = Annotated[
+        Union[tuple(spec.options for spec in registry.TEACHERS.values())],  # noqa: UP007
+        Field(discriminator="name"),
+    ]
+"""The options of any kind of teacher that is installed, told apart by `name`."""
 
 
 class FittedOn(Options):

@@ -44,6 +44,10 @@ class Ledger:
     students: dict[str, dict[str, Any]] = field(default_factory=dict)
     peak_bytes: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.flops_per_evaluation > 0:
+            raise TaskError("an evaluation of the teacher holds no matrix product: no budget can be measured in it")
+
     @property
     def step_flops(self) -> dict[str, float]:
         """The FLOPs of one step of each kind."""

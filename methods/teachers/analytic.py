@@ -1,10 +1,13 @@
 """Denoisers in closed form: D(x; t) = E[x0 | x_t = x] for a Gaussian, a mixture, a finite data set."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ..denoiser import Condition, Denoiser
-from ..paths import Path, expand
+from ..paths import EDM, Path, expand
+from ..specs.teachers.exact import ExactOptions
 
 
 class GaussianDenoiser(Denoiser):
@@ -68,3 +71,11 @@ def ideal_denoiser(images: Tensor, path: Path, bandwidth: float = 0.0) -> Mixtur
     """The exact denoiser of a finite data set (N, ...), each image widened to a Gaussian of std `bandwidth`."""
     n = len(images)
     return MixtureDenoiser(torch.full((n,), 1 / n), images, torch.full((n,), bandwidth**2), path)
+
+
+def exact(options: ExactOptions, data: Any) -> MixtureDenoiser:
+    """The exact denoiser of a data set: of the law of a mixture (`weights`, `means`, `stds`), else of its samples."""
+    path = EDM(options.sigma_min, options.sigma_max)
+    if hasattr(data, "means"):
+        return MixtureDenoiser(data.weights, data.means, data.stds**2 + options.bandwidth**2, path)
+    return ideal_denoiser(data.samples(torch.arange(len(data))), path, options.bandwidth)

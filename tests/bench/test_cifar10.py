@@ -15,7 +15,7 @@ from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.stages import data
 from fewstep.bench.suite.loading import load
 from fewstep.datasets.prepare import prepare
-from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
+from fewstep.datasets.specs.cifar10 import CLASSES
 from fewstep.methods.networks import edm_network
 from fewstep.methods.teachers.checkpoint import Checkpoint
 

@@ -3,12 +3,12 @@
 import torch
 
 from fewstep import datasets
-from fewstep.bench.training.feature_classifier import RECIPES
+from fewstep.datasets.classifiers import CIFAR10, DIGITS
 
 
 def test_a_classifiers_split_is_disjoint_and_whole():
     data = datasets.get("digits")
-    training, held_out = RECIPES["digits"].split(data)
+    training, held_out = DIGITS.split(data)
     assert len(held_out) == 360
     assert torch.equal(torch.cat([training, held_out]).sort().values, torch.arange(len(data)))
 
@@ -16,6 +16,6 @@ def test_a_classifiers_split_is_disjoint_and_whole():
 def test_a_small_data_set_keeps_most_images_for_training():
     data = datasets.get("digits")
     small = type(data)("cifar10", data.images[:100])
-    training, held_out = RECIPES["cifar10"].split(small)
+    training, held_out = CIFAR10.split(small)
     assert (len(training), len(held_out)) == (79, 21)
-    assert RECIPES["cifar10"].steps(79) == round(5 * 79 / 128)
+    assert CIFAR10.steps(79) == round(5 * 79 / 128)

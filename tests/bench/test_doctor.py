@@ -48,7 +48,7 @@ def doctor(root, *words):
 @pytest.fixture
 def faces(tmp_path, monkeypatch):
     """An archive of four faces, where FFHQ has as many."""
-    monkeypatch.setitem(DATASETS, "ffhq64", dataclasses.replace(DATASETS["ffhq64"], size=4))
+    monkeypatch.setitem(DATASETS.entries, "ffhq64", dataclasses.replace(DATASETS["ffhq64"], size=4))
     np.savez(tmp_path / "faces.npz", np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8))
     ((path, _),) = prepare("ffhq64", tmp_path / "faces.npz", tmp_path / "data", lambda file, count: None)
     return path
@@ -129,10 +129,10 @@ def test_an_archive_that_is_not_what_it_should_be_is_said_and_fails(faces, suite
 
 
 def test_a_wrong_number_of_images_or_captions_fails(faces, monkeypatch):
-    monkeypatch.setitem(DATASETS, "ffhq64", dataclasses.replace(DATASETS["ffhq64"], size=5))
+    monkeypatch.setitem(DATASETS.entries, "ffhq64", dataclasses.replace(DATASETS["ffhq64"], size=5))
     assert doctor(faces.parent)[1]["ffhq64"] == f"wrong count ({faces} has 4 images, ffhq64 has 5)"
     assert doctor(faces.parent)[0] == 1
-    monkeypatch.setitem(DATASETS, "ffhq64", dataclasses.replace(DATASETS["ffhq64"], size=4, captions=2))
+    monkeypatch.setitem(DATASETS.entries, "ffhq64", dataclasses.replace(DATASETS["ffhq64"], size=4, captions=2))
     assert doctor(faces.parent)[1]["ffhq64"] == f"wrong count ({faces} has 0 captions, ffhq64 has 2)"
 
 

@@ -27,7 +27,7 @@ from fewstep.bench.run import runner, worker
 from fewstep.bench.store import Store
 from fewstep.bench.suite.loading import load
 from fewstep.datasets.prepare import prepare
-from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
+from fewstep.datasets.specs.cifar10 import CLASSES
 from fewstep.reports import leaderboard
 from fewstep.tests.bench.stand_ins import INCEPTION, images, inception, register
 

@@ -1,5 +1,6 @@
 """The frozen teacher and classifier: the same file, protocol and solver values on every machine."""
 
+import dataclasses
 import json
 import shutil
 import tomllib
@@ -22,8 +23,7 @@ from fewstep.bench.run import worker
 from fewstep.bench.stages import extractor, teacher
 from fewstep.bench.store import Store
 from fewstep.bench.suite import loading, schema
-from fewstep.bench.training import feature_classifier
-from fewstep.datasets import frozen
+from fewstep.datasets import classifiers, frozen
 from fewstep.datasets.frozen import register
 from fewstep.datasets.frozen.register import NETWORKS, FrozenNetwork
 from fewstep.methods.specs.teachers.pretrain import PretrainOptions
@@ -124,7 +124,7 @@ def test_the_teachers_header_says_how_it_was_trained():
 
 def test_the_classifiers_header_says_how_it_was_trained():
     facts = frozen.facts("digits-classifier")
-    assert json.loads(facts["options"]) == feature_classifier.RECIPES["digits"].options()
+    assert json.loads(facts["options"]) == classifiers.DIGITS.options()
     assert json.loads(facts["ledger"])["images"] == 300 * 128
     assert float(facts["held_out_accuracy"]) > 0.98
     assert facts["pixels"] == datasets.get("digits").pixels_sha256()
@@ -275,8 +275,8 @@ def test_list_and_doctor_name_the_shipped_networks(changed):
 
 
 def test_freezing_the_same_training_gives_the_same_bytes_and_a_network_that_loads(write, tmp_path, monkeypatch):
-    short = feature_classifier.Recipe(feature_classifier.digits_classifier, epochs=0.2, held_out=360)
-    monkeypatch.setitem(feature_classifier.RECIPES, "digits", short)
+    short = dataclasses.replace(classifiers.DIGITS, epochs=0.2)
+    monkeypatch.setattr(classifiers, "DIGITS", short)
     suite = loading.load(
         write(
             teachers={"name": "pretrain", "images": 640},

@@ -24,8 +24,8 @@ from fewstep.bench.results import write as outputs
 from fewstep.bench.run import runner, worker
 from fewstep.bench.stages import extractor
 from fewstep.bench.store import Store
-from fewstep.bench.suite.schema import load
-from fewstep.bench.training.feature_classifier import RECIPES
+from fewstep.bench.suite.loading import load
+from fewstep.datasets import classifiers
 from fewstep.reports import leaderboard
 
 ROOT = Path(fewstep.__file__).parent
@@ -102,7 +102,7 @@ def score_task(plan):
 
 
 def test_one_file_of_another_package_adds_metrics_that_a_suite_scores_by(tmp_path, spreads, monkeypatch):
-    monkeypatch.setitem(RECIPES, "digits", replace(RECIPES["digits"], epochs=0.2))
+    monkeypatch.setattr(classifiers, "DIGITS", replace(classifiers.DIGITS, epochs=0.2))
     plan, store = write_suite(tmp_path, "spread_ratio, largest_error"), Store(tmp_path / "store")
     store.prepare()
     for task in plan.tasks():

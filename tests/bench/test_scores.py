@@ -14,7 +14,7 @@ from fewstep.bench.run import runner, worker
 from fewstep.bench.store import Store
 from fewstep.bench.suite.loading import load
 from fewstep.datasets.prepare import prepare
-from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
+from fewstep.datasets.specs.cifar10 import CLASSES
 from fewstep.methods.distillation.perceptual import Perceptual
 from fewstep.reports import leaderboard
 from fewstep.reports.jackknife import bounds

@@ -68,7 +68,7 @@ def test_single_values_stand_for_lists(tmp_path):
         (
             {"teachers": {"name": "pretrian"}},
             "teachers:",
-            "'name' must be one of 'pretrain', 'shipped', 'checkpoint', 'exact', not 'pretrian'",
+            "'name' must be one of 'checkpoint', 'exact', 'pretrain', 'shipped', not 'pretrian'",
         ),
         (
             {"teachers": {"name": "pretrain", "imags": 5}},
@@ -145,7 +145,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path, changes, place, message):
 
 def test_a_conditional_teacher_on_data_without_labels_is_refused(tmp_path, monkeypatch):
     unlabelled = dataclasses.replace(DATASETS["digits"], name="strokes", classes=0)
-    monkeypatch.setitem(DATASETS, "strokes", unlabelled)
+    monkeypatch.setitem(DATASETS.entries, "strokes", unlabelled)
     teachers = [{"name": "pretrain"}, {"name": "pretrain", "label_dropout": 0.1}]
     suites.load(write(tmp_path, datasets="strokes", teachers=teachers[:1]))
     with pytest.raises(

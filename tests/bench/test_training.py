@@ -368,3 +368,8 @@ def test_a_conditional_teacher_approaches_the_exact_denoisers_with_and_without_l
     assert min(errors(module.denoiser)) > 0.2 * apart
     fit(module, data, options.seed, Ledger(options.images, "images", 1.0), tmp_path, NoTracker())
     assert max(errors(module.result())) < 0.2 * apart
+
+
+def test_a_teacher_whose_evaluation_has_no_matrix_product_has_no_budget():
+    with pytest.raises(TaskError, match="holds no matrix product"):
+        Ledger(100.0, "evaluations", 0.0)

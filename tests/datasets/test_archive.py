@@ -20,8 +20,8 @@ from fewstep.bench.commands.main import main
 from fewstep.datasets import archive
 from fewstep.datasets.cifar10 import BATCHES
 from fewstep.datasets.prepare import prepare
-from fewstep.datasets.registry import CIFAR10_CLASSES as CLASSES
 from fewstep.datasets.registry import DATASETS, ArchiveError, read_facts
+from fewstep.datasets.specs.cifar10 import CLASSES
 
 TRAIN, TEST = 3, 1
 """Images per class."""

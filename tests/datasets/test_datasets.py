@@ -1,5 +1,6 @@
 """The embedded data sets and the batches drawn from them."""
 
+import dataclasses
 import hashlib
 
 import pytest
@@ -18,6 +19,28 @@ def test_the_registry_tells_the_truth(name):
     x = data.samples(torch.arange(4))
     assert x.shape == (4, *spec.shape)
     assert x.dtype == torch.float32
+
+
+@pytest.mark.parametrize("changes", [{"shape": (64,)}, {"classes": 9}])
+def test_data_that_are_not_as_declared_are_refused(monkeypatch, changes):
+    monkeypatch.setitem(DATASETS.entries, "digits", dataclasses.replace(DATASETS["digits"], **changes))
+    with pytest.raises(
+        ValueError, match=r"digits: \(shape, classes\) is declared as .*its data have \(\(1, 8, 8\), 10\)"
+    ):
+        datasets.get("digits")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": ("pixels",)}, "no group of metrics 'pixels'; one of truth, classifier"),
+        ({"metrics": ("truth", "classifier")}, "the group 'classifier' and a classifier need each other"),
+        ({"classifier": "mine:RECIPE"}, "the group 'classifier' and a classifier need each other"),
+    ],
+)
+def test_a_declaration_that_promises_too_much_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(DATASETS["mixture-8x8"], **changes)
 
 
 def test_digits_are_scikit_learns():

@@ -27,7 +27,8 @@ class ExactOptions(TeacherOptions):
 
 SPEC = TeacherSpec(
     name="exact",
-    target=f"{METHODS}.teachers.analytic:ideal_denoiser",
+    target=f"{METHODS}.teachers.analytic:exact",
     options=ExactOptions,
     summary="the closed-form denoiser of the data law: a mixture's, or the ideal denoiser of a finite image set",
+    network=False,
 )

@@ -84,6 +84,10 @@ class PretrainOptions(TeacherOptions):
             raise ValueError("guidance needs a teacher that knows labels and no label: set label_dropout, such as 0.1")
         return self
 
+    @property
+    def conditional(self) -> bool:
+        return self.label_dropout is not None
+
     def default_label(self) -> str:
         dropout = "" if self.label_dropout is None else f"-drop{self.label_dropout:.12g}"
         guidance = "" if self.guidance is None else f"-w{self.guidance:.12g}"
