@@ -34,7 +34,9 @@ FILES = (
     run_folder.LEADERBOARD,
     run_folder.METRICS,
 )
-MARK = re.compile(r"(<!-- (table|made|published|files|columns)(?: ([^ >]+))?(?: (\w+))? -->\n).*?<!-- end -->", re.DOTALL)
+MARK = re.compile(
+    r"(<!-- (table|made|published|files|columns)(?: ([^ >]+))?(?: (\w+))? -->\n).*?<!-- end -->", re.DOTALL
+)
 FIGURE = re.compile(r"\]\((?:([\w./-]+)/)?(\w+)\.svg\)")
 """A link to a figure: its folder, empty for that of the page, and its name."""
 
