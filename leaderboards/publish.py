@@ -1,10 +1,16 @@
-"""Committed results: a run's files copied into leaderboards/, and the tables of the READMEs rendered from there.
+"""Committed results: a run's files copied into leaderboards/, and the generated parts of the pages rendered from there.
 
     python leaderboards/publish.py runs/quickstart
 
-copies that run and renders every marked table; without a run it only renders. A table stands between
-`<!-- table SUITE [METRIC] -->` and `<!-- end -->`; all metrics, costs and trials where none is named, the trials alone
-for `trials`. What papers print, never ranked with our own numbers, stands after `<!-- published DATASET -->`.
+copies that run and renders every marked part; without a run it only renders. A part lies between its mark and
+`<!-- end -->`:
+
+    <!-- table SUITE -->          every table of a suite: all metrics, costs, trials
+    <!-- table SUITE METRIC -->   the table of one metric; `costs` and `trials` name those tables
+    <!-- made SUITE -->           what made the results: commit, versions, teachers, features
+    <!-- published DATASET -->    what papers print, never ranked with measured numbers
+    <!-- files -->                the files of a run folder
+    <!-- columns FILE -->         the columns of one of them
 """
 
 import csv
@@ -12,7 +18,9 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fewstep.reports import leaderboard, run_folder
 from fewstep.reports.tables import Table, write
@@ -26,24 +34,101 @@ FILES = (
     run_folder.LEADERBOARD,
     run_folder.METRICS,
 )
-PAGES = ("README.md", "leaderboards/README.md")
-PUBLISHED = re.compile(r"(<!-- published (\S+) -->\n).*?(\n?<!-- end -->)", re.DOTALL)
-TABLE = re.compile(r"(<!-- table (\S+)(?: (\S+))? -->\n).*?(\n?<!-- end -->)", re.DOTALL)
+MARK = re.compile(
+    r"(<!-- (table|made|published|files|columns)(?: ([^ >]+))?(?: (\w+))? -->\n).*?<!-- end -->", re.DOTALL
+)
+FIGURE = re.compile(r"\]\((?:([\w./-]+)/)?(\w+)\.svg\)")
+"""A link to a figure: its folder, empty for that of the page, and its name."""
+
+
+def pages(root: Path = ROOT) -> list[str]:
+    """The pages that have generated parts: README.md, docs/results.md, and all below leaderboards/."""
+    patterns = ("README.md", "docs/results.md", "leaderboards/*.md", "leaderboards/*/README.md")
+    return [str(page.relative_to(root)) for pattern in patterns for page in sorted(root.glob(pattern))]
 
 
 def render(page: str, leaderboards: Path = ROOT / "leaderboards") -> str:
-    """The text with every marked table as its results are. FileNotFoundError where a folder is missing."""
+    """The text with every marked part as the committed results have it.
 
-    def table(mark: re.Match[str]) -> str:
-        board = leaderboard.read(leaderboards / mark[2])
-        if mark[3] == "trials" and board.trials is not None:
-            return f"{mark[1]}{write(board.trials, 'markdown')}\n<!-- end -->"
-        return f"{mark[1]}{leaderboard.render(board, 'markdown', mark[3])}\n<!-- end -->"
+    FileNotFoundError if a folder is missing, ValueError for a mark that names nothing.
+    """
 
-    def papers(mark: re.Match[str]) -> str:
-        return f"{mark[1]}{write(published(leaderboards / 'published.csv', mark[2]), 'markdown')}\n<!-- end -->"
+    def part(mark: re.Match[str]) -> str:
+        opening, kind, name, which = mark.groups()
+        return f"{opening}{_part(leaderboards, kind, name, which)}\n<!-- end -->"
 
-    return PUBLISHED.sub(papers, TABLE.sub(table, page))
+    return MARK.sub(part, page)
+
+
+def _part(leaderboards: Path, kind: str, name: str | None, which: str | None) -> str:
+    if kind == "files":
+        return described("file", run_folder.FILES)
+    if name is None:
+        raise ValueError(f"<!-- {kind} --> names no {'file' if kind == 'columns' else 'suite'}")
+    if kind == "columns":
+        return described("column", columns(name))
+    if kind == "published":
+        return write(published(leaderboards / "published.csv", name), "markdown")
+    if kind == "made":
+        return made(leaderboards / name)
+    return tables(leaderboards / name, which)
+
+
+def tables(folder: Path, which: str | None) -> str:
+    """The tables of a run folder in Markdown: all, the costs, the trials, or those of one metric."""
+    board = leaderboard.read(folder)
+    apart = {"costs": board.costs, "trials": board.trials}
+    if which in apart:
+        table = apart[which]
+        if table is None:
+            raise ValueError(f"{folder.name} has no {which}")
+        return write(table, "markdown")
+    return leaderboard.render(board, "markdown", which)
+
+
+def made(folder: Path) -> str:
+    """One paragraph: commit and versions, teachers, and the features that the values were measured in."""
+    facts = run_folder.facts(folder)
+    where: dict[str, Any] = facts["environment"]
+    commit = f"commit `{where['git_commit'][:8]}`" if where.get("git_commit") else "an unknown commit"
+    threads = f"{where['threads']} thread{'s' * (where['threads'] != 1)} per worker"
+    teachers = [
+        f"{teacher['label'].removeprefix('teacher ')} ({teacher['parameters']:,} parameters)"
+        for teacher in facts["teachers"]
+    ]
+    features = dict.fromkeys(
+        f"`{part}`"
+        for entry in leaderboard.read(folder).entries
+        for protocol in entry.protocols.values()
+        for part in protocol.split("/")[1:2]
+        if "@" in part
+    )
+    lines = [
+        f"Made at {commit} with fewstep {where['fewstep']}, torch {where['torch']} and Python {where['python']} on "
+        f"{where['platform']} ({where['device']}, {threads}).",
+        f"Teacher: {', '.join(teachers)}.",
+        f"Features: {', '.join(features)}." if features else "",
+    ]
+    return " ".join(filter(None, lines))
+
+
+def columns(file: str) -> dict[str, str]:
+    """What the columns of a file of a run folder hold; those that name a row, in results.csv only."""
+    if file not in run_folder.COLUMNS:
+        raise ValueError(f"no columns are described for {file!r}")
+    found = run_folder.COLUMNS[file]
+    if file != run_folder.RESULTS:
+        found = {name: text for name, text in found.items() if name not in run_folder.KEY_COLUMNS}
+    if file == run_folder.LEADERBOARD:
+        each = run_folder.LEADERBOARD_METRIC_COLUMNS
+        found = {**found, **{f"<metric>_{name}": text for name, text in each.items()}}
+    return found
+
+
+def described(what: str, texts: Mapping[str, str]) -> str:
+    """A Markdown table of two columns: the name and what it holds."""
+    rows = [f"| `{name}` | {text} |" for name, text in texts.items()]
+    return "\n".join([f"| {what} | what it holds |", "|---|---|", *rows])
 
 
 def published(file: Path, dataset: str) -> Table:
@@ -62,6 +147,18 @@ def published(file: Path, dataset: str) -> Table:
     )
 
 
+def figures(suite: str, root: Path = ROOT) -> set[str]:
+    """The names of a suite's figures that a page links to."""
+    folder = root / "leaderboards" / suite
+    found = set()
+    for page in pages(root):
+        file = root / page
+        for where, name in FIGURE.findall(file.read_text(encoding="utf-8")):
+            if (file.parent / where).resolve() == folder.resolve():
+                found.add(name)
+    return found
+
+
 def copy(run: Path, root: Path = ROOT) -> None:
     """Results, provenance and those figures that a page links to, into leaderboards/<suite>."""
     facts = json.loads((run / run_folder.FACTS).read_text(encoding="utf-8"))
@@ -71,7 +168,7 @@ def copy(run: Path, root: Path = ROOT) -> None:
     for name in filter(lambda name: (run / name).is_file(), FILES):
         shutil.copyfile(run / name, target / name)
     (target / run_folder.FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    linked = set(re.findall(rf"{facts['suite']}/(\w+)\.svg", "".join((root / page).read_text() for page in PAGES)))
+    linked = figures(facts["suite"], root)
     for figure in sorted((run / run_folder.FIGURES).glob("*.svg")):
         for name in linked:
             if figure.stem == name or figure.stem.startswith(f"{name}_"):
@@ -82,11 +179,14 @@ def main() -> None:
     try:
         for run in sys.argv[1:]:
             copy(Path(run))
-        pages = {name: render((ROOT / name).read_text(encoding="utf-8")) for name in PAGES}
+        rendered = {name: render((ROOT / name).read_text(encoding="utf-8")) for name in pages()}
     except FileNotFoundError as error:
         sys.stderr.write(f"{error.filename} is missing: publish a finished run of that suite first\n")
         sys.exit(2)
-    for name, text in pages.items():
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    for name, text in rendered.items():
         (ROOT / name).write_text(text, encoding="utf-8")
 
 

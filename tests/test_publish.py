@@ -1,6 +1,8 @@
 """leaderboards/publish.py keeps a run, and renders the pages from what is kept."""
 
+import csv
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -49,6 +51,40 @@ def test_a_run_is_kept_with_the_facts_of_its_metrics_and_the_figures_that_are_li
     }  # fmt: skip
     for name in ("results.csv", "metrics.json"):
         assert kept[name].read_bytes() == (run / name).read_bytes()
+
+
+def test_a_figure_is_kept_for_the_page_of_its_suite_too(publish, checkout, run):
+    folder = checkout / "leaderboards" / "quickstart"
+    folder.mkdir()
+    (folder / "README.md").write_text("![](recall.svg)\n")
+    publish.copy(run, checkout)
+    assert (folder / "recall.svg").read_text() == "recall_digits_small"
+    assert publish.figures("quickstart", checkout) == {"fd_digits", "recall"}
+
+
+def test_what_made_a_run_is_read_from_its_facts_and_protocols(publish, checkout, run):
+    publish.copy(run, checkout)
+    text = publish.render("<!-- made quickstart -->\n<!-- end -->", checkout / "leaderboards")
+    facts = json.loads((run / "run.json").read_text())
+    protocol = next(csv.DictReader((run / "results.csv").open()))["protocol"]
+    assert facts["environment"]["git_commit"][:8] in text
+    assert protocol.split("/")[1] in text
+    assert "(149,153 parameters)" in text
+
+
+@pytest.mark.parametrize(
+    ("mark", "why"),
+    [
+        ("table quickstart trials", "quickstart has no trials"),
+        ("table quickstart fid", "no metric 'fid' in these results"),
+        ("columns pictures.npz", "no columns are described for 'pictures.npz'"),
+        ("columns", "<!-- columns --> names no file"),
+    ],
+)
+def test_a_mark_that_means_nothing_is_one_line(publish, mark, why):
+    with pytest.raises(ValueError, match=why) as error:
+        publish.render(f"<!-- {mark} -->\n<!-- end -->")
+    assert "\n" not in str(error.value)
 
 
 def test_a_page_shows_the_kept_run_and_is_the_same_when_rendered_again(publish, checkout, run):
