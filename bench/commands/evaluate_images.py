@@ -9,7 +9,7 @@ from ...datasets.captions import captions
 from ...datasets.images import Images
 from ...datasets.registry import DATASETS, ArchiveError
 from ..errors import InputError
-from ..metrics import scoring as measuring
+from ..metrics import scoring
 from ..metrics.measured import Measured
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS
@@ -101,6 +101,7 @@ def _values(
     from ..stages.device import accelerator
 
     device = accelerator(request.device)
+    x8 = scoring.Images8(images.__getitem__, len(images), request.rounding)
     values: dict[str, Measured] = {}
     plain = [name for name in metrics if not METRICS[name].captioned]
     files = {metric: given["file"] for metric, given in published(request.references).items()}
@@ -111,20 +112,11 @@ def _values(
             x0 = to_unit_range(images[slice(0, len(images))])
             values |= score.of_classifier(x0, made[features], group, request.rounding)
         else:
-            values |= score.of_published(
-                images.__getitem__,
-                len(images),
-                features,
-                group,
-                made.get(features),
-                files,
-                device,
-                on_progress,
-                request.rounding,
-            )
+            found = scoring.features_of(features, x8, scoring.arrays_of(group), device, on_progress)
+            values |= score.of_published(features, found, group, made.get(features), files, request.rounding)
     for name in metrics:
         if METRICS[name].captioned:
-            values[name] = measuring.captioned(name, images.__getitem__, texts, device, request.rounding, on_progress)
+            values[name] = scoring.captioned(name, x8, texts, device, on_progress)
     return values
 
 
@@ -140,7 +132,8 @@ def _made(request: Request, metrics: list[str], run: Run) -> dict[str, Artifact]
     outcome = run(list(tasks.values()))
     for task in tasks.values():
         if task.name not in outcome.artifacts:
-            raise InputError(f"{task.label}: {outcome.failures.get(task.name, 'could not be made')}")
+            failed = outcome.failures.get(task.name)
+            raise InputError(f"{task.label}: {failed.reason if failed else 'could not be made'}")
     return {features: outcome.artifacts[task.name] for features, task in tasks.items()}
 
 

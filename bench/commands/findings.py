@@ -11,7 +11,7 @@ from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods.missing import Missing
 from ...methods.options import Options
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
-from .. import published_files as weights
+from .. import published_files
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS
 from ..plan import checkpoints, frozen, references
@@ -47,7 +47,7 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
         found += _shipped(NETWORKS.values())
         return found + [
             (what, "absent" if state == "missing" else state, advice)
-            for what, state, advice in [*_datasets(DATASETS), *_files(weights.REGISTER)]
+            for what, state, advice in [*_datasets(DATASETS), *_files(published_files.REGISTER)]
         ]
     found += _datasets(suite.datasets)
     found += _networks(suite.teachers)
@@ -58,7 +58,7 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     found += _files(references.files(suite.metrics, suite.references))
     for metric, reason in _unmeasured(suite).items():
         # A file that is not whole has its own line.
-        if all(weights.missing(name) is None for name in references.files([metric], suite.references)):
+        if all(published_files.missing(name) is None for name in references.files([metric], suite.references)):
             found.append((f"metric {metric}", "missing", reason.detail))
     for entry in suite.methods:
         if (missing := entry.checked().missing()) is not None:
@@ -70,7 +70,7 @@ def _networks(teachers: Iterable[Options]) -> Iterator[tuple[str, str, str]]:
     for teacher in teachers:
         if isinstance(teacher, CheckpointOptions):
             file = checkpoints.meant(teacher.file)
-            if file in weights.REGISTER:
+            if file in published_files.REGISTER:
                 yield from _files([file])
             elif (path := checkpoints.located(teacher)) is not None:
                 yield f"file {path}", "present", _size(path)
@@ -78,8 +78,8 @@ def _networks(teachers: Iterable[Options]) -> Iterator[tuple[str, str, str]]:
 
 def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     for name in names:
-        known = weights.REGISTER[name]
-        missing, path = weights.missing(name), weights.find(name)
+        known = published_files.REGISTER[name]
+        missing, path = published_files.missing(name), published_files.find(name)
         size = f"about {_megabytes(known.megabytes)}" if path is None else _size(path)
         facts = f"{size}; licence: {known.licence}; for {', '.join(known.needed_by)}"
         if missing is None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import InputError
 from .places import require_writable, results_folder
 
 
@@ -17,5 +18,8 @@ def report(place: str, out: Path | None) -> None:
     folder = results_folder(place)
     target = out or folder / "report.html"
     require_writable(target.parent)
-    reports.write_html(folder, target)
+    try:
+        reports.write_html(folder, target)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     click.echo(target)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import published_files as weights
+from .. import published_files
 from .arrays import TooFew
 from .extractors import EXTRACTORS
 from .extractors.network import FeatureNetwork
@@ -38,12 +38,21 @@ class Reference:
     truth: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Images8:
+    """Images of 8 bits: read(slice) is uint8 (B, C, H, W); `rounding` says how they became 8 bits."""
+
+    read: Callable[[slice], Tensor]
+    count: int
+    rounding: str
+
+
 def published(name: str, array: str) -> Reference:
     """Moments that somebody published, by the register's name or a path, as `references.published` has checked them."""
-    path = weights.located(name)
+    path = published_files.located(name)
     if path is None:
-        raise FileNotFoundError(str(weights.missing(name)))
-    return Reference(f"{path.stem}@{weights.sha256(path)[:8]}", {array: moments_of(path, array)})
+        raise FileNotFoundError(str(published_files.missing(name)))
+    return Reference(f"{path.stem}@{published_files.sha256(path)[:8]}", {array: moments_of(path, array)})
 
 
 def extract(
@@ -58,20 +67,15 @@ def extract(
 
 
 def features_of(
-    extractor: str,
-    images: Callable[[slice], Tensor],
-    count: int,
-    arrays: Iterable[str],
-    device: str,
-    on_progress: Callable[[float], None],
+    extractor: str, images: Images8, arrays: Iterable[str], device: str, on_progress: Callable[[float], None]
 ) -> dict[str, Tensor]:
     """The features (N, D) of all images, by array."""
     gathered: dict[str, Features] = {}
     network = EXTRACTORS[extractor].load(device)
-    for rows, found in extract(network, images, count, arrays):
+    for rows, found in extract(network, images.read, images.count, arrays):
         for name, part in found.items():
-            gathered.setdefault(name, Features(count, part.shape[1])).update(part, rows)
-        on_progress((int(rows[-1]) + 1) / count)
+            gathered.setdefault(name, Features(images.count, part.shape[1])).update(part, rows)
+        on_progress((int(rows[-1]) + 1) / images.count)
     return {name: features.compute() for name, features in gathered.items()}
 
 
@@ -124,12 +128,7 @@ def _attempted(value: Callable[[], Measured]) -> Measured:
 
 
 def captioned(
-    metric: str,
-    images: Callable[[slice], Tensor],
-    captions: Sequence[str],
-    device: str,
-    rounding: str,
-    on_progress: Callable[[float], None],
+    metric: str, images: Images8, captions: Sequence[str], device: str, on_progress: Callable[[float], None]
 ) -> Measured:
     """A score of images with their captions, as `measured` gives it; the protocol names the captions' hash."""
     extractor = EXTRACTORS[METRICS[metric].features]
@@ -137,8 +136,8 @@ def captioned(
     scores = []
     for start in range(0, len(captions), BATCH):
         rows = slice(start, min(len(captions), start + BATCH))
-        scores.append(network.score(images(rows), captions[rows]))
+        scores.append(network.score(images.read(rows), captions[rows]))
         on_progress(rows.stop / len(captions))
     digits = hashlib.sha256("\n".join(captions).encode()).hexdigest()[:8]
-    setting = f"{extractor.protocol()}/{rounding}"
+    setting = f"{extractor.protocol()}/{images.rounding}"
     return _valued(METRICS[metric], Comparison(torch.cat(scores)), setting, f"captions@{digits}")

@@ -5,18 +5,18 @@ from pathlib import Path
 from ...methods.missing import Missing
 from ...methods.options import Options
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
-from .. import published_files as weights
+from .. import published_files
 
 
 def meant(name: str) -> str | None:
     """The registered name or the path of the network that `name` means; None if there is neither."""
-    return weights.meant(name, weights.CHECKPOINTS)
+    return published_files.meant(name, published_files.CHECKPOINTS)
 
 
 def located(teacher: CheckpointOptions) -> Path | None:
     """Where the teacher's file lies, None if it is not here."""
     file = meant(teacher.file)
-    return weights.located(file) if file else None
+    return published_files.located(file) if file else None
 
 
 def missing_checkpoint(teacher: Options) -> Missing | None:
@@ -26,10 +26,10 @@ def missing_checkpoint(teacher: Options) -> Missing | None:
     file = meant(teacher.file)
     if file is None:
         return Missing(teacher.file, "fewstep doctor")
-    return weights.missing(file) if file in weights.REGISTER else None
+    return published_files.missing(file) if file in published_files.REGISTER else None
 
 
 def checkpoint(teacher: Options) -> dict[str, str]:
     """What a teacher's task knows of its file, wherever it lies: its hash. Empty for a teacher without one."""
     path = located(teacher) if isinstance(teacher, CheckpointOptions) else None
-    return {} if path is None else {"sha256": weights.sha256(path)}
+    return {} if path is None else {"sha256": published_files.sha256(path)}

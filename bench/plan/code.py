@@ -5,9 +5,9 @@ from functools import cache
 from typing import Any
 
 from ...methods import registry
-from . import source_version as sources
+from . import source_version
 
-SPECS = f"{sources.PACKAGE}.methods.specs"
+SPECS = f"{source_version.PACKAGE}.methods.specs"
 
 
 def method_code(spec: registry.MethodSpec, *chosen: Any) -> tuple[str, ...]:
@@ -22,7 +22,7 @@ def method_code(spec: registry.MethodSpec, *chosen: Any) -> tuple[str, ...]:
 @cache
 def _with_solvers(own: tuple[str, ...], values: tuple[str, ...]) -> tuple[str, ...]:
     found = list(own)
-    for name in (*values, *sources.looked_up(*own)):
+    for name in (*values, *source_version.looked_up(*own)):
         solver = _solver(name)
         if solver is not None:
             found += _modules(solver.module, solver.options.__module__)
@@ -33,7 +33,7 @@ def _modules(formulas: str, options: str) -> Iterator[str]:
     """The module of the formulas, that of the options, and the spec's, which has the name of the formulas' module."""
     yield from (formulas, options)
     spec = f"{SPECS}.{formulas.rpartition('.')[2]}"
-    if formulas.startswith(f"{sources.PACKAGE}.") and sources.exists(spec):
+    if formulas.startswith(f"{source_version.PACKAGE}.") and source_version.exists(spec):
         yield spec
 
 

@@ -7,7 +7,7 @@ from ...datasets.frozen.register import NETWORKS, FrozenNetwork
 from ...methods.missing import Missing
 from ...methods.options import Options
 from ...methods.specs.teachers.shipped import ShippedOptions
-from .. import published_files as weights
+from .. import published_files
 from ..errors import InputError
 
 REINSTALL = "pip install --force-reinstall fewstep"
@@ -23,7 +23,7 @@ def fault(network: FrozenNetwork) -> Missing | None:
     path = frozen.path(network.name)
     if not path.is_file():
         return Missing(str(path), REINSTALL)
-    if (found := weights.sha256(path)) != network.sha256:
+    if (found := published_files.sha256(path)) != network.sha256:
         what = f"{path} (not as shipped: its SHA-256 is {found[:8]}, not {network.sha256[:8]})"
         return Missing(what, REINSTALL, "wrong hash")
     return None

@@ -7,7 +7,7 @@ from ...datasets.frozen import register
 from ...datasets.registry import DATASETS, ArchiveError
 from ...methods.assets import missing_lpips
 from ...methods.missing import Missing
-from .. import published_files as weights
+from .. import published_files
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.statistics import moments_of
@@ -68,12 +68,12 @@ def _features(
 
 def statistics(name: str) -> str | None:
     """The registered name or the path of the published statistics that `name` means; None if there is neither."""
-    return weights.meant(name, weights.STATISTICS_FOLDER)
+    return published_files.meant(name, published_files.STATISTICS_FOLDER)
 
 
 def known_statistics() -> list[str]:
     """The names of published statistics that the register knows."""
-    return weights.known_names(weights.STATISTICS_FOLDER)
+    return published_files.known_names(published_files.STATISTICS_FOLDER)
 
 
 def published(references: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -81,13 +81,13 @@ def published(references: Mapping[str, str]) -> dict[str, dict[str, str]]:
     found = {}
     for metric, name in references.items():
         file = statistics(name) or ""
-        path = weights.located(file)
+        path = published_files.located(file)
         if file and path is not None and path.is_file():
             try:
                 moments_of(path, METRICS[metric].array)
             except (ValueError, OSError) as error:
                 raise InputError(f"reference of {metric}: {error}") from None
-            found[metric] = {"file": file, "sha256": weights.sha256(path)}
+            found[metric] = {"file": file, "sha256": published_files.sha256(path)}
     return found
 
 
@@ -103,7 +103,7 @@ def _lacks(metric: str, references: Mapping[str, str]) -> Missing | None:
     if features in EXTRACTORS and (reason := EXTRACTORS[features].missing()) is not None:
         return reason
     file = statistics(references[metric]) if metric in references else None
-    return weights.missing(file) if file in weights.REGISTER else None
+    return published_files.missing(file) if file in published_files.REGISTER else None
 
 
 def files(metrics: Iterable[str], references: Mapping[str, str]) -> list[str]:
@@ -112,7 +112,7 @@ def files(metrics: Iterable[str], references: Mapping[str, str]) -> list[str]:
     for metric in metrics:
         features = METRICS[metric].features
         needed += EXTRACTORS[features].files if features in EXTRACTORS else ()
-        if (file := statistics(references.get(metric, ""))) in weights.REGISTER:
+        if (file := statistics(references.get(metric, ""))) in published_files.REGISTER:
             needed.append(file)
     return list(dict.fromkeys(needed))
 

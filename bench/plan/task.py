@@ -8,10 +8,10 @@ from functools import cache, cached_property
 from importlib.metadata import version as installed_version
 from typing import Any
 
-from . import source_version as sources
+from . import source_version
 from .kinds import Params
 
-PACKAGE = sources.PACKAGE
+PACKAGE = source_version.PACKAGE
 
 
 def canonical(value: Any) -> str:
@@ -52,7 +52,7 @@ class Task:
                 "kind": self.kind,
                 "params": self.asked,
                 "inputs": {role: task.key for role, task in self.inputs.items()},
-                "source": sources.version(*self.modules),
+                "source": source_version.version(*self.modules),
                 "torch": torch_version(),
             }
         )
@@ -76,7 +76,7 @@ class Task:
             "inputs": {role: task.name for role, task in self.inputs.items()},
             "label": self.label,
             "question": self.question,
-            "sources": sources.digests(*self.modules),
+            "sources": source_version.digests(*self.modules),
             "torch": torch_version(),
         }
 

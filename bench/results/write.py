@@ -26,7 +26,7 @@ from ...reports.run_folder import (
 )
 from ...reports.status import Status
 from ..metrics import register
-from ..plan import source_version as sources
+from ..plan import source_version
 from ..plan.cells import Cell, Plan
 from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
@@ -57,7 +57,7 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
                 tried,
                 learned,
                 json.dumps(facts),
-                sources.text_version(f"{sources.PACKAGE}.reports.run"),
+                source_version.text_version(f"{source_version.PACKAGE}.reports.run"),
             ]
         ).encode()
     )

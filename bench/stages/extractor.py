@@ -15,7 +15,7 @@ from ...datasets import frozen
 from ...datasets.base import ImageSet
 from ...datasets.classifiers import Classifier, Recipe
 from ...datasets.registry import DATASETS
-from .. import published_files as weights
+from .. import published_files
 from ..errors import TaskError
 from ..metrics.frechet import frechet_distance
 from ..plan.kinds import ExtractorParams, ExtractorResult
@@ -78,7 +78,7 @@ def _copied(task: Context[ExtractorParams]) -> dict[str, float]:
     assert task.params.file is not None
     source = frozen.path(task.params.file)
     shutil.copyfile(source, task.folder / WEIGHTS)
-    if weights.sha256(task.folder / WEIGHTS) != task.params.sha256:
+    if published_files.sha256(task.folder / WEIGHTS) != task.params.sha256:
         raise TaskError(f"{source} has changed since this run was planned; run it again")
     with safe_open(task.folder / WEIGHTS, "pt") as opened:
         ledger: dict[str, float] = json.loads(opened.metadata()["ledger"])

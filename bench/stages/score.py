@@ -1,7 +1,5 @@
 """The metrics of one cell's samples, each with its protocol and, where it can be had, its values without each block."""
 
-from collections.abc import Callable
-
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -12,7 +10,7 @@ from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.quantise import QUANTISERS
 from ..metrics.metric import CLASSIFIER, FEATURES, LOGITS, LPIPS, PIXELS
 from ..metrics.register import METRICS
-from ..metrics.scoring import SUBSET, Measured, Reference, arrays_of, features_of, measured, published
+from ..metrics.scoring import SUBSET, Images8, Measured, Reference, arrays_of, features_of, measured, published
 from ..plan.kinds import (
     ExtractorParams,
     ExtractorResult,
@@ -45,13 +43,11 @@ def run(task: Context[ScoreParams]) -> Scored:
     if CLASSIFIER in groups:
         values |= of_classifier(x0, task.inputs["extractor"], groups.pop(CLASSIFIER), "float")
     for name, metrics in groups.items():
-        rounding, own = task.params.rounding, task.inputs.get(reference_role(name))
-        images = QUANTISERS[rounding](x0)
+        x8 = QUANTISERS[task.params.rounding](x0)
+        images = Images8(x8.__getitem__, len(x8), task.params.rounding)
         files = {metric: given["file"] for metric, given in task.params.references.items()}
-        device = accelerator(task.params.device)
-        values |= of_published(
-            images.__getitem__, len(images), name, metrics, own, files, device, task.on_progress, rounding
-        )
+        found = features_of(name, images, arrays_of(metrics), accelerator(task.params.device), task.on_progress)
+        values |= of_published(name, found, metrics, task.inputs.get(reference_role(name)), files, images.rounding)
     return Scored(metrics=values)
 
 
@@ -95,21 +91,17 @@ def _some(dataset: str, count: int) -> Tensor:
 
 
 def of_published(
-    images: Callable[[slice], Tensor],
-    count: int,
     name: str,
+    features: dict[str, Tensor],
     metrics: list[str],
     own: Artifact | None,
     files: dict[str, str],
-    device: str,
-    on_progress: Callable[[float], None],
     rounding: str,
 ) -> dict[str, Measured]:
-    """The metrics of uint8 images, images(slice) (B, C, H, W), by an extractor of published weights.
+    """The metrics of images by their features in the extractor `name`.
 
     They are compared with the published statistics in `files`, by metric, or else with the data set's own features.
     """
-    features = features_of(name, images, count, arrays_of(metrics), device, on_progress)
     loaded = reference.load(own) if own is not None else None
 
     def against(metric: str) -> Reference:

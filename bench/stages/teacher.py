@@ -16,7 +16,7 @@ from ...methods.registry import TEACHERS
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.teachers import checkpoint, pretrain
-from .. import published_files as weights
+from .. import published_files
 from ..errors import TaskError
 from ..plan import checkpoints
 from ..plan.kinds import TeacherParams, TeacherResult, TeacherTraining
@@ -65,7 +65,7 @@ def _copied(task: Context[TeacherParams], data: Any) -> TeacherResult:
     """The network of the suite's file, kept with its configuration: the file may go."""
     options = CheckpointOptions.model_validate(task.params.teacher)
     path = checkpoints.located(options)
-    if path is None or weights.sha256(path) != task.params.sha256:
+    if path is None or published_files.sha256(path) != task.params.sha256:
         raise TaskError(f"{options.file} has changed since this run was planned; run it again")
     try:
         read = checkpoint.read(path)
@@ -84,7 +84,7 @@ def _shipped(task: Context[TeacherParams], data: Any) -> TeacherResult:
     assert task.params.file is not None
     source, target = frozen.path(task.params.file), task.folder / WEIGHTS
     shutil.copyfile(source, target)
-    if weights.sha256(target) != task.params.sha256:
+    if published_files.sha256(target) != task.params.sha256:
         raise TaskError(f"{source} has changed since this run was planned; run it again")
     training = TeacherTraining.model_validate_json(_facts(target)["ledger"])
     return _result(_pretrained(target, _recorded(target), data), data, training)

@@ -43,9 +43,9 @@ def test_every_metric_has_its_extractor_and_every_extractor_a_metric():
 def test_frechet_distances_are_to_the_moments_of_all_real_images(name, reference):
     fake = rows(1100, 1, 0.3)
     found = measured(name, fake, reference)
-    assert found["value"] == pytest.approx(frechet_distance(rows(1200, 0), fake), rel=1e-9)
-    assert len(found["without"]) == 20
-    assert found["protocol"] == f"{name}/net@w/resize/round/1100/real-1200@x"
+    assert found.value == pytest.approx(frechet_distance(rows(1200, 0), fake), rel=1e-9)
+    assert len(found.without) == 20
+    assert found.protocol == f"{name}/net@w/resize/round/1100/real-1200@x"
 
 
 def test_kernel_metrics_and_manifolds_are_of_the_rows_that_are_kept(reference):
@@ -58,15 +58,15 @@ def test_kernel_metrics_and_manifolds_are_of_the_rows_that_are_kept(reference):
     }
     for name, (value, suffix) in expected.items():
         found = measured(name, fake, reference)
-        assert found["value"] == pytest.approx(value, rel=1e-9), name
-        assert found["protocol"].endswith(f"/1100/some-1200@x{suffix}")
+        assert found.value == pytest.approx(value, rel=1e-9), name
+        assert found.protocol.endswith(f"/1100/some-1200@x{suffix}")
 
 
 def test_a_metric_that_so_few_samples_do_not_have_is_skipped_with_the_reason(reference):
     fake = rows(24, 1)
-    assert measured("kid_subsets", fake, reference)["skipped"] == "subsets of 1000 need as many rows, not 1200 and 24"
-    assert "manifolds of k = 3" in measured("inception_precision", fake[:2], reference)["skipped"]
-    assert "fewer than two" in measured("fid", fake[:2], reference)["skipped"]
+    assert measured("kid_subsets", fake, reference).skipped == "subsets of 1000 need as many rows, not 1200 and 24"
+    assert "manifolds of k = 3" in measured("inception_precision", fake[:2], reference).skipped
+    assert "fewer than two" in measured("fid", fake[:2], reference).skipped
 
 
 def test_samples_that_are_not_finite_are_not_too_few(reference):
@@ -77,8 +77,8 @@ def test_samples_that_are_not_finite_are_not_too_few(reference):
 def test_a_score_without_a_reference_is_the_mean_over_the_images(reference):
     fake = rows(30, 2)[:, :1]
     found = measured("aesthetic", fake, reference)
-    assert found["value"] == pytest.approx(fake.mean().item(), rel=1e-6)
-    assert found["protocol"].endswith("/30/none")
+    assert found.value == pytest.approx(fake.mean().item(), rel=1e-6)
+    assert found.protocol.endswith("/30/none")
 
 
 class Scorer:
@@ -99,7 +99,9 @@ def test_a_captioned_score_pairs_each_image_with_its_own_caption(monkeypatch):
     monkeypatch.setitem(EXTRACTORS, "clip-vitb32", Scoring())
     images = torch.arange(100, dtype=torch.uint8).reshape(100, 1, 1, 1)
     captions = ["x" * (i % 7) for i in range(100)]
-    found = measuring.captioned("clip_score", images.__getitem__, captions, "cpu", "round", lambda share: None)
-    assert found["value"] == pytest.approx(sum(i * (i % 7) for i in range(100)) / 100)
+    found = measuring.captioned(
+        "clip_score", measuring.Images8(images.__getitem__, len(images), "round"), captions, "cpu", lambda share: None
+    )
+    assert found.value == pytest.approx(sum(i * (i % 7) for i in range(100)) / 100)
     digits = hashlib.sha256("\n".join(captions).encode()).hexdigest()[:8]
-    assert found["protocol"] == f"clip_score/clip@w/resize/round/100/captions@{digits}"
+    assert found.protocol == f"clip_score/clip@w/resize/round/100/captions@{digits}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ....methods.missing import Missing
-from ... import published_files as weights
+from ... import published_files
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ class Extractor(ABC):
             if find_spec(module) is None:
                 return Missing(f"package {module}", f"pip install {pip}")
         for file in self.files:
-            if (missing := weights.missing(file)) is not None:
+            if (missing := published_files.missing(file)) is not None:
                 return missing
         return None
 
@@ -152,14 +152,14 @@ class PickScoreExtractor(Extractor):
 
 
 def _path(file: str) -> Path:
-    path = weights.find(file)
+    path = published_files.find(file)
     if path is None:
-        raise FileNotFoundError(str(weights.missing(file)))
+        raise FileNotFoundError(str(published_files.missing(file)))
     return path
 
 
 def _digits(file: str) -> str:
-    return (weights.REGISTER[file].sha256 or weights.sha256(_path(file)))[:8]
+    return (published_files.REGISTER[file].sha256 or published_files.sha256(_path(file)))[:8]
 
 
 INCEPTION = "inception-2015-12-05-6726825d.pth"
