@@ -150,7 +150,7 @@ def test_a_distance_to_the_truth_does_not_depend_on_the_mathematics_of_other_met
 def test_list_shows_the_metrics_of_another_package_without_torch(spreads):
     output = CliRunner().invoke(main, ["list", "metrics"]).output
     assert "spread_ratio" in output
-    assert "largest distance of a pixel to the exact solution (lower is better)" in output
+    assert "largest distance of a pixel to the exact solution" in " ".join(output.split())
     code = (
         "import sys; from fewstep.bench.metrics.register import METRICS\n"
         "assert 'spread_ratio' in METRICS and 'torch' not in sys.modules"
