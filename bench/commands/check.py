@@ -82,34 +82,34 @@ def find(name: str, kind: str | None = None) -> tuple[str, Any]:
 
 def checked(kind: str, entry: Any, dataset: str = DATASETS[0]) -> Iterator[Any]:
     """The verdicts on an entry of a register, as they come."""
-    from .check_properties import verdicts
+    from .conformance.properties import verdicts
 
     if kind == "dataset":
-        from . import check_dataset
+        from .conformance import dataset as of_data
 
-        yield from verdicts(check_dataset.DataUnderTest(entry), check_dataset.PROPERTIES)
+        yield from verdicts(of_data.DataUnderTest(entry), of_data.PROPERTIES)
     elif kind == "metric":
-        from . import check_metric, check_metric_setup
+        from .conformance import metric, metric_setup
 
-        yield from verdicts(check_metric_setup.under_test(entry), check_metric.PROPERTIES)
+        yield from verdicts(metric_setup.under_test(entry), metric.PROPERTIES)
     elif kind == "executor":
-        from . import check_executor
+        from .conformance import executor
 
-        with check_executor.under_test(entry) as executor:
-            yield from verdicts(executor, check_executor.PROPERTIES)
+        with executor.under_test(entry) as subject:
+            yield from verdicts(subject, executor.PROPERTIES)
     else:
         yield from _row(entry, dataset)
 
 
 def _row(spec: Any, dataset: str) -> Iterator[Any]:
-    from . import check_sampling, check_setup, check_solver, check_training
-    from .check_properties import verdicts
+    from .conformance import sampling, setup, solver, training
+    from .conformance.properties import verdicts
 
-    data = check_setup.load_data(dataset)
-    if check_setup.is_solver(spec):
-        yield from verdicts(check_sampling.Row(spec, data), check_solver.PROPERTIES)
+    data = setup.load_data(dataset)
+    if setup.is_solver(spec):
+        yield from verdicts(sampling.Row(spec, data), solver.PROPERTIES)
     else:
-        yield from verdicts(check_training.TrainedRow(spec, data), check_training.PROPERTIES)
+        yield from verdicts(training.TrainedRow(spec, data), training.PROPERTIES)
 
 
 def _quiet_libraries() -> None:

@@ -7,8 +7,8 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from fewstep.bench.commands import check_options
 from fewstep.bench.commands.check import checked, registers
+from fewstep.bench.commands.conformance import options as check_options
 from fewstep.bench.commands.main import main
 from fewstep.methods import registry
 

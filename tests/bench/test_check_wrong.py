@@ -8,8 +8,12 @@ from functools import partial
 import pytest
 import torch
 
-from fewstep.bench.commands import check_dataset, check_executor, check_metric, check_setup, check_training
-from fewstep.bench.commands.check_properties import verdicts
+from fewstep.bench.commands.conformance import dataset as check_dataset
+from fewstep.bench.commands.conformance import executor as check_executor
+from fewstep.bench.commands.conformance import metric as check_metric
+from fewstep.bench.commands.conformance import setup as check_setup
+from fewstep.bench.commands.conformance import training as check_training
+from fewstep.bench.commands.conformance.properties import verdicts
 from fewstep.bench.metrics import TooFew
 from fewstep.bench.store import Store
 from fewstep.methods import registry

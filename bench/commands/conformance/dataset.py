@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...datasets.base import Dataset
-from ...datasets.registry import DatasetSpec
-from .check_properties import Failed, NotApplicable, require
+from ....datasets.base import Dataset
+from ....datasets.registry import DatasetSpec
+from .properties import Failed, NotApplicable, require
 
 LOOKED_AT = 200
 """Rows that are read, spread over the data set."""

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...methods.denoiser import Denoiser, from_function
-from ...methods.paths import EDM
-from ...methods.randomness import noise
-from ...methods.teachers.analytic import GaussianDenoiser
-from . import check_sampling, check_setup
-from .check_properties import NotApplicable, require
-from .check_sampling import Row
+from ....methods.denoiser import Denoiser, from_function
+from ....methods.paths import EDM
+from ....methods.randomness import noise
+from ....methods.teachers.analytic import GaussianDenoiser
+from . import sampling, setup
+from .properties import NotApplicable, require
+from .sampling import Row
 
 PATH = EDM(0.002, 80.0)
 MEAN, VARIANCE = torch.tensor([0.5, -0.25]).double(), torch.tensor([0.25, 0.04]).double()
@@ -33,7 +33,7 @@ def exact(unit_noise: Tensor) -> Tensor:
 
 def converges(row: Row) -> None:
     """On the exact denoiser of a Gaussian the error at 40 evaluations is below that at 10, or already rounding."""
-    solver, start_noise = check_setup.solver(row.spec, row.spec.options()), start()
+    solver, start_noise = setup.solver(row.spec, row.spec.options()), start()
     gaussian = GaussianDenoiser(MEAN, VARIANCE, PATH)
 
     def error(**length: Any) -> float:
@@ -67,7 +67,7 @@ def _is_stochastic(solver: Any, denoiser: Denoiser, nfe: int) -> bool:
 
 def times_are_followed(row: Row) -> None:
     """With `times`, it evaluates at each of them but the last, between them where it has inner nodes, never outside."""
-    solver = check_setup.solver(row.spec, row.spec.options())
+    solver = setup.solver(row.spec, row.spec.options())
     if not row.claimed(row.spec.options()):
         raise NotApplicable("it chooses its own times")
     times = torch.linspace(1, 0, 16).double() ** 3 * 10 + 0.05
@@ -92,7 +92,7 @@ def _recorder(seen: list[float]) -> Denoiser:
 
 
 PROPERTIES: dict[str, Callable[[Row], None]] = {
-    **check_sampling.PROPERTIES,
+    **sampling.PROPERTIES,
     "it converges on an exact Gaussian": converges,
     "the times that are given are followed": times_are_followed,
 }

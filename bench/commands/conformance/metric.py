@@ -8,9 +8,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ...methods.randomness import noise
-from ..metrics import TooFew
-from .check_properties import Failed, NotApplicable, described, require
+from ....methods.randomness import noise
+from ...metrics import TooFew
+from .properties import Failed, NotApplicable, described, require
 
 ROWS, DIMENSIONS = 1100, 12
 """Enough rows for subsets of 1,000."""

@@ -14,17 +14,17 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...methods import saved
-from ...methods.denoiser import metered
-from ...methods.method import Method
-from ...methods.options import Options
-from ...methods.randomness import generator, seeded
-from ..errors import OutOfBudget, TaskError
-from ..training import loop
-from ..training.ledger import Ledger, forward_flops
-from . import check_sampling, check_setup
-from .check_properties import Failed, NotApplicable, described, require
-from .check_sampling import Row
+from ....methods import saved
+from ....methods.denoiser import metered
+from ....methods.method import Method
+from ....methods.options import Options
+from ....methods.randomness import generator, seeded
+from ...errors import OutOfBudget, TaskError
+from ...training import loop
+from ...training.ledger import Ledger, forward_flops
+from . import sampling, setup
+from .properties import Failed, NotApplicable, described, require
+from .sampling import Row
 
 STEPS = 20
 LEDGER_ERROR = 0.005
@@ -88,7 +88,7 @@ class TrainedRow(Row):
         """Untrained where that can be sampled, else after 20 steps."""
         made, nfe = self.made(options, nfe, conditional), self.nfe if nfe is None else nfe
         try:
-            check_setup.sampled(made, nfe, [0])
+            setup.sampled(made, nfe, [0])
             return made
         except Exception:  # how a method refuses to be sampled untrained is its own affair
             with tempfile.TemporaryDirectory() as folder:
@@ -248,8 +248,8 @@ def saving_keeps_samples(row: TrainedRow) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "method.safetensors"
         saved.save(run.method, row.spec.name, options, file, row.nfe if row.spec.per_nfe else None)
-        loaded = saved.load(file, check_setup.teacher(row.data)).eval()
-    one, other = (check_setup.sampled(made, row.nfe, range(4)) for made in (run.method, loaded))
+        loaded = saved.load(file, setup.teacher(row.data)).eval()
+    one, other = (setup.sampled(made, row.nfe, range(4)) for made in (run.method, loaded))
     advice = "everything that sample() needs must be in result()'s state_dict or in the options"
     require(torch.equal(one, other), f"saved and loaded, it samples differently: {advice}")
 
@@ -260,19 +260,19 @@ def trained_samples_are_sound(row: TrainedRow) -> None:
     nfes = [row.nfe] if row.spec.per_nfe else row.claimed(options)
     for nfe in nfes:
         with metered() as meter:
-            whole = check_setup.sampled(made, nfe, range(4))
+            whole = setup.sampled(made, nfe, range(4))
         taken = meter.evaluations / 4
         require(taken == nfe, f"once trained, NFE {nfe} takes {taken:g} evaluations a sample")
         require(bool(whole.isfinite().all()), f"once trained, samples at NFE {nfe} are not finite")
-        part = check_setup.sampled(made, nfe, range(2, 4))
-        near = float((whole[2:] - part).abs().max()) <= check_sampling.TOLERANCE * float(whole.abs().max().clamp(min=1))
+        part = setup.sampled(made, nfe, range(2, 4))
+        near = float((whole[2:] - part).abs().max()) <= sampling.TOLERANCE * float(whole.abs().max().clamp(min=1))
         require(near, f"once trained, sample i at NFE {nfe} depends on the batch that it is in")
 
 
 def training_leaves_the_teacher(row: TrainedRow) -> None:
     """Neither in the optimiser, nor in checkpoints, nor moved by training; tried even where training fails."""
     run = row.run
-    for problem in check_sampling.teacher_problems(run.method, run.teacher_before):
+    for problem in sampling.teacher_problems(run.method, run.teacher_before):
         raise Failed(problem)
     made = row.made(nfe=row.nfe)
     own = {id(parameter) for parameter in made.teacher.parameters()}
@@ -296,7 +296,7 @@ def labels_train(row: TrainedRow) -> None:
         run = train(row, Path(folder), conditional=True)
     if run.error is not None:
         raise Failed(f"training from a class-conditional teacher fails: {described(run.error)}; see `conditional`")
-    x0 = check_setup.sampled(run.method, row.nfe, range(4))
+    x0 = setup.sampled(run.method, row.nfe, range(4))
     require(bool(x0.isfinite().all()), "trained from a class-conditional teacher, its samples are not finite")
 
 
@@ -336,7 +336,7 @@ def small_budgets_end(row: TrainedRow) -> None:
 
 
 PROPERTIES: dict[str, Callable[[TrainedRow], None]] = {
-    **check_sampling.PROPERTIES,
+    **sampling.PROPERTIES,
     f"it trains for {STEPS} steps": it_trains,
     "the ledger equals a FLOP counter around the run": ledger_is_right,
     "steps of one kind cost the same (step_kind)": step_kinds_are_honest,

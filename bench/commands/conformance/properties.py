@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..errors import printable
+from ...errors import printable
 
 State = Literal["ok", "FAILED", "not applicable"]
 

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...methods.assets import missing_lpips
-from ..metrics.metric import LPIPS, PIXELS, Comparison, Metric
-from .check_metric import MetricUnderTest
-from .check_properties import NotApplicable
+from ....methods.assets import missing_lpips
+from ...metrics.metric import LPIPS, PIXELS, Comparison, Metric
+from .metric import MetricUnderTest
+from .properties import NotApplicable
 
 
 def under_test(metric: Metric) -> MetricUnderTest:

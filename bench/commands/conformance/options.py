@@ -6,8 +6,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from ...methods.options import Options
-from .check_properties import Failed, one_line, require
+from ....methods.options import Options
+from .properties import Failed, one_line, require
 
 TYPO = "misspelt_option"
 

@@ -6,17 +6,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ... import datasets
-from ...datasets.base import Dataset
-from ...methods import networks
-from ...methods.denoiser import Denoiser, EDMDenoiser
-from ...methods.method import Method, TrainingFree
-from ...methods.options import Options
-from ...methods.paths import EDM
-from ...methods.randomness import noise, seeded
-from ...methods.solvers.base import Solver
-from ...methods.specs.base import MethodSpec
-from ...methods.specs.solver import SolverSpec
+from .... import datasets
+from ....datasets.base import Dataset
+from ....methods import networks
+from ....methods.denoiser import Denoiser, EDMDenoiser
+from ....methods.method import Method, TrainingFree
+from ....methods.options import Options
+from ....methods.paths import EDM
+from ....methods.randomness import noise, seeded
+from ....methods.solvers.base import Solver
+from ....methods.specs.base import MethodSpec
+from ....methods.specs.solver import SolverSpec
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "mixture-2d": {"name": "mlp", "width": 16, "blocks": 1},

@@ -12,14 +12,14 @@ from typing import Any
 
 import yaml
 
-from ...reports.status import Status
-from ..plan.cells import make_plan
-from ..plan.kinds import TeacherParams
-from ..plan.task import Task
-from ..run.executor import ExecutorSpec, Resources
-from ..store import Store
-from ..suite.loading import load
-from .check_properties import NotApplicable, require
+from ....reports.status import Status
+from ...plan.cells import make_plan
+from ...plan.kinds import TeacherParams
+from ...plan.task import Task
+from ...run.executor import ExecutorSpec, Resources
+from ...store import Store
+from ...suite.loading import load
+from .properties import NotApplicable, require
 
 WORKERS = 2
 PATIENCE = 90.0

@@ -6,15 +6,15 @@ from functools import cached_property
 
 import torch
 
-from ...datasets.base import Dataset
-from ...methods.denoiser import metered
-from ...methods.method import Method
-from ...methods.nfe import UnreachableNFE
-from ...methods.options import Options
-from ...methods.specs.base import MethodSpec
-from . import check_options, check_setup
-from .check_options import label
-from .check_properties import Failed, NotApplicable, described, require
+from ....datasets.base import Dataset
+from ....methods.denoiser import metered
+from ....methods.method import Method
+from ....methods.nfe import UnreachableNFE
+from ....methods.options import Options
+from ....methods.specs.base import MethodSpec
+from . import options, setup
+from .options import label
+from .properties import Failed, NotApplicable, described, require
 
 LARGEST_NFE = 20
 TOLERANCE = 1e-5
@@ -30,7 +30,7 @@ class Row:
 
     @cached_property
     def variants(self) -> list[Options]:
-        return check_options.variants(self.spec.options)
+        return options.variants(self.spec.options)
 
     def claimed(self, options: Options) -> list[int]:
         """The NFEs up to LARGEST_NFE, and a power of two above, that the method claims under these options."""
@@ -45,9 +45,9 @@ class Row:
 
     def made(self, options: Options | None = None, nfe: int | None = None, conditional: bool = False) -> Method:
         """The untrained row on a new teacher."""
-        denoiser = check_setup.teacher(self.data, conditional)
+        denoiser = setup.teacher(self.data, conditional)
         nfe = self.first_nfe() if nfe is None else nfe
-        return check_setup.method(self.spec, options or self.spec.options(), denoiser, nfe).eval()
+        return setup.method(self.spec, options or self.spec.options(), denoiser, nfe).eval()
 
     def ready(self, options: Options | None = None, nfe: int | None = None, conditional: bool = False) -> Method:
         """The row as it can be sampled."""
@@ -55,25 +55,25 @@ class Row:
 
 
 def defaults_are_valid(row: Row) -> None:
-    check_options.defaults_are_valid(row.spec.options)
+    options.defaults_are_valid(row.spec.options)
 
 
 def typos_are_refused(row: Row) -> None:
-    check_options.typos_are_refused(row.spec.options)
+    options.typos_are_refused(row.spec.options)
 
 
 def nfe_is_exact(row: Row) -> None:
     """Every claimed NFE, under the defaults and each variant of the options, is what the meter counts per sample."""
-    claims = [(options, row.claimed(options)) for options in row.variants]
+    claims = [(chosen, row.claimed(chosen)) for chosen in row.variants]
     if not any(nfes for _, nfes in claims):
         raise NotApplicable(f"no NFE can be asked for: {row.spec.refusal(1, row.spec.options())}")
-    for options, nfes in claims:
-        if options != row.spec.options():
+    for chosen, nfes in claims:
+        if chosen != row.spec.options():
             # A method that trains may have to be trained for each.
             nfes = sorted({nfes[0], nfes[len(nfes) // 2], nfes[-1]}) if row.spec.trains and nfes else nfes
-            nfes = [] if _unfit(row, options, nfes) else nfes
+            nfes = [] if _unfit(row, chosen, nfes) else nfes
         for nfe in nfes:
-            _meets(row, options, nfe)
+            _meets(row, chosen, nfe)
 
 
 def _unfit(row: Row, options: Options, nfes: list[int]) -> str:
@@ -81,7 +81,7 @@ def _unfit(row: Row, options: Options, nfes: list[int]) -> str:
     reasons = set()
     for nfe in nfes:
         try:
-            check_setup.sampled(row.ready(options, nfe), nfe, [0])
+            setup.sampled(row.ready(options, nfe), nfe, [0])
             return ""
         except UnreachableNFE:
             return ""
@@ -106,7 +106,7 @@ def _taken(row: Row, options: Options, nfe: int) -> float:
     """The evaluations per sample."""
     made = row.ready(options, nfe)
     with metered() as meter:
-        check_setup.sampled(made, nfe, [0, 1, 2])
+        setup.sampled(made, nfe, [0, 1, 2])
     return meter.evaluations / 3
 
 
@@ -125,7 +125,7 @@ def others_are_refused(row: Row) -> None:
     made = row.ready(options, claimed[0] if claimed else 1)
     for nfe in refused:
         try:
-            check_setup.sampled(made, nfe, [0])
+            setup.sampled(made, nfe, [0])
         except ValueError:
             continue
         raise Failed(f"the spec refuses NFE {nfe}, and sample() accepts it: raise UnreachableNFE there")
@@ -135,7 +135,7 @@ def samples_are_sound(row: Row) -> None:
     for least in (1, 4):
         nfe = row.first_nfe(least)
         made = row.ready(nfe=nfe)
-        x0 = check_setup.sampled(made, nfe, range(4))
+        x0 = setup.sampled(made, nfe, range(4))
         expected = (4, *row.data.shape)
         require(tuple(x0.shape) == expected, f"samples are {tuple(x0.shape)} for noise {expected}: give one per noise")
         require(x0.dtype == torch.float32, f"samples are {x0.dtype} for noise in torch.float32: return the noise's")
@@ -146,16 +146,16 @@ def samples_are_paired(row: Row) -> None:
     """Sample i of a seed is the same in every batch and order; another seed has others."""
     nfe = row.first_nfe(4)
     made = row.ready(nfe=nfe)
-    whole = check_setup.sampled(made, nfe, range(6))
+    whole = setup.sampled(made, nfe, range(6))
     scale = TOLERANCE * float(whole.abs().max().clamp(min=1))
-    parts = torch.cat([check_setup.sampled(made, nfe, rows) for rows in (range(2), range(2, 6))])
+    parts = torch.cat([setup.sampled(made, nfe, rows) for rows in (range(2), range(2, 6))])
     advice = "draw noise with draws(j), or from generators that depend on the sample's index, never in sample()"
-    require(_near(whole, check_setup.sampled(made, nfe, range(6)), scale), f"sampling twice differs: {advice}")
+    require(_near(whole, setup.sampled(made, nfe, range(6)), scale), f"sampling twice differs: {advice}")
     require(_near(whole, parts, scale), f"sample i depends on the batch that it is in: {advice}")
     order = [5, 0, 3, 1, 4, 2]
-    shuffled = check_setup.sampled(made, nfe, order)
+    shuffled = setup.sampled(made, nfe, order)
     require(_near(whole[order], shuffled, scale), f"sample i depends on the order of its batch: {advice}")
-    other = check_setup.sampled(made, nfe, range(6), seed=1)
+    other = setup.sampled(made, nfe, range(6), seed=1)
     require(not _near(whole, other, scale), "two seeds give the same samples: start from the noise that is given")
 
 
@@ -169,8 +169,8 @@ def labels_are_taken(row: Row) -> None:
         raise NotApplicable("its spec does not claim to be conditional")
     nfe = row.first_nfe(2)
     made = row.ready(nfe=nfe, conditional=True)
-    whole = check_setup.sampled(made, nfe, range(6))
-    parts = torch.cat([check_setup.sampled(made, nfe, rows) for rows in (range(4), range(4, 6))])
+    whole = setup.sampled(made, nfe, range(6))
+    parts = torch.cat([setup.sampled(made, nfe, rows) for rows in (range(4), range(4, 6))])
     scale = TOLERANCE * float(whole.abs().max().clamp(min=1))
     require(_near(whole, parts, scale), "with labels, sample i depends on its batch: pass each row its own label")
     with metered(), torch.no_grad():
@@ -184,7 +184,7 @@ def teacher_is_untouched(row: Row) -> None:
     made = row.ready(nfe=row.first_nfe())
     require(made.teacher is not None, "the method has no teacher")
     before = {key: value.clone() for key, value in made.teacher.state_dict().items()}
-    check_setup.sampled(made, row.first_nfe(), range(2))
+    setup.sampled(made, row.first_nfe(), range(2))
     for problem in teacher_problems(made, before):
         raise Failed(problem)
 

@@ -1,0 +1,1 @@
+"""What `fewstep check` checks, a file per kind of thing: properties that a leaderboard relies on."""
