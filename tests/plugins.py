@@ -25,6 +25,7 @@ import torch
 
 from fewstep.methods import solvers
 from fewstep.methods.method import Method
+from fewstep.methods.nfe import one_evaluation
 from fewstep.methods.randomness import generator
 
 
@@ -40,6 +41,7 @@ class Nudge(Method):
         return (self.sample(noise, nfe=1) - target).square().mean()
 
     def sample(self, noise, nfe, condition=None, draws=None):
+        one_evaluation(nfe)
         t = self.teacher.path.t_max
         return self.student(t * noise, t, condition)
 
@@ -86,7 +88,6 @@ WORST = Metric(
 )
 METRICS = (WORST,)
 """
-"""A metric of the data set's own classifier, which no other data set has."""
 DISTANCE = """
 from fewstep.bench.metrics.metric import Metric, Value
 
@@ -101,6 +102,7 @@ FD_TILES = Metric(
     array="features", compute=means_apart, against="moments", specific=True,
 )
 """
+"""A metric in the features of one data set's classifier."""
 
 POINTS = """
 import math

@@ -14,7 +14,7 @@ import fewstep
 from fewstep.tests import plugins
 
 HOUSE = Path(fewstep.__file__).parent
-COUNTED = {"method": "nudge", "solver": "midway", "metric": "worst", "dataset": "spokes", "teacher": "wiener"}
+ADDED = {"method": "nudge", "solver": "midway", "metric": "worst", "dataset": "spokes", "teacher": "wiener"}
 """What is added, by kind."""
 PAIRS = {
     "nudge": (plugins.METHOD, plugins.METHOD_SPEC),
@@ -132,7 +132,7 @@ def test_a_change_in_a_plugin_outdates_what_is_computed_by_it(outside, module, t
     assert f"9 tasks, {told} to do" in found
 
 
-@pytest.mark.parametrize(("kind", "name"), [*COUNTED.items(), ("executor", "tally")])
+@pytest.mark.parametrize(("kind", "name"), [*ADDED.items(), ("executor", "tally")])
 def test_list_and_show_tell_of_what_is_outside(outside, kind, name):
     assert name in command(outside, "list", f"{kind}s").stdout
     shown = command(outside, "show", name, "--kind", kind)
@@ -158,10 +158,10 @@ def test_images_of_another_package_are_scored_by_their_own_classifier(tmp_path):
     changes = {
         "datasets": "tiles",
         "teachers": {"name": "exact"},
-        "methods": "euler",
+        "methods": [{"name": "euler"}],
         "metrics": ["rmse", "recall", "fd_tiles"],
     }
-    suite = {**SUITE, **changes, "methods": [{"name": "euler"}]}
+    suite = {**SUITE, **changes}
     (tmp_path / "tiles.yaml").write_text(yaml.safe_dump(suite))
     result = command(tmp_path, "run", "tiles.yaml", "--out", "out", "--workers", "1")
     assert result.returncode == 0, result.stderr
@@ -211,7 +211,7 @@ def test_files_inside_are_found_without_touching_any_other(tmp_path):
         formulas, spec = PAIRS[name]
         (copy / package.replace(".", "/") / f"{name}.py").write_text(formulas)
         (copy / specs / f"{name}.py").write_text(spec.format(formulas=f"fewstep.{package}.{name}"))
-    for kind, name in COUNTED.items():
+    for kind, name in ADDED.items():
         shown = command(tmp_path, "show", name, "--kind", kind)
         assert shown.returncode == 0, shown.stderr
         assert name in shown.stdout
