@@ -24,6 +24,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from ...methods.register import RegisterError
 from .reduced import Import, reduced
 
 PACKAGE = __package__.partition(".")[0]
@@ -38,7 +39,7 @@ def version(*modules: str) -> str:
 
 @cache
 def digests(*modules: str) -> dict[str, str]:
-    """The hash of each of these modules and of those that they import, by name. ModuleNotFoundError for no module."""
+    """The hash of each of these modules and of those that they import, by name. RegisterError for no module."""
     seen: dict[str, str] = {}
     waiting = [module for named in modules for module in (*_parents(named), *_whole(named))]
     while waiting:
@@ -89,7 +90,7 @@ class Source:
 def _read(module: str) -> Source:
     path = _file(module)
     if path is None:
-        raise ModuleNotFoundError(f"no source of module {module}")
+        raise RegisterError(f"there is no module {module}: what a plug-in names as its target must be installed")
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found = reduced(ast.parse(path.read_text(encoding="utf-8")))
     tree = found.tree

@@ -16,6 +16,7 @@ from fewstep.bench.run import worker
 from fewstep.bench.store import Store
 from fewstep.bench.suite.loading import load
 from fewstep.bench.suite.schema import Suite
+from fewstep.methods.register import RegisterError
 from fewstep.tests.bench.source_copies import HOUSE, ROOMS, bump, copied, forget, rewritten, use
 
 TRACED = """
@@ -367,3 +368,8 @@ def test_another_package_depends_on_what_it_takes_from_fewstep(package, house):
     first = package(method=method)
     bump(house / "methods" / "distillation" / "sim.py", "l2_loss")
     assert package(method=method) != first
+
+
+def test_a_target_without_a_module_is_one_line_and_not_a_traceback():
+    with pytest.raises(RegisterError, match=r"there is no module fewstep\.methods\.nowhere: .* must be installed"):
+        sources.version("fewstep.methods.nowhere")
