@@ -1,9 +1,11 @@
 """The command line: quick answers, one line for a mistake, nothing half-written."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,6 +14,7 @@ from click.testing import CliRunner
 from fewstep.bench import published_files as weights
 from fewstep.bench.commands.main import main
 
+BOARD = Path(__file__).parents[2] / "leaderboards" / "quickstart"
 SUITE = {
     "name": "test",
     "datasets": "mixture-2d",
@@ -171,3 +174,28 @@ def test_doctor_names_a_missing_package(monkeypatch):
     result = call("doctor")
     assert result.exit_code == 1
     assert "package scikit-learn: missing (pip install scikit-learn)" in result.output
+
+
+def results(folder, suite, value):
+    """A run folder with one row."""
+    folder.mkdir()
+    shutil.copytree(BOARD, folder, dirs_exist_ok=True)
+    header, row = (BOARD / "results.csv").read_text().splitlines()[:2]
+    cells = dict(zip(header.split(","), row.split(","), strict=True)) | {"suite": suite, "value": value}
+    (folder / "results.csv").write_text(f"{header}\n{','.join(cells.values())}\n")
+    return str(folder)
+
+
+def test_two_values_for_one_row_are_one_line_and_labels_keep_them_apart(tmp_path):
+    """On a terminal: exit code 2 with both folders and values; with a label for each, both rows."""
+    mine, other = results(tmp_path / "mine", "mine", "114.5"), results(tmp_path / "other", "mine", "200.25")
+    refused = call("leaderboard", mine, other)
+    assert refused.exit_code == 2
+    assert refused.stderr.count("\n") == 1
+    assert all(word in refused.stderr for word in ("mine", "other", "114.5", "200.25", "--label"))
+    for apart in (["--label", "ours", "--label", "theirs"], ["--by-run"]):
+        shown = call("leaderboard", mine, other, *apart)
+        assert shown.exit_code == 0, shown.stderr
+        assert "114.5" in shown.output
+        assert "200.2" in shown.output
+    assert call("leaderboard", mine, other, "--label", "ours").exit_code == 2
