@@ -17,7 +17,7 @@ from .memory import LiveBytes
 CHECKED = 0.01
 """The share of a kind's steps whose FLOPs are measured again, once there are many of them."""
 
-WHOLE = {torch.ops.aten.silu_backward: lambda *args, **kwargs: 0}
+WHOLE = {torch.ops.aten.silu_backward.default: lambda *args, **kwargs: 0}
 """Operations that the counter would take apart, with other roundings: a step measured again is the same to the bit."""
 
 

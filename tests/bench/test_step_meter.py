@@ -1,6 +1,7 @@
 """Every step is metered: it costs what its kind costs, and it is stopped where the budget ends."""
 
 import time
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -10,15 +11,18 @@ from fewstep.bench.errors import TaskError
 from fewstep.bench.training import ledger as ledgers
 from fewstep.bench.training import loop
 from fewstep.bench.training.ledger import Ledger
-from fewstep.bench.training.step_meter import is_checked
+from fewstep.bench.training.step_meter import WHOLE, is_checked
 from fewstep.methods import registry
 from fewstep.methods.denoiser import from_function, metered
 from fewstep.methods.distillation.consistency import Consistency
 from fewstep.methods.errors import IntegrationError
 from fewstep.methods.learned_solvers.bespoke import Bespoke
 from fewstep.methods.paths import EDM
+from fewstep.methods.randomness import generator
 from fewstep.methods.specs.bespoke import BespokeOptions
 from fewstep.methods.specs.consistency import ConsistencyOptions
+from fewstep.methods.specs.teachers.pretrain import PretrainOptions
+from fewstep.methods.teachers.pretrain import Pretrain
 from fewstep.tests.methods import killing
 from fewstep.tests.methods.test_distillation_properties import build
 
@@ -200,3 +204,30 @@ def test_counts_of_forwards_survive_a_kill(tmp_path, monkeypatch):
         killing.train(Uneven(from_step(8, 1)), 2000, tmp_path, kill=5)
     with pytest.raises(TaskError, match="step 9: a 'step' took 40 forwards or more, the first took 32"):
         killing.train(Uneven(from_step(8, 1)), 2000, tmp_path)
+
+
+NETWORKS = {
+    "unet": ({"name": "unet", "channels": 16, "multipliers": (1, 2)}, (1, 8, 8)),
+    "mlp": ({"name": "mlp", "width": 16, "blocks": 2}, (2,)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_measured_again_is_the_same_to_the_bit(name):
+    network, shape = NETWORKS[name]
+    module = Pretrain(PretrainOptions.model_validate({"network": network}), shape, 0).train()
+    rng = generator(0, "weights")
+    for parameter in module.parameters():
+        parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=rng))
+    batch = {"x0": torch.randn(64, *shape, generator=rng), "labels": None, "step": 5}
+
+    def gradients(mode):
+        module.zero_grad()
+        with mode:
+            module.training_step(batch, 0).backward()
+        return [parameter.grad.clone() for parameter in module.parameters() if parameter.grad is not None]
+
+    plain = gradients(nullcontext())
+    again = gradients(FlopCounterMode(display=False, custom_mapping=WHOLE))
+    assert len(plain) > 3
+    assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
