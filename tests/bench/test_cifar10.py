@@ -113,7 +113,7 @@ def test_the_suite_of_edms_network_runs_on_a_small_one_of_its_form(root, tmp_pat
 def test_without_the_archive_every_cell_says_what_to_do(tmp_path):
     result = fewstep("run", "cifar10-32", "--out", tmp_path / "out", "--data-root", tmp_path / "none")
     assert result.returncode == 1
-    advice = "missing {}, make it by `fewstep prepare cifar10 --from SOURCE`"
+    advice = "missing {}, get it by `fewstep prepare cifar10 --from SOURCE`"
     assert advice.format(tmp_path / "none" / "cifar10-32.zip") in result.stderr
     assert "Traceback" not in result.stderr
 
@@ -140,7 +140,7 @@ def test_other_images_are_other_tasks(root, tmp_path, monkeypatch):
 def test_a_task_that_was_planned_on_other_images_is_not_done(root, monkeypatch):
     monkeypatch.setenv("FEWSTEP_DATA", str(root))
     with pytest.raises(TaskError, match="the archive of cifar10 has changed since this run was planned"):
-        data.load({"dataset": "cifar10", "content": "another"})
+        data.load("cifar10", "another")
     monkeypatch.setenv("FEWSTEP_DATA", str(root / "nowhere"))
     with pytest.raises(TaskError, match="not an archive that `fewstep prepare` made"):
-        data.load({"dataset": "cifar10", "content": "another"})
+        data.load("cifar10", "another")

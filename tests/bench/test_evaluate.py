@@ -235,9 +235,9 @@ def test_statistics_of_something_else_are_refused_before_anything_runs(
 
 def test_real_images_that_change_before_they_are_read_are_refused(store, forms, weights):
     task = folder_task(forms["made.npz"], "another hash", COUNT, "inception-tf1", "cpu")
-    state, reason = worker.execute(task.to_json(), store)
+    state, status = worker.execute(task.to_json(), store)
     assert state == "failed"
-    assert "made.npz has changed since this was asked" in reason
+    assert "made.npz has changed since this was asked" in status.reason
 
 
 def test_published_statistics_need_no_data_set(store, forms, weights, tmp_path, monkeypatch):

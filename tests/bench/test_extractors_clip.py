@@ -298,5 +298,5 @@ def test_no_network_is_built_from_a_wrong_file(saved):
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.raises(FileNotFoundError, match=r"ViT-B-32-openai\.safetensors has another hash than"):
+    with pytest.raises(FileNotFoundError, match=r"ViT-B-32-openai\.safetensors \(another hash than"):
         extractor.load()

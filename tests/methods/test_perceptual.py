@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fewstep.bench.commands.findings import findings
+from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.suite.schema import Suite
 from fewstep.bench.training.ledger import Ledger, forward_flops
 from fewstep.bench.training.loop import fit
@@ -15,6 +16,7 @@ from fewstep.methods.distillation.consistency_training import ConsistencyTrainin
 from fewstep.methods.distillation.distances import distance
 from fewstep.methods.specs.consistency import ConsistencyOptions
 from fewstep.methods.specs.consistency_training import ConsistencyTrainingOptions
+from fewstep.reports.status import Kind, Status
 from fewstep.tests.bench.stand_ins import perceptual
 from fewstep.tests.methods import killing
 
@@ -38,10 +40,10 @@ def images(count, channels=1, side=8, seed=0):
 
 def test_what_is_missing_is_one_line_with_a_command(empty_cache, monkeypatch):
     monkeypatch.setattr(assets, "find_spec", lambda name: None)
-    assert assets.missing_lpips() == "missing package piq, get it by `pip install piq torchvision`"
+    assert str(assets.missing_lpips()) == "missing package piq, get it by `pip install piq torchvision`"
     monkeypatch.setattr(assets, "find_spec", lambda name: name)
     for name in ("vgg16-397923af.pth", "lpips_weights.pt"):
-        file, line = empty_cache / name, assets.missing_lpips()
+        file, line = empty_cache / name, str(assets.missing_lpips())
         assert line.startswith(f"missing {file}, get it by `curl -L --create-dirs -o {file} https://")
         assert "\n" not in line
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -66,9 +68,10 @@ def test_absent_weights_skip_the_row_before_anything_is_trained(empty_cache, mon
     monkeypatch.setattr(assets, "find_spec", lambda name: name)
     for name, options in (("consistency", {"distance": "lpips"}), ("consistency-training", CT_LPIPS)):
         spec = registry.method(name)
-        reason = spec.refusal(1, spec.options.model_validate(options))
-        assert reason.startswith(f"missing {empty_cache / 'vgg16-397923af.pth'}, get it by")
-        assert spec.refusal(1, spec.options()) is None
+        missing = spec.options.model_validate(options).missing()
+        assert missing.what == str(empty_cache / "vgg16-397923af.pth")
+        assert missing.command.startswith("curl ")
+        assert spec.options().missing() is None
         suite = Suite(
             name="x",
             datasets="digits",
@@ -79,8 +82,10 @@ def test_absent_weights_skip_the_row_before_anything_is_trained(empty_cache, mon
             methods={"name": name, "options": options},
         )
         assert [advice for what, state, advice in findings(suite) if what.startswith(f"method {name}")] == [
-            reason.removeprefix("missing ")
+            missing.detail
         ]
+        (cell,) = make_plan(suite).cells
+        assert cell.skipped == Status(Kind.LACKING, missing.detail)
 
 
 def test_it_is_piqs_lpips_with_average_pooling(weights):
