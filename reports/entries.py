@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from . import jackknife
 from .run_folder import EntryKey, Metric
 from .significance import Spread, spread
+from .status import Status
 from .tables import Table
 
 
@@ -14,8 +15,8 @@ class Entry:
     """A method at one NFE; `values` holds each metric's values by seed, as do `sources` and `without`."""
 
     key: EntryKey
-    statuses: dict[str, str] = field(default_factory=dict)
-    """By metric: "done", or the first reason among the seeds why a value is missing. Metrics nobody asked for lack."""
+    statuses: dict[str, Status] = field(default_factory=dict)
+    """By metric: done, or the first reason among the seeds why a value is missing. Metrics nobody asked for lack."""
     values: dict[str, dict[int, float]] = field(default_factory=dict)
     samples: dict[str, int] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)

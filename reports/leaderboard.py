@@ -12,6 +12,7 @@ from .merge import ConflictError, Merged, merge
 from .quality import tables
 from .ranking import rank
 from .run_folder import ENTRY_KEY, EntryKey, groups
+from .status import DONE, Status
 from .tables import write
 
 __all__ = ["Board", "ConflictError", "Entry", "read", "render", "tables", "to_frame"]
@@ -40,8 +41,8 @@ def _entry(key: EntryKey, rows: pd.DataFrame, merged: Merged) -> Entry:
     spent = rows["train_evaluations"].mean()
     entry.evaluations = 0.0 if math.isnan(spent) else float(spent)
     for name, part in rows.groupby("metric", sort=False):
-        bad = part.loc[part["status"] != "done", "status"]
-        entry.statuses[str(name)] = str(bad.iloc[0]) if len(bad) else "done"
+        bad = [status for status in map(Status.parse, part["status"]) if not status.done]
+        entry.statuses[str(name)] = bad[0] if bad else DONE
         valued = part[part["value"].notna()]
         if len(valued):
             _add_values(entry, str(name), valued, merged)
@@ -85,7 +86,7 @@ def to_frame(board: Board) -> pd.DataFrame:
             for part in ("mean", "std", "low", "high"):
                 line[f"{metric}_{part}"] = getattr(found, part) if found else math.nan
             line[f"{metric}_rank"] = entry.rank(metric)
-        line |= {"seeds": len(entry.values.get(first, {})), "status": entry.statuses.get(first, "")}
+        line |= {"seeds": len(entry.values.get(first, {})), "status": str(entry.statuses.get(first, ""))}
         for metric in board.metrics:
             line[f"{metric}_se"], line[f"{metric}_corrected"] = entry.errors(metric)
             line[f"{metric}_protocol"] = entry.protocols.get(metric, "")

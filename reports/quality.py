@@ -133,13 +133,11 @@ def _reasons(grid: Grid) -> list[str]:
     """
     reasons: dict[str, list[str]] = {}
     for entry in grid.entries:
-        reason = entry.statuses[grid.metric].removeprefix("skipped: ")
-        if (
-            not entry.values.get(grid.metric)
-            and reason != "done"
-            and reason not in reasons.setdefault(entry.method, [])
-        ):
-            reasons[entry.method].append(reason)
+        status = entry.statuses[grid.metric]
+        if entry.values.get(grid.metric) or status.done:
+            continue
+        if status.note not in reasons.setdefault(entry.method, []):
+            reasons[entry.method].append(status.note)
     if len(reasons) > 1 and len({tuple(found) for found in reasons.values()}) == 1:
         reasons = {"all": next(iter(reasons.values()))}
     return [

@@ -40,7 +40,7 @@ def write_html(folder: Path, target: Path) -> None:
 
 def _unfinished(board: leaderboard.Board) -> list[tuple[str, int, str]]:
     """(method, NFE, reason) of every entry without all its values, each reason once."""
-    found = ((e.method, e.nfe, status) for e in board.entries for status in e.statuses.values() if status != "done")
+    found = ((e.method, e.nfe, str(status)) for e in board.entries for status in e.statuses.values() if not status.done)
     return list(dict.fromkeys(found))
 
 

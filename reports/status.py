@@ -40,6 +40,13 @@ class Status:
         raise ValueError(f"not a status: {text!r}; one of {', '.join(Kind)}")
 
     @property
+    def note(self) -> str:
+        """Under a table, whose dash says already that the cell was skipped."""
+        if self.kind is Kind.LACKING:
+            return f"missing {self.reason}"
+        return self.reason if self.kind is Kind.SKIPPED else str(self)
+
+    @property
     def done(self) -> bool:
         return self.kind is Kind.DONE
 
