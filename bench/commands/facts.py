@@ -133,7 +133,7 @@ def _metric(entry: Entry) -> Facts:
 def _needs(features: str) -> list[str]:
     """What a metric is computed with, a line each."""
     if features == CLASSIFIER:
-        return ["a classifier that the suite trains itself"]
+        return ["a small classifier of the data set: shipped for digits, trained by the suite for other data"]
     if features in (PIXELS, LPIPS):
         return ["the teacher's exact solutions, which a run computes", *(LPIPS_FILES if features == LPIPS else ())]
     files = EXTRACTORS[features].files if features in EXTRACTORS else ()

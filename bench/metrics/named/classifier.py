@@ -46,7 +46,7 @@ METRICS = (
     Metric(
         name="fd_digits",
         display="FD (digits)",
-        summary="Fréchet distance in the features of a classifier that the suite trains on digits, not FID",
+        summary="Fréchet distance in the features of a small classifier of digits, not FID",
         features="classifier",
         array="features",
         compute=frechet,
