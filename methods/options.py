@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from .missing import Missing
-from .nfe import Plan, one_per_step
+from .nfe import Steps, one_per_step
 
 
 class Options(BaseModel):
@@ -11,7 +11,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         """The evaluations of each step with `nfe` in all, or UnreachableNFE with the reason."""
         return one_per_step(nfe)
 
