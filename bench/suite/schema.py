@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...methods import registry
 from ...methods.missing import Missing
-from ...methods.options import Options
+from ...methods.options import Checked, Options
 from ...methods.specs.teachers.base import TeacherOptions
 
 
@@ -160,10 +160,8 @@ def _short(option: Any, dumped: Any) -> Any:
     return option.label() if hasattr(option, "label") else dumped
 
 
-class Suite(BaseModel):
+class Suite(Checked):
     """A grid of cells: datasets x teachers x methods x budgets x seeds x nfe."""
-
-    model_config = {"extra": "forbid", "frozen": True}
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""

@@ -89,9 +89,9 @@ class SolverSpec(MethodSpec):
     order: int = 1
     inner_nodes: bool = False
 
-    def plan(self, evaluations: int, chosen: Options | None = None) -> Any:
+    def steps_for(self, evaluations: int, chosen: Options | None = None) -> Any:
         chosen = self.options() if chosen is None else chosen
         if self.rule is None or not isinstance(chosen, SolverOptions):
-            return super().plan(evaluations, chosen)
+            return super().steps_for(evaluations, chosen)
         clean = chosen.grid.end != "min" or (chosen.path or "").startswith("flow")
-        return nfe.plan(evaluations, self.rule, self.order, chosen, clean)
+        return nfe.steps_for(evaluations, self.rule, self.order, chosen, clean)
