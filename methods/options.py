@@ -8,22 +8,10 @@ from pydantic_core import CoreSchema
 from .missing import Missing
 from .nfe import Steps, one_per_step
 
-
 LARGEST_INTEGER = 2**63 - 1
 """What a column of a table and the arguments of torch's generators hold."""
 LARGEST_FLOAT = 1e38
 """Less than the largest number in single precision, in which networks compute."""
-
-
-class Checked(BaseModel):
-    """Every number finite and such that it can be computed with; no number from a boolean, a text, or the reverse."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        schema: CoreSchema = _for_files(handler(source))
-        return schema
 
 
 def _for_files(schema: Any) -> Any:
@@ -44,6 +32,17 @@ def _for_files(schema: Any) -> Any:
             if not {"ge", "gt"} & schema.keys():
                 schema["ge"] = -largest
     return schema
+
+
+class Checked(BaseModel):
+    """Every number finite and such that it can be computed with; no number from a boolean, a text, or the reverse."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: CoreSchema = _for_files(handler(source))
+        return schema
 
 
 class Options(Checked):
