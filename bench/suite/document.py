@@ -105,7 +105,8 @@ def shortened(text: str, most: int = 80) -> str:
 
 
 def _key(location: Location) -> str:
-    joined = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    shown = (part if isinstance(part, int) or part.isprintable() else repr(part)[1:-1] for part in location)
+    joined = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in shown).lstrip(".")
     return shortened(joined, 200)
 
 

@@ -34,6 +34,12 @@ class Grid(Options):
         None, gt=0, description="Largest noise level, as sigma/alpha; by default the path's own."
     )
 
+    @model_validator(mode="after")
+    def _noise_falls(self) -> "Grid":
+        if self.noise_min is not None and self.noise_max is not None and self.noise_min >= self.noise_max:
+            raise ValueError(f"noise_min, {self.noise_min:g}, must be less than noise_max, {self.noise_max:g}")
+        return self
+
     def label(self) -> str:
         spacing = f"karras-{self.rho:g}" if self.spacing == "karras" else self.spacing
         ends = [f"{key}={value:g}" for key, value in self.ends().items()]
