@@ -173,7 +173,8 @@ class _Lying(NamedTuple):
 
 def _with_links(archive: tarfile.TarFile, files: _Held | _Lying, folder: str) -> list[Member]:
     """The files of one tar, and those that its links stand for."""
-    found, targets = [], {}
+    found: list[Member] = []
+    targets: dict[str, str] = {}
     for info in archive:
         if info.isfile():
             if not forms.is_left(info.name):

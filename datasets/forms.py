@@ -59,7 +59,7 @@ def kind(name: str) -> Kind:
 
 
 def unread(kinds: Iterable[Kind]) -> str:
-    """"55 files of the form .psd are not read; convert images to PNG", or nothing where there is nothing."""
+    """ "55 files of the form .psd are not read; convert images to PNG", or nothing where there is nothing."""
     counts = Counter(kinds)
     shown = counts.most_common(SHOWN if len(counts) > SHOWN + 1 else None)
     parts = [f"{count} {noun}{'s' * (count > 1)}{rest}" for (noun, rest), count in shown]
