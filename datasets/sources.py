@@ -46,16 +46,10 @@ def splits(spec: DatasetSpec, source: Path) -> dict[str, Part]:
     found = members(source)
     listed = _listed_labels(found)
     images = [member for member in found if member.is_image]
-    database = next((m.name for m in found if PurePosixPath(m.name).name == DATABASE), None)
-    if not images and database is not None:
-        advice = f"name the folder of {database}" if source.is_dir() else "unpack it first"
-        raise ArchiveError(f"{source}: it holds a database, {DATABASE}, which is read where it lies; {advice}")
+    if not images:
+        _refuse_a_database(source, found)
     label_of = _labelling(spec, images, listed)
-    divided = any(SPLITS & _folders(member.name) for member in images)
-    chosen = {
-        archive: [m for m in images if not own.splits or (split in _folders(m.name) if divided else split == "train")]
-        for split, archive in zip(own.splits or ("",), (spec.archive, own.held_out), strict=False)
-    }
+    chosen = _divided(spec, images)
     absent = (listed or {}).keys() - {member.name for member in images} if spec.classes else ()
     left = unread(
         found,
@@ -64,6 +58,25 @@ def splits(spec: DatasetSpec, source: Path) -> dict[str, Part]:
     )
     parts = {archive: Part(_files(spec, members, label_of)) for archive, members in chosen.items()}
     return {**parts, spec.archive: parts[spec.archive]._replace(unread=left)}
+
+
+def _refuse_a_database(source: Path, found: list[Member]) -> None:
+    database = next((member.name for member in found if PurePosixPath(member.name).name == DATABASE), None)
+    if database is not None:
+        advice = f"name the folder of {database}" if source.is_dir() else "unpack it first"
+        raise ArchiveError(f"{source}: it holds a database, {DATABASE}, which is read where it lies; {advice}")
+
+
+def _divided(spec: DatasetSpec, images: list[Member]) -> dict[str, list[Member]]:
+    """The images of each archive. Where no folder is called after a split, all are training images."""
+    own = origin(spec)
+    if not own.splits:
+        return {spec.archive: images}
+    named = any(SPLITS & _folders(member.name) for member in images)
+    return {
+        archive: [member for member in images if (split in _folders(member.name) if named else split == "train")]
+        for split, archive in zip(own.splits, (spec.archive, own.held_out), strict=False)
+    }
 
 
 def _folders(name: str) -> set[str]:
