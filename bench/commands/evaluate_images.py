@@ -48,7 +48,11 @@ def evaluate(
     cell = hashed([str(request.row), request.dataset, {name: repr(value.value) for name, value in values.items()}])
     shared = dict.fromkeys(results.COLUMNS, "") | {
         "suite": "evaluated",
-        "dataset": request.folder.stem if request.folder else request.dataset,
+        "dataset": request.folder.stem
+        if request.folder and request.folder.is_file()
+        else request.folder.resolve().name
+        if request.folder
+        else request.dataset,
         **request.row,
         "cell": cell,
     }
