@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,7 +148,7 @@ def _decreasing(times: Any, path: Path) -> Tensor:
     # VPCosine has clean data a little before 0.
     clean = float(path.time_at(found.new_zeros(())))
     if float(found[-1]) < min(clean, 0.0):
-        raise ValueError(f"times must end at {clean:g}, which is clean data, or before it, not at {float(found[-1]):g}")
+        raise ValueError(f"times must be at least {clean:g}, where data are clean, not {float(found[-1]):g}")
     return found
 
 
@@ -177,7 +177,7 @@ class Solver:
         denoiser: Denoiser,
         noise: Tensor,
         nfe: int | None = None,
-        times: Tensor | None = None,
+        times: Tensor | Sequence[float] | None = None,
         condition: Condition = None,
         draws: Callable[[int], Tensor] | None = None,
     ) -> Tensor:
