@@ -75,5 +75,6 @@ def unread(kinds: Iterable[Kind]) -> str:
 
 def _advice(counts: Counter[Kind]) -> str:
     endings = {rest.removeprefix(FORM) for noun, rest in counts if rest.startswith(FORM) or rest == PLAIN}
-    advice = ["convert images to PNG"] * bool(endings - ARCHIVES) + ["unpack archives"] * bool(endings & ARCHIVES)
+    others = endings - ARCHIVES - IMAGES - {".mdb"}
+    advice = ["convert images to PNG"] * bool(others) + ["unpack archives"] * bool(endings & ARCHIVES)
     return f"; {', '.join(advice)}" if advice else ""
