@@ -21,7 +21,7 @@ from ..results import rows as results
 from ..run.runner import Outcome
 from ..stages import score
 from ..store import Artifact
-from .evaluate_request import Request
+from .evaluate_request import Request, named_after
 
 Run = Callable[[list[Task]], Outcome]
 
@@ -47,11 +47,7 @@ def evaluate(
     cell = hashed([str(request.row), request.dataset, {name: repr(value.value) for name, value in values.items()}])
     shared = dict.fromkeys(results.COLUMNS, "") | {
         "suite": "evaluated",
-        "dataset": request.folder.stem
-        if request.folder and request.folder.is_file()
-        else request.folder.resolve().name
-        if request.folder
-        else request.dataset,
+        "dataset": named_after(request.folder) if request.folder else request.dataset,
         **request.row,
         "cell": cell,
     }
