@@ -36,7 +36,7 @@ def teacher():
 
 
 def test_reference_pairs_are_ddims(reference, toy_mixture):
-    """DDIM over the labels, the last step to alphabar = 1; a repeated label is a step that changes nothing, and left out."""
+    """DDIM over the labels, the last step to alphabar = 1; a repeated label changes nothing, and is left out."""
     arrays = reference("distill/kd_reflow")
     cases = [key.removeprefix("kd_seq_") for key in arrays.names if key.startswith("kd_seq_")]
     assert cases
