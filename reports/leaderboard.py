@@ -14,7 +14,7 @@ from .ranking import rank
 from .run_folder import ENTRY_KEY, EntryKey, groups
 from .selection import select
 from .status import DONE, Status
-from .tables import write
+from .writing import write
 
 __all__ = ["Board", "ConflictError", "Entry", "read", "render", "tables", "to_frame"]
 
@@ -38,9 +38,9 @@ def read(
     merged = select(merge(folders, labels, by_run), methods, nfes)
     entries = [_entry(EntryKey(*key), rows, merged) for key, rows in groups(merged.results, [*ENTRY_KEY, "run"])]
     metrics = list(dict.fromkeys(merged.results["metric"]))
-    made = costs.table(merged), trials.table(merged.trials)
-    described = merged.methods, merged.papers
-    board = Board(merged.suite, metrics, entries, merged.metrics, merged.labels, *made, *described)
+    described = merged.metrics, merged.labels, merged.methods, merged.papers
+    board = Board(merged.suite, metrics, entries, *described)
+    board.costs, board.trials = costs.table(board, merged), trials.table(board, merged.trials)
     for metric in metrics:
         rank(board, metric)
     return board

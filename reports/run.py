@@ -9,7 +9,7 @@ from . import figures, leaderboard, learned, run_folder
 from .options import quality_against_options
 from .run_folder import EntryKey
 from .samples import samples_side_by_side
-from .tables import to_html
+from .writing import to_html
 
 
 def write_leaderboard(folder: Path) -> None:
