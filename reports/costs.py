@@ -15,7 +15,7 @@ SHOWN = {
     "ground truth": ("ground truth", "pairs"),
     "selection": ("selection", "search"),
 }
-"""Columns of the table: uses that are not the training itself."""
+"""Columns of the table, if any run has them: uses that are not the training itself."""
 MEASURED = {"train_seconds": "seconds", "trainable_parameters": "parameters", "train_peak_bytes": "peak MB"}
 
 
@@ -27,19 +27,22 @@ def table(board: Board, merged: Merged) -> Table | None:
     frame = _runs(merged)
     if frame.empty:
         return None
+    spent = {name: name for name in SHOWN if frame[name].any()}
+    columns = {"train_evaluations": "evaluations", **spent, **MEASURED}
     places, rows = named(frame)
     lines = []
     for key, runs in frame.groupby([*places, *rows], sort=False):
         names = tuple(map(str, key))
-        by_nfe = runs.groupby("nfe")[["train_evaluations", *SHOWN, *MEASURED]].mean()
+        by_nfe = runs.groupby("nfe")[list(columns)].mean()
         cells = [_trained_for(runs), *(_span(by_nfe[name]) for name in by_nfe)]
         lines.append(Line(names[len(places) :], list(map(Cell, cells)), names[: len(places)]))
     suite = " + ".join(dict.fromkeys(frame["suite"]))
     note = (
         "one evaluation is one teacher forward on one sample, in measured FLOPs; means over the seeds, ranges over NFE"
     )
-    columns = ["trained for", "evaluations", *SHOWN, *MEASURED.values()]
-    empty = Table(f"{suite}: what training cost", columns, [], [note], left=1, key=(suite, "costs"))
+    empty = Table(
+        f"{suite}: what training cost", ["trained for", *columns.values()], [], [note], left=1, key=(suite, "costs")
+    )
     return fill(board, empty, lines, list(places.values()))
 
 

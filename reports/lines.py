@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from .entries import Board
 from .naming import FREE, Row, budget, budget_unit, displays, group_title, shared_options
+from .run_folder import papers_by_key
 from .tables import Cell, Group, Table
 
 SHORT = {"evaluations": "evals"}
@@ -33,11 +34,11 @@ def fill(board: Board, empty: Table, lines: Sequence[Line], places: Sequence[str
     kinds = _by_kind(board, lines)
     sharing = {title: shared_options([line.row[1] for line in own]) for title, own in kinds.items()}
     unit, one = budget_unit(line.row[2] for line in lines), _one_budget(kinds)
-    heads, cited = displays(board), set[str]()
+    heads, cited, known = displays(board), set[str](), papers_by_key(board.papers)
 
     def row(line: Line, options: str) -> list[Cell]:
         method, _, spent, *run = line.row
-        cites = () if method in cited else board.method(method).papers
+        cites = () if method in cited else tuple(key for key in board.method(method).papers if key in known)
         cited.add(method)
         amount = "" if one else budget(spent, unit=not unit)
         return [Cell(heads[method], options, cites=cites), *map(Cell, (*line.place, amount, *run)), *line.cells]

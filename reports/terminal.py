@@ -1,6 +1,7 @@
 """A table on a terminal: no line is longer than the screen, its number columns are broken into blocks."""
 
 import itertools
+import re
 import shutil
 import textwrap
 import unicodedata
@@ -15,6 +16,12 @@ SHORTEST = 8
 """A text column is not cut below this."""
 
 
+class Wrapper(textwrap.TextWrapper):
+    """Breaks lines after the slashes of a protocol, too."""
+
+    wordsep_simple_re = re.compile(r"(\s+)|(?<=/)")
+
+
 def width() -> int:
     """Characters per line: COLUMNS if it is set, otherwise the terminal's, otherwise ELSEWHERE."""
     return shutil.get_terminal_size((ELSEWHERE, 24)).columns
@@ -22,14 +29,26 @@ def width() -> int:
 
 def write(table: Table, width: int) -> str:
     """The title, the rows in as many blocks of number columns as the width asks for, and the notes."""
-    lines = [[printable(name) for name in table.columns], *_cells(table)]
+    lines = _cells(table)
+    heads = _heads(table, lines)
+    lines = [*heads, *lines]
     sizes = [max(columns(line[i]) for line in lines) for i in range(len(table.columns))]
     numbers = sizes[table.left :]
     widest = sorted(numbers)[-2:]
     _shorten(lines, sizes, table.left, width - sum(widest) - GAP * (table.left - 1 + len(widest)))
     room = width - sum(sizes[: table.left]) - GAP * (table.left - 1)
-    blocks = [_block(table, lines, sizes, chosen) for chosen in _split(sizes, table.left, room)]
+    blocks = [_block(table, lines, len(heads), sizes, chosen) for chosen in _split(sizes, table.left, room)]
     return "\n".join([*_wrapped(table.title, width), "", "\n\n".join(blocks), *_notes(table, width)])
+
+
+def _heads(table: Table, lines: list[list[str]]) -> list[list[str]]:
+    """The head on as many lines as it takes not to widen a column by its second word: `budget` above `(evals)`."""
+    parts = []
+    for i, name in enumerate(map(printable, table.columns)):
+        wider = columns(name) > max((columns(line[i]) for line in lines), default=0)
+        parts.append(name.split(" ") if wider else [name])
+    height = max(map(len, parts))
+    return [[part[k] if k < len(part) else "" for part in parts] for k in range(height)]
 
 
 def _cells(table: Table) -> list[list[str]]:
@@ -52,7 +71,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     """Lines of at most `width` characters; where one is wide, of half as many."""
     clean = printable(text)
     fit = width if columns(clean) == len(clean) else width // 2
-    return textwrap.wrap(clean, fit, subsequent_indent="  ", break_on_hyphens=False) or [""]
+    return Wrapper(fit, subsequent_indent="  ", break_on_hyphens=False).wrap(clean) or [""]
 
 
 def _shorten(lines: list[list[str]], sizes: list[int], left: int, room: int) -> None:
@@ -101,7 +120,7 @@ def _split(sizes: Sequence[int], left: int, room: int) -> list[list[int]]:
     return blocks
 
 
-def _block(table: Table, lines: list[list[str]], sizes: list[int], numbers: list[int]) -> str:
+def _block(table: Table, lines: list[list[str]], heads: int, sizes: list[int], numbers: list[int]) -> str:
     """The head and the rows that have anything in these columns, with a rule before each group."""
     shown = [*range(table.left), *numbers]
 
@@ -110,7 +129,9 @@ def _block(table: Table, lines: list[list[str]], sizes: list[int], numbers: list
         return (" " * GAP).join(cells).rstrip()
 
     whole = sum(sizes[i] + GAP for i in shown) - GAP
-    made, rest = [text(lines[0])], iter(lines[1:])
+    made, rest = [text(line) for line in lines[:heads]], iter(lines[heads:])
+    while not made[-1]:
+        made.pop()
     for group in table.groups:
         own = list(itertools.islice(rest, len(group.rows)))
         rows = [text(line) for line in own if not numbers or any(line[i] for i in numbers)]
