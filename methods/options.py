@@ -3,27 +3,15 @@
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 
 from .missing import Missing
 from .nfe import Plan, one_per_step
-
 
 LARGEST_INTEGER = 2**63 - 1
 """What a column of a table and the arguments of torch's generators hold."""
 LARGEST_FLOAT = 1e38
 """Less than the largest number in single precision, in which networks compute."""
-
-
-class Checked(BaseModel):
-    """Every number finite and such that it can be computed with; no number from a boolean, a text, or the reverse."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        schema: CoreSchema = _for_files(handler(source))
-        return schema
 
 
 def _for_files(schema: Any) -> Any:
@@ -37,6 +25,9 @@ def _for_files(schema: Any) -> Any:
     schema = {key: _for_files(part) for key, part in schema.items()}
     if schema.get("type") == "tuple":
         schema["strict"] = False
+    if schema.get("type") == "literal" and all(type(value) is int for value in schema["expected"]):
+        # Alone it takes what is equal: True and 1.0 for 1.
+        return core_schema.chain_schema([core_schema.int_schema(strict=True), schema])
     for kind, largest in (("int", LARGEST_INTEGER), ("float", LARGEST_FLOAT)):
         if schema.get("type") == kind:
             if not {"le", "lt"} & schema.keys():
@@ -44,6 +35,17 @@ def _for_files(schema: Any) -> Any:
             if not {"ge", "gt"} & schema.keys():
                 schema["ge"] = -largest
     return schema
+
+
+class Checked(BaseModel):
+    """Every number finite and such that it can be computed with; no number from a boolean, a text, or the reverse."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: CoreSchema = _for_files(handler(source))
+        return schema
 
 
 class Options(Checked):

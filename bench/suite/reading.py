@@ -53,7 +53,7 @@ def parsed(text: str) -> tuple[Any, yaml.Node | None]:
     except (ValueError, OverflowError) as error:  # PyYAML's own, of escapes and directives
         raise yaml.YAMLError(str(error)) from None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 class _Loader(yaml.SafeLoader):
@@ -66,7 +66,7 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) and event.anchor in self._open:
             raise Unclear(f"*{event.anchor} is inside of what it stands for", event.start_mark)
         anchor = None if isinstance(event, yaml.AliasEvent) else event.anchor
@@ -75,7 +75,8 @@ class _Loader(yaml.SafeLoader):
         if self._depth > DEEPEST:
             raise Unclear(f"nested more than {DEEPEST} levels deep", event.start_mark)
         self._open.append(anchor or "")
-        node: yaml.Node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        assert node is not None
         self._open.pop()
         self._depth -= 1
         self._values += self._sizes.get(id(node), 0) + 1
@@ -85,7 +86,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         lines: dict[Any, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -99,7 +100,7 @@ class _Loader(yaml.SafeLoader):
     def data(self, node: yaml.Node) -> Any:
         """What a node means. Mapping nodes are changed: merged keys come first, then their own."""
         if isinstance(node, yaml.MappingNode) and node.tag == f"{PREFIX}map":
-            self.flatten_mapping(node)  # type: ignore[no-untyped-call]
+            self.flatten_mapping(node)
             return {self.data(key): self.data(value) for key, value in node.value}
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{PREFIX}seq":
             return [self.data(value) for value in node.value]
@@ -131,4 +132,4 @@ def _scalar(kind: str, text: str) -> Any:
 
 for kind, (letters, pattern) in PATTERNS.items():
     first = [letter.replace("\0", "") for letter in letters]
-    _Loader.add_implicit_resolver(f"{PREFIX}{kind}", re.compile(f"(?:{pattern})$"), first)  # type: ignore[no-untyped-call]
+    _Loader.add_implicit_resolver(f"{PREFIX}{kind}", re.compile(f"(?:{pattern})$"), first)

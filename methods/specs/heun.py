@@ -1,6 +1,6 @@
 """EDM's second-order sampler."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .. import nfe
 from .solver import PACKAGE, SolverOptions, SolverSpec
@@ -29,6 +29,12 @@ class HeunOptions(SolverOptions):
         description="Where in a step the second evaluation is made: 1 is Heun's method, 1/2 the midpoint method, 2/3 "
         "Ralston's (appendix D.2).",
     )
+
+    @model_validator(mode="after")
+    def _churn_has_a_range(self) -> "HeunOptions":
+        if self.S_max is not None and self.S_min > self.S_max:
+            raise ValueError(f"S_min must be at most S_max: {self.S_min:g} is above {self.S_max:g}")
+        return self
 
 
 SPEC = SolverSpec(

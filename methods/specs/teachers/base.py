@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, get_args, get_origin
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ...options import Options
 
@@ -26,7 +26,8 @@ class TeacherOptions(Options, ABC):
     """What every teacher has. `name: Literal["mine"] = "mine"`, a constant of the subclass, says which kind it is.
 
     An option `guidance`, a number or None, is the scale of classifier-free guidance: fewstep applies it itself, and
-    the factory is never given it. What `missing` returns is a reason to skip the teacher's rows.
+    the factory is never given it. Options `sigma_min` and `sigma_max` are the noise levels between which solvers go.
+    What `missing` returns is a reason to skip the teacher's rows.
     """
 
     name: str
@@ -35,6 +36,17 @@ class TeacherOptions(Options, ABC):
         description="What tables call this teacher, 1 to 60 printable characters; by default its kind and its main "
         "options. It is no part of what is computed.",
     )
+
+    @model_validator(mode="after")
+    def _levels_fall(self) -> "TeacherOptions":
+        if (ends := self.levels()) is not None and ends[0] >= ends[1]:
+            raise ValueError(f"sigma_min must be below sigma_max: {ends[0]:g} is not below {ends[1]:g}")
+        return self
+
+    def levels(self) -> tuple[float, float] | None:
+        """The smallest and the largest noise level that solvers go to, None where the options do not say."""
+        lowest, highest = getattr(self, "sigma_min", None), getattr(self, "sigma_max", None)
+        return None if lowest is None or highest is None else (lowest, highest)
 
     @abstractmethod
     def default_label(self) -> str:
