@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from .missing import Missing
-from .nfe import Plan, one_per_step
+from .nfe import Steps, one_per_step
 
 LARGEST_INTEGER = 2**63 - 1
 """What a column of a table and the arguments of torch's generators hold."""
@@ -51,7 +51,7 @@ class Checked(BaseModel):
 class Options(Checked):
     """Checked settings. A field's description says what it means, in what unit, and what the paper takes."""
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         """The evaluations of each step with `nfe` in all, or UnreachableNFE with the reason."""
         return one_per_step(nfe)
 

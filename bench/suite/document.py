@@ -58,7 +58,7 @@ class Document:
         """
         message = shortened(message, 300)
         if first is not None:
-            message += f", as {_key(first)}" + ("" if self._setting(first) else f" on line {self._line(first)}")
+            message += f" (first {_key(first)}" + (")" if self._setting(first) else f" on line {self._line(first)})")
         if (setting := self._setting(location)) is not None:
             place = f"{_key(location)}: " if first is not None else ""
             return f"--set {shortened(setting)}: {place}{message}"
@@ -105,7 +105,8 @@ def shortened(text: str, most: int = 80) -> str:
 
 
 def _key(location: Location) -> str:
-    joined = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    shown = (part if isinstance(part, int) or part.isprintable() else repr(part)[1:-1] for part in location)
+    joined = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in shown).lstrip(".")
     return shortened(joined, 200)
 
 

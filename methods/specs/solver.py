@@ -39,7 +39,7 @@ class Grid(Options):
     @model_validator(mode="after")
     def _falls(self) -> "Grid":
         if self.noise_min is not None and self.noise_max is not None and self.noise_min >= self.noise_max:
-            raise ValueError(f"noise_min must be below noise_max: {self.noise_min:g} is not below {self.noise_max:g}")
+            raise ValueError(f"noise_min, {self.noise_min:g}, must be less than noise_max, {self.noise_max:g}")
         return self
 
     @property
@@ -118,9 +118,9 @@ class SolverSpec(MethodSpec):
     order: int = 1
     inner_nodes: bool = False
 
-    def plan(self, evaluations: int, chosen: Options | None = None) -> Any:
+    def steps_for(self, evaluations: int, chosen: Options | None = None) -> Any:
         chosen = self.options() if chosen is None else chosen
         if self.rule is None or not isinstance(chosen, SolverOptions):
-            return super().plan(evaluations, chosen)
+            return super().steps_for(evaluations, chosen)
         clean = chosen.grid.end != "min" or (chosen.path or "").startswith("flow")
-        return nfe.plan(evaluations, self.rule, self.order, chosen, clean)
+        return nfe.steps_for(evaluations, self.rule, self.order, chosen, clean)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ...denoiser import Denoiser
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text; ValueError if a table cannot show it."""
     if not text.isprintable():
         raise ValueError("a label has printable characters only")
     return text
@@ -31,7 +32,7 @@ class TeacherOptions(Options, ABC):
     """
 
     name: str
-    label: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_printable)] | None = Field(
+    label: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(printable)] | None = Field(
         None,
         description="What tables call this teacher, 1 to 60 printable characters; by default its kind and its main "
         "options. It is no part of what is computed.",
@@ -40,7 +41,7 @@ class TeacherOptions(Options, ABC):
     @model_validator(mode="after")
     def _levels_fall(self) -> "TeacherOptions":
         if (ends := self.levels()) is not None and ends[0] >= ends[1]:
-            raise ValueError(f"sigma_min must be below sigma_max: {ends[0]:g} is not below {ends[1]:g}")
+            raise ValueError(f"sigma_min, {ends[0]:g}, must be less than sigma_max, {ends[1]:g}")
         return self
 
     def levels(self) -> tuple[float, float] | None:
