@@ -1,6 +1,6 @@
 """Rules about what appears twice: equal entries would be computed, and shown, twice or not at all. No torch."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 from .document import Location, shortened
@@ -11,22 +11,22 @@ from .schema import Suite
 def entries_differ(suite: Suite) -> Iterator[Complaint]:
     """Datasets, seeds, NFEs, metrics, budgets and trials: equal once they are read, however they are written."""
     for key in ("datasets", "metrics", "seeds", "nfe"):
-        yield from _twice((key,), getattr(suite, key), lambda value: value)
-    yield from _twice(("budgets",), suite.budgets, lambda budget: budget.label())
+        yield from _twice((key,), getattr(suite, key))
+    yield from _twice(("budgets",), [budget.label() for budget in suite.budgets])
     for where, entry in entries(suite):
-        yield from _twice((*where, "nfe"), entry.nfe or (), lambda value: value)
-        yield from _twice((*where, "budgets"), entry.budgets or (), lambda budget: budget.label())
-        trials = [options.model_dump_json() for options in entry.trials()] if entry.tune is not None else []
-        yield from _twice((*where, "tune", "trials"), trials, lambda dumped: dumped, "the same options")
+        yield from _twice((*where, "nfe"), entry.nfe or [])
+        yield from _twice((*where, "budgets"), [budget.label() for budget in entry.budgets or []])
+        if entry.tune is not None:
+            read = [options.model_dump_json() for options in entry.trials()]
+            yield from _twice((*where, "tune", "trials"), entry.tune.trials, read)
 
 
-def _twice(
-    place: Location, values: Iterable[Any], key: Callable[[Any], Hashable], what: str = ""
-) -> Iterator[Complaint]:
+def _twice(place: Location, shown: Sequence[Any], read: Sequence[Hashable] | None = None) -> Iterator[Complaint]:
+    """A complaint for each value that one before it equals. read: what is compared, where that is not what is shown."""
     seen: dict[Hashable, int] = {}
-    for i, value in enumerate(values):
-        if (j := seen.setdefault(key(value), i)) < i:
-            yield (*place, i), f"{what or shortened(str(key(value)))} appears twice", (*place, j)
+    for i, value in enumerate(shown if read is None else read):
+        if (j := seen.setdefault(value, i)) < i:
+            yield (*place, i), f"{shortened(str(shown[i]))} appears twice", (*place, j)
 
 
 def rows_are_told_apart(suite: Suite) -> Iterator[Complaint]:
