@@ -78,16 +78,23 @@ def some_nfe_is_reached(suite: Suite) -> Iterator[Complaint]:
 def grids_are_on_the_teachers_path(suite: Suite) -> Iterator[Complaint]:
     for where, entry in entries(suite):
         for options in entry.trials():
-            grid = getattr(options, "grid", None)
-            if not isinstance(grid, Grid):
-                continue
-            place = (*where, "options", "grid")
             for teacher in _of_entry(suite, entry):
-                if grid.of_labels and isinstance(teacher, EDM_TEACHERS):
-                    message = f"{grid.spacing} is a grid of a discrete path's labels, and teacher {teacher.shown()!r}"
-                    yield (*place, "spacing"), f"{message} is on EDM's; choose karras, log-snr, uniform or quadratic"
-                if (ends := levels(teacher)) is not None:
-                    yield from _ends_fall(place, grid, options, ends)
+                yield from _labels_exist((*where, "options"), options, teacher)
+                grid, ends = getattr(options, "grid", None), levels(teacher)
+                if isinstance(grid, Grid) and ends is not None:
+                    yield from _ends_fall((*where, "options", "grid"), grid, options, ends)
+
+
+def _labels_exist(place: Location, options: Options, teacher: Teacher) -> Iterator[Complaint]:
+    if not isinstance(teacher, EDM_TEACHERS):
+        return
+    grid = getattr(options, "grid", None)
+    message = f"labels of a discrete path, which teacher {teacher.shown()!r} is not on"
+    if isinstance(grid, Grid) and grid.of_labels:
+        advice = "use uniform, quadratic, log-snr or karras"
+        yield (*place, "grid", "spacing"), f"{grid.spacing} is a grid of {message}; {advice}"
+    if getattr(options, "integer_labels", False):
+        yield (*place, "integer_labels"), f"integer_labels needs {message}; leave it out"
 
 
 def _ends_fall(place: Location, grid: Grid, options: Options, ends: tuple[float, float]) -> Iterator[Complaint]:

@@ -24,7 +24,7 @@ class HeunOptions(SolverOptions):
     )
     alpha: float = Field(
         1.0,
-        gt=0,
+        ge=0.01,
         le=1,
         description="Where in a step the second evaluation is made: 1 is Heun's method, 1/2 the midpoint method, 2/3 "
         "Ralston's (appendix D.2).",
