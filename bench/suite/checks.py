@@ -189,5 +189,4 @@ RULES: tuple[Rule, ...] = (
     fits.lpips_compares_images,
     fits.learned_solvers_move_along_one_path,
     fits.budgets_buy_a_step,
-    fits.some_nfe_is_reached,
 )

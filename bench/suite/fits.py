@@ -65,16 +65,6 @@ def the_grid_has_an_end(suite: Suite) -> Iterator[Complaint]:
         yield ("methods",), f"the suite has {cells:,} cells; divide it into suites of at most {MOST_CELLS:,}"
 
 
-def some_nfe_is_reached(suite: Suite) -> Iterator[Complaint]:
-    for where, entry in entries(suite):
-        asked = entry.nfe or suite.nfe
-        reasons = [entry.refusal(nfe) for nfe in asked]
-        if all(reason is not None for reason in reasons):
-            place = (*where, "nfe") if entry.nfe else (*where, "name")
-            shown = ", ".join(map(str, asked[:8])) + (", ..." if len(asked) > 8 else "")
-            yield place, f"{entry.name} reaches none of NFE {shown}: {reasons[0]}"
-
-
 def grids_are_on_the_teachers_path(suite: Suite) -> Iterator[Complaint]:
     for where, entry in entries(suite):
         for options in entry.trials():
