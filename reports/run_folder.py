@@ -15,6 +15,7 @@ import pandas as pd
 RESULTS, BLOCKS, COSTS, TRIALS = "results.csv", "blocks.csv", "costs.csv", "trials.csv"
 LEADERBOARD, REPORT, FIGURES = "leaderboard.csv", "report.html", "figures"
 FACTS, METRICS, SUITE = "run.json", "metrics.json", "suite.yaml"
+METHODS, PAPERS = "methods.json", "papers.bib"
 PICTURES, LEARNED = "pictures.npz", "learned.json"
 
 FILES = {
@@ -27,6 +28,8 @@ FILES = {
     FIGURES: "its figures, as SVG files in a folder",
     FACTS: "the suite, its teachers and feature networks, and where it ran",
     METRICS: "the facts of each metric: name to print, summary, direction, enough samples, scale of its axis, its pair",
+    METHODS: "the facts of each method: name to print, kind, keys of its papers",
+    PAPERS: "these papers, for BibTeX",
     SUITE: "the suite as it was run",
     PICTURES: "the first samples of each image cell, and the exact solutions",
     LEARNED: "the numbers of methods that learn only a few",
@@ -192,6 +195,27 @@ def metrics_json(found: Mapping[str, Metric]) -> str:
     return json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
 
 
+@dataclass(frozen=True)
+class Method:
+    """The facts of a method, an object of methods.json.
+
+    kind: `solver`, `learned solver` or `student`; empty for a method that no methods.json describes. papers: keys of
+    papers.bib.
+    """
+
+    display: str
+    kind: str = ""
+    papers: tuple[str, ...] = ()
+
+
+METHOD_FIELDS = [field.name for field in fields(Method)]
+
+
+def methods_json(found: Mapping[str, Method]) -> str:
+    """The text of methods.json."""
+    return json.dumps({name: asdict(method) for name, method in found.items()}, indent=1, ensure_ascii=False) + "\n"
+
+
 TEXT = dict.fromkeys(
     ("suite", "dataset", "teacher", "method", "variant", "budget", "status", "cell", "metric", "protocol", "options"),
     "string",
@@ -240,6 +264,25 @@ def metrics(folder: Path) -> dict[str, Metric]:
         name: Metric(**{"display": name, **{key: facts[key] for key in METRIC_FIELDS if key in facts}})
         for name, facts in content.items()
     }
+
+
+def methods(folder: Path) -> dict[str, Method]:
+    """methods.json by name. ValueError if it is not of this form."""
+    content = _json(folder / METHODS, {})
+    if not isinstance(content, dict) or not all(isinstance(facts, dict) for facts in content.values()):
+        raise ValueError(f"{folder / METHODS}: expected an object per method with {', '.join(METHOD_FIELDS)}")
+    return {
+        name: Method(
+            str(facts.get("display", name)), str(facts.get("kind", "")), tuple(map(str, facts.get("papers", ())))
+        )
+        for name, facts in content.items()
+    }
+
+
+def papers(folder: Path) -> str:
+    """papers.bib: the papers that methods.json cites."""
+    file = folder / PAPERS
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def facts(folder: Path) -> dict[str, Any]:
