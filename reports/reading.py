@@ -8,7 +8,7 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -101,7 +101,7 @@ class Lines:
             refuse(self.file, f"{column} {wrong[:SHOWN]!r} is not {what}", self.numbers[len(found)])
         return found
 
-    def frame(self, columns: Mapping[str, str], kinds: Mapping[str, str]) -> pd.DataFrame:
+    def frame(self, columns: Iterable[str], kinds: Mapping[str, str]) -> pd.DataFrame:
         """These columns; kinds: those that hold a "count" (int), a "number" (float, NaN where it is empty) or "any"
         number, which need not be finite.
         """

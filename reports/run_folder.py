@@ -6,7 +6,7 @@ A file that is not as fewstep writes it is a DamagedError: one line with the fil
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -253,18 +253,19 @@ def leaderboard(folder: Path) -> pd.DataFrame:
     if not file.exists():
         return _empty(LEADERBOARD_COLUMNS)
     lines = Lines(file, [name for name in LEADERBOARD_COLUMNS if name != "run"])
-    return lines.frame(dict.fromkeys(lines.header), KINDS)
+    return lines.frame(lines.header, KINDS)
 
 
 def metrics(folder: Path) -> dict[str, Metric]:
     """metrics.json by name."""
     found = record(folder / METRICS, records.METRICS, {})
-    return {name: Metric(**{"display": name, **facts}) for name, facts in found.items()}
+    return {name: replace(Metric(name), **facts) for name, facts in found.items()}
 
 
 def facts(folder: Path) -> dict[str, Any]:
     """run.json: the suite, its teachers and feature networks, and where it ran."""
-    return dict(record(folder / FACTS, records.FACTS, {}))
+    found = record(folder / FACTS, records.FACTS, records.RunFacts())
+    return dict(found)
 
 
 def learned(folder: Path) -> list[dict[str, Any]]:

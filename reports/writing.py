@@ -21,7 +21,7 @@ class WriteError(OSError):
     """A file could not be written, and is as it was before."""
 
     def __str__(self) -> str:
-        return f"{self.filename}: cannot write there: {self.strerror}"
+        return f"{self.filename}: cannot write there: {self.strerror or self.__cause__}"
 
 
 @contextmanager
