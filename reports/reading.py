@@ -74,7 +74,7 @@ class Lines:
     def _check_header(self, first: int, columns: Sequence[str], later: Sequence[str]) -> None:
         twice = next((name for i, name in enumerate(self.header) if name in self.header[:i]), None)
         if twice is not None:
-            refuse(self.file, f"the column {twice[:SHOWN]!r} stands there twice", first)
+            refuse(self.file, f"the column {twice[:SHOWN]!r} appears twice", first)
         known = max((i + 1 for i, name in enumerate(later) if name in self.header), default=0)
         lacking = [name for name in (*columns, *later[:known]) if name not in self.header]
         if lacking:

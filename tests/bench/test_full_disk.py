@@ -45,14 +45,15 @@ class Disk:
         self.full, self.writes = at, 0
 
 
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_whichever_write_of_a_run_finds_the_disk_full_the_same_command_ends_as_without(
-    tmp_path, monkeypatch, in_process
+    tmp_path, monkeypatch, in_process, step
 ):
     suite, disk = write_suite(tmp_path), Disk(monkeypatch)
     assert call("run", suite, "--out", tmp_path / "whole").exit_code == 0
     writes, whole = disk.writes, table(tmp_path / "whole")
     assert writes > 40
-    for k in range(1, writes + 1):
+    for k in range(1, writes + 1, step):
         out = tmp_path / str(k)
         disk.fill(at=k)
         refused = call("run", suite, "--out", out)
@@ -63,7 +64,9 @@ def test_whichever_write_of_a_run_finds_the_disk_full_the_same_command_ends_as_w
         again = call("run", suite, "--out", out)
         assert again.exit_code == 0, again.stderr
         assert table(out) == whole
-        names = [sorted(path.name for path in folder.iterdir() if path.is_file()) for folder in (out, tmp_path / "whole")]
+        names = [
+            sorted(path.name for path in folder.iterdir() if path.is_file()) for folder in (out, tmp_path / "whole")
+        ]
         assert names[0] == names[1]
         assert not list((out / "store" / ".work").iterdir())
 
@@ -116,7 +119,9 @@ def test_a_closed_pipe_is_no_traceback():
 def small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], check=False, capture_output=True)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], check=False, capture_output=True
+    )
     if made.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {made.stderr.decode().strip()}")
     yield folder
@@ -127,7 +132,7 @@ def small_disk(tmp_path):
 @pytest.mark.parametrize("size", ["20k", "40k", "60k", "200k"])
 def test_a_run_on_a_small_disk_goes_on_when_there_is_room(tmp_path, small_disk, size):
     trained = {"name": "consistency", "options": {"batch": 16}}
-    suite = write_suite(tmp_path, teachers={"name": "pretrain", "images": 640}, methods=["euler", trained])
+    suite = write_suite(tmp_path, teachers={"name": "pretrain", "images": 640}, methods=[{"name": "euler"}, trained])
     assert fewstep("run", suite, "--out", tmp_path / "whole").returncode == 0
     subprocess.run(["mount", "-o", f"remount,size={size}", small_disk], check=True)
     refused = fewstep("run", suite, "--out", small_disk / "out")
