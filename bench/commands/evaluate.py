@@ -63,10 +63,9 @@ def evaluate(
     The results can stand beside a suite's: `fewstep leaderboard DIR OTHER`.
     """
     from ..machine import gpus, shares
-    from .evaluate_request import Request, check_names, source_name
+    from .evaluate_request import Request, named
 
-    row["method"] = source_name(images) if row["method"] is None else row["method"]
-    check_names(row)
+    row = named(row, images)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     references = dict(_assignment("--reference", word) for word in given)
     # As a suite on the CPU names it, whose features are then found in the store.

@@ -100,8 +100,12 @@ def source_name(source: Path) -> str:
     return printable(name[: len(name) - len(suffix)] or name or "images")
 
 
-def check_names(row: Mapping[str, Any]) -> None:
-    """InputError for a text that cannot stand in a table, or a method that is a path rather than a name."""
+def named(row: Mapping[str, Any], images: Path) -> dict[str, Any]:
+    """The row, whose method is called after the images unless it has a name.
+
+    InputError for a text that does not fit into a table, or a method that is a path rather than a name.
+    """
+    row = {**row, "method": source_name(images) if row["method"] is None else row["method"]}
     for key in ("variant", "teacher", "budget"):
         if row[key] != printable(row[key]) or len(row[key]) > LONGEST or not (row[key] or key != "teacher"):
             raise InputError(f"--{key} {shortened(row[key])!r}: must be one line of at most {LONGEST} characters")
@@ -109,6 +113,7 @@ def check_names(row: Mapping[str, Any]) -> None:
     if name != printable(name) or len(name) > LONGEST or set(name) & set("/\\:") or not name.strip(". "):
         what = f"a name of 1 to {LONGEST} characters without / \\ or :, not a path"
         raise InputError(f"--method {shortened(name)!r}: {what}; --out names the folder of the results")
+    return row
 
 
 def _check_reference(metric: str, file: str) -> None:

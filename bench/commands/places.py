@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ...methods.options import LARGEST_INTEGER
 from ..errors import InputError, shortened
 
 RUNS = Path("runs")
@@ -17,7 +18,7 @@ NAME_BYTES, PATH_BYTES = 255, 4000
 """What file systems take of a name and of a path."""
 
 NFE = click.IntRange(0, 10**9)
-SEED = click.IntRange(0, 2**63 - 1)
+SEED = click.IntRange(0, LARGEST_INTEGER)
 """What results.csv holds of them."""
 
 
