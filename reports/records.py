@@ -20,6 +20,14 @@ class MetricFacts(TypedDict):
     pair: NotRequired[str | None]
 
 
+class MethodFacts(TypedDict):
+    """An object of methods.json, by the fields of run_folder.Method."""
+
+    display: NotRequired[str]
+    kind: NotRequired[str]
+    papers: NotRequired[tuple[str, ...]]
+
+
 @with_config(OPEN)
 class Teacher(TypedDict):
     label: str
@@ -96,5 +104,6 @@ class Learned(TypedDict):
 
 
 METRICS: TypeAdapter[dict[str, MetricFacts]] = TypeAdapter(dict[str, MetricFacts])
+METHODS: TypeAdapter[dict[str, MethodFacts]] = TypeAdapter(dict[str, MethodFacts])
 FACTS: TypeAdapter[RunFacts] = TypeAdapter(RunFacts)
 LEARNED: TypeAdapter[list[Learned]] = TypeAdapter(list[Learned])

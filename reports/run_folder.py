@@ -20,6 +20,7 @@ from .status import Status
 RESULTS, BLOCKS, COSTS, TRIALS = "results.csv", "blocks.csv", "costs.csv", "trials.csv"
 LEADERBOARD, REPORT, FIGURES = "leaderboard.csv", "report.html", "figures"
 FACTS, METRICS, SUITE = "run.json", "metrics.json", "suite.yaml"
+METHODS, PAPERS = "methods.json", "papers.bib"
 PICTURES, LEARNED = "pictures.npz", "learned.json"
 
 FILES = {
@@ -32,6 +33,8 @@ FILES = {
     FIGURES: "its figures, as SVG files in a folder",
     FACTS: "the suite, its teachers and feature networks, and where it ran",
     METRICS: "the facts of each metric: name to print, summary, direction, enough samples, scale of its axis, its pair",
+    METHODS: "the facts of each method: name to print, kind, keys of its papers",
+    PAPERS: "these papers, for BibTeX",
     SUITE: "the suite as it was run",
     PICTURES: "the first samples of each image cell, and the exact solutions",
     LEARNED: "the numbers of methods that learn only a few",
@@ -197,6 +200,24 @@ def metrics_json(found: Mapping[str, Metric]) -> str:
     return json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
 
 
+@dataclass(frozen=True)
+class Method:
+    """The facts of a method, an object of methods.json.
+
+    kind: `solver`, `learned solver` or `student`; empty for a method that no methods.json describes. papers: keys of
+    papers.bib.
+    """
+
+    display: str
+    kind: str = ""
+    papers: tuple[str, ...] = ()
+
+
+def methods_json(found: Mapping[str, Method]) -> str:
+    """The text of methods.json."""
+    return json.dumps({name: asdict(method) for name, method in found.items()}, indent=1, ensure_ascii=False) + "\n"
+
+
 FIRST = (*KEY_COLUMNS, "metric", "value", "samples", "status")
 """The columns of the first results.csv. Those of RESULT_COLUMNS that are not among them came later, in that order."""
 KINDS = {
@@ -260,6 +281,17 @@ def metrics(folder: Path) -> dict[str, Metric]:
     """metrics.json by name."""
     found = record(folder / METRICS, records.METRICS, {})
     return {name: replace(Metric(name), **facts) for name, facts in found.items()}
+
+
+def methods(folder: Path) -> dict[str, Method]:
+    """methods.json by name."""
+    found = record(folder / METHODS, records.METHODS, {})
+    return {name: replace(Method(name), **facts) for name, facts in found.items()}
+
+
+def papers(folder: Path) -> str:
+    """papers.bib: the papers that methods.json cites."""
+    return text(folder / PAPERS) if (folder / PAPERS).exists() else ""
 
 
 def facts(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...datasets.registry import DATASETS
+from ...methods import bibliography
 from ...methods.missing import Missing
+from ...methods.registry import METHODS
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,
@@ -19,13 +21,17 @@ from ...reports.run_folder import (
     LEADERBOARD,
     LEARNED,
     METRICS,
+    PAPERS,
     PICTURES,
     REPORT,
     RESULTS,
     TRIALS,
+    Method,
     Metric,
+    methods_json,
     metrics_json,
 )
+from ...reports.run_folder import METHODS as METHOD_FACTS
 from ...reports.status import Status
 from ...reports.writing import remove_parts, write_atomic
 from ..metrics import register
@@ -49,12 +55,16 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     tried = results.to_csv(found, trials.COLUMNS) if found else ""
     learned = json.dumps(_learned(plan, outcome))
     facts, metrics = run_facts(plan, outcome), metric_facts(plan.suite.metrics)
+    described, papers = method_facts(dict.fromkeys(cell.method for cell in plan.cells))
+    methods = methods_json(described)
     stamp = hashlib.sha256(
         "\n".join(
             [
                 text,
                 blocks,
                 metrics,
+                methods,
+                papers,
                 spent,
                 tried,
                 learned,
@@ -74,6 +84,8 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     write_atomic(out / RESULTS, text)
     write_atomic(out / BLOCKS, blocks)
     write_atomic(out / METRICS, metrics)
+    write_atomic(out / METHOD_FACTS, methods)
+    write_atomic(out / PAPERS, papers)
     write_atomic(out / COSTS, spent)
     if tried:
         write_atomic(out / TRIALS, tried)
@@ -91,6 +103,15 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
 def metric_facts(names: Iterable[str]) -> str:
     """metrics.json: what tables and figures need to know of these metrics."""
     return metrics_json({name: Metric(**register.METRICS[name].facts()) for name in names})
+
+
+def method_facts(names: Iterable[str]) -> tuple[dict[str, Method], str]:
+    """How tables and figures name these methods, and papers.bib: what they cite."""
+    specs = {name: METHODS[name] for name in names}
+    keys = {key: None for spec in specs.values() for key in spec.papers}
+    cited = [paper.raw for key, paper in bibliography.entries().items() if key in keys]
+    facts = {name: Method(spec.display, spec.kind, spec.papers) for name, spec in specs.items()}
+    return facts, "\n\n".join(cited) + "\n"
 
 
 def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from fewstep.tests.bench.in_process import call, is_one_line
 
 BOARD = Path(leaderboard.__file__).parent.parent / "leaderboards" / "tuned"
 CSVS = ("results.csv", "blocks.csv", "costs.csv", "trials.csv")
-JSONS = ("metrics.json", "run.json", "learned.json")
-FILES = (*CSVS, *JSONS, "pictures.npz")
+JSONS = ("metrics.json", "methods.json", "run.json", "learned.json")
+FILES = (*CSVS, *JSONS, "papers.bib", "pictures.npz")
 VALUES = (
     "", "a", "nan", "inf", "-inf", "-1", "1.5", "1e400", "99999999999999999999", "1_0", "٣", "None", "true", "done",
     "../../x", '"', "x" * 5000, "0x10", "1;2", "\u2028", "=1+1", "<script>", "1e308", "failed",
@@ -40,7 +40,7 @@ def whole(tmp_path_factory):
         elif name == "blocks.csv":
             rows = [row for row in rows if row[0] in cells]
         save(folder / name, header, rows[:24])
-    for name in ("metrics.json", "run.json", "leaderboard.csv"):
+    for name in ("metrics.json", "methods.json", "papers.bib", "run.json", "leaderboard.csv"):
         shutil.copyfile(BOARD / name, folder / name)
     (folder / "learned.json").write_text(json.dumps(LEARNED))
     pictures = {cell: np.zeros((2, 1, 8, 8), np.uint8) for cell in sorted(cells)[:2]}
