@@ -33,6 +33,12 @@ def methods_are_known(suite: Suite) -> Iterator[Complaint]:
             yield (*where, "name"), str(error)
 
 
+def trained_methods_have_a_budget(suite: Suite) -> Iterator[Complaint]:
+    for _, entry in _entries(suite):
+        if entry.spec.trains and not (entry.budgets or suite.budgets):
+            yield (), f"'budgets' is missing: {entry.name} is trained; such as budgets: {{evaluations: 100000}}"
+
+
 def options_are_theirs(suite: Suite) -> Iterator[Complaint]:
     for where, entry in _entries(suite):
         try:
@@ -227,6 +233,7 @@ def _entries(suite: Suite) -> Iterator[tuple[Location, MethodEntry]]:
 
 RULES: tuple[Rule, ...] = (
     methods_are_known,
+    trained_methods_have_a_budget,
     options_are_theirs,
     only_learned_solvers_are_fitted_elsewhere,
     trials_can_share_a_budget,
