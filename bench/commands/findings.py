@@ -7,6 +7,7 @@ from pathlib import Path
 from ...datasets.facts import ArchiveError, check
 from ...datasets.frozen import path as frozen_path
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
+from ...datasets.own_images import OwnImages
 from ...datasets.prepare import shortfall
 from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods.missing import Missing
@@ -133,6 +134,8 @@ def _dataset(spec: DatasetSpec) -> tuple[str, str]:
     if not spec.archive:
         return "present", "embedded"
     path = spec.path()
+    if isinstance(spec, OwnImages):
+        return "present", f"{path}; {spec.size:,} images of {'x'.join(map(str, spec.shape[1:]))}"
     if spec.missing() is not None:
         return "missing", f"{path}; {spec.how_to_get()}"
     try:

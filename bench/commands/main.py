@@ -9,6 +9,7 @@ from ... import __version__
 from ..errors import InputError, RegisterError, UnknownNameError, printable
 from .captions import captions
 from .check import check
+from .choose import choose
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
@@ -43,6 +44,7 @@ def main() -> None:
 for verb in (
     captions,
     check,
+    choose,
     doctor,
     evaluate,
     export,

@@ -139,6 +139,14 @@ def datasets_are_known(suite: Suite) -> Iterator[Complaint]:
             yield ("datasets", i), str(error)
 
 
+def datasets_are_told_apart(suite: Suite) -> Iterator[Complaint]:
+    """A person's own images are called by their folder, which another data set may be called too."""
+    shown = [DATASETS[name].shown for name in suite.datasets]
+    for i, name in enumerate(shown):
+        if name in shown[:i] or (name in DATASETS and name != suite.datasets[i]):
+            yield ("datasets", i), f"tables call another data set {name!r} too; rename the folder"
+
+
 def datasets_have_the_metrics(suite: Suite) -> Iterator[Complaint]:
     for name in suite.datasets:
         spec = DATASETS[name]
@@ -243,6 +251,7 @@ RULES: tuple[Rule, ...] = (
     labels_are_taken_where_teachers_need_them,
     rows_are_told_apart,
     datasets_are_known,
+    datasets_are_told_apart,
     datasets_have_the_metrics,
     teachers_fit_the_datasets,
     grids_of_labels_have_a_discrete_path,
