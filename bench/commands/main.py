@@ -10,6 +10,7 @@ from ..errors import InputError, RegisterError, UnknownNameError, printable
 from .captions import captions
 from .check import check
 from .choose import choose
+from .compare import compare
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
@@ -45,6 +46,7 @@ for verb in (
     captions,
     check,
     choose,
+    compare,
     doctor,
     evaluate,
     export,
