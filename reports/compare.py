@@ -69,7 +69,7 @@ def changes(old: Board, new: Board) -> list[Change]:
     """
     before, after = ({entry.key: entry for entry in board.entries} for board in (old, new))
     metrics = list(dict.fromkeys([*old.metrics, *new.metrics]))
-    found = []
+    found: list[Change] = []
     for key in dict.fromkeys([*before, *after]):
         for metric in metrics:
             higher = (new if metric in new.facts else old).about(metric).higher_is_better
