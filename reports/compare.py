@@ -78,29 +78,30 @@ def changes(old: Board, new: Board) -> list[Change]:
 
 
 def _change(key: EntryKey, metric: str, old: Entry | None, new: Entry | None, sign: int) -> Iterator[Change]:
-    had, has = (entry is not None and bool(entry.values.get(metric)) for entry in (old, new))
-    if not (had or has):
-        return
-    one, two = (_measured(entry, metric) for entry in (old, new))
-    if not (had and has):
-        other = new if had else old
-        status = other.statuses.get(metric) if other is not None else None
-        reason = "" if status is None or status.done else str(status)
-        yield Change(key, metric, Verdict.ONLY_OLD if had else Verdict.ONLY_NEW, one, two, reason=reason)
-        return
-    assert old is not None
-    assert new is not None
-    protocols = [entry.protocols.get(metric, "") for entry in (old, new)]
-    if all(protocols) and protocols[0] != protocols[1]:
-        yield Change(key, metric, Verdict.PROTOCOLS, one, two, reason=" and ".join(protocols))
-        return
-    yield _compared(key, metric, old, new, sign)
+    has_old, has_new = (entry is not None and bool(entry.values.get(metric)) for entry in (old, new))
+    if has_old and has_new:
+        assert old is not None
+        assert new is not None
+        yield _compared(key, metric, old, new, sign)
+    elif has_old or has_new:
+        verdict = Verdict.ONLY_OLD if has_old else Verdict.ONLY_NEW
+        reason = _reason(new if has_old else old, metric)
+        yield Change(key, metric, verdict, _measured(old, metric), _measured(new, metric), reason=reason)
+
+
+def _reason(entry: Entry | None, metric: str) -> str:
+    """Why there is no value; empty where nobody asked for one."""
+    status = entry.statuses.get(metric) if entry is not None else None
+    return "" if status is None or status.done else str(status)
 
 
 def _compared(key: EntryKey, metric: str, old: Entry, new: Entry, sign: int) -> Change:
     one, two = _measured(old, metric), _measured(new, metric)
     assert one is not None
     assert two is not None
+    protocols = [entry.protocols.get(metric, "") for entry in (old, new)]
+    if all(protocols) and protocols[0] != protocols[1]:
+        return Change(key, metric, Verdict.PROTOCOLS, one, two, reason=" and ".join(protocols))
     seeds = sorted(set(old.values[metric]) & set(new.values[metric]))
     pairs = [tuple(entry.values[metric][seed] for seed in seeds) for entry in (old, new)]
     known = [entry.without.get(metric, {}) for entry in (old, new)]
