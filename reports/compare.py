@@ -82,7 +82,12 @@ def _change(key: EntryKey, metric: str, old: Entry | None, new: Entry | None, si
     if has_old and has_new:
         assert old is not None
         assert new is not None
-        yield _compared(key, metric, old, new, sign)
+        protocols = [entry.protocols.get(metric, "") for entry in (old, new)]
+        if all(protocols) and protocols[0] != protocols[1]:
+            found = (_measured(old, metric), _measured(new, metric))
+            yield Change(key, metric, Verdict.PROTOCOLS, *found, reason=" and ".join(protocols))
+        else:
+            yield _compared(key, metric, old, new, sign)
     elif has_old or has_new:
         verdict = Verdict.ONLY_OLD if has_old else Verdict.ONLY_NEW
         reason = _reason(new if has_old else old, metric)
@@ -99,9 +104,6 @@ def _compared(key: EntryKey, metric: str, old: Entry, new: Entry, sign: int) -> 
     one, two = _measured(old, metric), _measured(new, metric)
     assert one is not None
     assert two is not None
-    protocols = [entry.protocols.get(metric, "") for entry in (old, new)]
-    if all(protocols) and protocols[0] != protocols[1]:
-        return Change(key, metric, Verdict.PROTOCOLS, one, two, reason=" and ".join(protocols))
     seeds = sorted(set(old.values[metric]) & set(new.values[metric]))
     pairs = [tuple(entry.values[metric][seed] for seed in seeds) for entry in (old, new)]
     known = [entry.without.get(metric, {}) for entry in (old, new)]
