@@ -104,23 +104,25 @@ def _compared(key: EntryKey, metric: str, old: Entry, new: Entry, sign: int) -> 
     one, two = _measured(old, metric), _measured(new, metric)
     assert one is not None
     assert two is not None
-    seeds = sorted(set(old.values[metric]) & set(new.values[metric]))
-    pairs = [tuple(entry.values[metric][seed] for seed in seeds) for entry in (old, new)]
-    known = [entry.without.get(metric, {}) for entry in (old, new)]
-    blocks = [(known[0][seed], known[1][seed]) for seed in seeds if all(seed in k for k in known)]
-    if seeds:
-        difference = Measured(float(np.mean(np.subtract(pairs[1], pairs[0]))), _paired_error(pairs, blocks))
-        apart = differ(pairs[0], pairs[1], [part for part in blocks if len(part[0]) == len(part[1])])
-        equal = old.values[metric] == new.values[metric]
+    if seeds := sorted(set(old.values[metric]) & set(new.values[metric])):
+        difference, apart = _paired(metric, old, new, seeds)
     else:
         difference = Measured(two.mean - one.mean, math.hypot(one.error, two.error))
         apart = not abs(difference.mean) <= max(ROUNDING * abs(one.mean), ERRORS * _known(difference.error))
-        equal = False
-    better = sign * difference.mean < 0
-    verdict = Verdict.BETTER if better else Verdict.WORSE
-    if not apart:
-        verdict = Verdict.EQUAL if equal else Verdict.WITHIN
+    if apart:
+        verdict = Verdict.BETTER if sign * difference.mean < 0 else Verdict.WORSE
+    else:
+        verdict = Verdict.EQUAL if old.values[metric] == new.values[metric] else Verdict.WITHIN
     return Change(key, metric, verdict, one, two, difference, apart and math.isnan(difference.error))
+
+
+def _paired(metric: str, old: Entry, new: Entry, seeds: list[int]) -> tuple[Measured, bool]:
+    """The mean difference over these seeds, and whether it is beyond its error."""
+    values = [tuple(entry.values[metric][seed] for seed in seeds) for entry in (old, new)]
+    known = [entry.without.get(metric, {}) for entry in (old, new)]
+    blocks = [(known[0][seed], known[1][seed]) for seed in seeds if all(seed in k for k in known)]
+    difference = Measured(float(np.mean(np.subtract(values[1], values[0]))), _paired_error(values, blocks))
+    return difference, differ(values[0], values[1], [part for part in blocks if len(part[0]) == len(part[1])])
 
 
 def _paired_error(pairs: list[tuple[float, ...]], blocks: list[tuple[list[float], list[float]]]) -> float:
