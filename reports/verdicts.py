@@ -47,17 +47,32 @@ def _verdict(board: Board, entries: Sequence[Entry], metric: str, seconds: Mappi
     return words + _time(first, seconds)
 
 
+def best(board: Board, metric: str, seconds: Mapping[EntryKey, float]) -> dict[int, Entry]:
+    """NFE -> the entry of the first problem to use: rank 1, and of several that share it the fastest."""
+    found: dict[int, Entry] = {}
+    for nfe in sorted({entry.nfe for entry in board.entries}):
+        first = [
+            entry
+            for entry in board.entries
+            if entry.key.problem == board.problems[0] and entry.nfe == nfe and entry.ranks.get(metric) == 1
+        ]
+        if first:
+            found[nfe] = _fastest(first, seconds) or first[0]
+    return found
+
+
+def _fastest(entries: Sequence[Entry], seconds: Mapping[EntryKey, float]) -> Entry | None:
+    return min((e for e in entries if e.key in seconds), key=lambda entry: seconds[entry.key], default=None)
+
+
 def _tied(
     ordered: Sequence[Entry], best: Sequence[Entry], metric: str, display: str, seconds: Mapping[EntryKey, float]
 ) -> str:
     named = [f"{_name(entry, ordered)} ({_value(entry, metric)})" for entry in best[:MOST]]
     more = [f"{len(best) - MOST} more"] if len(best) > MOST else []
-    joined = _joined([*named, *more])
-    words = f"{joined} cannot be told apart in {display}"
-    timed = [entry for entry in best if entry.key in seconds]
-    if not timed:
+    words = f"{_joined([*named, *more])} cannot be told apart in {display}"
+    if (fastest := _fastest(best, seconds)) is None:
         return words
-    fastest = min(timed, key=lambda entry: seconds[entry.key])
     return f"{words}; the fastest of them is {_name(fastest, ordered)}{_time(fastest, seconds).replace(';', ',')}"
 
 

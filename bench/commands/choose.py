@@ -88,8 +88,15 @@ def choose(
 def _say(folder: Path, metric: str) -> None:
     from ...reports import leaderboard
     from ...reports.timing import seconds_per_image
-    from ...reports.verdicts import verdicts
+    from ...reports.verdicts import best, verdicts
 
+    board, seconds = leaderboard.read(folder), seconds_per_image(folder)
     click.echo()
-    for line in verdicts(leaderboard.read(folder), metric, seconds_per_image(folder)):
+    for line in verdicts(board, metric, seconds):
         click.echo(line)
+    reached: dict[str, list[int]] = {}
+    for nfe, entry in best(board, metric, seconds).items():
+        reached.setdefault(entry.method, []).append(nfe)
+    if reached:
+        rows = ", ".join(f"{{name: {method}, nfe: {nfe}}}" for method, nfe in reached.items())
+        click.echo(f"in a suite: methods: [{rows}]")

@@ -91,7 +91,10 @@ def test_the_answer_is_in_words_and_its_suite_repeats_it():
     words = ["--nfe", "2,4", "--solvers", "euler,dpmpp-2m,unipc-3", "--samples", 200, "--out", "out"]
     result = choose("digits-unet-128k", "--dataset", "digits", *words)
     assert result.exit_code == 0, result.output
-    at2, at4 = result.stdout.splitlines()[-2:]
+    at2, at4, row = result.stdout.splitlines()[-3:]
+    rows = yaml.safe_load(row.removeprefix("in a suite: "))["methods"]
+    assert [nfe for row in rows for nfe in row["nfe"]] in ([2, 4], [4, 2])
+    assert all(line.count(row["name"]) for row in rows for nfe, line in ((2, at2), (4, at4)) if nfe in row["nfe"])
     assert at2.startswith("at 2 evaluations: ")
     assert at4.startswith("at 4 evaluations: ")
     assert "FD (digits)" in at4
@@ -123,7 +126,7 @@ def test_a_network_on_images_of_ones_own_is_judged_by_published_features(photos,
     words = ["--nfe", 2, "--solvers", "euler,dpmpp-2m", "--samples", 12, "--metric", "kid"]
     result = choose("mine.safetensors", "--images", "photos", *words)
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-1].startswith("at 2 evaluations: ")
+    assert result.stdout.splitlines()[-2].startswith("at 2 evaluations: ")
     assert "kid (lower is better) on photos" in result.stdout
 
 
@@ -167,7 +170,8 @@ def test_a_file_without_a_configuration_is_told_before_the_run(photos, tmp_path)
     assert "not a whole pickle" in refused("cut.pkl", "--images", "photos", "--nfe", 4, "--metric", "rmse")
 
 
-def test_a_folder_of_images_is_a_data_set_of_a_suite(photos, tmp_path):
+def test_a_folder_of_images_is_a_data_set_of_a_suite(photos, monkeypatch):
+    monkeypatch.setattr(ExecutorSpec, "start", lambda self, resources: Here(resources))
     spec = DATASETS.pick("photos")
     assert (spec.shape, spec.size, spec.shown, spec.missing()) == ((3, 8, 8), 30, "photos", None)
     data = get("photos")
@@ -194,3 +198,25 @@ def test_a_folder_that_tables_would_confuse_with_a_data_set_is_refused(photos):
     photos.rename("digits")
     line = refused("mine.safetensors", "--images", "./digits", "--nfe", 4, "--metric", "rmse")
     assert "tables call another data set 'digits' too; rename the folder" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (lambda whole: whole, None),
+        (lambda whole: whole[:2000], "no header of safetensors, or cut short"),
+        (lambda whole: whole[:-1], "and its header says"),
+        (lambda whole: b"<html>404</html>", "not a network in EDM's form"),
+    ],
+)
+def test_doctor_opens_the_header_of_a_network(photos, content, fault):
+    file = Path("mine.safetensors")
+    file.write_bytes(content(file.read_bytes()))
+    suite = {"name": "own", "datasets": "photos", "nfe": 2, "metrics": "rmse", "methods": ["euler"]}
+    suite |= {"teachers": {"name": "checkpoint", "file": "mine.safetensors"}}
+    Path("own.yaml").write_text(yaml.safe_dump(suite))
+    result = CliRunner().invoke(main, ["doctor", "own.yaml"])
+    (line,) = [line for line in result.stdout.splitlines() if "mine.safetensors" in line]
+    assert result.exit_code == (0 if fault is None else 1)
+    assert ("present" in line) == (fault is None)
+    assert fault is None or ("wrong content" in line and fault in line)
