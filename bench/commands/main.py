@@ -13,6 +13,8 @@ from ...reports.writing import WriteError
 from ..errors import CorruptError, DamagedError, InputError, RegisterError, UnknownNameError, printable, shortened
 from .captions import captions
 from .check import check
+from .choose import choose
+from .compare import compare
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
@@ -68,6 +70,8 @@ def main() -> None:
 for verb in (
     captions,
     check,
+    choose,
+    compare,
     doctor,
     evaluate,
     export,
