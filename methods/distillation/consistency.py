@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..denoiser import Condition, Denoiser, EDMDenoiser
-from ..ema import follow
+from ..ema import Paired
 from ..method import Draws
 from ..nfe import UnreachableNFE
 from ..paths import expand
@@ -212,6 +212,7 @@ class Consistency(ConsistencyModel):
         u = torch.linspace(0.0, 1.0, options.grid_points, dtype=torch.float64)
         self.grid = karras(u, teacher.path.t_max, teacher.path.t_min)
         self.target = copy.deepcopy(self.student).requires_grad_(False) if options.target_ema else None
+        self._following = None if self.target is None else Paired(self.target, self.student)
 
     def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
         x0, condition = batch["x0"], self.condition_of(batch)
@@ -228,5 +229,5 @@ class Consistency(ConsistencyModel):
 
     def update_averages(self) -> None:
         super().update_averages()
-        if self.target is not None and not self.finished:
-            follow(self.target, self.student, self.options.target_ema)
+        if self._following is not None and not self.finished:
+            self._following.follow(self.options.target_ema)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..denoiser import Denoiser, EDMDenoiser
-from ..ema import averaged, ramped_ema
+from ..ema import Average, ramped_ema
 from ..method import Method
 from ..paths import EDM
 from ..specs.base import StudentOptions
@@ -57,7 +57,7 @@ class StudentMethod(AdamStudent):
         super().__init__(teacher, student, options, seed)
         self._warmup_steps = max(1, options.warmup_steps)
         self.batch_size = options.batch
-        self.average = averaged(self.student, ramped_ema(options.ema))
+        self.average = Average(self.student, ramped_ema(options.ema))
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         return min(1.0, (step + 1) / self._warmup_steps) * (1 - spent)
