@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..denoiser import Condition, Denoiser, metered
-from ..nfe import Plan, Rule, plan, singlestep_plan_of
+from ..nfe import Rule, Steps, singlestep_steps, steps_for
 from ..paths import PATHS, Path, expand
 from ..randomness import draws_from
 from ..specs.solver import Grid, SolverOptions
@@ -72,7 +72,7 @@ def transfer(x: Tensor, eps: Tensor, t: Node, s: Node) -> Tensor:
 class Run:
     """One sampling run, as a solver's file sees it.
 
-    nodes: the grid, noisiest first; plan: evaluations of each step where `nfe` was asked for;
+    nodes: the grid, noisiest first; per_step: evaluations of each step where `nfe` was asked for;
     draws(j): the j-th unit noise of a stochastic solver.
     """
 
@@ -81,7 +81,7 @@ class Run:
     nodes: list[Node]
     options: Any = field(default_factory=SolverOptions)
     order: int = 1
-    plan: Plan = ()
+    per_step: Steps = ()
     draws: Callable[[int], Tensor] | None = None
     _started: bool = False
 
@@ -138,7 +138,7 @@ class Solver:
 
     def steps(self, nfe: int) -> int:
         """How many steps `nfe` evaluations buy on a grid with the options' end; UnreachableNFE if none do."""
-        return len(plan(nfe, self.rule, self.order, self.options, self.options.grid.end != "min"))
+        return len(steps_for(nfe, self.rule, self.order, self.options, self.options.grid.end != "min"))
 
     @torch.no_grad()
     def sample(
@@ -194,7 +194,7 @@ class Solver:
 
     def schedule(
         self, path: Path, nfe: int | None = None, times: Tensor | None = None, grid: Grid | None = None
-    ) -> tuple[Plan, Tensor]:
+    ) -> tuple[Steps, Tensor]:
         """(evaluations of each step, times), with the nodes inside the steps for solvers that have such.
 
         One of `nfe` and `times`, as for sample; `grid` is the options' where not given.
@@ -204,9 +204,9 @@ class Solver:
             if not self.inner_nodes:
                 return (), times
             clean = bool(path.sigma(times[-1]) == 0)
-            steps = singlestep_plan_of(len(times) - 1, self.order, self.options, clean)
+            steps = singlestep_steps(len(times) - 1, self.order, self.options, clean)
             return steps, grids.with_inner(path, times.double(), steps)
         assert nfe is not None
         clean = grid.end != "min" or bool(path.sigma(path.t_min) == 0)
-        steps = plan(nfe, self.rule, self.order, self.options, clean)
+        steps = steps_for(nfe, self.rule, self.order, self.options, clean)
         return steps, grids.refined(grid, path, steps) if self.inner_nodes else grids.times(grid, path, len(steps))
