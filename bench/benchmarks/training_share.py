@@ -34,7 +34,18 @@ from ..training.ledger import Ledger, forward_flops
 from ..training.loop import fit
 from ..training.tracking import Record
 
-METHODS = ("consistency", "progressive", "tract", "boot", "sim", "diff-instruct", "knowledge", "bespoke", "d-ode", "iia")
+METHODS = (
+    "consistency",
+    "progressive",
+    "tract",
+    "boot",
+    "sim",
+    "diff-instruct",
+    "knowledge",
+    "bespoke",
+    "d-ode",
+    "iia",
+)
 NFE = {"bespoke": 4, "d-ode": 8, "iia": 11}
 
 

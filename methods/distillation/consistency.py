@@ -112,7 +112,9 @@ class ConsistencyModel(StudentMethod):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         if self.options.optimizer == "adam":
             return super().configure_optimizers()
-        return torch.optim.RAdam(self.student.parameters(), self.options.learning_rate, betas=self.options.betas)
+        return torch.optim.RAdam(
+            self.student.parameters(), self.options.learning_rate, betas=self.options.betas, foreach=True
+        )
 
     def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
         """The loss of one training step."""

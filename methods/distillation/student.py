@@ -20,6 +20,13 @@ def preconditioned_network(teacher: Denoiser, method: str) -> EDMDenoiser:
     return network
 
 
+def clip_gradient(optimizer: torch.optim.Optimizer, largest: float | None) -> None:
+    """Scale the gradient of what the optimiser trains down to the norm `largest`, if it is larger; None: any norm."""
+    if largest is not None:
+        # The optimiser has its parameters in a list: asking the network for them walks all of its modules.
+        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], largest)
+
+
 class AdamOptions(Protocol):
     """What Adam is told."""
 
@@ -44,8 +51,7 @@ class AdamStudent(Method):
         return torch.optim.Adam(self.student.parameters(), self._adam.learning_rate, betas=self._adam.betas, fused=True)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.student.parameters(), self.gradient_clip)
+        clip_gradient(optimizer, self.gradient_clip)
 
 
 class StudentMethod(AdamStudent):
