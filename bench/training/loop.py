@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from ...datasets.base import Batches, Dataset
 from ...methods.denoiser import Exhausted
@@ -194,11 +193,11 @@ def fit(
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-    loader = DataLoader(Batches(data, module.batch_size, seed, start), batch_size=None)
+    batches = Batches(data, module.batch_size, seed, start)
     module.train()
     try:
         with budget.readings.complete(), _frozen_garbage():
-            trainer.fit(module, loader, ckpt_path=str(checkpoint) if state else None, weights_only=True)
+            trainer.fit(module, batches, ckpt_path=str(checkpoint) if state else None, weights_only=True)
     except Diverged as error:
         raise DivergedError(ledger.steps, str(error)) from None
     except Exhausted:

@@ -46,8 +46,8 @@ class ConsistencyFunction(EDMDenoiser):
 
 def boundary_scalings(sigma: Tensor, sigma_data: float, sigma_min: float) -> tuple[Tensor, Tensor, Tensor]:
     """(c_skip, c_out, c_in) with c_skip = 1 and c_out = 0 at sigma_min."""
-    shifted, total = sigma - sigma_min, sigma**2 + sigma_data**2
-    return sigma_data**2 / (shifted**2 + sigma_data**2), shifted * sigma_data / total.sqrt(), 1 / total.sqrt()
+    shifted, root = sigma - sigma_min, (sigma**2 + sigma_data**2).sqrt()
+    return sigma_data**2 / (shifted**2 + sigma_data**2), shifted * sigma_data / root, 1 / root
 
 
 ODE_STEPS = {"heun": (heun, HeunOptions()), "euler": (euler, SolverOptions())}

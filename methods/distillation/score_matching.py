@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..adam import FusedAdam
 from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..method import Draws, Watched
 from ..nfe import one_evaluation
@@ -98,7 +99,7 @@ class ScoreMatching(StudentMethod):
 
     def configure_optimizers(self) -> Any:
         rates = ((self.student, self.options.learning_rate), (self.fake, self.options.fake_learning_rate))
-        return [torch.optim.Adam(net.parameters(), rate, betas=self.options.betas, fused=True) for net, rate in rates]
+        return [FusedAdam(net.parameters(), rate, self.options.betas) for net, rate in rates]
 
     def step_kind(self, step: int) -> str:
         turn = step % (self.options.fake_updates + 1)
@@ -132,8 +133,11 @@ class ScoreMatching(StudentMethod):
 
     def _let_fake_train(self, trains: bool) -> None:
         """The fake score learns, or is frozen and in eval mode; most steps leave it as it is."""
-        if (self.fake.training, next(self.fake.parameters()).requires_grad) != (trains, trains):
-            self.fake.requires_grad_(trains).train(trains)
+        if self.fake.training != trains:
+            self.fake.train(trains)
+        # Without a gradient through the scores nothing of the fake's forward is recorded.
+        if self.through_scores and next(self.fake.parameters()).requires_grad != trains:
+            self.fake.requires_grad_(trains)
 
     def fake_loss(self, part: Part) -> Tensor:
         """Of the fake-score network on new samples of the student, per sample (B,)."""

@@ -5,6 +5,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from ..adam import FusedAdam
 from ..denoiser import Denoiser, EDMDenoiser
 from ..ema import Average, ramped_ema
 from ..method import Method
@@ -21,10 +22,15 @@ def preconditioned_network(teacher: Denoiser, method: str) -> EDMDenoiser:
 
 
 def clip_gradient(optimizer: torch.optim.Optimizer, largest: float | None) -> None:
-    """Scale the gradient of what the optimiser trains down to the norm `largest`, if it is larger; None: any norm."""
-    if largest is not None:
-        # The optimiser has its parameters in a list: asking the network for them walks all of its modules.
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], largest)
+    """Scale the gradient of what the optimiser trains down to the norm `largest`, if it is larger; None: any norm.
+
+    torch's clip_grad_norm_, without its search for the parameters in all modules and for their devices.
+    """
+    if largest is None:
+        return
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
 
 
 class AdamOptions(Protocol):
@@ -48,7 +54,7 @@ class AdamStudent(Method):
         self._adam = adam
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.student.parameters(), self._adam.learning_rate, betas=self._adam.betas, fused=True)
+        return FusedAdam(self.student.parameters(), self._adam.learning_rate, self._adam.betas)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         clip_gradient(optimizer, self.gradient_clip)
