@@ -4,7 +4,7 @@
 
 One process, one thread, thread CPU time. Two networks: a small U-Net on 64 samples of 3x32x32, and the digits' U-Net
 on one of 1x8x8. In the rows "eps" it predicts eps on DDPM's discrete path, as in diffusers; in the rows "edm" it
-stands in EDM's preconditioning, as in k-diffusion. The loops take turns, and each figure is of whole runs: their time over
+has EDM's preconditioning, as in k-diffusion. The loops take turns, and each figure is of whole runs: their time over
 the time inside their network calls, and the microseconds outside them per call, least and median.
 """
 

@@ -22,15 +22,9 @@ def preconditioned_network(teacher: Denoiser, method: str) -> EDMDenoiser:
 
 
 def clip_gradient(optimizer: torch.optim.Optimizer, largest: float | None) -> None:
-    """Scale the gradient of what the optimiser trains down to the norm `largest`, if it is larger; None: any norm.
-
-    torch's clip_grad_norm_, without its search for the parameters in all modules and for their devices.
-    """
-    if largest is None:
-        return
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
+    """Scale the gradient of what the optimiser trains down to the norm `largest`, if it is larger; None: any norm."""
+    if largest is not None:
+        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], largest)
 
 
 class AdamOptions(Protocol):
