@@ -31,6 +31,12 @@ def methods_are_known(suite: Suite) -> Iterator[Complaint]:
             yield (*where, "name"), str(error)
 
 
+def trained_methods_have_a_budget(suite: Suite) -> Iterator[Complaint]:
+    for _, entry in entries(suite):
+        if entry.spec.trains and not (entry.budgets or suite.budgets):
+            yield (), f"'budgets' is missing: {entry.name} is trained; such as budgets: {{evaluations: 100000}}"
+
+
 def options_are_theirs(suite: Suite) -> Iterator[Complaint]:
     for where, entry in entries(suite):
         try:
@@ -167,6 +173,7 @@ def shipped_teachers_are_known(suite: Suite) -> Iterator[Complaint]:
 
 RULES: tuple[Rule, ...] = (
     methods_are_known,
+    trained_methods_have_a_budget,
     options_are_theirs,
     datasets_are_known,
     fits.the_grid_has_an_end,
@@ -178,6 +185,7 @@ RULES: tuple[Rule, ...] = (
     shares_of_the_teachers_training_are_known,
     labels_are_taken_where_teachers_need_them,
     repeats.rows_are_told_apart,
+    repeats.datasets_are_told_apart,
     datasets_have_the_metrics,
     fits.networks_fit_the_images,
     labels_are_there_for_teachers_that_need_them,

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
+from ...datasets.registry import DATASETS
 from .document import Location, shortened
 from .fits import Complaint, entries
 from .schema import Suite
@@ -47,3 +48,11 @@ def rows_are_told_apart(suite: Suite) -> Iterator[Complaint]:
             equal = teacher == suite.teachers[j]
             advice = "leave one of them out" if equal else "give one of them a label"
             yield ("teachers", i), f"{teacher.shown()!r} appears twice; {advice}", ("teachers", j)
+
+
+def datasets_are_told_apart(suite: Suite) -> Iterator[Complaint]:
+    """A person's own images are called by their folder, which another data set may be called too."""
+    shown = [DATASETS[name].shown for name in suite.datasets]
+    for i, name in enumerate(shown):
+        if name in shown[:i] or (name in DATASETS and name != suite.datasets[i]):
+            yield ("datasets", i), f"tables call another data set {name!r} too; rename the folder"

@@ -15,6 +15,11 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
+def _rows(value: Any) -> Any:
+    """A list of methods, of which each is a mapping or, with all its defaults, a name alone."""
+    return [{"name": row} if isinstance(row, str) else row for row in _listed(value)]
+
+
 def _several(values: list[Any]) -> list[Any]:
     if len(values) < 2:
         raise ValueError("give at least two")
@@ -162,8 +167,9 @@ class Suite(Checked):
     description: str = ""
     datasets: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
     teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)]
-    methods: Annotated[list[MethodEntry], BeforeValidator(_listed), Field(min_length=1)]
-    budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)]
+    methods: Annotated[list[MethodEntry], BeforeValidator(_rows), Field(min_length=1)]
+    budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)] = []
+    """Left out where no method is trained."""
     seeds: Annotated[list[Seed], BeforeValidator(_listed), Field(min_length=1)] = [0]
     nfe: Annotated[list[NFE], BeforeValidator(_listed), Field(min_length=1)]
     samples: Samples = 1797
