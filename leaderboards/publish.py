@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from fewstep.reports import leaderboard, run_folder
+from fewstep.reports.formats import write
 from fewstep.reports.tables import Cell, Group, Table
-from fewstep.reports.writing import write
 
 ROOT = Path(__file__).parent.parent
 FILES = (

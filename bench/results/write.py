@@ -1,6 +1,7 @@
 """What a run leaves in its folder: results.csv, metrics.json, leaderboard.csv, the report, the pictures' samples."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from ...reports.run_folder import (
     BLOCKS,
     COSTS,
     FACTS,
+    FIGURES,
     LEADERBOARD,
     LEARNED,
     METRICS,
@@ -31,12 +33,12 @@ from ...reports.run_folder import (
 )
 from ...reports.run_folder import METHODS as METHOD_FACTS
 from ...reports.status import Status
+from ...reports.writing import remove_parts, write_atomic
 from ..metrics import register
 from ..plan import source_version
 from ..plan.cells import Cell, Plan
 from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
-from ..store import write_atomic
 from . import costs, trials
 from . import rows as results
 
@@ -71,10 +73,14 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
             ]
         ).encode()
     )
+    for folder in (out, out / FIGURES):
+        remove_parts(folder)
     previous = _read_json(out / FACTS)
     complete = all((out / name).is_file() for name in (RESULTS, LEADERBOARD, REPORT))
     if complete and previous.get("stamp") == stamp.hexdigest():
         return
+    # First without its stamp: what a killed run has left half-written is not taken for complete.
+    write_atomic(out / FACTS, json.dumps(facts, indent=1))
     write_atomic(out / RESULTS, text)
     write_atomic(out / BLOCKS, blocks)
     write_atomic(out / METRICS, metrics)
@@ -83,9 +89,10 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     write_atomic(out / COSTS, spent)
     if tried:
         write_atomic(out / TRIALS, tried)
+    else:
+        (out / TRIALS).unlink(missing_ok=True)
     write_atomic(out / LEARNED, learned)
     _save_pictures(plan, outcome, out / PICTURES)
-    write_atomic(out / FACTS, json.dumps(facts, indent=1))
     from ...reports import run as report
 
     report.write_leaderboard(out)
@@ -164,10 +171,9 @@ def _save_pictures(plan: Plan, outcome: Outcome, path: Path) -> None:
                 x0 = load_file(artifact.file(file))["x0"][:SHOWN]  # type: ignore[union-attr]
                 if x0.ndim == 4:
                     arrays[name] = _to_uint8(x0)
-    aside = path.with_name(f".{path.name}")
-    with aside.open("wb") as file_out:
-        np.savez_compressed(file_out, **arrays)
-    aside.replace(path)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(path, buffer.getvalue())
 
 
 def _to_uint8(x0: Any) -> Any:
