@@ -42,7 +42,7 @@ LARGEST_SEED = 2**63 - 1
 @click.option("--budget", default="elsewhere", show_default=True, help="What its training cost.")
 @click.option("--nfe", type=click.IntRange(min=0), default=0, help="Its network evaluations per image, if known.")
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/evaluated/<method>]."
 )
@@ -66,12 +66,15 @@ def evaluate(
 
     The results can stand beside a suite's: `fewstep leaderboard DIR OTHER`.
     """
-    from ..machine import gpus, shares
+    from ..machine import device_refusal, gpus, require, shares
     from .evaluate_request import Request
 
     row["method"] = _name(row["method"]) if row["method"] is not None else _called(images)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     references = dict(_assignment("--reference", word) for word in given)
+    if refusal := device_refusal(device):
+        raise InputError(f"--device {refusal}, not {device!r}")
+    require(device)
     # As a suite on the CPU names it, whose features are then found in the store.
     device = "cpu" if device == "auto" and not gpus(device) else device
     request = Request(images, dataset, names, row, references, rounding, captions, device)

@@ -19,7 +19,11 @@ from .places import RUNS, data_root_option, require_writable, store_option
 @click.option("--only", multiple=True, metavar="KEY=VALUE", help="Only the cells with this method, dataset, seed, nfe.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per GPU, or per core].")
-@click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker [default: 1; more with GPUs].")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Torch threads per worker [default: 1; more with GPUs, and for teachers].",
+)
 @click.option("--executor", default="local", show_default=True, help="Where tasks run: see `fewstep list executors`.")
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
 @click.option("--cached", is_flag=True, help="Compute nothing: write and print what the store holds.")
@@ -39,11 +43,11 @@ def run(
 
     Artifacts go to runs/store, or to DIR/store with --out DIR; what stands there is not done again.
     """
-    from ..machine import shares
+    from .. import machine
     from ..plan.cells import make_plan
     from ..plan.select import select
     from ..run import runner, stale
-    from ..run.executor import EXECUTORS, Executor, Resources
+    from ..run.executor import EXECUTORS, LOCAL, Executor, Resources
     from ..run.progress import Progress
     from ..store import Store
     from ..suite.loading import load
@@ -56,17 +60,20 @@ def run(
         return _print_plan(plan, artifacts)
     from ..results import write as outputs
 
+    if not cached and place is LOCAL:
+        machine.require(plan.suite.device)
     require_writable(folder)
     artifacts.prepare()
-    shared, each, gpus = shares(plan.suite.device, workers, threads)
+    shared, each, gpus = machine.shares(plan.suite.device, workers, threads)
+    tasks = plan.tasks()
+    teachers = [] if threads or gpus else [task.name for task in tasks if task.kind == "teacher"]
+    wide = dict.fromkeys(teachers, machine.teacher_threads(len(teachers), shared, each))
 
-    def make_executor(tasks: int) -> Executor:
-        return place.start(Resources(artifacts.root, min(shared, tasks), each, gpus))
+    def make_executor(missing: int) -> Executor:
+        return place.start(Resources(artifacts.root, min(shared, missing), each, gpus, wide))
 
     try:
-        outcome = (
-            stale.stored(plan, artifacts) if cached else runner.run(plan.tasks(), artifacts, make_executor, Progress())
-        )
+        outcome = stale.stored(plan, artifacts) if cached else runner.run(tasks, artifacts, make_executor, Progress())
     except KeyboardInterrupt as stop:
         click.echo("fewstep: stopped; the same command resumes from here", err=True)
         sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)

@@ -26,19 +26,19 @@ from .signals import end_when_told
 LOG = "log.txt"
 
 
-def main(connection: Connection, root: Path, threads: int) -> None:
-    """Serve tasks until the connection closes. Messages out: (event, task name, payload)."""
+def main(connection: Connection, root: Path) -> None:
+    """Serve tasks until the connection closes. Messages in: (task, its torch threads); out: (event, name, payload)."""
     end_when_told()
     import torch
 
-    torch.set_num_threads(threads)
     _quiet_libraries()
     store = Store(root)
     while True:
         try:
-            task = connection.recv()
+            task, threads = connection.recv()
         except (EOFError, OSError):
             return
+        torch.set_num_threads(threads)
         name = _name(task)
         event, payload = execute(task, store, partial(_report, connection, name))
         connection.send((event, name, payload))

@@ -8,6 +8,7 @@ from ...methods import registry
 from ...methods.missing import Missing
 from ...methods.options import Checked, Options
 from ...methods.specs.teachers.base import TeacherOptions
+from ..machine import device_refusal
 
 
 def _listed(value: Any) -> Any:
@@ -21,6 +22,12 @@ def _unique(values: list[Any]) -> list[Any]:
         if value in shown[:i]:
             raise ValueError(f"{value} appears twice, as items {shown.index(value) + 1} and {i + 1}")
     return values
+
+
+def _device(value: Any) -> Any:
+    if isinstance(value, str) and (refusal := device_refusal(value)):
+        raise ValueError(refusal)
+    return value
 
 
 def _several(values: list[Any]) -> list[Any]:
@@ -185,4 +192,4 @@ class Suite(Checked):
     classifier: Literal["shipped", "trained"] = "shipped"
     """The network behind fd_digits and its like: the one that fewstep ships for the data set, or one that this suite
     trains, as it does where none is shipped."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], BeforeValidator(_device)] = "auto"
