@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from ..methods.renaming import rename
 from .errors import InputError
 from .plan.kinds import ANSWERS, ASKED, Model
 from .plan.task import canonical
@@ -113,7 +114,7 @@ class Store:
             aside = self.root / ".corrupt" / f"{name}-{time.time_ns()}"
             log.warning("corrupt artifact: %s; set aside as %s, to be built again", error, aside)
             aside.parent.mkdir(exist_ok=True)
-            os.replace(self.root / name, aside)
+            rename(self.root / name, aside)
             return None
 
     def need(self, name: str) -> Artifact:
@@ -154,7 +155,7 @@ class Store:
         target = self.root / f"{task['kind']}-{task['key']}"
         if target.exists():
             shutil.rmtree(target)
-        os.replace(folder, target)
+        rename(folder, target)
 
 
 def _checked(found: Model, model: type[M]) -> M:
@@ -166,11 +167,11 @@ def _checked(found: Model, model: type[M]) -> M:
 def write_atomic(path: Path, text: str) -> None:
     """Write aside, flush to disk, rename: readers see the old content or the new."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
+    with aside.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(aside, path)
+    rename(aside, path)
 
 
 def _digest(manifest: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ def store_of(folder: Path, root: Path | None) -> Store:
 
 def nearest_samples(folder: Path, wanted: Wanted, store: Store) -> Artifact:
     """The samples of the nearest cell (NFE first, then seed): their manifest names the teacher and the training."""
-    with (folder / RESULTS).open(encoding="utf-8") as file:
+    with (folder / RESULTS).open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     rows = [row for row in table if wanted.fits(row) and row["status"] == "done"]
     if not rows:

@@ -203,7 +203,7 @@ def children() -> set[int]:
     tracker = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
     found = {process.pid for process in multiprocessing.active_children() if process.pid is not None}
     for file in Path("/proc/self/task").glob("*/children"):
-        found |= {int(pid) for pid in file.read_text().split()}
+        found |= {int(pid) for pid in file.read_text(encoding="ascii").split()}
     return found - {tracker}
 
 
