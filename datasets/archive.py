@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..methods.renaming import rename
 from .base import ImageSet, to_unit_range
 from .decoding import Pixels, decode
 from .facts import CAPTIONS, LABELS, MAPPED, ArchiveError, check_directory, opened, read_facts
@@ -128,27 +129,35 @@ def _mapped(path: Path, index: Index, facts: dict[str, Any]) -> np.ndarray[Any, 
     target = path.with_name(f"{path.stem}.{facts['sha256'][:8]}.npy")
     if not target.is_file():
         digest, shape = hashlib.sha256(), (len(index), *facts["shape"])
-        with _aside(target) as aside, path.open("rb") as file:
-            images = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=shape)
-            for image, row in zip(images, index, strict=True):
+        # Not through a memory map: on a full disk that ends the process, and Windows renames no mapped file.
+        with _aside(target) as aside, path.open("rb") as file, aside.open("wb") as laid:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(laid, header)
+            for row in index:
                 pixels = _decoded(file, row, path, tuple(facts["shape"]))
                 digest.update(pixels.tobytes())
-                image[:] = pixels.transpose(2, 0, 1)
+                laid.write(pixels.transpose(2, 0, 1).tobytes())
             digest.update(json.dumps([label for label in index[:, 3].tolist() if label >= 0]).encode())
             if digest.hexdigest() != facts["sha256"]:
                 raise ArchiveError(f"{path}: its images have another hash than it says; prepare it again")
-            images.flush()
     # Copy on write: torch warns of an array that cannot be written to.
     return np.load(target, mmap_mode="c")
 
 
 @contextmanager
 def _aside(target: Path) -> Iterator[Path]:
-    """A file beside the target that takes its name when all has gone well."""
+    """A file beside the target that takes its name when all has gone well. ArchiveError where it cannot be written."""
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         yield aside
-        os.replace(aside, target)
+        try:
+            rename(aside, target)
+        except PermissionError:
+            # Windows replaces no file that another process reads, and that one laid down the same.
+            if not target.is_file():
+                raise
+    except OSError as error:
+        raise ArchiveError(f"{target}: cannot be laid down: {error.strerror or error}") from None
     finally:
         aside.unlink(missing_ok=True)
 

@@ -28,6 +28,7 @@ def is_npz(source: Path) -> bool:
                 return False
         with zipfile.ZipFile(source) as archive:
             names = archive.namelist()
+    # The last is zipfile's, of versions and features that it does not know.
     except (*BROKEN, NotImplementedError):
         return False
     return bool(names) and all(name.endswith(".npy") for name in names)

@@ -2,6 +2,7 @@
 
 import io
 import lzma
+import posixpath
 import stat
 import tarfile
 import zipfile
@@ -13,7 +14,7 @@ from typing import IO, NamedTuple
 
 from . import folders, forms, links
 from .facts import ArchiveError
-from .forms import SPECIAL, Kind, is_image
+from .forms import REPLACED, SPECIAL, Kind, is_image
 
 LARGEST = 2**26
 """Bytes of an image file beyond which it is not read."""
@@ -55,12 +56,21 @@ def members(source: Path) -> list[Member]:
         elif not source.is_file():
             raise ArchiveError(f"{source}: neither a file nor a folder")
         elif is_zip(source):
-            found = _zip_members(source)
+            found = _last(_zip_members(source))
         else:
-            found = _tar_members(source)
+            found = _last(_tar_members(source))
     except (*BROKEN, RuntimeError) as error:
         raise ArchiveError(f"{source}: not a folder, zip or tar of images: {_reason(source, error)}") from None
     return sorted((member for member in found if not forms.is_left(member.name)), key=lambda member: member.name)
+
+
+def _last(found: list[Member]) -> list[Member]:
+    """Of an archive's files of one name the last, as unpacking leaves it; the others are replaced."""
+    last = {posixpath.normpath(member.name): i for i, member in enumerate(found)}
+    return [
+        member if last[posixpath.normpath(member.name)] == i else member._replace(fault=REPLACED)
+        for i, member in enumerate(found)
+    ]
 
 
 def is_zip(source: Path) -> bool:

@@ -28,8 +28,10 @@ SHOWN = 5
 Kind = tuple[str, str]
 """What is counted: a noun that takes an s, and what follows it."""
 
+FORM, PLAIN = " of the form ", " without a suffix"
 LOOP: Kind = ("link", " back to a folder around it")
 OUTSIDE: Kind = ("link", " to nothing in the archive")
+REPLACED: Kind = ("file", " that a later one of the same name replaces")
 SPECIAL: Kind = ("device, pipe or socket file", "")
 
 
@@ -55,7 +57,7 @@ def is_note(name: str) -> bool:
 
 def kind(name: str) -> Kind:
     """As what a file that is not read is counted."""
-    return ("file", f" of the form {ending}" if (ending := suffix(name)) else " without a suffix")
+    return ("file", f"{FORM}{ending}" if (ending := suffix(name)) else PLAIN)
 
 
 def unread(kinds: Iterable[Kind]) -> str:
@@ -72,6 +74,7 @@ def unread(kinds: Iterable[Kind]) -> str:
 
 
 def _advice(counts: Counter[Kind]) -> str:
-    endings = {rest.rpartition(" ")[2] for noun, rest in counts if noun == "file"}
-    advice = ["convert images to PNG"] * bool(endings - ARCHIVES) + ["unpack archives"] * bool(endings & ARCHIVES)
+    endings = {rest.removeprefix(FORM) for noun, rest in counts if rest.startswith(FORM) or rest == PLAIN}
+    others = endings - ARCHIVES - IMAGES - {".mdb"}
+    advice = ["convert images to PNG"] * bool(others) + ["unpack archives"] * bool(endings & ARCHIVES)
     return f"; {', '.join(advice)}" if advice else ""

@@ -27,9 +27,9 @@ def followed(files: Iterable[str], targets: Mapping[str, str]) -> Iterator[tuple
         elif end == "." or f"{posixpath.normpath(name)}/".startswith(f"{end}/"):
             yield name, LOOP
         else:
-            found = list(_below(ordered, f"{end}/"))
-            yield from ((name + path[len(end) :], real[path]) for path in found)
-            yield from ((name + link[len(end) :], OUTSIDE) for link in within if link.startswith(f"{end}/"))
+            found = [(path, real[path]) for path in _below(ordered, f"{end}/")]
+            found += [(link, real.get(_end(link, within), "")) for link in within if link.startswith(f"{end}/")]
+            yield from ((name + path[len(end) :], file or OUTSIDE) for path, file in found)
             if not found:
                 yield name, OUTSIDE
 

@@ -1,17 +1,18 @@
 """`fewstep prepare`: from the form in which people have a data set to the archive that is read here."""
 
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from . import writing
+from .expected import shortfall
 from .facts import ArchiveError
-from .registry import DATASETS, DatasetSpec
+from .registry import DATASETS
 from .sources import listing, origin
-from .writing import Record
 
 Made = list[tuple[Path, dict[str, Any]]]
 
@@ -39,13 +40,13 @@ def prepare(
     identity, written = listing(source), []
     with _folder(root):
         for file, part in own.read()(spec, source).items():
+            first = next(part.records, None)
+            if first is None:
+                if file == spec.archive:
+                    raise ArchiveError(f"{source.name}: there are no images for {file}{_also(part.unread)}")
+                continue
             if part.unread:
                 on_note(f"{source}: {part.unread}")
-            first = next(part.records, None)
-            if first is None and file != spec.archive:
-                continue
-            labels: set[int | None] = set()
-            everything = part.records if first is None else itertools.chain([first], part.records)
             provenance = {
                 "dataset": name,
                 "source": source.name,
@@ -57,47 +58,36 @@ def prepare(
             def count(images: int, file: str = file) -> None:
                 on_progress(file, images)
 
-            facts = writing.write(
-                root / file, _noting(everything, labels), provenance, count, part.captions, identity, threads
-            )
+            records = itertools.chain([first], part.records)
+            facts = writing.write(root / file, records, provenance, count, part.captions, identity, threads)
             written.append((root / file, facts))
-            if file == spec.archive and (line := shortfall(spec, facts, labels)):
+            if line := shortfall(spec, facts, held_out=file != spec.archive):
                 on_note(f"{root / file}: {line}")
     return written
 
 
-def shortfall(spec: DatasetSpec, facts: dict[str, Any], labels: set[int | None] | None = None) -> str:
-    """What an archive lacks, or has too much, of what the set is known to have; empty where they agree.
-
-    labels: those found, where they are known; facts: the archive's.
-    """
-    captions = facts.get("captions", {}).get("count", 0)
-    absent = sorted(set(range(spec.classes)) - labels) if labels is not None else []
-    parts = [f"{facts['count']} images, {spec.name} has {spec.size}"] if facts["count"] != spec.size else []
-    if captions != spec.captions:
-        parts.append(f"{captions} captions, {spec.name} has {spec.captions}")
-    if absent and labels != {None}:
-        shown = ", ".join(map(str, absent[:10])) + (f" and {len(absent) - 10} more" if absent[10:] else "")
-        parts.append(f"no image of class {shown}")
-    return "; ".join(parts)
-
-
-def _noting(records: Iterator[Record], labels: set[int | None]) -> Iterator[Record]:
-    for record in records:
-        labels.add(record.label)
-        yield record
+def _also(line: str) -> str:
+    return f"; {line}" if line else ""
 
 
 @contextmanager
 def _folder(root: Path) -> Iterator[None]:
-    """The data root, which is not left behind where it was made for nothing."""
-    made = not root.exists()
-    root.mkdir(parents=True, exist_ok=True)
+    """The data root, which is not left behind where it was made for nothing. ArchiveError where it cannot be."""
+    made = [folder for folder in (root, *root.parents) if not folder.exists()]
+    probe = root / f".probe-{os.getpid()}"
     try:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise ArchiveError(f"{root}: cannot write there: {error.strerror}") from None
         yield
-    except (ArchiveError, OSError):
-        if made and not any(root.iterdir()):
-            root.rmdir()
+    except BaseException:
+        # Up to the first that holds something, such as what the next attempt goes on from.
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
         raise
 
 
@@ -113,6 +103,5 @@ def download(
         raise ArchiveError(f"{name}: only cifar10 can be downloaded; {DATASETS[name].how_to_get()}")
     from .cifar10 import download as fetch
 
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root) as folder:
+    with _folder(root), tempfile.TemporaryDirectory(dir=root) as folder:
         return prepare(name, fetch(Path(folder)), root, on_progress, threads, on_note)

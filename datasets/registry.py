@@ -113,10 +113,10 @@ class Source:
     page, steps, form: where and how to get them, and what `--from` then names. gigabytes: of the archive and what is
     laid down beside it. preprocessing: a convention of `preprocess`. labels: what the label is, for the provenance.
     class_names: the folders of the classes, in order; without, folders named by WNID are. splits: the folders that
-    are read where the source is divided into train, test and val. held_out: the archive of the "test" split.
-    statistics: the published ones that were made of these images in this way.
-    original: the side of the published images, where those of any other size are not it. reader: "module:function"
-    for a form that no other data set has.
+    are read where the source is divided into train, test and val. held_out: the archive of the "test" split, which has
+    held_out_size images. balanced: whether all classes have the same number of images. statistics: the published ones
+    that were made of these images in this way. original: the side of the published images, where those of any other
+    size are not it. reader: "module:function" for a form that no other data set has.
     """
 
     page: str
@@ -128,6 +128,8 @@ class Source:
     class_names: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     held_out: str = ""
+    held_out_size: int = 0
+    balanced: bool = False
     original: int = 0
     statistics: tuple[str, ...] = ()
     reader: str = f"{__package__}.sources:splits"

@@ -54,9 +54,9 @@ def splits(spec: DatasetSpec, source: Path) -> dict[str, Part]:
     left = unread(
         found,
         [("image", f" outside of {' and '.join(own.splits)}")] * (len(images) - sum(map(len, chosen.values())))
-        + [("file", f" that {LABELS} lists and that are not there")] * len(absent),
+        + [("file", f" listed in {LABELS} and not there")] * len(absent),
     )
-    parts = {archive: Part(_files(spec, members, label_of)) for archive, members in chosen.items()}
+    parts = {archive: Part(_files(spec, its, label_of)) for archive, its in chosen.items()}
     return {**parts, spec.archive: parts[spec.archive]._replace(unread=left)}
 
 

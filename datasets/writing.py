@@ -4,20 +4,20 @@ import hashlib
 import io
 import itertools
 import json
-import os
 import struct
 import zipfile
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from PIL import Image
 
+from ..methods.renaming import rename
 from .decoding import Pixels, decode
 from .facts import CAPTIONS, FACTS, LABELS, MAPPED, ArchiveError, directory_hash
 
@@ -67,11 +67,13 @@ def write(
     images differ in size, some have no label, or there are none; then nothing is left.
     """
     part, state = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.state")
-    claim = json.dumps([source_identity, provenance])
+    claim = json.dumps([source_identity, provenance]).encode()
+    if target.is_dir():
+        raise ArchiveError(f"{target}: cannot write there: it is a folder")
     with _alone(target):
-        if not (state.is_file() and state.read_text() == claim):
+        if not (state.is_file() and state.read_bytes() == claim):
             part.unlink(missing_ok=True)
-            state.write_text(claim)
+            state.write_bytes(claim)
         try:
             part.touch()
             with part.open("r+b") as file:
@@ -80,7 +82,7 @@ def write(
             part.unlink()
             state.unlink()
             raise
-        os.replace(part, target)
+        rename(part, target)
         state.unlink()
     return facts
 
@@ -91,13 +93,14 @@ def _alone(target: Path) -> Iterator[None]:
     lock = target.with_name(f".{target.name}.lock")
     try:
         with FileLock(lock, timeout=0):
-            yield
-            lock.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                # Windows removes no file that is open.
+                with suppress(PermissionError):
+                    lock.unlink(missing_ok=True)
     except Timeout:
         raise ArchiveError(f"{target}: another process is preparing it") from None
-    except BaseException:
-        lock.unlink(missing_ok=True)
-        raise
 
 
 def _fill(
@@ -165,6 +168,9 @@ def _finish(
     listed = {"labels": [[_entry(i), label] for i, label in enumerate(known)] or None}
     archive.writestr(_member(LABELS), json.dumps(listed))
     facts: dict[str, Any] = {"count": count, "shape": [shape[2], *shape[:2]]}
+    if known:
+        of_each = Counter(known)
+        facts["images_per_class"] = [of_each[label] for label in range(max(known) + 1)]
     if captions:
         lines = "".join(json.dumps(caption, ensure_ascii=False) + "\n" for caption in captions).encode()
         contents.digest.update(lines)

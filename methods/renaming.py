@@ -4,6 +4,8 @@ import os
 import time
 from pathlib import Path
 
+PART_OF_RESULTS = False
+
 AGAIN = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between the attempts."""
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from ...methods.options import LARGEST_INTEGER
 from ..errors import InputError
 from .places import RUNS, data_root_option, require_writable, store_option
 
 MADE_OF = "evaluated.json"
 """In the folder of the results: the images that they are of."""
-LARGEST_SEED = 2**63 - 1
 
 
 @click.command()
@@ -41,7 +41,7 @@ LARGEST_SEED = 2**63 - 1
 )
 @click.option("--budget", default="elsewhere", show_default=True, help="What its training cost.")
 @click.option("--nfe", type=click.IntRange(min=0), default=0, help="Its network evaluations per image, if known.")
-@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, LARGEST_INTEGER), default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/evaluated/<method>]."
@@ -67,9 +67,9 @@ def evaluate(
     The results can stand beside a suite's: `fewstep leaderboard DIR OTHER`.
     """
     from ..machine import device_refusal, gpus, require, shares
-    from .evaluate_request import Request
+    from .evaluate_request import Request, named_after
 
-    row["method"] = _name(row["method"]) if row["method"] is not None else _called(images)
+    row["method"] = _name(row["method"]) if row["method"] is not None else named_after(images)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     references = dict(_assignment("--reference", word) for word in given)
     if refusal := device_refusal(device):
@@ -112,11 +112,6 @@ def evaluate(
     for line in skipped:
         click.echo(f"fewstep: {line['metric']}: {line['status']}", err=True)
     sys.exit(1 if skipped else 0)
-
-
-def _called(images: Path) -> str:
-    """The name of a file without its suffix, of a folder whole."""
-    return images.resolve().name if images.is_dir() else images.stem
 
 
 def _name(method: str) -> str:

@@ -10,7 +10,7 @@ from ...datasets.base import to_unit_range
 from ...datasets.captions import captions
 from ...datasets.images import Images
 from ...datasets.registry import DATASETS, ArchiveError
-from ..errors import InputError
+from ..errors import InputError, printable
 from ..metrics import scoring
 from ..metrics.measured import Measured
 from ..metrics.metric import CLASSIFIER
@@ -21,7 +21,7 @@ from ..results import rows as results
 from ..run.runner import Outcome
 from ..stages import score
 from ..store import Artifact
-from .evaluate_request import Request
+from .evaluate_request import Request, named_after
 
 Run = Callable[[list[Task]], Outcome]
 
@@ -38,8 +38,7 @@ def evaluate(
     measured = [name for name in metrics if name not in lacks]
     try:
         images = Images(request.images)
-        if images.unread:
-            click.echo(f"fewstep: {images.unread}", err=True)
+        _note(images)
         texts = _captions(request, images, measured)
         _check_shape(images.shape, request, measured)
         values = _values(request, images, texts, measured, run, on_progress)
@@ -48,11 +47,7 @@ def evaluate(
     cell = hashed([str(request.row), request.dataset, {name: repr(value.value) for name, value in values.items()}])
     shared = dict.fromkeys(results.COLUMNS, "") | {
         "suite": "evaluated",
-        "dataset": request.folder.stem
-        if request.folder and request.folder.is_file()
-        else request.folder.resolve().name
-        if request.folder
-        else request.dataset,
+        "dataset": named_after(request.folder) if request.folder else request.dataset,
         **request.row,
         "cell": cell,
     }
@@ -64,6 +59,12 @@ def evaluate(
         if found.without is not None:
             blocks.append(results.block_row(cell, name, found.without))
     return rows, blocks
+
+
+def _note(images: Images) -> None:
+    """Say what of a source is not read."""
+    if images.unread:
+        click.echo(f"fewstep: {printable(images.unread)}", err=True)
 
 
 def _captions(request: Request, images: Images, metrics: list[str]) -> list[str]:
@@ -130,23 +131,23 @@ def _values(
 
 def _made(request: Request, metrics: list[str], run: Run) -> dict[str, Artifact]:
     """What the images are compared with, by features."""
-    tasks = {}
+    tasks: dict[str, Task] = {}
+    real: Images | None = None
     for features in dict.fromkeys(METRICS[name].features for name in metrics):
         group = [name for name in metrics if METRICS[name].features == features]
         if features == CLASSIFIER:
             tasks[features] = extractor_task(request.dataset, request.device)
         elif needs_own(group, request.references):
-            tasks[features] = _reference_task(request, features)
+            if request.folder is None:
+                tasks[features] = reference_task(request.dataset, features, request.device)
+                continue
+            if real is None:
+                real = Images(request.folder)
+                _note(real)
+            tasks[features] = folder_task(request.folder, real.content(), len(real), features, request.device)
     outcome = run(list(tasks.values()))
     for task in tasks.values():
         if task.name not in outcome.artifacts:
             failed = outcome.failures.get(task.name)
             raise InputError(f"{task.label}: {failed.reason if failed else 'could not be made'}")
     return {features: outcome.artifacts[task.name] for features, task in tasks.items()}
-
-
-def _reference_task(request: Request, extractor: str) -> Task:
-    if request.folder is None:
-        return reference_task(request.dataset, extractor, request.device)
-    real = Images(request.folder)
-    return folder_task(request.folder, real.content(), len(real), extractor, request.device)

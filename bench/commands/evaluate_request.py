@@ -12,6 +12,11 @@ from ..metrics.register import METRICS, defined
 from ..plan.references import known_statistics, lacking, needs_own, statistics
 
 
+def named_after(images: Path) -> str:
+    """What a source of images is called: a file without its suffix, a folder by its whole name."""
+    return images.resolve().name if images.is_dir() else images.stem
+
+
 @dataclass(frozen=True)
 class Request:
     """What is to be measured against what. `row` names the line of the leaderboard: method, variant, nfe and so on.

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from ...datasets.expected import shortfall
 from ...datasets.facts import ArchiveError, check
 from ...datasets.frozen import path as frozen_path
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
-from ...datasets.prepare import shortfall
 from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods.missing import Missing
 from ...methods.options import Options

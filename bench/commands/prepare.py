@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from .places import data_root_option
 
 
@@ -28,9 +28,9 @@ def prepare(dataset: str, source: Path | None, download: bool, threads: int | No
     notes: list[str] = []
     try:
         for path, facts in make(dataset, source, data_root(), threads or cores(), notes.append):
-            click.echo(f"{path}: {facts['count']} images, sha256 {facts['sha256'][:16]}")
+            click.echo(printable(f"{path}: {facts['count']} images, sha256 {facts['sha256'][:16]}"))
         for line in notes:
-            click.echo(f"fewstep: {line}", err=True)
+            click.echo(f"fewstep: {printable(line)}", err=True)
     except KeyboardInterrupt:
         click.echo("fewstep: stopped; the same command resumes from here", err=True)
         sys.exit(130)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...datasets.registry import DATASETS
 from ...methods.missing import Missing
+from ...methods.renaming import rename
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,
@@ -146,7 +147,7 @@ def _save_pictures(plan: Plan, outcome: Outcome, path: Path) -> None:
     aside = path.with_name(f".{path.name}")
     with aside.open("wb") as file_out:
         np.savez_compressed(file_out, **arrays)
-    aside.replace(path)
+    rename(aside, path)
 
 
 def _to_uint8(x0: Any) -> Any:

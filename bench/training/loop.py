@@ -6,7 +6,6 @@ Counters, averages and the budget live in one callback placed first; data and no
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader
 from ...datasets.base import Batches, Dataset
 from ...methods.denoiser import Exhausted
 from ...methods.method import Diverged, Trainable
+from ...methods.renaming import rename
 from ...reports.status import Kind
 from ..errors import OutOfBudget, TaskError
 from .ledger import Ledger
@@ -157,7 +157,7 @@ class CheckpointCallback(Callback):
         if time.monotonic() - self._saved >= CHECKPOINT_SECONDS and not trainer.should_stop:
             aside = self.path.with_suffix(".part")
             trainer.save_checkpoint(aside)
-            os.replace(aside, self.path)
+            rename(aside, self.path)
             self._saved = time.monotonic()
 
 

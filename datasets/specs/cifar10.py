@@ -26,6 +26,8 @@ SPEC = DatasetSpec(
         class_names=CLASSES,
         splits=("train", "test"),
         held_out="cifar10-32-test.zip",
+        held_out_size=10_000,
+        balanced=True,
         statistics=("cifar10-32x32", "cifar10_clean_train_32", "cifar10_legacy_tensorflow_train_32"),
         reader=f"{PACKAGE}.cifar10:splits",
     ),

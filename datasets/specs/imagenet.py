@@ -50,6 +50,7 @@ def _chrabaszcz() -> DatasetSpec:
             "the published order (map_clsloc), not that of sorted WNIDs, less one",
             splits=("train", "test"),
             held_out="imagenet-chrabaszcz-64-test.zip",
+            held_out_size=50_000,
             reader=f"{PACKAGE}.sources:downsampled",
         ),
     )

@@ -1,6 +1,9 @@
 """EDM's second-order sampler."""
 
-from pydantic import Field
+import math
+from typing import Any
+
+from pydantic import Field, field_validator
 
 from .. import nfe
 from .solver import PACKAGE, SolverOptions, SolverSpec
@@ -29,6 +32,12 @@ class HeunOptions(SolverOptions):
         description="Where in a step the second evaluation is made: 1 is Heun's method, 1/2 the midpoint method, 2/3 "
         "Ralston's (appendix D.2).",
     )
+
+    @field_validator("S_max", mode="before")
+    @classmethod
+    def _unbounded(cls, level: Any) -> Any:
+        """EDM's own default is infinity, the one number here that need not be finite."""
+        return None if level == math.inf else level
 
 
 SPEC = SolverSpec(

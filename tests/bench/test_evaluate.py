@@ -201,6 +201,13 @@ def test_a_folder_of_real_images_may_be_compared_with(store, forms, weights, dat
     assert changed["value"] != found["fid"]["value"]
 
 
+def test_what_is_not_read_of_the_real_images_is_said_once(store, forms, weights, tmp_path, capsys):
+    shutil.copytree(forms["folder"], real := tmp_path / "real")
+    (real / "more.heic").write_bytes(b"x")
+    measure(store, forms["folder"], "fid", "kid", dataset=str(real))
+    assert capsys.readouterr().err == f"fewstep: {real}: 1 file of the form .heic is not read; convert images to PNG\n"
+
+
 def test_without_a_choice_what_few_images_cannot_have_is_skipped_and_the_rest_is_there(store, forms, weights):
     rows = measure(store, forms["made.npz"])
     assert {"fid", "kid", "sfid", "fd_cifar10"} <= {name for name, row in rows.items() if row["status"] == "done"}

@@ -92,6 +92,12 @@ def test_options_are_finite(tmp_path, options):
     assert "must be a finite number" in refusal(tmp_path, f"{TINY}    options: {options}\n")
 
 
+def test_edms_infinite_s_max_is_the_default(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(TINY.replace("euler", "heun") + "    options: {S_churn: 10, S_max: .inf}\n")
+    assert suites.load(str(file)).methods[0].checked().S_max is None
+
+
 def test_seeds_are_such_that_tables_can_hold_them(tmp_path):
     assert refusal(tmp_path, TINY + f"seeds: [{2**63 - 1}]\n") == ""
     assert "must be less than or equal to 9223372036854775807" in refusal(tmp_path, TINY + f"seeds: [{2**63}]\n")

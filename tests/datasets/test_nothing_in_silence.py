@@ -51,7 +51,7 @@ def test_the_count_is_compared_with_what_the_set_has(source, tmp_path):
 
 def test_a_class_without_images_is_named(source, tmp_path):
     shutil.rmtree(source / CLASSES[3])
-    assert prepared(source, tmp_path / "data")[1][0].endswith("no image of class 3")
+    assert prepared(source, tmp_path / "data")[1][0].endswith("no image of class cat")
 
 
 def test_folders_behind_links_are_read(source, tmp_path):
