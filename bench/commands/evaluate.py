@@ -66,18 +66,13 @@ def evaluate(
 
     The results can stand beside a suite's: `fewstep leaderboard DIR OTHER`.
     """
-    from ..machine import device_refusal, gpus, require, shares
+    from ..machine import shares
     from .evaluate_request import Request, named_after
 
     row["method"] = _name(row["method"]) if row["method"] is not None else named_after(images)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     references = dict(_assignment("--reference", word) for word in given)
-    if refusal := device_refusal(device):
-        raise InputError(f"--device {refusal}, not {device!r}")
-    require(device)
-    # As a suite on the CPU names it, whose features are then found in the store.
-    device = "cpu" if device == "auto" and not gpus(device) else device
-    request = Request(images, dataset, names, row, references, rounding, captions, device)
+    request = Request(images, dataset, names, row, references, rounding, captions, _had(device))
     request.wanted()
     folder = out or RUNS / "evaluated" / row["method"]
     if not overwrite:
@@ -138,3 +133,13 @@ def _assignment(option: str, word: str) -> tuple[str, str]:
     if not (key and equals and value):
         raise InputError(f"{option} {word}: expected METRIC=FILE")
     return key, value
+
+
+def _had(device: str) -> str:
+    """The device, named as a suite on the CPU names it, whose features are then found in the store. InputError."""
+    from ..machine import device_refusal, gpus, require
+
+    if refusal := device_refusal(device):
+        raise InputError(f"--device {refusal}, not {device!r}")
+    require(device)
+    return "cpu" if device == "auto" and not gpus(device) else device
