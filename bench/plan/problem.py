@@ -1,4 +1,4 @@
-"""What every method of a suite is run on: a data set with a teacher, and the tasks that all its cells share. No torch."""
+"""What every method of a suite is run on, and the tasks that all cells of a problem share. No torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
