@@ -49,7 +49,7 @@ STATISTICS_FOLDER, CHECKPOINTS = "stats/", "checkpoints/"
 MIT, APACHE, EDM = "MIT", "Apache 2.0", "CC BY-NC-SA 4.0"
 OPENAI = "MIT, as OpenAI's repository of CLIP"
 
-WEIGHTS = (
+EXTRACTOR_WEIGHTS = (
     WeightFile(
         "inception-2015-12-05-6726825d.pth",
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
@@ -183,7 +183,7 @@ NETWORKS = (
     _edm_checkpoint("edm-imagenet-64x64-cond-adm", "imagenet64-edm", 295_899_267),
 )
 
-REGISTER: dict[str, WeightFile] = {file.name: file for file in (*WEIGHTS, *STATISTICS, *NETWORKS)}
+REGISTER: dict[str, WeightFile] = {file.name: file for file in (*EXTRACTOR_WEIGHTS, *STATISTICS, *NETWORKS)}
 """Every file that is known by name. ImageReward is not among them: no maintained library serves its network."""
 
 

@@ -9,10 +9,28 @@ from typing import Any
 import numpy as np
 
 from ..methods import unpickling
+from . import forms
 from .facts import ArchiveError
 
 Array = np.ndarray[Any, Any]
 BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+def is_npz(source: Path) -> bool:
+    """Whether a file is an npz, by its name or else by its content, a zip of arrays."""
+    if not source.is_file():
+        return False
+    if forms.suffix(source.name) == ".npz":
+        return True
+    try:
+        with source.open("rb") as file:
+            if file.read(2) != b"PK":
+                return False
+        with zipfile.ZipFile(source) as archive:
+            names = archive.namelist()
+    except (*BROKEN, NotImplementedError):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def sample_batch(source: Path) -> tuple[Array, Array | None]:
@@ -51,7 +69,7 @@ def downsampled_pixels(source: Path, count: int, side: int) -> Array:
 
 
 def _member(source: Path, name: str) -> Array:
-    if source.suffix != ".npz":
+    if not is_npz(source):
         return _pickled(source, name)
     try:
         with np.load(source, allow_pickle=False) as file:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypedDict
 
 import torch
@@ -92,10 +93,15 @@ def shuffled(positions: Tensor, count: int, seed: int, purpose: str) -> Tensor:
     """
     passes, rows = positions // count, torch.empty_like(positions)
     for turn in passes.unique().tolist():
-        order = torch.randperm(count, generator=generator(seed, purpose, turn))
         here = passes == turn
-        rows[here] = order[positions[here] % count]
+        rows[here] = _order(count, seed, purpose, turn)[positions[here] % count]
     return rows
+
+
+# Drawing ImageNet's takes 24 ms: it is kept for the steps of its pass. Two, as two uses may take turns.
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, purpose: str, turn: int) -> Tensor:
+    return torch.randperm(count, generator=generator(seed, purpose, turn))
 
 
 class Batch(TypedDict):

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import sources
+from . import folders, forms, sources
 from .facts import ArchiveError
 from .registry import DatasetSpec
 from .sources import Part
@@ -21,8 +21,11 @@ def splits(spec: DatasetSpec, source: Path) -> dict[str, Part]:
     """The training and the test images, from any form that sources reads or the original batches."""
     if source.name not in (BATCHES, DOWNLOAD) and not (source / BATCHES).is_dir():
         return sources.splits(spec, source)
-    archives = (spec.archive, sources.origin(spec).held_out)
-    return {archive: Part(_original(source, split)) for archive, split in zip(archives, ("train", "test"), strict=True)}
+    held_out = sources.origin(spec).held_out
+    inside = source.name != BATCHES and source.is_dir()
+    beside = [file.name for file in folders.files(source) if not file.name.startswith(f"{BATCHES}/")] if inside else []
+    left = forms.unread(forms.kind(name) for name in beside if name != DOWNLOAD and not forms.is_note(name))
+    return {spec.archive: Part(_original(source, "train"), (), left), held_out: Part(_original(source, "test"))}
 
 
 def _original(source: Path, split: str) -> Iterator[Record]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .facts import ArchiveError
-from .files import Member, members
+from .files import Member, members, unread
 from .registry import DatasetSpec
 from .sources import Part, convert
 from .writing import Record
@@ -25,7 +25,8 @@ def splits(spec: DatasetSpec, source: Path) -> dict[str, Part]:
     """
     year = spec.name.removeprefix("coco")
     annotations = f"captions_val{year}.json"
-    found = {PurePosixPath(member.name).name: member for member in _members(source, year)}
+    everything = _members(source, year)
+    found = {PurePosixPath(member.name).name: member for member in everything}
     if annotations not in found:
         raise ArchiveError(f"{source}: {annotations} is not there; get annotations_trainval{year}.zip")
     images, rows = _read(found[annotations])
@@ -39,7 +40,10 @@ def splits(spec: DatasetSpec, source: Path) -> dict[str, Part]:
         }
         for row, chosen in FROZEN[year](rows, spec.captions)
     ]
-    return {spec.archive: Part(_images(spec, images, found, annotations), tuple(captions))}
+    listed = {PurePosixPath(image["file_name"]).name for image in images}
+    others = [member for member in everything if member.is_image and PurePosixPath(member.name).name not in listed]
+    left = unread(everything, [("image", f" that {annotations} does not list")] * len(others))
+    return {spec.archive: Part(_images(spec, images, found, annotations), tuple(captions), left)}
 
 
 def drawn(rows: Rows, count: int) -> list[tuple[int, dict[str, Any]]]:
@@ -62,9 +66,9 @@ FROZEN: dict[str, Callable[[Rows, int], list[tuple[int, dict[str, Any]]]]] = {"2
 
 
 def _members(source: Path, year: str) -> list[Member]:
-    published = [source / f"val{year}.zip", source / f"annotations_trainval{year}.zip"]
-    places = [source, *(path for path in published if path.is_file())]
-    return [member for place in places for member in members(place)]
+    published = {name for name in (f"val{year}.zip", f"annotations_trainval{year}.zip") if (source / name).is_file()}
+    found = [member for member in members(source) if member.name not in published]
+    return found + [member for name in sorted(published) for member in members(source / name)]
 
 
 def _read(file: Member) -> tuple[list[dict[str, Any]], Rows]:

@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -18,6 +19,10 @@ WARNINGS = threading.Lock()
 
 PHOTOGRAPHS = ("RGB", "L", "CMYK", "YCbCr", "P", "RGBA", "LA")
 """Modes of 8 bits, in which photographs are found among those that are RGB."""
+
+
+READ = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""The forms that Pillow decodes by itself; of EPS, for one, it would run a program."""
 
 
 def decode(name: str, data: bytes, size: tuple[int, int] | None = None, modes: tuple[str, ...] = ("RGB",)) -> Pixels:
@@ -42,7 +47,17 @@ def photograph(name: str, data: bytes, convention: Callable[[Image.Image], Pixel
 def _open(data: bytes) -> Image.Image:
     with WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=_known())
+    # Cameras put a preview beside the photograph, which comes first, and call that MPO.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise ArchiveError(f"{getattr(image, 'n_frames', 0)} images in one file, not one still image")
+    return image
+
+
+@cache
+def _known() -> tuple[str, ...]:
+    Image.init()
+    return tuple(form for form in READ if form in Image.OPEN)
 
 
 def _check_mode(image: Image.Image, modes: tuple[str, ...]) -> None:

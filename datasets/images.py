@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arrays import sample_batch
+from .arrays import is_npz, sample_batch
 from .decoding import decode
 from .facts import ArchiveError
-from .files import Member, image_members
+from .files import Member, members, unread
 
 MODES = ("RGB", "L")
 
@@ -18,6 +18,7 @@ MODES = ("RGB", "L")
 class Images:
     """`images[slice]` is uint8 (B, C, H, W); a folder's or archive's images stand in the order of their names.
 
+    `unread` is one line on the files of the source that are not read, empty where there are none.
     ArchiveError says what is wrong, by the file's name: here for the source as a whole, on reading for one image.
     """
 
@@ -27,15 +28,18 @@ class Images:
         self.source = source
         self._array: Tensor | None = None
         self._members: list[Member] = []
-        if source.suffix == ".npz":
+        self.unread = ""
+        if is_npz(source):
             self._array = torch.from_numpy(sample_batch(source)[0].transpose(0, 3, 1, 2))
             self.shape: tuple[int, ...] = tuple(self._array.shape[1:])
             self.count = len(self._array)
             return
-        self._members = image_members(source)
-        self.count = len(self._members)
+        found = members(source)
+        self._members = [member for member in found if member.is_image]
+        self.count, line = len(self._members), unread(found)
         if not self._members:
-            raise ArchiveError(f"{source}: there are no images")
+            raise ArchiveError(f"{source}: there are no images" + (f"; {line}" if line else ""))
+        self.unread = f"{source}: {line}" if line else ""
         first = decode(self._members[0].name, self._members[0].read(), modes=MODES)
         self.shape = (first.shape[2], *first.shape[:2])
 
@@ -46,7 +50,8 @@ class Images:
             with self.source.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         for member in self._members:
-            digest.update(f"{member.name}\0".encode())
+            # A name that is not UTF-8 holds its bytes as surrogates.
+            digest.update(f"{member.name}\0".encode("utf-8", "surrogatepass"))
             digest.update(hashlib.sha256(member.read()).digest())
         return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,11 +37,14 @@ class MixtureSet:
     def __len__(self) -> int:
         return SIZE
 
+    @cached_property
+    def components(self) -> Tensor:
+        """int64 (SIZE,): the component that each sample is drawn from."""
+        rng = generator(0, f"{self.name}-component")
+        return torch.multinomial(self.weights.double(), SIZE, replacement=True, generator=rng)
+
     def labels(self, indices: Tensor) -> Tensor:
-        components = torch.multinomial(
-            self.weights.double(), SIZE, replacement=True, generator=generator(0, f"{self.name}-component")
-        )
-        return components[indices]
+        return self.components[indices]
 
     def samples(self, indices: Tensor) -> Tensor:
         component = self.labels(indices)

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from . import arrays
+from . import arrays, folders, forms
 from .decoding import Pixels, decode, photograph
 from .facts import LABELS, ArchiveError
-from .files import Member, bounded, is_image, members
+from .files import Member, bounded, members, unread
 from .preprocess import CONVENTIONS
 from .registry import DatasetSpec, Source
 from .writing import Record
@@ -26,33 +26,68 @@ WNID = re.compile(r"n\d{8}")
 
 
 class Part(NamedTuple):
-    """What becomes one archive: records in order, and the frozen list of captions."""
+    """What becomes one archive: records in order, and the frozen list of captions.
+
+    `unread` is one line on the files of the source that are not read, empty where there are none.
+    """
 
     records: Iterator[Record]
     captions: tuple[dict[str, Any], ...] = ()
+    unread: str = ""
 
 
 def splits(spec: DatasetSpec, source: Path) -> dict[str, Part]:
     """Each archive's images, from a folder, zip or tar of files, an LSUN database, or guided-diffusion's npz."""
-    if source.suffix == ".npz":
+    if arrays.is_npz(source):
         return {spec.archive: Part(_batch(spec, source))}
     if (source / DATABASE).is_file():
-        return {spec.archive: Part(_database(spec, source))}
+        return {spec.archive: Part(_database(spec, source), (), _beside(source, {DATABASE, "lock.mdb"}))}
     own = origin(spec)
     found = members(source)
     listed = _listed_labels(found)
-    images = [member for member in found if is_image(member.name)]
-    if not images and any(PurePosixPath(member.name).name == DATABASE for member in found):
-        raise ArchiveError(f"{source}: it holds a database, {DATABASE}, which is read where it lies; unpack it first")
+    images = [member for member in found if member.is_image]
+    if not images:
+        _refuse_a_database(source, found)
     label_of = _labelling(spec, images, listed)
-    divided = any(SPLITS & set(member.name.split("/")[:-1]) for member in images)
-    parts = {}
-    for split, archive in zip(own.splits or ("",), (spec.archive, own.held_out), strict=False):
-        chosen = images
-        if own.splits:
-            chosen = [m for m in images if (split in m.name.split("/")[:-1] if divided else split == "train")]
-        parts[archive] = Part(_files(spec, chosen, label_of))
-    return parts
+    chosen = _divided(spec, images)
+    absent = (listed or {}).keys() - {member.name for member in images} if spec.classes else ()
+    left = unread(
+        found,
+        [("image", f" outside of {' and '.join(own.splits)}")] * (len(images) - sum(map(len, chosen.values())))
+        + [("file", f" that {LABELS} lists and that are not there")] * len(absent),
+    )
+    parts = {archive: Part(_files(spec, members, label_of)) for archive, members in chosen.items()}
+    return {**parts, spec.archive: parts[spec.archive]._replace(unread=left)}
+
+
+def _refuse_a_database(source: Path, found: list[Member]) -> None:
+    database = next((member.name for member in found if PurePosixPath(member.name).name == DATABASE), None)
+    if database is not None:
+        advice = f"name the folder of {database}" if source.is_dir() else "unpack it first"
+        raise ArchiveError(f"{source}: it holds a database, {DATABASE}, which is read where it lies; {advice}")
+
+
+def _divided(spec: DatasetSpec, images: list[Member]) -> dict[str, list[Member]]:
+    """The images of each archive. Where no folder is called after a split, all are training images."""
+    own = origin(spec)
+    if not own.splits:
+        return {spec.archive: images}
+    named = any(SPLITS & _folders(member.name) for member in images)
+    return {
+        archive: [member for member in images if (split in _folders(member.name) if named else split == "train")]
+        for split, archive in zip(own.splits, (spec.archive, own.held_out), strict=False)
+    }
+
+
+def _folders(name: str) -> set[str]:
+    """The names of the folders around a file, in small letters."""
+    return set(name.lower().split("/")[:-1])
+
+
+def _beside(source: Path, read: set[str]) -> str:
+    """One line on the files of a folder, of any form, but those of these names."""
+    others = (file for file in folders.files(source) if file.name not in read and not forms.is_note(file.name))
+    return forms.unread(file.fault or forms.kind(file.name) for file in others)
 
 
 def origin(spec: DatasetSpec) -> Source:
@@ -78,19 +113,12 @@ def convert(spec: DatasetSpec, name: str, data: bytes) -> Pixels:
 def listing(source: Path) -> str:
     """A hash of names, sizes and times: whether a source is still the one that was begun with."""
     digest = hashlib.sha256()
-    for path in _paths(source):
-        stat = os.lstat(path)
-        digest.update(f"{os.path.relpath(path, source)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    found = folders.files(source) if source.is_dir() else [folders.Found(".", os.fspath(source))]
+    for file in sorted(found):
+        stat = os.stat(file.path)
+        line = f"{file.name} {stat.st_size} {stat.st_mtime_ns}\n"
+        digest.update(line.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
-
-
-def _paths(source: Path) -> Iterator[str]:
-    """The files of a source, in an order that is always the same."""
-    if not source.is_dir():
-        yield str(source)
-    for folder, folders, names in os.walk(source):
-        folders.sort()
-        yield from (os.path.join(folder, name) for name in sorted(names))
 
 
 def _files(spec: DatasetSpec, images: list[Member], label_of: Callable[[str], int | None]) -> Iterator[Record]:
@@ -222,9 +250,9 @@ def same(image: Pixels) -> Pixels:
 
 def downsampled(spec: DatasetSpec, source: Path) -> dict[str, Part]:
     """The downsampled ImageNet's batches in their numbers' order, and its validation images: npz files or pickles."""
-    found = (file for file in source.rglob("*") if file.suffix in ("", ".npz") and file.is_file())
-    files = {file.stem: file for file in sorted(found, key=_npz_last)}
-    batches = {int(match[1]): files[stem] for stem in files if (match := re.fullmatch(r"train_data_batch_(\d+)", stem))}
+    found = sorted(folders.files(source)) if source.is_dir() else []
+    files = {_stem(file.path): Path(file.path) for file in sorted(found, key=_npz_last) if _stem(file.path)}
+    batches = {int(stem.rpartition("_")[2]): path for stem, path in files.items() if stem != "val_data"}
     if not batches:
         raise ArchiveError(f"{source}: no folder with train_data_batch_1, or train_data_batch_1.npz, and so on")
     if sorted(batches) != list(range(1, len(batches) + 1)):
@@ -232,12 +260,19 @@ def downsampled(spec: DatasetSpec, source: Path) -> dict[str, Part]:
         raise ArchiveError(f"{source}: train_data_batch_{absent} is not there")
     held_out = [files["val_data"]] if "val_data" in files else []
     parts = {spec.archive: [batches[number] for number in sorted(batches)], origin(spec).held_out: held_out}
-    return {archive: Part(_rows(spec, found)) for archive, found in parts.items()}
+    left = _beside(source, {file.name for file in found if _stem(file.path)})
+    return {archive: Part(_rows(spec, paths), (), left * (archive == spec.archive)) for archive, paths in parts.items()}
 
 
-def _npz_last(file: Path) -> bool:
+def _stem(path: str) -> str:
+    """The name of a batch, as an npz or pickled; empty for other files."""
+    match = re.fullmatch(r"(train_data_batch_\d+|val_data)(\.npz)?", os.path.basename(path).lower())
+    return match[1] if match else ""
+
+
+def _npz_last(file: folders.Found) -> bool:
     """Of a batch in both forms the later is taken."""
-    return file.suffix == ".npz"
+    return forms.suffix(file.path) == ".npz"
 
 
 def _rows(spec: DatasetSpec, files: list[Path]) -> Iterator[Record]:

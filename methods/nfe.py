@@ -8,20 +8,20 @@ more than one stage take a single evaluation. A rule of one method alone is in t
 from collections.abc import Callable
 from typing import Any
 
-Plan = tuple[int, ...]
-Rule = Callable[[int, int, Any, bool], Plan]
+Steps = tuple[int, ...]
+Rule = Callable[[int, int, Any, bool], Steps]
 
 
 class UnreachableNFE(ValueError):
     """The method cannot spend exactly this many evaluations; the message is the reason in a table's dash."""
 
 
-def one_per_step(nfe: int, order: int = 1, options: Any = None, clean: bool = True) -> Plan:
+def one_per_step(nfe: int, order: int = 1, options: Any = None, clean: bool = True) -> Steps:
     """Euler, DDIM and every multistep method: one evaluation a step."""
     return (1,) * nfe
 
 
-def heun(nfe: int, order: int, options: Any, clean: bool) -> Plan:
+def heun(nfe: int, order: int, options: Any, clean: bool) -> Steps:
     """Two evaluations a step, one in the step to noise level 0: NFE = 2N - 1, or 2N without such a step."""
     if clean and nfe % 2 == 0:
         raise UnreachableNFE("Heun takes two evaluations a step and one in the last: odd NFE only")
@@ -30,7 +30,7 @@ def heun(nfe: int, order: int, options: Any, clean: bool) -> Plan:
     return (2,) * (nfe // 2) + (1,) * clean
 
 
-def singlestep(nfe: int, order: int, options: Any, clean: bool) -> Plan:
+def singlestep(nfe: int, order: int, options: Any, clean: bool) -> Steps:
     """DPM-Solver's orders by step; an evaluation each. A step to noise level 0 is of order 1."""
     full = nfe - clean
     if options.method == "singlestep_fixed" and full % order:
@@ -45,7 +45,7 @@ def singlestep(nfe: int, order: int, options: Any, clean: bool) -> Plan:
     return orders + (1,) * clean
 
 
-def fast(evaluations: int) -> Plan:
+def fast(evaluations: int) -> Steps:
     """DPM-Solver-fast (Lu et al. 2022, appendix B): steps of order 3, closed by 2 and 1, by 1, or by 2."""
     threes, rest = divmod(evaluations, 3)
     if rest == 0 and threes:
@@ -53,7 +53,7 @@ def fast(evaluations: int) -> Plan:
     return (3,) * threes + (rest,) * (rest > 0)
 
 
-def singlestep_plan_of(steps: int, order: int, options: Any, clean: bool) -> Plan:
+def singlestep_steps(steps: int, order: int, options: Any, clean: bool) -> Steps:
     """The orders over a grid of `steps` steps: of the largest NFE that has so many."""
     full = steps - clean
     if options.method == "singlestep_fixed" or order < 3:
@@ -61,15 +61,15 @@ def singlestep_plan_of(steps: int, order: int, options: Any, clean: bool) -> Pla
     return (3,) * (full - 1) + (2,) * (full > 0) + (1,) * clean
 
 
-def one_evaluation(nfe: int) -> Plan:
+def one_evaluation(nfe: int) -> Steps:
     """A student that maps noise to data has no steps to divide."""
     if nfe != 1:
         raise UnreachableNFE("the student maps noise to data in one evaluation: NFE 1 only")
     return (1,)
 
 
-def plan(nfe: int, rule: Rule, order: int, options: Any, clean: bool) -> Plan:
-    """The rule's plan for `nfe`, with what the options add: one evaluation more, one less."""
+def steps_for(nfe: int, rule: Rule, order: int, options: Any, clean: bool) -> Steps:
+    """The rule's steps for `nfe`, with what the options add: one evaluation more, one less."""
     evaluations = nfe + options.afs - options.denoise_to_zero
     if evaluations < 1:
         raise UnreachableNFE("denoise_to_zero takes one evaluation beside the steps: NFE of at least 2")

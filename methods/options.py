@@ -1,17 +1,54 @@
-"""What all options share: unknown keys are mistakes, values do not change. No torch."""
+"""What all options share: unknown keys are mistakes, values are what they are given as, numbers finite. No torch."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
 from .missing import Missing
-from .nfe import Plan, one_per_step
+from .nfe import Steps, one_per_step
+
+LARGEST_INTEGER = 2**63 - 1
+"""What a column of a table and the arguments of torch's generators hold."""
+LARGEST_FLOAT = 1e38
+"""Less than the largest number in single precision, in which networks compute."""
 
 
-class Options(BaseModel):
+def _for_files(schema: Any) -> Any:
+    """A schema of pydantic's whose tuples may be given as lists, since files have no tuples, and whose numbers without
+    bounds get the widest.
+    """
+    if isinstance(schema, list):
+        return [_for_files(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: _for_files(part) for key, part in schema.items()}
+    if schema.get("type") == "tuple":
+        schema["strict"] = False
+    for kind, largest in (("int", LARGEST_INTEGER), ("float", LARGEST_FLOAT)):
+        if schema.get("type") == kind:
+            if not {"le", "lt"} & schema.keys():
+                schema["le"] = largest
+            if not {"ge", "gt"} & schema.keys():
+                schema["ge"] = -largest
+    return schema
+
+
+class Checked(BaseModel):
+    """Every number finite and such that it can be computed with; no number from a boolean, a text, or the reverse."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: CoreSchema = _for_files(handler(source))
+        return schema
+
+
+class Options(Checked):
     """Checked settings. A field's description says what it means, in what unit, and what the paper takes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         """The evaluations of each step with `nfe` in all, or UnreachableNFE with the reason."""
         return one_per_step(nfe)
 

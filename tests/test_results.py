@@ -97,13 +97,21 @@ def test_no_student_loses_a_class(distilled):
     assert max(coverage["euler", "grid=karras-7 zero", "0", 1].values()) < 0.2
 
 
-def test_at_large_rates_the_squared_distance_suffers_less_than_pseudo_huber():
+def test_pseudo_huber_tolerates_no_larger_rates_than_the_squared_distance():
+    """Both are best at 0.001 and useless at 0.01; at the two large rates the spreads of the seeds overlap."""
     fd = values("sim-ablation", "fd_digits")
-    for rate in ("0.003", "0.01"):
-        huber, squared = (
-            fd["sim", f"{name} learning_rate={rate}", FULL, 1].values() for name in ("pseudo-huber", "l2")
-        )
-        assert sum(squared) < sum(huber)
+    rates = ("0.0001", "0.0003", "0.001", "0.003", "0.01")
+    of = {
+        name: [list(fd["sim", f"{name} learning_rate={rate}", FULL, 1].values()) for rate in rates]
+        for name in ("pseudo-huber", "l2")
+    }
+    for by_rate in of.values():
+        means = [sum(seeds) / len(seeds) for seeds in by_rate]
+        assert min(means) == means[2]
+        assert means[4] > 10 * means[2]
+    for huber, squared in zip(of["pseudo-huber"][3:], of["l2"][3:], strict=True):
+        assert min(squared) < max(huber)
+        assert min(huber) < max(squared)
 
 
 BUDGETS = ("30000 evaluations", FULL, "300000 evaluations")

@@ -10,7 +10,7 @@ from ..results.lookup import Wanted, nearest_samples, store_of
 from ..store import Artifact, CorruptError, Store
 
 
-def draw(folder: Path, wanted: Wanted, count: int, root: Path | None, out: Path) -> None:
+def write_picture(folder: Path, wanted: Wanted, count: int, root: Path | None, out: Path) -> None:
     """Write a PNG grid of `count` samples; noise i is that of sample i of the seed in the run."""
     from PIL import Image
 

@@ -1,5 +1,6 @@
 """`fewstep evaluate`: the metrics of images that were made anywhere."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,10 @@ import click
 
 from ..errors import InputError
 from .places import RUNS, data_root_option, require_writable, store_option
+
+MADE_OF = "evaluated.json"
+"""In the folder of the results: the images that they are of."""
+LARGEST_SEED = 2**63 - 1
 
 
 @click.command()
@@ -36,11 +41,12 @@ from .places import RUNS, data_root_option, require_writable, store_option
 )
 @click.option("--budget", default="elsewhere", show_default=True, help="What its training cost.")
 @click.option("--nfe", type=click.IntRange(min=0), default=0, help="Its network evaluations per image, if known.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/evaluated/<method>]."
 )
+@click.option("--overwrite", is_flag=True, help="Replace results of other images.")
 @store_option
 @data_root_option
 def evaluate(
@@ -52,6 +58,7 @@ def evaluate(
     captions: Path | None,
     device: str,
     out: Path | None,
+    overwrite: bool,
     store: Path | None,
     **row: Any,
 ) -> None:
@@ -62,7 +69,7 @@ def evaluate(
     from ..machine import gpus, shares
     from .evaluate_request import Request
 
-    row["method"] = row["method"] or images.stem
+    row["method"] = _name(row["method"]) if row["method"] is not None else _called(images)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     references = dict(_assignment("--reference", word) for word in given)
     # As a suite on the CPU names it, whose features are then found in the store.
@@ -70,6 +77,8 @@ def evaluate(
     request = Request(images, dataset, names, row, references, rounding, captions, device)
     request.wanted()
     folder = out or RUNS / "evaluated" / row["method"]
+    if not overwrite:
+        _refuse_to_replace(folder, images)
     from ..results import rows as results
     from ..results import write
     from ..run import runner
@@ -88,6 +97,7 @@ def evaluate(
         return runner.run(tasks, artifacts, lambda count: LOCAL.start(resources), Progress())
 
     rows, blocks = stage.evaluate(request, run)
+    write_atomic(folder / MADE_OF, json.dumps({"images": str(images.resolve())}))
     write_atomic(folder / "results.csv", results.to_csv(rows))
     write_atomic(folder / "blocks.csv", results.to_csv(blocks, results.BLOCK_COLUMNS))
     write_atomic(folder / write.METRICS, write.metric_facts(request.wanted()))
@@ -99,6 +109,30 @@ def evaluate(
     for line in skipped:
         click.echo(f"fewstep: {line['metric']}: {line['status']}", err=True)
     sys.exit(1 if skipped else 0)
+
+
+def _called(images: Path) -> str:
+    """The name of a file without its suffix, of a folder whole."""
+    return images.resolve().name if images.is_dir() else images.stem
+
+
+def _name(method: str) -> str:
+    """A method's name, which becomes that of a folder too."""
+    if not method.isprintable() or not 0 < len(method) <= 100 or set(method) & set("/\\:") or method.strip(". ") == "":
+        raise InputError(f"--method {method[:100]!r}: a name of 1 to 100 characters without / \\ or :, not a path")
+    return method
+
+
+def _refuse_to_replace(folder: Path, images: Path) -> None:
+    """InputError where the folder holds results of other images."""
+    try:
+        if not (folder / "results.csv").exists():
+            return
+        of = json.loads((folder / MADE_OF).read_text(encoding="utf-8"))["images"]
+    except (OSError, ValueError, LookupError, TypeError):
+        of = "something else"
+    if of != str(images.resolve()):
+        raise InputError(f"{folder}: holds results of {of}; give another --out or --method, or --overwrite")
 
 
 def _assignment(option: str, word: str) -> tuple[str, str]:

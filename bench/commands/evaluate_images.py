@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import click
+
 from ...datasets.base import to_unit_range
 from ...datasets.captions import captions
 from ...datasets.images import Images
@@ -36,6 +38,8 @@ def evaluate(
     measured = [name for name in metrics if name not in lacks]
     try:
         images = Images(request.images)
+        if images.unread:
+            click.echo(f"fewstep: {images.unread}", err=True)
         texts = _captions(request, images, measured)
         _check_shape(images.shape, request, measured)
         values = _values(request, images, texts, measured, run, on_progress)
@@ -44,7 +48,11 @@ def evaluate(
     cell = hashed([str(request.row), request.dataset, {name: repr(value.value) for name, value in values.items()}])
     shared = dict.fromkeys(results.COLUMNS, "") | {
         "suite": "evaluated",
-        "dataset": request.folder.stem if request.folder else request.dataset,
+        "dataset": request.folder.stem
+        if request.folder and request.folder.is_file()
+        else request.folder.resolve().name
+        if request.folder
+        else request.dataset,
         **request.row,
         "cell": cell,
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from ...datasets.facts import ArchiveError, check
 from ...datasets.frozen import path as frozen_path
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
+from ...datasets.prepare import shortfall
 from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods.missing import Missing
 from ...methods.options import Options
@@ -141,8 +142,6 @@ def _dataset(spec: DatasetSpec) -> tuple[str, str]:
     expected = spec.source.preprocessing if spec.source else "none"
     if (found := facts.get("preprocessing", "none")) != expected:
         return "wrong preprocessing", f"{path} was made by {found}, {spec.name} is made by {expected}"
-    if facts["count"] != spec.size:
-        return "wrong count", f"{path} has {facts['count']} images, {spec.name} has {spec.size}"
-    if (captions := facts.get("captions", {}).get("count", 0)) != spec.captions:
-        return "wrong count", f"{path} has {captions} captions, {spec.name} has {spec.captions}"
+    if lacking := shortfall(spec, facts):
+        return "wrong count", f"{path} has {lacking}"
     return "present", f"{path}; {_size(path)}; licence: {spec.licence}{spec.known_statistics()}"

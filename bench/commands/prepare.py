@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..errors import InputError
-from .places import data_root_option, require_writable
+from .places import data_root_option
 
 
 @click.command()
@@ -25,10 +25,12 @@ def prepare(dataset: str, source: Path | None, download: bool, threads: int | No
 
     if (source is None) != download:
         raise InputError(f"prepare {dataset}: give either --from SOURCE or --download")
-    require_writable(data_root())
+    notes: list[str] = []
     try:
-        for path, facts in make(dataset, source, data_root(), threads or cores()):
+        for path, facts in make(dataset, source, data_root(), threads or cores(), notes.append):
             click.echo(f"{path}: {facts['count']} images, sha256 {facts['sha256'][:16]}")
+        for line in notes:
+            click.echo(f"fewstep: {line}", err=True)
     except KeyboardInterrupt:
         click.echo("fewstep: stopped; the same command resumes from here", err=True)
         sys.exit(130)

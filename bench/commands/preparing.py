@@ -1,6 +1,7 @@
 """`fewstep prepare` and `fewstep captions` as commands: progress, and mistakes as one line."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from ...methods.register import UnknownNameError
 from ..errors import InputError
 
 
-def prepare(dataset: str, source: Path | None, root: Path, threads: int) -> list[tuple[Path, dict[str, Any]]]:
+def prepare(
+    dataset: str, source: Path | None, root: Path, threads: int, on_note: Callable[[str], None]
+) -> list[tuple[Path, dict[str, Any]]]:
     """Make the archives of `dataset` in `root`, from `source` or, without one, from what torchvision downloads.
 
     InputError for whatever is wrong with the names, the source, or the place.
@@ -31,8 +34,8 @@ def prepare(dataset: str, source: Path | None, root: Path, threads: int) -> list
                 bar.update(count - bar.n)
 
             if source is None:
-                return preparing.download(dataset, root, on_progress, threads)
-            return preparing.prepare(dataset, source, root, on_progress, threads)
+                return preparing.download(dataset, root, on_progress, threads, on_note)
+            return preparing.prepare(dataset, source, root, on_progress, threads, on_note)
     except (UnknownNameError, ArchiveError) as error:
         raise InputError(str(error)) from None
     except OSError as error:

@@ -14,7 +14,7 @@ from .places import results_folder, row_options
 def sample(place: str, store: Path | None, out: Path, count: int, **row: Any) -> None:
     """Draw samples of a method of a finished run as a PNG picture."""
     from ..results.lookup import Wanted
-    from .drawing import draw
+    from .drawing import write_picture
 
-    draw(results_folder(place), Wanted(**row), count, store, out)
+    write_picture(results_folder(place), Wanted(**row), count, store, out)
     click.echo(out)

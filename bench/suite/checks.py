@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from ...datasets.frozen import register as frozen
 from ...datasets.registry import DATASETS
 from ...methods import registry
+from ...methods.specs.base import METHODS as METHODS_PACKAGE
+from ...methods.specs.solver import Grid
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
-from ...methods.specs.teachers.pretrain import PretrainOptions
+from ...methods.specs.teachers.pretrain import PretrainOptions, UNetOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
 from ..metrics.register import METRICS, defined
@@ -154,12 +156,26 @@ def teachers_fit_the_datasets(suite: Suite) -> Iterator[Complaint]:
             if network is not None and (network.name == "unet") != images:
                 message = f"a {network.name} does not fit {name}, whose samples have shape {spec.shape}"
                 yield ("teachers", k, "network"), message
+            levels = len(network.multipliers) if isinstance(network, UNetOptions) else 1
+            if images and spec.shape[-1] % 2 ** (levels - 1):
+                message = f"{levels} levels halve the resolution {levels - 1} times, and {name}'s images have side "
+                yield ("teachers", k, "network", "multipliers"), f"{message}{spec.shape[-1]}; leave some out"
             if isinstance(teacher, CheckpointOptions) and not images:
                 message = f"its network is one of images, and {name}'s samples have shape {spec.shape}"
                 yield ("teachers", k, "file"), message
             if teacher.conditional and not spec.classes:
                 place = ("label_dropout",) if isinstance(teacher, PretrainOptions) else ()
                 yield ("teachers", k, *place), f"{name} has no labels, and {teacher.shown()} needs them; leave it out"
+
+
+def grids_of_labels_have_a_discrete_path(suite: Suite) -> Iterator[Complaint]:
+    """Of the teachers that fewstep has none is on a discrete path; a plug-in's may be."""
+    built_in = all(registry.TEACHERS[teacher.name].target.startswith(METHODS_PACKAGE) for teacher in suite.teachers)
+    for where, entry in _entries(suite):
+        grid = getattr(entry.checked(), "grid", None)
+        if built_in and isinstance(grid, Grid) and grid.spacing.startswith("ddim-"):
+            message = f"{grid.spacing} is a grid of the labels of a discrete path, which no teacher of this suite has"
+            yield (*where, "options", "grid", "spacing"), f"{message}; use uniform, quadratic, log-snr or karras"
 
 
 def references_are_published_moments(suite: Suite) -> Iterator[Complaint]:
@@ -222,6 +238,7 @@ RULES: tuple[Rule, ...] = (
     datasets_are_known,
     datasets_have_the_metrics,
     teachers_fit_the_datasets,
+    grids_of_labels_have_a_discrete_path,
     references_are_published_moments,
     checkpoints_are_files,
     shipped_teachers_are_known,

@@ -1,5 +1,6 @@
 """From a schema's complaint to one line that a person can act on: file, line, key, reason, nearest name."""
 
+import re
 import types
 from collections.abc import Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from ...methods.register import did_you_mean
 from ..errors import InputError
+from .reading import Unclear, parsed
 
 Location = tuple[int | str, ...]
 
@@ -19,12 +21,9 @@ class Document:
     def __init__(self, name: str, text: str) -> None:
         self.name = name
         try:
-            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
-            self.data: Any = yaml.safe_load(text)
+            self.data, self._root = parsed(text)
         except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f":{mark.line + 1}" if mark else ""
-            raise InputError(f"{name}{line}: not YAML: {getattr(error, 'problem', error)}") from None
+            raise InputError(_not_read(name, error)) from None
         if not isinstance(self.data, dict):
             raise InputError(f"{name}: a suite is a mapping of keys to values")
         self._set: dict[Location, str] = {}
@@ -32,49 +31,93 @@ class Document:
     def set(self, setting: str) -> None:
         """Lay KEY=VALUE over the data; KEY is dotted, list items by number, VALUE is YAML."""
         key, equals, value = setting.partition("=")
+        shown = shortened(setting)
         if not equals or not key:
-            raise InputError(f"--set {setting}: expected KEY=VALUE, such as --set seeds=[0,1]")
-        location: Location = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+            raise InputError(f"--set {shown}: expected KEY=VALUE, such as --set seeds=[0,1]")
+        location: Location = tuple(int(part) if re.fullmatch("[0-9]{1,9}", part) else part for part in key.split("."))
+        if location in self._set:
+            raise InputError(f"--set {shown}: {key!r} is set twice, also by --set {shortened(self._set[location])}")
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--set {setting}: the value is not YAML") from None
+            given, _ = parsed(value)
+        except yaml.YAMLError as error:
+            problem = getattr(error, "problem", None) if isinstance(error, Unclear) else None
+            raise InputError(f"--set {shown}: {problem or 'the value is not YAML'}") from None
         parent = self.data
-        for part in location[:-1]:
-            try:
-                parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent[part]
-            except (IndexError, TypeError, AttributeError):
-                raise InputError(f"--set {setting}: the suite has nothing at {key!r}") from None
         try:
-            parent[location[-1]] = parsed
-        except (IndexError, TypeError):
-            raise InputError(f"--set {setting}: the suite has nothing at {key!r}") from None
+            for part in location[:-1]:
+                parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent[part]
+            parent[location[-1]] = given
+        except (IndexError, TypeError, AttributeError):
+            raise InputError(f"--set {shown}: the suite has nothing at {shortened(key)!r}") from None
         self._set[location] = setting
 
-    def at(self, location: Location, message: str) -> str:
-        """ "file:line: key.path: message"; a value that --set gave is named by it."""
+    def at(self, location: Location, message: str, first: Location | None = None) -> str:
+        """ "file:line: key.path: message", in one line; a value that --set gave is named by it.
+
+        first: the place of what `location` repeats, named after the message.
+        """
+        message = shortened(message, 300)
+        if first is not None:
+            message += f", as {_key(first)}" + ("" if self._setting(first) else f" on line {self._line(first)}")
+        if (setting := self._setting(location)) is not None:
+            place = f"{_key(location)}: " if first is not None else ""
+            return f"--set {shortened(setting)}: {place}{message}"
+        key = _key(location)
+        return f"{self.name}:{self._line(location)}: {key + ': ' if key else ''}{message}"
+
+    def _setting(self, location: Location) -> str | None:
+        """The setting that gave the value there, or made what is above it."""
         for depth in range(len(location), 0, -1):
             for given, setting in self._set.items():
                 if _unlisted(given) == _unlisted(location[:depth]):
-                    return f"--set {setting}: {message}"
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
-        return f"{self.name}:{self._line(location)}: {key + ': ' if key else ''}{message}"
+                    return setting
+        if self._node(location)[1]:
+            return None
+        made = (setting for given, setting in self._set.items() if given[: len(location)] == location)
+        return next(made, None) if location else None
 
     def _line(self, location: Location) -> int:
+        return self._node(location)[0]
+
+    def _node(self, location: Location) -> tuple[int, bool]:
+        """The line of a place in the file, or of the nearest above it; whether the place itself is in the file."""
         node: Any = self._root
         line = node.start_mark.line
         for part in location:
             if isinstance(part, int) and not isinstance(node, yaml.SequenceNode):
                 continue
+            found: list[tuple[int, Any]] = []
             if isinstance(node, yaml.MappingNode):
-                found = [(k, v) for k, v in node.value if k.value == str(part)]
-                if not found:
-                    break
-                line, node = found[0][0].start_mark.line, found[0][1]
-            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-                node = node.value[part]
-                line = node.start_mark.line
-        return line + 1
+                # The last: a mapping's own keys come after those that it merges.
+                found = [(key.start_mark.line, value) for key, value in node.value if key.value == str(part)][-1:]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+                found = [(value.start_mark.line, value) for value in node.value[part : part + 1]]
+            if not found:
+                return line + 1, False
+            line, node = found[0]
+        return line + 1, True
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """One line of at most about `most` characters, the middle left out."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most // 2]} ... {line[-most // 3 :]}"
+
+
+def _key(location: Location) -> str:
+    shown = (part if isinstance(part, int) or part.isprintable() else repr(part)[1:-1] for part in location)
+    joined = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in shown).lstrip(".")
+    return shortened(joined, 200)
+
+
+def _not_read(name: str, error: yaml.YAMLError) -> str:
+    """What is wrong with the text of a file, with its line where that is known."""
+    mark = getattr(error, "problem_mark", None)
+    place = f"{name}:{mark.line + 1}" if mark else name
+    problem = shortened(str(getattr(error, "problem", None) or error), 300)
+    if not isinstance(error, Unclear):
+        return f"{place}: not YAML: {problem}"
+    return f"{place}: {problem}" + (f", first on line {error.first}" if error.first is not None else "")
 
 
 def _unlisted(location: Location) -> Location:
@@ -97,9 +140,15 @@ def complaint(prefix: Location, error: ValidationError, model: type[BaseModel]) 
         message = f"'name' must be one of {expected}, not {first['ctx'].get('tag', 'left out')!r}"
     else:
         given = first.get("input")
-        shown = f", not {given!r}" if isinstance(given, str | int | float | bool | type(None)) else ""
-        message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be") + shown
+        shown = f", not {_repr(given)}" if isinstance(given, str | int | float | bool | type(None)) else ""
+        quoted = "; put it in quotes" if kind == "string_type" and isinstance(given, int | float) else ""
+        message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be") + shown + quoted
     return (*prefix, *place), message
+
+
+def _repr(given: Any) -> str:
+    large = isinstance(given, int) and abs(given) >= 10**40
+    return "a number of more than 40 digits" if large else shortened(repr(given))
 
 
 def _members(annotation: Any) -> list[type[BaseModel]]:

@@ -8,21 +8,31 @@ from pydantic import ValidationError
 from ...methods.register import did_you_mean
 from ..errors import InputError
 from .checks import RULES
-from .document import Document, complaint
+from .document import Document, complaint, shortened
 from .schema import Suite
 
 SHIPPED = Path(__file__).parent / "shipped"
+LARGEST = 200_000
+"""Bytes of a suite file: one of a thousand methods has fewer."""
+
+
+def named_file(name: str) -> Path | None:
+    """The file of that name, None if there is none or no file can have the name."""
+    try:
+        return path if (path := Path(name)).is_file() else None
+    except (OSError, ValueError):
+        return None
 
 
 def find(suite: str) -> Path:
     """The file that SUITE means: a path, or the name of a shipped suite."""
-    path = Path(suite)
-    if path.is_file():
+    if (path := named_file(suite)) is not None:
         return path
     shipped = shipped_names()
     if suite in shipped:
         return SHIPPED / f"{suite}.yaml"
-    raise InputError(f"no suite {suite!r}: not a file, nor a shipped suite{did_you_mean(suite, shipped)}")
+    near = did_you_mean(suite[:100], shipped)
+    raise InputError(f"no suite {shortened(repr(suite))}: not a file, nor a shipped suite{near}")
 
 
 def shipped_names() -> list[str]:
@@ -33,6 +43,8 @@ def load(suite: str, settings: Sequence[str] = ()) -> Suite:
     """The suite of a path or shipped name with `KEY=VALUE` settings applied; InputError says what is wrong."""
     path = find(suite)
     try:
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path}: larger than a suite can be, which is {LARGEST // 1000} kB")
         document = Document(path.name if path.parent == SHIPPED else str(path), path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
@@ -43,6 +55,6 @@ def load(suite: str, settings: Sequence[str] = ()) -> Suite:
     except ValidationError as error:
         raise InputError(document.at(*complaint((), error, Suite))) from None
     for rule in RULES:
-        for location, message in rule(checked):
-            raise InputError(document.at(location, message))
+        for complaint_ in rule(checked):
+            raise InputError(document.at(*complaint_))
     return checked

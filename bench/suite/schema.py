@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...methods import registry
 from ...methods.missing import Missing
-from ...methods.options import Options
+from ...methods.options import Checked, Options
 from ...methods.specs.teachers.base import TeacherOptions
 
 
@@ -16,8 +16,10 @@ def _listed(value: Any) -> Any:
 
 
 def _unique(values: list[Any]) -> list[Any]:
-    if len({repr(value) for value in values}) < len(values):
-        raise ValueError("duplicate value")
+    shown = [value.label() if isinstance(value, Budget) else repr(value) for value in values]
+    for i, value in enumerate(shown):
+        if value in shown[:i]:
+            raise ValueError(f"{value} appears twice, as items {shown.index(value) + 1} and {i + 1}")
     return values
 
 
@@ -110,8 +112,10 @@ class MethodEntry(Options):
 
     name: str
     options: dict[str, Any] = {}
-    nfe: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] | None = None
-    budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    nfe: Annotated[list[Positive], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)] | None = None
+    budgets: Annotated[list[Budget], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)] | None = (
+        None
+    )
     variant: str | None = None
     fitted_on: FittedOn | None = None
     tune: Tuning | None = None
@@ -160,17 +164,15 @@ def _short(option: Any, dumped: Any) -> Any:
     return option.label() if hasattr(option, "label") else dumped
 
 
-class Suite(BaseModel):
+class Suite(Checked):
     """A grid of cells: datasets x teachers x methods x budgets x seeds x nfe."""
-
-    model_config = {"extra": "forbid", "frozen": True}
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
-    datasets: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    datasets: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
     teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)]
     methods: Annotated[list[MethodEntry], BeforeValidator(_listed), Field(min_length=1)]
-    budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)]
+    budgets: Annotated[list[Budget], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
     seeds: Annotated[list[Seed], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)] = [0]
     nfe: Annotated[list[Positive], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
     samples: Positive = 1797

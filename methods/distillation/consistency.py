@@ -24,8 +24,16 @@ from ..specs.consistency import ConsistencyOptions, ConsistencyStudentOptions
 from ..specs.heun import HeunOptions
 from ..specs.solver import SolverOptions
 from ..uses import spent_on
+from .consistency_sampling import (
+    Function,
+    LevelSearch,
+    at_positions,
+    consistency_sampling,
+    probe,
+    search_levels,
+    spread_levels,
+)
 from .distances import Distance, distance, l2, snr_weight
-from .multistep import Function, LevelSearch, at_positions, multistep, probe, search_levels, spread_levels
 from .student import StudentMethod, preconditioned_network
 
 
@@ -82,8 +90,8 @@ def consistency_loss(
 class ConsistencyModel(StudentMethod):
     """What distillation and training share: when the levels are searched, and the sampler.
 
-    `floor` is the noise that the student leaves in its output, see `multistep`. With options.levels "searched"
-    the last step searches the levels, see LevelSearch.
+    `floor` is the noise that the student leaves in its output, see `consistency_sampling`. With options.levels
+    "searched" the last step searches the levels, see LevelSearch.
     """
 
     student: EDMDenoiser
@@ -196,7 +204,9 @@ class ConsistencyModel(StudentMethod):
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by multistep consistency sampling (algorithm 1) over `levels`."""
-        return multistep(self.function(condition), noise, self.levels(nfe).to(noise.device), self.floor, draws)
+        return consistency_sampling(
+            self.function(condition), noise, self.levels(nfe).to(noise.device), self.floor, draws
+        )
 
 
 class Consistency(ConsistencyModel):

@@ -27,8 +27,8 @@ from ..randomness import drawn_seed, generator
 from ..solvers.grids import karras
 from ..specs.consistency_training import ConsistencyTrainingOptions, CTOptions, ECTOptions, ICTOptions
 from .consistency import ConsistencyFunction, ConsistencyModel, residual
+from .consistency_sampling import Function
 from .distances import Distance, distance, l2, pseudo_huber, snr_weight
-from .multistep import Function
 from .student import preconditioned_network
 
 LevelPairs = tuple[Tensor, Tensor]

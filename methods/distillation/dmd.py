@@ -12,7 +12,7 @@ from ..randomness import generator
 from ..specs.dmd import DMDOptions
 from .distances import l2
 from .pairs import Pairs, teacher_solutions
-from .score_matching import FAKE, GENERATOR, Draw, Noised, ScoreMatching
+from .score_matching import FAKE, GENERATOR, Noised, Part, ScoreMatching
 
 WITH_PAIRS = "generator with new pairs"
 
@@ -57,16 +57,16 @@ class DMD(ScoreMatching):
                 self.pairs.add(noise, x0, labels)
                 self._batch = noise, x0, labels
             else:
-                self._batch = self.pairs.draw(self.batch_size, generator(self.seed, "train-pairs", step))
+                self._batch = self.pairs.batch(self.batch_size, generator(self.seed, "train-pairs", step))
         return super().training_step(batch, batch_idx)
 
-    def loss(self, draw: Draw) -> Tensor:
-        loss = super().loss(draw)
+    def loss(self, part: Part) -> Tensor:
+        loss = super().loss(part)
         if self._batch is None:
             return loss
         noise, x0, labels = self._batch
-        own = None if labels is None else labels[draw.rows]
-        return loss + self.options.regression * l2(self.generate(self.student, noise[draw.rows], own), x0[draw.rows])
+        own = None if labels is None else labels[part.rows]
+        return loss + self.options.regression * l2(self.generate(self.student, noise[part.rows], own), x0[part.rows])
 
     def student_loss(self, noised: Noised) -> Tensor:
         return dmd_loss(noised.x0, noised.fake, noised.teacher)

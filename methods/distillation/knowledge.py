@@ -50,7 +50,7 @@ class Knowledge(StudentMethod):
             x0 = teacher_solutions(self.teacher, noise, self.options, labels)
             self.pairs.add(noise, x0, labels)
         else:
-            noise, x0, labels = self.pairs.draw(self.batch_size, generator(self.seed, "train", step))
+            noise, x0, labels = self.pairs.batch(self.batch_size, generator(self.seed, "train", step))
         return knowledge_loss(lambda z: one_step(self.student, z, labels), noise, x0, self.options.distance).mean()
 
     @torch.no_grad()

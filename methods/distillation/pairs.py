@@ -49,7 +49,7 @@ class Pairs(nn.Module):
             assert labels is not None
             self.labels = torch.cat([self.labels, labels.to(self.labels)])
 
-    def draw(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+    def batch(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         """(noise, x0, labels) of `count` pairs drawn uniformly from those kept, each (count, *shape)."""
         rows = torch.randint(len(self), (count,), generator=rng).to(self.x0.device)
         return self.noise[rows], self.x0[rows], None if self.labels is None else self.labels[rows]

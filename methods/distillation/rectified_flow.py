@@ -113,7 +113,7 @@ class RectifiedFlow(StudentMethod):
             x0 = self._solutions(noise, labels)
             self.pairs.add(noise, x0, labels)
         else:
-            noise, x0, labels = self.pairs.draw(self.batch_size, rng)
+            noise, x0, labels = self.pairs.batch(self.batch_size, rng)
         if stage.distils:
             r = distil_times(torch.randint(self.options.distil, (len(x0),), generator=rng), self.options.distil)
         else:

@@ -49,7 +49,7 @@ def fake_loss(
     return (sigma_data**-2 + sigma**-2) * error.square().flatten(1).sum(1)
 
 
-class Draw(NamedTuple):
+class Part(NamedTuple):
     """Part of a batch: its rows, the student's noise, the level and the noise added to its samples, labels if any."""
 
     rows: Tensor
@@ -105,40 +105,40 @@ class ScoreMatching(StudentMethod):
         return self._update(self.student, student_optimizer, self.loss, step, self.options.generator_levels)
 
     def _update(
-        self, network: nn.Module, optimizer: Any, loss: Callable[[Draw], Tensor], step: int, levels: Levels
+        self, network: nn.Module, optimizer: Any, loss: Callable[[Part], Tensor], step: int, levels: Levels
     ) -> Tensor:
         """One optimiser step on the batch's mean loss, its gradient added up over the parts; the loss, ()."""
         self.fake.requires_grad_(network is self.fake).train(network is self.fake)
         total = torch.zeros((), device=self.device)
-        for draw in self._draws(step, levels):
-            part = loss(draw).sum() / self.batch_size
-            self.manual_backward(part)
-            total += part.detach()
+        for part in self._parts(step, levels):
+            share = loss(part).sum() / self.batch_size
+            self.manual_backward(share)
+            total += share.detach()
         if self.options.gradient_clip is not None:
             nn.utils.clip_grad_norm_(network.parameters(), self.options.gradient_clip)
         optimizer.step()
         optimizer.zero_grad()
         return total
 
-    def fake_loss(self, draw: Draw) -> Tensor:
+    def fake_loss(self, part: Part) -> Tensor:
         """Of the fake-score network on new samples of the student, per sample (B,)."""
         with torch.no_grad():
-            x0 = self.generate(self.student, draw.z, draw.labels)
-        return fake_loss(self.fake.given(draw.labels), x0, draw.sigma, draw.eps, self.sigma_data)
+            x0 = self.generate(self.student, part.z, part.labels)
+        return fake_loss(self.fake.given(part.labels), x0, part.sigma, part.eps, self.sigma_data)
 
-    def loss(self, draw: Draw) -> Tensor:
+    def loss(self, part: Part) -> Tensor:
         """Of the student, per sample (B,)."""
-        x0 = self.generate(self.student, draw.z, draw.labels)
+        x0 = self.generate(self.student, part.z, part.labels)
         self._watch(x0.detach())
-        x = x0 + expand(draw.sigma, x0) * draw.eps
+        x = x0 + expand(part.sigma, x0) * part.eps
         with torch.set_grad_enabled(self.through_scores):
             with spent_on("auxiliary"):
-                fake = self.fake(x, draw.sigma, draw.labels)
+                fake = self.fake(x, part.sigma, part.labels)
             with spent_on("teacher"):
-                teacher = self.teacher.on(self.path)(x, draw.sigma, draw.labels)
-        return self.student_loss(Noised(x0, x, draw.sigma, fake, teacher))
+                teacher = self.teacher.on(self.path)(x, part.sigma, part.labels)
+        return self.student_loss(Noised(x0, x, part.sigma, fake, teacher))
 
-    def _draws(self, step: int, levels: Levels) -> Iterator[Draw]:
+    def _parts(self, step: int, levels: Levels) -> Iterator[Part]:
         """The batch of training step `step`, a function of (seed, step), in as many parts as the options say."""
         n, rng = self.batch_size, generator(self.seed, "train", step)
         z, eps = (torch.randn(n, *self.shape, generator=rng).to(self.device) for _ in range(2))
@@ -148,9 +148,9 @@ class ScoreMatching(StudentMethod):
             low, high = levels
             sigma = karras(low + (high - low) * torch.rand(n, generator=rng), self.path.t_min, self.path.t_max)
         labels = self.teacher.conditions(self.seed, "label-train", range(step * n, (step + 1) * n))
-        for part in torch.arange(n).to(self.device).chunk(self.options.accumulate):
-            own = None if labels is None else labels.to(self.device)[part]
-            yield Draw(part, z[part], sigma.to(self.device)[part], eps[part], own)
+        for rows in torch.arange(n).to(self.device).chunk(self.options.accumulate):
+            own = None if labels is None else labels.to(self.device)[rows]
+            yield Part(rows, z[rows], sigma.to(self.device)[rows], eps[rows], own)
 
     def _watch(self, x0: Tensor) -> None:
         """Raises Diverged where the student's samples are no longer data of any kind."""

@@ -66,7 +66,7 @@ class Phase:
         t = group * student_step - k * teacher_step
         return torch.stack([t, t - teacher_step, (group - 1) * student_step])
 
-    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+    def random_indices(self, count: int, rng: torch.Generator) -> Tensor:
         """`indices` of `count` random pairs: every group and every k are as likely."""
         group = torch.randint(1, self.student_steps + 1, (count,), generator=rng)
         k = torch.randint(self.teacher_steps // self.student_steps, (count,), generator=rng)
@@ -190,7 +190,7 @@ class Tract(AdamStudent):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         rng = generator(self.seed, "train", int(batch["step"]))
         x0, condition = batch["x0"].double(), self.condition_of(batch)
-        t, _, _ = times = self.times[self.phase().draw(len(x0), rng)].to(x0.device)
+        t, _, _ = times = self.times[self.phase().random_indices(len(x0), rng)].to(x0.device)
         x_t = self.path.noisy(x0, torch.randn(x0.shape, generator=rng).to(x0), t)
         lagging: Any = self.self_teacher.module
         target = tract_target(self.path, self.teacher_step(condition), self.jump(lagging, condition), x_t, times)

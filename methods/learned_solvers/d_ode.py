@@ -64,7 +64,7 @@ def d_ipndm(run: Run, x: Tensor, correct: Correct) -> Tensor:
     """D-iPNDM: the difference is that of iPNDM's means of eps (th_deis/sampler.py)."""
     longest = run.options.max_order
     rows = [EQUAL_STEPS[min(i, longest - 1)] for i in range(len(run.nodes) - 1)]
-    return _multistep(run, x, correct, rows, longest)
+    return _corrected(run, x, correct, rows, longest)
 
 
 def d_deis_tab(run: Run, x: Tensor, correct: Correct) -> Tensor:
@@ -73,10 +73,10 @@ def d_deis_tab(run: Run, x: Tensor, correct: Correct) -> Tensor:
     table = tab_coefficients(run.path, [float(node.time) for node in run.nodes], points, run.options.quadrature)
     steps = [s.level - t.level for t, s in pairwise(run.nodes)]
     rows = [[c / step for c in row] for row, step in zip(table, steps, strict=True)]
-    return _multistep(run, x, correct, rows, points)
+    return _corrected(run, x, correct, rows, points)
 
 
-def _multistep(run: Run, x: Tensor, correct: Correct, rows: Iterable[Sequence[float]], points: int) -> Tensor:
+def _corrected(run: Run, x: Tensor, correct: Correct, rows: Iterable[Sequence[float]], points: int) -> Tensor:
     values, before = history(points), prior_eps(run, x)
     for row, (t, s) in zip(rows, pairwise(run.nodes), strict=True):
         x0 = run.x0(x, t)
@@ -94,7 +94,7 @@ def d_dpm_solver(run: Run, x: Tensor, correct: Correct) -> Tensor:
     """
     run.needs_signal("D-DPM-Solver corrects eps, which it moves by the step in sigma/alpha, infinite")
     before, i = prior_eps(run, x), 0
-    for order in run.plan:
+    for order in run.per_step:
         x, before = DPM_STEPS[order](run, x, correct, before, run.nodes[i : i + order + 1])
         i += order
     return x

@@ -20,10 +20,10 @@ Steps = tuple[Tensor, list[int]]
 
 def teacher_steps(options: DODEOptions, base: Solver, path: Path, nfe: int) -> Steps:
     """For the student with `nfe` evaluations. Raises UnreachableNFE where its base solver does."""
-    plan, times = base.schedule(path, nfe)
+    steps, times = base.schedule(path, nfe)
     if options.targets == "official":
         return official(options, path, nfe)
-    landings = plan if len(plan) == len(times) - 1 else (1,) * (len(times) - 1)
+    landings = steps if len(steps) == len(times) - 1 else (1,) * (len(times) - 1)
     parts = grids.divided(options.grid, path, times, [options.scale * count for count in landings])
     ends = accumulate(map(len, parts))
     wanted = [end for end, count in zip(ends, landings, strict=True) for _ in range(count)]

@@ -25,7 +25,7 @@ class Init:
     weight: float = 1.0
     bias: float = 0.0
 
-    def draw(self, weight: Tensor | None, bias: Tensor | None, fan_in: int, fan_out: int) -> None:
+    def fill(self, weight: Tensor | None, bias: Tensor | None, fan_in: int, fan_out: int) -> None:
         for tensor, scale in ((weight, self.weight), (bias, self.bias)):
             if tensor is None:
                 continue
@@ -48,7 +48,7 @@ class Linear(nn.Module):
 
     def reset_parameters(self) -> None:
         outputs, inputs = self.weight.shape
-        self.init.draw(self.weight, self.bias, inputs, outputs)
+        self.init.fill(self.weight, self.bias, inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.linear(x, self.weight, self.bias)
@@ -85,7 +85,7 @@ class Conv2d(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        self.init.draw(self.weight, self.bias, *self.fans)
+        self.init.fill(self.weight, self.bias, *self.fans)
 
     def _filtered(self, x: Tensor, padding: int) -> Tensor:
         channels = x.shape[1]

@@ -1,7 +1,8 @@
 """What every training-free solver shares: nodes, the run over them, the start from noise, the exact NFE."""
 
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..denoiser import Condition, Denoiser, metered
-from ..nfe import Plan, Rule, plan, singlestep_plan_of
+from ..nfe import Rule, Steps, singlestep_steps, steps_for
 from ..paths import PATHS, Path, expand
 from ..randomness import draws_from
 from ..specs.solver import Grid, SolverOptions
@@ -72,7 +73,7 @@ def transfer(x: Tensor, eps: Tensor, t: Node, s: Node) -> Tensor:
 class Run:
     """One sampling run, as a solver's file sees it.
 
-    nodes: the grid, noisiest first; plan: evaluations of each step where `nfe` was asked for;
+    nodes: the grid, noisiest first; per_step: evaluations of each step where `nfe` was asked for;
     draws(j): the j-th unit noise of a stochastic solver.
     """
 
@@ -81,7 +82,7 @@ class Run:
     nodes: list[Node]
     options: Any = field(default_factory=SolverOptions)
     order: int = 1
-    plan: Plan = ()
+    per_step: Steps = ()
     draws: Callable[[int], Tensor] | None = None
     _started: bool = False
 
@@ -116,9 +117,39 @@ class Run:
 
 def _thresholded(x0: Tensor, least: float) -> Tensor:
     """Dynamic thresholding (saharia2022photorealistic, section 2.3): D clamped to its quantile and divided by it."""
-    size = torch.quantile(x0.abs().flatten(1), THRESHOLD_QUANTILE, dim=1).clamp(min=least)
+    # torch has no quantile in half precision.
+    magnitude = x0.abs().flatten(1).to(torch.promote_types(x0.dtype, torch.float32))
+    size = torch.quantile(magnitude, THRESHOLD_QUANTILE, dim=1).clamp(min=least).to(x0.dtype)
     size = size.reshape(-1, *[1] * (x0.ndim - 1))
     return x0.clamp(-size, size) / size
+
+
+def _whole(nfe: Any) -> int:
+    """`nfe` as an integer; ValueError for what is none, or less than 1."""
+    if isinstance(nfe, bool) or not hasattr(nfe, "__index__"):
+        raise ValueError(f"nfe must be an integer, not {nfe!r}")
+    if (whole := operator.index(nfe)) < 1:
+        raise ValueError(f"nfe must be at least 1, not {whole}")
+    return whole
+
+
+def _decreasing(times: Any, path: Path) -> Tensor:
+    """`times` as a float64 tensor; ValueError unless they are two or more finite numbers that decrease, at most to
+    where the path has clean data.
+    """
+    try:
+        found = torch.as_tensor(times, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"times must be numbers, such as a tensor (K + 1,), not {type(times).__name__}") from None
+    if found.ndim != 1 or len(found) < 2:
+        raise ValueError(f"times must be K + 1 numbers for K >= 1 steps, not of shape {tuple(found.shape)}")
+    if not bool(found.isfinite().all()) or bool((found.diff() >= 0).any()):
+        raise ValueError("times must be finite, each less than the one before")
+    # VPCosine has clean data a little before 0.
+    clean = float(path.time_at(found.new_zeros(())))
+    if float(found[-1]) < min(clean, 0.0):
+        raise ValueError(f"times must be at least {clean:g}, where data are clean, not {float(found[-1]):g}")
+    return found
 
 
 Solve = Callable[[Run, Tensor], Tensor]
@@ -138,7 +169,7 @@ class Solver:
 
     def steps(self, nfe: int) -> int:
         """How many steps `nfe` evaluations buy on a grid with the options' end; UnreachableNFE if none do."""
-        return len(plan(nfe, self.rule, self.order, self.options, self.options.grid.end != "min"))
+        return len(steps_for(nfe, self.rule, self.order, self.options, self.options.grid.end != "min"))
 
     @torch.no_grad()
     def sample(
@@ -146,7 +177,7 @@ class Solver:
         denoiser: Denoiser,
         noise: Tensor,
         nfe: int | None = None,
-        times: Tensor | None = None,
+        times: Tensor | Sequence[float] | None = None,
         condition: Condition = None,
         draws: Callable[[int], Tensor] | None = None,
     ) -> Tensor:
@@ -155,13 +186,16 @@ class Solver:
         Give `nfe` (evaluations per sample, met exactly) or `times` (K + 1 decreasing times on the
         denoiser's path). A stochastic solver takes its j-th unit noise from draws(j), by default from a
         generator that each row of `noise` seeds. Raises UnreachableNFE where the solver cannot spend
-        exactly `nfe`, ValueError for neither or both, RuntimeError if the evaluations counted differ.
+        exactly `nfe`, ValueError for neither or both and for what is no NFE or no grid, RuntimeError if the
+        evaluations counted differ.
         """
         if (nfe is None) == (times is None):
             raise ValueError("give nfe or times, one of the two")
-        if nfe is not None and nfe < 1:
-            raise ValueError(f"nfe must be at least 1, not {nfe}")
+        if nfe is not None:
+            nfe = _whole(nfe)
         denoiser, grid = self._on_path(denoiser)
+        if times is not None:
+            times = _decreasing(times, denoiser.path)
         steps, times = self.schedule(denoiser.path, nfe, times, grid)
         run = Run(
             lambda x, t: denoiser(x, t, condition),
@@ -194,7 +228,7 @@ class Solver:
 
     def schedule(
         self, path: Path, nfe: int | None = None, times: Tensor | None = None, grid: Grid | None = None
-    ) -> tuple[Plan, Tensor]:
+    ) -> tuple[Steps, Tensor]:
         """(evaluations of each step, times), with the nodes inside the steps for solvers that have such.
 
         One of `nfe` and `times`, as for sample; `grid` is the options' where not given.
@@ -204,9 +238,9 @@ class Solver:
             if not self.inner_nodes:
                 return (), times
             clean = bool(path.sigma(times[-1]) == 0)
-            steps = singlestep_plan_of(len(times) - 1, self.order, self.options, clean)
+            steps = singlestep_steps(len(times) - 1, self.order, self.options, clean)
             return steps, grids.with_inner(path, times.double(), steps)
         assert nfe is not None
         clean = grid.end != "min" or bool(path.sigma(path.t_min) == 0)
-        steps = plan(nfe, self.rule, self.order, self.options, clean)
+        steps = steps_for(nfe, self.rule, self.order, self.options, clean)
         return steps, grids.refined(grid, path, steps) if self.inner_nodes else grids.times(grid, path, len(steps))

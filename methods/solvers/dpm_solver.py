@@ -49,10 +49,10 @@ def singlestep(run: Run, x: Tensor) -> Tensor:
     Raises ValueError for a step of order above 1 from alpha = 0, where lambda is infinite.
     """
     form = Integrator(run.options.algorithm_type == "dpmsolver")
-    if run.plan and run.plan[0] > 1:
+    if run.per_step and run.per_step[0] > 1:
         run.needs_signal("a step of DPM-Solver spans log(alpha/sigma), which is infinite")
     i = 0
-    for order in run.plan:
+    for order in run.per_step:
         x = STEPS[order](run, form, x, run.nodes[i : i + order + 1])
         i += order
     return x

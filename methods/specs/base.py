@@ -23,7 +23,7 @@ class MethodSpec:
     """One method.
 
     name: as suites write it. target: "module:Class", imported when the method runs. summary: one line.
-    options: their class. steps(nfe) gives the steps or raises UnreachableNFE; without it, options.plan does.
+    options: their class. steps(nfe) gives the steps or raises UnreachableNFE; without it, options.steps_for does.
     trains: it is given a budget. needs_network: it starts from the teacher's weights, which a closed form lacks.
     per_nfe: it is trained anew for every NFE, each time with the whole budget, and told which (`nfe=`).
     transfers: what it learns can be applied to another teacher on the same path.
@@ -53,16 +53,16 @@ class MethodSpec:
     def refusal(self, evaluations: int, chosen: Options | None = None) -> str | None:
         """Why this method, with its default or the chosen options, cannot sample with so many evaluations."""
         try:
-            self.plan(evaluations, chosen)
+            self.steps_for(evaluations, chosen)
         except UnreachableNFE as error:
             return str(error)
         return None
 
-    def plan(self, evaluations: int, chosen: Options | None = None) -> Any:
+    def steps_for(self, evaluations: int, chosen: Options | None = None) -> Any:
         """How so many evaluations are spent under the chosen or the default options; UnreachableNFE says why not."""
         if self.steps is not None:
             return self.steps(evaluations)
-        return (self.options() if chosen is None else chosen).plan(evaluations)
+        return (self.options() if chosen is None else chosen).steps_for(evaluations)
 
     def load(self) -> Any:
         """The class behind `target`."""

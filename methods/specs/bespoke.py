@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..nfe import Plan, UnreachableNFE
+from ..nfe import Steps, UnreachableNFE
 from .base import METHODS, MethodSpec, Options
 
 
@@ -59,7 +59,7 @@ class BespokeOptions(Options):
     def needs_quality(self) -> bool:
         return self.select == "best-fd"
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         return (self.order,) * bespoke_steps(nfe, self.order)
 
 

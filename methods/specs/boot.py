@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..nfe import Plan, one_evaluation
+from ..nfe import Steps, one_evaluation
 from .base import METHODS, MethodSpec, StudentOptions
 
 
@@ -35,7 +35,7 @@ class BootOptions(StudentOptions):
     )
     clip: bool = Field(False, description="Clamp the teacher's prediction to [-1, 1]; for guided teachers of pixels.")
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         return one_evaluation(nfe)
 
 

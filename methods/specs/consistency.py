@@ -6,7 +6,7 @@ from pydantic import Field
 
 from .. import assets
 from ..missing import Missing
-from ..nfe import Plan, UnreachableNFE, one_per_step
+from ..nfe import Steps, UnreachableNFE, one_per_step
 from .base import METHODS, MethodSpec, StudentOptions
 
 Distance = Annotated[
@@ -25,7 +25,7 @@ Weight = Annotated[
 ]
 
 
-def searched_levels(nfe: int, searched_nfe: int) -> Plan:
+def searched_levels(nfe: int, searched_nfe: int) -> Steps:
     """Consistency models' levels, where they are searched one after another up to some NFE."""
     if nfe > searched_nfe:
         raise UnreachableNFE(f"levels are searched for up to {searched_nfe} evaluations, see searched_nfe")
@@ -64,7 +64,7 @@ class ConsistencyStudentOptions(StudentOptions):
     def needs_quality(self) -> bool:
         return self.levels == "searched"
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         return searched_levels(nfe, self.searched_nfe) if self.levels == "searched" else one_per_step(nfe)
 
 

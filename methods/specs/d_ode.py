@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..nfe import Plan
+from ..nfe import Steps
 from . import deis, dpm_solver, euler, heun, pndm
 from .base import METHODS, MethodSpec, Options
 from .solver import Grid
@@ -58,11 +58,11 @@ class DODEOptions(Options):
         several = self.solver.startswith(("dpm-solver", "heun"))
         return self.model_copy(update={"solver": "ddim-data"}) if several else self
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         """The base solver's."""
         name, given = self.base()
-        plan: Plan = BASES[name].plan(nfe, BASES[name].options(**given))
-        return plan
+        steps: Steps = BASES[name].steps_for(nfe, BASES[name].options(**given))
+        return steps
 
 
 SPEC = MethodSpec(

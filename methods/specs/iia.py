@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ..nfe import Plan, UnreachableNFE
+from ..nfe import Steps, UnreachableNFE
 from . import ddim, dpm_solver, heun, pndm
 from .base import METHODS, MethodSpec, Options
 from .solver import Grid
@@ -54,12 +54,12 @@ class IIAOptions(Options):
             raise ValueError(f"r: 0 leaves {self.solver} nothing to fit: give r of at least 1")
         return self
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         """The base solver's, where any of its steps is fitted."""
         base = BASES[self.base]
-        plan: Plan = base.plan(nfe, base.options.model_validate({"grid": self.grid}))
-        iia_steps(len(plan), self.grid.end != "min", self.base == "heun")
-        return plan
+        steps: Steps = base.steps_for(nfe, base.options.model_validate({"grid": self.grid}))
+        iia_steps(len(steps), self.grid.end != "min", self.base == "heun")
+        return steps
 
 
 SPEC = MethodSpec(

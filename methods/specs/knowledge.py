@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..nfe import Plan, one_evaluation
+from ..nfe import Steps, one_evaluation
 from .base import METHODS, MethodSpec
 from .pairs import PairOptions
 
@@ -17,7 +17,7 @@ class KnowledgeOptions(PairOptions):
         description="Distance between the student's sample and the teacher's. Paper: l1 on CIFAR-10, l2 elsewhere.",
     )
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         return one_evaluation(nfe)
 
 

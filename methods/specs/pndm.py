@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from ..nfe import Plan, UnreachableNFE
+from ..nfe import Steps, UnreachableNFE
 from .solver import PACKAGE, SolverOptions, SolverSpec
 
 
@@ -25,7 +25,7 @@ class IPNDMOptions(SolverOptions):
     )
 
 
-def second_order(nfe: int, order: int, options: Any, clean: bool) -> Plan:
+def second_order(nfe: int, order: int, options: Any, clean: bool) -> Steps:
     """S-PNDM: two evaluations in the first step, then one a step; the first step cannot end at noise 0."""
     least = 3 if clean else 2
     if nfe < least:
@@ -33,7 +33,7 @@ def second_order(nfe: int, order: int, options: Any, clean: bool) -> Plan:
     return (2,) + (1,) * (nfe - 2)
 
 
-def fourth_order(nfe: int, order: int, options: Any, clean: bool) -> Plan:
+def fourth_order(nfe: int, order: int, options: Any, clean: bool) -> Steps:
     """F-PNDM: four evaluations in each of the first three steps, then one a step."""
     if nfe < 13:
         raise UnreachableNFE("F-PNDM's first three steps take four evaluations each: NFE of at least 13")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ..nfe import Plan, UnreachableNFE, one_per_step
+from ..nfe import Steps, UnreachableNFE, one_per_step
 from .base import METHODS, MethodSpec, Options
 
 
@@ -91,7 +91,7 @@ class ProgressiveOptions(Options):
         shares = (1.0,) * (len(self.steps) - len(last)) + last
         return tuple(total / sum(shares) for total in accumulate(shares))
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         return one_per_step(halvings(nfe, self.steps))
 
 

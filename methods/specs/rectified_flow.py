@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from ..nfe import Plan, UnreachableNFE, one_per_step
+from ..nfe import Steps, UnreachableNFE, one_per_step
 from .base import METHODS, MethodSpec
 from .pairs import PairOptions
 
 
-def rectified_flow(nfe: int, distilled: int = 0) -> Plan:
+def rectified_flow(nfe: int, distilled: int = 0) -> Steps:
     """Euler's steps, any number of them, or the one number that the flow was distilled for (0: it was not)."""
     if distilled and nfe != distilled:
         raise UnreachableNFE(f"the flow was distilled to be sampled at NFE {distilled} only")
@@ -25,7 +25,7 @@ class RectifiedFlowOptions(PairOptions):
     )
     distil_share: float = Field(0.5, gt=0, lt=1, description="Last share of the budget, which the distillation takes.")
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         return rectified_flow(nfe, self.distil)
 
 

@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from ..nfe import Plan, UnreachableNFE
+from ..nfe import Steps, UnreachableNFE
 from .base import Options
 from .solver import PACKAGE, SolverSpec
 
 
-def adaptive(nfe: int) -> Plan:
+def adaptive(nfe: int) -> Steps:
     raise UnreachableNFE("an adaptive solver chooses its own number of evaluations")
 
 
@@ -18,7 +18,7 @@ class AdaptiveOptions(Options):
         1e-5, gt=0, description="Largest error of a step, relative and absolute (rtol = atol), in units of the data."
     )
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         return adaptive(nfe)
 
 

@@ -4,13 +4,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..nfe import Plan, UnreachableNFE
+from ..nfe import Steps, UnreachableNFE
 from .solver import PACKAGE, Grid, SolverOptions, SolverSpec
 
 STAGES = {"euler": 1, "midpoint": 2, "heun": 2, "kutta3": 3, "heun3": 3, "rk4": 4, "rk4-3/8": 4}
 
 
-def stages_per_step(nfe: int, order: int, options: Any, clean: bool) -> Plan:
+def stages_per_step(nfe: int, order: int, options: Any, clean: bool) -> Steps:
     """As many evaluations a step as the tableau has stages; one in a last step of Euler's."""
     stages, euler_end = STAGES[options.tableau], clean and options.last_step == "euler"
     steps, rest = divmod(nfe - euler_end, stages)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ..nfe import Plan, one_evaluation
+from ..nfe import Steps, one_evaluation
 from .base import StudentOptions
 
 GeneratorLevels = Annotated[
@@ -72,5 +72,5 @@ class ScoreMatchingOptions(StudentOptions):
             raise ValueError(f"accumulate: {self.accumulate} does not divide the batch of {self.batch}")
         return self
 
-    def plan(self, nfe: int) -> Plan:
+    def steps_for(self, nfe: int) -> Steps:
         return one_evaluation(nfe)

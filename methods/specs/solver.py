@@ -34,6 +34,12 @@ class Grid(Options):
         None, gt=0, description="Largest noise level, as sigma/alpha; by default the path's own."
     )
 
+    @model_validator(mode="after")
+    def _noise_falls(self) -> "Grid":
+        if self.noise_min is not None and self.noise_max is not None and self.noise_min >= self.noise_max:
+            raise ValueError(f"noise_min, {self.noise_min:g}, must be less than noise_max, {self.noise_max:g}")
+        return self
+
     def label(self) -> str:
         spacing = f"karras-{self.rho:g}" if self.spacing == "karras" else self.spacing
         ends = [f"{key}={value:g}" for key, value in self.ends().items()]
@@ -89,9 +95,9 @@ class SolverSpec(MethodSpec):
     order: int = 1
     inner_nodes: bool = False
 
-    def plan(self, evaluations: int, chosen: Options | None = None) -> Any:
+    def steps_for(self, evaluations: int, chosen: Options | None = None) -> Any:
         chosen = self.options() if chosen is None else chosen
         if self.rule is None or not isinstance(chosen, SolverOptions):
-            return super().plan(evaluations, chosen)
+            return super().steps_for(evaluations, chosen)
         clean = chosen.grid.end != "min" or (chosen.path or "").startswith("flow")
-        return nfe.plan(evaluations, self.rule, self.order, chosen, clean)
+        return nfe.steps_for(evaluations, self.rule, self.order, chosen, clean)

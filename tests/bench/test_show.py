@@ -146,7 +146,7 @@ def test_the_nfes_of_a_page_are_those_that_the_method_plans(name):
     refused = sorted(nfe for group in page["nfe_refused"].values() for nfe in group)
     assert sorted(page["nfe"] + refused) == list(range(1, 33))
     for nfe in page["nfe"]:
-        METHODS[name].plan(nfe)
+        METHODS[name].steps_for(nfe)
 
 
 def test_options_inside_options_are_indented_below_them():

@@ -129,7 +129,7 @@ def test_single_values_stand_for_lists(tmp_path):
         ),
         ({"teachers": {"name": "exact", "guidance": 2}}, "guidance:", "unknown key 'guidance'"),
         ({"teachers": {"name": "exact"}}, "- name: consistency", "teacher 'exact' is a formula"),
-        ({"seeds": [0, 0]}, "seeds:", "duplicate value"),
+        ({"seeds": [0, 0]}, "seeds:", "0 appears twice, as items 1 and 2"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, changes, place, message):

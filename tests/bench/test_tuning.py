@@ -164,7 +164,7 @@ def test_a_budget_that_choosing_alone_exceeds_is_out_of_budget(tmp_path, finishe
     [
         ({"name": "euler", "tune": {"trials": [{}, {"x": 1}]}}, "euler is not trained: there is nothing to share"),
         ({"name": "consistency", "tune": {"trials": [{}]}}, "trials: give at least two"),
-        ({"name": "consistency", "tune": {"trials": [{}, {}]}}, "duplicate value"),
+        ({"name": "consistency", "tune": {"trials": [{}, {}]}}, "{} appears twice"),
         ({"name": "consistency", "tune": {"trials": [{}, {"lerning_rate": 1}]}}, "did you mean 'learning_rate'?"),
         ({"name": "bespoke", "tune": {"nfe": 4, "trials": [{}, {"order": 1}]}}, "bespoke is trained, and chosen, per"),
         (

@@ -156,7 +156,7 @@ def test_batches_with_other_hashes_are_refused(batches, tmp_path):
     (folder / "data_batch_3").write_bytes(b"something else")
     with pytest.raises(ArchiveError, match="not the original CIFAR-10 batches, by their hashes"):
         make(folder, tmp_path / "made")
-    assert list((tmp_path / "made").iterdir()) == []
+    assert not (tmp_path / "made").exists()
 
 
 def truncated(root):
@@ -204,7 +204,7 @@ def test_a_broken_image_is_one_line_with_its_name_and_nothing_is_written(folder,
     lines = result.stderr.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith(f"fewstep: {message}")
-    assert list((tmp_path / "made").iterdir()) == []
+    assert not (tmp_path / "made").exists()
 
 
 def test_members_that_point_outside_are_read_and_never_written(folder, tmp_path):

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from fewstep import datasets
-from fewstep.datasets.base import Batches, ImageSet, to_unit_range
+from fewstep.datasets.base import Batches, ImageSet, shuffled, to_unit_range
 from fewstep.datasets.registry import DATASETS
+from fewstep.methods.randomness import generator
 
 
 @pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if not spec.archive])
@@ -89,6 +90,44 @@ def test_an_epoch_shows_every_image_once():
     assert torch.equal(seen[: len(data)].sort().values, torch.arange(len(data)))
     second = seen[len(data) : 2 * len(data)]
     assert len(second.unique()) == len(second)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What torch draws as a whole: the lengths of permutations and of multinomial samples."""
+    lengths = []
+    for name in ("randperm", "multinomial"):
+        draw = getattr(torch, name)
+
+        def counted(*args, draw=draw, **more):
+            lengths.append(len(found := draw(*args, **more)))
+            return found
+
+        monkeypatch.setattr(torch, name, counted)
+    return lengths
+
+
+def test_the_order_of_a_pass_is_its_permutation_and_drawn_once(drawn):
+    """Bit for bit as if each step drew it anew; two uses may take turns, and steps may lie across passes."""
+    count, batch, found = 103, 8, {0: [], 1: []}
+    for step in range(40):
+        for seed, rows in found.items():
+            rows.append(shuffled(torch.arange(step * batch, (step + 1) * batch), count, seed, "epoch"))
+    assert len(drawn) < 20
+    for seed, rows in found.items():
+        passes = [torch.randperm(count, generator=generator(seed, "epoch", turn)) for turn in range(4)]
+        assert torch.equal(torch.cat(rows), torch.cat(passes)[: 40 * batch])
+
+
+@pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if not spec.archive])
+def test_a_step_draws_nothing_as_long_as_the_data_set(name, drawn):
+    data = datasets.get(name)
+    steps = iter(Batches(data, 16, seed=5))
+    next(steps)
+    drawn.clear()
+    for _ in range(5):
+        next(steps)
+    assert len(data) not in drawn
 
 
 def test_images_of_another_type_are_refused():

@@ -86,7 +86,7 @@ def test_of_two_broken_images_the_first_is_named_whichever_thread_was_quicker(so
     (source / "00005.png").write_bytes(b"")
     with pytest.raises(ArchiveError, match=r"^00004\.png: not a whole image"):
         make(source, tmp_path / "data", threads=4)
-    assert list((tmp_path / "data").iterdir()) == []
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("cut", [1, 20, 40, 1000, 3000])

@@ -15,12 +15,12 @@ from fewstep.methods.distillation.consistency import (
     boundary_scalings,
     consistency_loss,
 )
-from fewstep.methods.distillation.distances import DISTANCES, snr_weight
-from fewstep.methods.distillation.multistep import (
+from fewstep.methods.distillation.consistency_sampling import (
     at_positions,
-    multistep,
+    consistency_sampling,
     spread_levels,
 )
+from fewstep.methods.distillation.distances import DISTANCES, snr_weight
 from fewstep.methods.networks.mlp import ResidualMLP
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import noise
@@ -107,8 +107,8 @@ def test_reference_multistep_sampling(reference, toy):
     for case in cases:
         levels = arrays[f"{case}_sigmas"][:-1]
         with torch.no_grad(), metered() as meter:
-            x = multistep(f, arrays["xT"] / 80, levels, 0.002, lambda j: arrays["noises"][j])
-            clamped = multistep(
+            x = consistency_sampling(f, arrays["xT"] / 80, levels, 0.002, lambda j: arrays["noises"][j])
+            clamped = consistency_sampling(
                 lambda x, t: f(x, t).clamp(-1, 1), arrays["xT"] / 80, levels, 0.002, lambda j: arrays["noises"][j]
             )
         torch.testing.assert_close(x, arrays[f"{case}_out"], **EXACT)
@@ -120,7 +120,9 @@ def test_reference_one_step_sampling(reference, toy):
     """CM-6: one level is one step."""
     arrays = reference("distill/cm_sampling")
     with torch.no_grad():
-        x = multistep(toy_function(toy["p_student"]), arrays["xT"] / 80, spread_levels(EDM(), 1, 0.6), 0.002, None)
+        x = consistency_sampling(
+            toy_function(toy["p_student"]), arrays["xT"] / 80, spread_levels(EDM(), 1, 0.6), 0.002, None
+        )
     torch.testing.assert_close(x, arrays["onestep_out"], **EXACT)
 
 
@@ -143,7 +145,7 @@ def test_reference_multistep_sampling_with_a_denoiser(reference, problem, laws):
     for case, facts in arrays.meta.items():
         u = torch.tensor(facts["ts"][:-1], dtype=torch.float64) / (facts["steps"] - 1)
         with metered() as meter:
-            x = multistep(
+            x = consistency_sampling(
                 laws("gmm", EDM()), problem["x_T"], at_positions(EDM(), u), 0.002, lambda j: problem["noise"][j]
             )
         torch.testing.assert_close(x, arrays[f"{case}/x"], **EXACT)

@@ -10,7 +10,7 @@ from fewstep.bench.training.loop import fit
 from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods import registry, saved, solvers
 from fewstep.methods.distillation.consistency import Consistency
-from fewstep.methods.distillation.multistep import search_levels, search_next
+from fewstep.methods.distillation.consistency_sampling import search_levels, search_next
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import generator, noise
 from fewstep.methods.specs.consistency import ConsistencyOptions

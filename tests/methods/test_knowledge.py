@@ -131,7 +131,7 @@ def test_pairs_of_any_number_are_restored():
 def test_drawn_rows_are_pairs():
     pairs, z = Pairs((2,)), torch.randn(50, 2)
     pairs.add(z, 3 * z)
-    noise, x0, _ = pairs.draw(400, torch.Generator().manual_seed(0))
+    noise, x0, _ = pairs.batch(400, torch.Generator().manual_seed(0))
     assert torch.equal(x0, 3 * noise)
     assert len(noise.unique(dim=0)) == 50
 

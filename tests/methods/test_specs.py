@@ -110,7 +110,7 @@ def test_without_steps_the_options_decide():
     class Twice(Options):
         most: int = 4
 
-        def plan(self, nfe):
+        def steps_for(self, nfe):
             if nfe > self.most:
                 raise UnreachableNFE(f"at most {self.most}")
             return (nfe,)
@@ -122,14 +122,14 @@ def test_without_steps_the_options_decide():
 
 
 def test_one_evaluation_a_step_is_the_default():
-    assert MethodSpec(name="x", target="m:C", options=Options).plan(3) == (1, 1, 1)
+    assert MethodSpec(name="x", target="m:C", options=Options).steps_for(3) == (1, 1, 1)
 
 
 def test_a_plan_spends_what_was_asked_for():
     for spec in registry.METHODS.values():
         for nfe in range(1, 20):
             if spec.refusal(nfe) is None:
-                assert sum(spec.plan(nfe)) == nfe, spec.name
+                assert sum(spec.steps_for(nfe)) == nfe, spec.name
 
 
 def test_the_chosen_options_are_asked_not_the_defaults():

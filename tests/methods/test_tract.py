@@ -227,7 +227,7 @@ def test_reference_toy_the_last_step_to_noise_zero_learns_the_teachers_denoiser(
 
 @pytest.mark.parametrize("phase", [Phase(32, 32, 4), Phase(32, 4, 1), Phase(1024, 32, 1), Phase(40, 40, 2)])
 def test_drawn_pairs_are_teacher_times_inside_student_intervals(phase):
-    t, middle, s = phase.draw(4000, torch.Generator().manual_seed(0))
+    t, middle, s = phase.random_indices(4000, torch.Generator().manual_seed(0))
     step, semi = phase.T // phase.student_steps, phase.T // phase.teacher_steps
     assert ((s <= middle) & (middle == t - semi) & (t - s <= step)).all()
     assert (s % step == 0).all()

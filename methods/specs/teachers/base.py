@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, get_args, get_origin
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ...options import Options
 
@@ -35,6 +35,13 @@ class TeacherOptions(Options, ABC):
         description="What tables call this teacher, 1 to 60 printable characters; by default its kind and its main "
         "options. It is no part of what is computed.",
     )
+
+    @model_validator(mode="after")
+    def _noise_has_a_range(self) -> "TeacherOptions":
+        low, high = (getattr(self, name, None) for name in ("sigma_min", "sigma_max"))
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"sigma_min, {low:g}, must be less than sigma_max, {high:g}")
+        return self
 
     @abstractmethod
     def default_label(self) -> str:

@@ -1,6 +1,6 @@
 """A teacher that the suite trains itself, and the networks that it may have."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,8 +13,9 @@ class UNetOptions(Options):
 
     name: Literal["unet"] = Field("unet", description="Chooses this network.")
     channels: int = Field(16, ge=8, multiple_of=8, description="Channels at full resolution, a multiple of 8.")
-    multipliers: tuple[int, ...] = Field(
+    multipliers: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 2),
+        min_length=1,
         description="Channels at each resolution, as multiples of `channels`; each further one halves the resolution.",
     )
     blocks: int = Field(

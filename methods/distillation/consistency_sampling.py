@@ -19,7 +19,7 @@ Quality = Callable[[Tensor], float]
 """quality(x0) of samples (B, ...): lower is better."""
 
 
-def multistep(f: Function, noise: Tensor, levels: Tensor, floor: float, draws: Draws | None) -> Tensor:
+def consistency_sampling(f: Function, noise: Tensor, levels: Tensor, floor: float, draws: Draws | None) -> Tensor:
     """Algorithm 1: f at levels[0], then noise up to each further level and f again; NFE = len(levels).
 
     noise: unit Gaussian (B, ...); draws(j): the unit noise added before step j + 1. `floor` is the noise that f
@@ -68,7 +68,7 @@ def search_next(
     """
     low, high, tried = float(positions[-1]), 1.0, {}
     with spent_on("selection"):
-        x0 = multistep(f, noise, at_positions(path, positions), floor, draws)
+        x0 = consistency_sampling(f, noise, at_positions(path, positions), floor, draws)
         again = draws(len(positions) - 1)
         for _ in range(rounds):
             third = (high - low) / 3
