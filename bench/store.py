@@ -90,6 +90,10 @@ class Store:
         except OSError as error:
             raise InputError(f"{self.root}: cannot write there: {error.strerror}") from None
 
+    def names(self) -> set[str]:
+        """The finished artifacts, sound or not."""
+        return {path.name for path in self.root.iterdir() if path.is_dir()} if self.root.is_dir() else set()
+
     def get(self, name: str) -> Artifact | None:
         """The finished artifact `name`, or None. Raises CorruptError."""
         folder = self.root / name

@@ -2,9 +2,11 @@
 
 import itertools
 
+import numpy as np
+
 from .entries import Board, Entry
 from .run_folder import Metric
-from .significance import differ
+from .significance import differing
 
 LEAST = 3
 """Among fewer entries nothing is starred."""
@@ -17,12 +19,14 @@ def rank(board: Board, metric: str) -> None:
     there are several.
 
     An entry's rank is one more than the number of entries that are better than it on their common seeds beyond doubt
-    (`differ`): rank 1 says that there is none. A star says the same of an entry among at least LEAST. Of precision and
-    recall neither says much without the other: the star of either takes FLOOR of both.
+    (`differing`): rank 1 says that there is none. A star says the same of an entry among at least LEAST. Of precision
+    and recall neither says much without the other: the star of either takes FLOOR of both.
     """
 
+    by_budget = board.by_budget
+
     def group(entry: Entry) -> tuple[str, ...]:
-        budget = entry.budget if board.by_budget else ""
+        budget = entry.budget if by_budget else ""
         return (*entry.key.problem, str(entry.nfe), entry.protocols.get(metric, ""), budget)
 
     facts = board.about(metric)
@@ -34,7 +38,7 @@ def rank(board: Board, metric: str) -> None:
 def _rank(members: list[Entry], metric: str, facts: Metric) -> None:
     sign = -1 if facts.higher_is_better else 1
     ordered = sorted(members, key=lambda entry: sign * _mean(entry, metric))
-    apart = [[_differ(one, two, metric) for two in ordered] for one in ordered]
+    apart = _apart(ordered, metric)
     for position, entry in enumerate(ordered):
         entry.ranks[metric] = 1 + sum(apart[position][:position])
         entry.last_ranks[metric] = len(ordered) - sum(apart[position][position + 1 :])
@@ -48,13 +52,19 @@ def _whole(entry: Entry, metric: str, pair: str | None) -> bool:
     return pair is None or all(_mean(entry, name) >= FLOOR for name in (metric, pair))
 
 
-def _differ(entry: Entry, other: Entry, metric: str) -> bool:
-    """Whether two entries differ on their common seeds, of which there must be one."""
-    common = sorted(set(entry.values[metric]) & set(other.values[metric]))
-    one, two = ([e.values[metric][seed] for seed in common] for e in (entry, other))
-    known = [e.without.get(metric, {}) for e in (entry, other)]
-    blocks = [(known[0][seed], known[1][seed]) for seed in common if all(seed in k for k in known)]
-    return bool(common) and differ(one, two, blocks)
+def _apart(entries: list[Entry], metric: str) -> list[list[bool]]:
+    """Which of the entries differ, on the seeds that two of them have in common."""
+    seeds = {seed: i for i, seed in enumerate(dict.fromkeys(seed for e in entries for seed in e.values[metric]))}
+    blocks = max((len(found) for e in entries for found in e.without.get(metric, {}).values()), default=1)
+    values = np.full((len(entries), len(seeds)), np.nan)
+    without = np.full((len(entries), len(seeds), blocks), np.nan)
+    for i, entry in enumerate(entries):
+        for seed, value in entry.values[metric].items():
+            values[i, seeds[seed]] = value
+        for seed, found in entry.without.get(metric, {}).items():
+            without[i, seeds[seed], : len(found)] = found
+    apart: list[list[bool]] = differing(values, without).tolist()
+    return apart
 
 
 def _mean(entry: Entry, metric: str) -> float:

@@ -1,12 +1,10 @@
-"""How sure a mean over seeds is, and whether two methods differ on the same seeds."""
+"""How sure a mean over seeds is, and which methods differ on the same seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
-
-from . import jackknife
 
 CONFIDENCE = 0.95
 ERRORS = 2.0
@@ -34,29 +32,40 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(mean, std, mean - half, mean + half, n)
 
 
-def differ(
-    first: Sequence[float],
-    second: Sequence[float],
-    without: Sequence[tuple[Sequence[float], Sequence[float]]] = (),
-) -> bool:
-    """Whether paired values (one per common seed) differ by more than luck, of the noises and of the training.
+def differing(values: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """Which of M entries differ by more than luck, of the noises and of the training: (M, M), bool.
 
-    Noises: the mean difference exceeds two standard errors by the paired jackknife, where `without` holds for each
-    seed both methods' values without each block. Training: over three seeds or more the differences pass Student's
-    t test at 5 %, over two they exceed two standard errors, which says little. What cannot be tested passes.
+    values (M, S): on S seeds, NaN where an entry lacks one; two entries are compared on their common seeds, and do not
+    differ if they have none. without (M, S, B): the values without each block of samples, NaN where unknown.
+
+    Noises: the mean difference exceeds two standard errors by the paired jackknife, where the blocks of all common
+    seeds are known. Training: over three seeds or more the differences pass Student's t test at 5 %, over two they
+    exceed two standard errors, which says little. What cannot be tested passes.
     """
-    differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
-    if np.abs(differences).max(initial=0.0) <= ROUNDING * np.abs(np.asarray(first, dtype=float)).max(initial=0.0):
-        return False
-    mean, n = abs(float(differences.mean())), len(differences)
-    if len(without) == n:
-        errors = [jackknife.standard_error(np.subtract(one, other)) for one, other in without]
-        if mean <= ERRORS * float(np.square(errors).sum()) ** 0.5 / n:
-            return False
-    if n < 2:
-        return True
-    quantile = t_quantile(n - 1) if n > 2 else ERRORS
-    return mean > quantile * float(differences.std(ddof=1)) / n**0.5
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.array([_differ_from(i, values, without) for i in range(len(values))])
+
+
+def _differ_from(i: int, values: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """(M,): which entries differ from entry i."""
+    common = ~np.isnan(values) & ~np.isnan(values[i])
+    n = common.sum(1)
+    differences = np.where(common, values[i] - values, 0.0)
+    mean = np.abs(differences.sum(1) / n)
+    largest = np.abs(np.where(common, values[i], 0.0)).max(1, initial=0.0)
+    equal = np.abs(differences).max(1, initial=0.0) <= ROUNDING * largest
+
+    counts = (~np.isnan(without)).sum(2)
+    known = (~common | ((counts == counts[i]) & (counts > 0))).all(1)
+    rest = without[i] - without
+    rest -= np.nansum(rest, 2, keepdims=True) / counts[..., None]
+    squares = (counts - 1) / counts * np.nansum(np.square(rest), 2)
+    by_noise = mean <= ERRORS * np.where(common, squares, 0.0).sum(1) ** 0.5 / n
+
+    std = (np.where(common, np.square(differences - (differences.sum(1) / n)[:, None]), 0.0).sum(1) / (n - 1)) ** 0.5
+    quantiles = np.array([np.nan, np.nan, ERRORS, *(t_quantile(degrees) for degrees in range(2, values.shape[1]))])
+    by_training = ~(mean > quantiles[n] * std / n**0.5)
+    return (n > 0) & ~equal & ~(known & by_noise) & ~((n > 1) & by_training)
 
 
 def t_quantile(degrees: int) -> float:

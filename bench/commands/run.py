@@ -93,18 +93,18 @@ def _print_plan(plan: Any, artifacts: Any) -> None:
     from ..run.stale import reasons
 
     tasks = plan.tasks()
-    present = {task.name for task in tasks if (artifacts.root / task.name).is_dir()}
+    present = artifacts.names()
     absent = reasons(plan, artifacts, present)
+    lines = []
     for cell in plan.cells:
         state = cell.skipped if cell.score is None else absent.get(cell.score.name, DONE)
-        click.echo(
+        lines.append(
             f"{cell.dataset} {cell.method} [{cell.variant}] budget {cell.budget} "
             f"seed {cell.seed} NFE {cell.nfe}: {state}"
         )
     missing = [task for task in tasks if task.name not in present]
-    click.echo(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do:")
-    for task in missing:
-        click.echo(f"  {task.name}  {task.label}")
+    lines.append(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do:")
+    click.echo("\n".join([*lines, *(f"  {task.name}  {task.label}" for task in missing)]))
 
 
 def _print_run(folder: Path) -> None:

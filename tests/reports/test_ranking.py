@@ -1,9 +1,13 @@
 """Ranks are spans, and a star says what the note under its table says."""
 
+import itertools
+
+import numpy as np
 import pytest
 
 from fewstep.reports import leaderboard
 from fewstep.reports.run_folder import LEADERBOARD_COLUMNS, LEADERBOARD_METRIC_COLUMNS
+from fewstep.reports.significance import differing
 
 BUDGETS = ("100 evaluations", "900 evaluations")
 
@@ -114,3 +118,20 @@ def test_without_metrics_json_lower_is_taken_to_be_better_and_that_is_said(run_f
     assert starred(board, "recall") == {"a"}
     assert "no metrics.json describes recall: lower is taken to be better" in text(board, "recall")
     assert not board.about("recall").log_scale
+
+
+def test_entries_of_other_seeds_and_blocks_are_compared_as_two_by_two():
+    """Some lack seeds, some blocks, and some have fewer blocks: each pair is judged as if alone."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(30, 4))
+    without = values[..., None] + 0.1 * rng.normal(size=(30, 4, 20))
+    values[rng.random((30, 4)) < 0.3] = np.nan
+    without[np.isnan(values) | (rng.random((30, 4)) < 0.1)] = np.nan
+    without[rng.random(30) < 0.3, :, 15:] = np.nan
+    found = differing(values, without)
+    assert found.any()
+    assert not found.all()
+    assert (found == found.T).all()
+    for i, j in itertools.combinations(range(30), 2):
+        common = ~np.isnan(values[[i, j]]).any(0)
+        assert found[i, j] == (common.any() and differing(values[[i, j]][:, common], without[[i, j]][:, common])[0, 1])
