@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from ..methods.renaming import rename
+from ..methods.portable import rename
 from .errors import InputError
 from .plan.kinds import ANSWERS, ASKED, Model
 from .plan.task import canonical

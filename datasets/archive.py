@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..methods.renaming import rename
+from ..methods.portable import rename
 from .base import ImageSet, to_unit_range
 from .decoding import Pixels, decode
 from .facts import CAPTIONS, LABELS, MAPPED, ArchiveError, check_directory, opened, read_facts

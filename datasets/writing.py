@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from ..methods.renaming import rename
+from ..methods.portable import rename
 from .decoding import Pixels, decode
 from .facts import CAPTIONS, FACTS, LABELS, MAPPED, ArchiveError, directory_hash
 

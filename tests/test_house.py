@@ -55,7 +55,7 @@ def test_public_names_are_there():
         fewstep.nothing  # noqa: B018
 
 
-GROUND = ("missing", "randomness", "register", "renaming", "unpickling")
+GROUND = ("missing", "portable", "randomness", "register", "unpickling")
 """The modules of methods that data sets may use: they know nothing of methods."""
 
 FLOORS = {

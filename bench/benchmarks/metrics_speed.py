@@ -91,6 +91,7 @@ def in_turn(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, 
 
 def memory(name: str, rows: int, threads: int) -> float:
     """GB at the peak beyond what was resident with the features made, in a process of its own. Linux alone."""
+    assert sys.platform == "linux"
     import resource
 
     torch.set_num_threads(threads)

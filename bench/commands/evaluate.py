@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ...methods.options import LARGEST_INTEGER
+from ...methods.portable import name_refusal
 from ..errors import InputError
 from .places import RUNS, data_root_option, require_writable, store_option
 
@@ -111,8 +112,8 @@ def evaluate(
 
 def _name(method: str) -> str:
     """A method's name, which becomes that of a folder too."""
-    if not method.isprintable() or not 0 < len(method) <= 100 or set(method) & set("/\\:") or method.strip(". ") == "":
-        raise InputError(f"--method {method[:100]!r}: a name of 1 to 100 characters without / \\ or :, not a path")
+    if refusal := name_refusal(method):
+        raise InputError(f"--method {method[:100]!r}: {refusal}")
     return method
 
 

@@ -66,8 +66,7 @@ def run(
     artifacts.prepare()
     shared, each, gpus = machine.shares(plan.suite.device, workers, threads)
     tasks = plan.tasks()
-    teachers = [] if threads or gpus else [task.name for task in tasks if task.kind == "teacher"]
-    wide = dict.fromkeys(teachers, machine.teacher_threads(len(teachers), shared, each))
+    wide = {} if threads or gpus else _teachers_threads(tasks, shared, each)
 
     def make_executor(missing: int) -> Executor:
         return place.start(Resources(artifacts.root, min(shared, missing), each, gpus, wide))
@@ -86,6 +85,13 @@ def run(
     for metric, reason in unmeasured.items():
         click.echo(f"fewstep: {metric}: skipped: {reason}", err=True)
     sys.exit(1 if failed or unmeasured else 0)
+
+
+def _teachers_threads(tasks: list[Any], workers: int, threads: int) -> dict[str, int]:
+    from ..machine import teacher_threads
+
+    teachers = [task.name for task in tasks if task.kind == "teacher"]
+    return dict.fromkeys(teachers, teacher_threads(len(teachers), workers, threads))
 
 
 def _print_plan(plan: Any, artifacts: Any) -> None:

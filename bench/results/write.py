@@ -10,7 +10,7 @@ import numpy as np
 
 from ...datasets.registry import DATASETS
 from ...methods.missing import Missing
-from ...methods.renaming import rename
+from ...methods.portable import rename
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -37,7 +38,7 @@ class LocalExecutor:
             self.close()
             raise
 
-    def _start(self, slot: int) -> tuple[Any, Connection]:
+    def _start(self, slot: int) -> tuple[Any, Any]:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         # Read by OpenMP when the child imports torch, before any code of ours runs there.
@@ -47,8 +48,9 @@ class LocalExecutor:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.resources.gpus[slot % len(self.resources.gpus)]
         process = context.Process(target=worker.main, args=(theirs, self.resources.root))
         # A child inherits the mask: Ctrl-C while it still imports must not end it with a traceback. The
-        # tracker, which multiprocessing starts with the first child, would lift it.
-        resource_tracker.ensure_running()
+        # tracker, which multiprocessing starts with the first child, would lift it. Windows has neither.
+        if sys.platform != "win32":
+            resource_tracker.ensure_running()
         with held_back(signal.SIGINT, signal.SIGTERM):
             process.start()
         theirs.close()

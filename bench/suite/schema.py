@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from ...methods import registry
 from ...methods.missing import Missing
 from ...methods.options import Checked, Options
+from ...methods.portable import name_refusal
 from ...methods.specs.teachers.base import TeacherOptions
 from ..machine import device_refusal
 
@@ -22,6 +23,12 @@ def _unique(values: list[Any]) -> list[Any]:
         if value in shown[:i]:
             raise ValueError(f"{value} appears twice, as items {shown.index(value) + 1} and {i + 1}")
     return values
+
+
+def _folder(name: str) -> str:
+    if refusal := name_refusal(name):
+        raise ValueError(refusal)
+    return name
 
 
 def _device(value: Any) -> Any:
@@ -174,7 +181,7 @@ def _short(option: Any, dumped: Any) -> Any:
 class Suite(Checked):
     """A grid of cells: datasets x teachers x methods x budgets x seeds x nfe."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Annotated[str, AfterValidator(_folder)] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     datasets: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
     teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)]

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from ...datasets.base import Batches, Dataset
 from ...methods.denoiser import Exhausted
 from ...methods.method import Diverged, Trainable
-from ...methods.renaming import rename
+from ...methods.portable import rename
 from ...reports.status import Kind
 from ..errors import OutOfBudget, TaskError
 from .ledger import Ledger

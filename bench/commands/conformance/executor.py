@@ -1,6 +1,7 @@
 """Properties of executors, on a trivial graph of tasks: an exact teacher, samples of it, a failure, a lock."""
 
 import multiprocessing
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -97,8 +98,9 @@ def running(start: Callable[[Path, int], Any]) -> Iterator[ExecutorUnderTest]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "store")
         store.prepare()
-        # A process of Python's own, which stays.
-        resource_tracker.ensure_running()
+        # A process of Python's own, which stays. Windows has none.
+        if sys.platform != "win32":
+            resource_tracker.ensure_running()
         subject = ExecutorUnderTest(start(store.root, WORKERS), store, Path(folder))
         try:
             yield subject
