@@ -78,13 +78,15 @@ def run(
         sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
     outputs.write(plan, outcome, folder)
     _print_run(folder)
-    failed = outputs.failures(plan, outcome)
+    sys.exit(1 if _said_what_lacks(outputs.failures(plan, outcome), outputs.unmeasured(plan)) else 0)
+
+
+def _said_what_lacks(failed: Any, unmeasured: Any) -> bool:
     for cell, status in failed:
         click.echo(f"fewstep: {cell.method} NFE {cell.nfe} seed {cell.seed}: {status}", err=True)
-    unmeasured = outputs.unmeasured(plan)
     for metric, reason in unmeasured.items():
         click.echo(f"fewstep: {metric}: skipped: {reason}", err=True)
-    sys.exit(1 if failed or unmeasured else 0)
+    return bool(failed or unmeasured)
 
 
 def _teachers_threads(tasks: list[Any], workers: int, threads: int) -> dict[str, int]:
