@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from ..methods.portable import rename
 from ..reports.writing import PART, write_atomic
 from .errors import CorruptError as CorruptError
 from .errors import InputError
@@ -90,6 +91,10 @@ class Store:
         except OSError as error:
             raise InputError(f"{self.root}: cannot write there: {error.strerror}") from None
 
+    def names(self) -> set[str]:
+        """The finished artifacts, sound or not."""
+        return {path.name for path in self.root.iterdir() if path.is_dir()} if self.root.is_dir() else set()
+
     def get(self, name: str) -> Artifact | None:
         """The finished artifact `name`, or None. Raises CorruptError."""
         folder = self.root / name
@@ -115,7 +120,7 @@ class Store:
             log.warning("corrupt artifact: %s; set aside as %s, to be built again", error, aside)
             aside.parent.mkdir(exist_ok=True)
             with suppress(FileNotFoundError):  # Another process has set it aside.
-                os.replace(self.root / name, aside)
+                rename(self.root / name, aside)
             with suppress(OSError):
                 aside.parent.rmdir()
             return None
@@ -162,7 +167,7 @@ class Store:
         target = self.root / f"{task['kind']}-{task['key']}"
         if target.exists():
             shutil.rmtree(target)
-        os.replace(folder, target)
+        rename(folder, target)
 
 
 UNWRITABLE = {errno.ENOSPC, errno.EROFS, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}

@@ -56,7 +56,7 @@ def _refuse(message: str) -> NoReturn:
         sys.stdout.flush()
     except (OSError, ValueError):
         # What a full device has not taken would fail again when Python ends.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     sys.exit(2)
 
 

@@ -19,7 +19,11 @@ from .places import RUNS, data_root_option, require_run_folder, require_writable
 @click.option("--only", multiple=True, metavar="KEY=VALUE", help="Only the cells with this method, dataset, seed, nfe.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per GPU, or per core].")
-@click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker [default: 1; more with GPUs].")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Torch threads per worker [default: 1; more with GPUs, and for teachers].",
+)
 @click.option("--executor", default="local", show_default=True, help="Where tasks run: see `fewstep list executors`.")
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
 @click.option("--cached", is_flag=True, help="Compute nothing: write and print what the store holds.")
@@ -39,11 +43,11 @@ def run(
 
     Artifacts go to runs/store, or to DIR/store with --out DIR; what stands there is not done again.
     """
-    from ..machine import shares
+    from .. import machine
     from ..plan.cells import make_plan
     from ..plan.select import select
     from ..run import runner, stale
-    from ..run.executor import EXECUTORS, Executor, Resources
+    from ..run.executor import EXECUTORS, LOCAL, Executor, Resources
     from ..run.progress import Progress
     from ..store import Store
     from ..suite.loading import load
@@ -56,31 +60,42 @@ def run(
         return _print_plan(plan, artifacts)
     from ..results import write as outputs
 
+    if not cached and place is LOCAL:
+        machine.require(plan.suite.device)
     require_run_folder(folder)
     require_writable(artifacts.root)
     _check_place(folder)
     artifacts.prepare()
-    shared, each, gpus = shares(plan.suite.device, workers, threads)
+    shared, each, gpus = machine.shares(plan.suite.device, workers, threads)
+    tasks = plan.tasks()
+    wide = {} if threads or gpus else _teachers_threads(tasks, shared, each)
 
-    def make_executor(tasks: int) -> Executor:
-        return place.start(Resources(artifacts.root, min(shared, tasks), each, gpus))
+    def make_executor(missing: int) -> Executor:
+        return place.start(Resources(artifacts.root, min(shared, missing), each, gpus, wide))
 
     try:
-        outcome = (
-            stale.stored(plan, artifacts) if cached else runner.run(plan.tasks(), artifacts, make_executor, Progress())
-        )
+        outcome = stale.stored(plan, artifacts) if cached else runner.run(tasks, artifacts, make_executor, Progress())
     except KeyboardInterrupt as stop:
         click.echo("fewstep: stopped; the same command resumes from here", err=True)
         sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
     outputs.write(plan, outcome, folder)
     _print_run(folder)
-    failed = outputs.failures(plan, outcome)
+    sys.exit(1 if _said_what_lacks(outputs.failures(plan, outcome), outputs.unmeasured(plan)) else 0)
+
+
+def _said_what_lacks(failed: Any, unmeasured: Any) -> bool:
     for cell, status in failed:
         click.echo(f"fewstep: {cell.method} NFE {cell.nfe} seed {cell.seed}: {status}", err=True)
-    unmeasured = outputs.unmeasured(plan)
     for metric, reason in unmeasured.items():
         click.echo(f"fewstep: {metric}: skipped: {reason}", err=True)
-    sys.exit(1 if failed or unmeasured else 0)
+    return bool(failed or unmeasured)
+
+
+def _teachers_threads(tasks: list[Any], workers: int, threads: int) -> dict[str, int]:
+    from ..machine import teacher_threads
+
+    teachers = [task.name for task in tasks if task.kind == "teacher"]
+    return dict.fromkeys(teachers, teacher_threads(len(teachers), workers, threads))
 
 
 def _check_place(folder: Path) -> None:
@@ -96,18 +111,18 @@ def _print_plan(plan: Any, artifacts: Any) -> None:
     from ..run.stale import reasons
 
     tasks = plan.tasks()
-    present = {task.name for task in tasks if (artifacts.root / task.name).is_dir()}
+    present = artifacts.names()
     absent = reasons(plan, artifacts, present)
+    lines = []
     for cell in plan.cells:
         state = cell.skipped if cell.score is None else absent.get(cell.score.name, DONE)
-        click.echo(
+        lines.append(
             f"{cell.dataset} {cell.method} [{cell.variant}] budget {cell.budget} "
             f"seed {cell.seed} NFE {cell.nfe}: {state}"
         )
     missing = [task for task in tasks if task.name not in present]
-    click.echo(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do:")
-    for task in missing:
-        click.echo(f"  {task.name}  {task.label}")
+    lines.append(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do:")
+    click.echo("\n".join([*lines, *(f"  {task.name}  {task.label}" for task in missing)]))
 
 
 def _print_run(folder: Path) -> None:

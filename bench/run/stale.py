@@ -31,7 +31,7 @@ def reasons(plan: Plan, store: Store, present: Container[str]) -> dict[str, Stat
 
 def _reason(score: Task, present: Container[str], older: dict[str, dict[str, Any]]) -> Status:
     """Not run or, where the same question was answered by other code, stale with what changed."""
-    if score.question not in older:
+    if not older or score.question not in older:
         return MISSING
     changed: dict[str, None] = {}
     for task in in_order([score]):
