@@ -69,7 +69,6 @@ NOWHERE = (
     "x" * 300,
     "new/" + "x" * 300,
     "y/" * 3000,
-    "loop",
     "loop/x",
     "gone/x",
     "/dev/null/x",
