@@ -24,6 +24,8 @@ from ..errors import (
 )
 from .captions import captions
 from .check import check
+from .choose import choose
+from .compare import compare
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
@@ -86,6 +88,8 @@ def main() -> None:
 for verb in (
     captions,
     check,
+    choose,
+    compare,
     doctor,
     evaluate,
     export,

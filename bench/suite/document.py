@@ -23,7 +23,7 @@ class Document:
         try:
             self.data, self._root = parsed(text)
         except yaml.YAMLError as error:
-            raise InputError(_not_read(name, error)) from None
+            raise InputError(_not_read(name, text, error)) from None
         if not isinstance(self.data, dict):
             raise InputError(f"{name}: a suite is a mapping of keys to values")
         self._set: dict[Location, str] = {}
@@ -58,7 +58,7 @@ class Document:
         """
         message = shortened(message, 300)
         if first is not None:
-            message += f", as {_key(first)}" + ("" if self._setting(first) else f" on line {self._line(first)}")
+            message += f" (first {_key(first)}" + (")" if self._setting(first) else f" on line {self._line(first)})")
         if (setting := self._setting(location)) is not None:
             place = f"{_key(location)}: " if first is not None else ""
             return f"--set {shortened(setting)}: {place}{message}"
@@ -110,10 +110,12 @@ def _key(location: Location) -> str:
     return shortened(joined, 200)
 
 
-def _not_read(name: str, error: yaml.YAMLError) -> str:
+def _not_read(name: str, text: str, error: yaml.YAMLError) -> str:
     """What is wrong with the text of a file, with its line where that is known."""
     mark = getattr(error, "problem_mark", None)
     place = f"{name}:{mark.line + 1}" if mark else name
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{place}:{text.count(chr(10), 0, error.position) + 1}: not YAML: the character {chr(error.character)!r}"
     problem = shortened(str(getattr(error, "problem", None) or error), 300)
     if not isinstance(error, Unclear):
         return f"{place}: not YAML: {problem}"

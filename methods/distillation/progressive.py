@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from .. import solvers
 from ..denoiser import Clipped, Condition, Denoiser, EDMDenoiser, NetworkDenoiser
-from ..ema import averaged, ramped_ema
+from ..ema import Average, ramped_ema
 from ..method import Draws
 from ..paths import EDM, Path, VPCosine
 from ..randomness import generator
@@ -109,7 +108,7 @@ class Progressive(AdamStudent):
         self.gradient_clip = options.gradient_clip
         self.batch_size = options.batch
         self.sigma_data = network.sigma_data if isinstance(network, EDMDenoiser) else 1.0
-        self.averages = nn.ModuleDict({str(n): averaged(self.student, ramped_ema(options.ema)) for n in options.steps})
+        self.averages = nn.ModuleDict({str(n): Average(self.student, ramped_ema(options.ema)) for n in options.steps})
         self.register_buffer("phase", torch.tensor(0))
 
     def train(self, mode: bool = True) -> "Progressive":
@@ -125,9 +124,9 @@ class Progressive(AdamStudent):
         assert isinstance(denoiser, Denoiser)
         return denoiser
 
-    def _average(self, steps: int) -> AveragedModel:
+    def _average(self, steps: int) -> Average:
         average = self.averages[str(steps)]
-        assert isinstance(average, AveragedModel)
+        assert isinstance(average, Average)
         return average
 
     def phase_at(self, spent: float) -> int:

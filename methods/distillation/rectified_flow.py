@@ -126,7 +126,7 @@ class RectifiedFlow(StudentMethod):
         weights = self.result().state_dict()
         self.flow.load_state_dict(weights)
         self.student.load_state_dict(weights)
-        self.average.n_averaged.zero_()
+        self.average.n_averaged = 0
         self.pairs.clear()
         self.distilling.fill_(True)
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import networks
+from ..adam import FusedAdam
 from ..denoiser import EDMDenoiser
-from ..ema import averaged, ramped_ema
+from ..ema import Average, ramped_ema
 from ..method import Trainable
 from ..paths import EDM, expand
 from ..randomness import generator
@@ -41,7 +42,7 @@ class Pretrain(Trainable):
         self.classes = classes
         self.batch_size = options.batch
         self.denoiser = denoiser(options, shape, classes)
-        self.average = averaged(self.denoiser, ramped_ema(options.ema))
+        self.average = Average(self.denoiser, ramped_ema(options.ema))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         x0 = batch["x0"]
@@ -62,9 +63,7 @@ class Pretrain(Trainable):
         return labels.masked_fill(null.to(labels.device), self.classes)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            self.denoiser.parameters(), self.options.learning_rate, betas=self.options.betas, fused=True
-        )
+        return FusedAdam(self.denoiser.parameters(), self.options.learning_rate, self.options.betas)
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         """Warm-up, constant to 30 % of the run, then linear to 2 %."""
