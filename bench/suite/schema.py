@@ -112,7 +112,7 @@ class MethodEntry(Options):
     options: dict[str, Any] = {}
     nfe: Annotated[list[NFE], BeforeValidator(_listed), Field(min_length=1)] | None = None
     budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)] | None = None
-    variant: Annotated[str, Field(max_length=200), AfterValidator(printable)] | None = None
+    variant: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)] | None = None
     fitted_on: FittedOn | None = None
     tune: Tuning | None = None
 
@@ -163,7 +163,7 @@ def _short(option: Any, dumped: Any) -> Any:
 class Suite(Checked):
     """A grid of cells: datasets x teachers x methods x budgets x seeds x nfe."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     description: str = ""
     datasets: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
     teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)]

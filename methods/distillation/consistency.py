@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..ema import Paired
 from ..method import Draws
-from ..nfe import UnreachableNFE
+from ..nfe import UnreachableNFE, whole
 from ..paths import expand
 from ..randomness import drawn_seed, generator, noise, seeded
 from ..solvers.base import Run
@@ -207,7 +207,7 @@ class ConsistencyModel(StudentMethod):
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by multistep consistency sampling (algorithm 1) over `levels`."""
         return consistency_sampling(
-            self.function(condition), noise, self.levels(nfe).to(noise.device), self.floor, draws
+            self.function(condition), noise, self.levels(whole(nfe)).to(noise.device), self.floor, draws
         )
 
 

@@ -16,6 +16,7 @@ from .. import solvers
 from ..denoiser import Clipped, Condition, Denoiser, EDMDenoiser, NetworkDenoiser
 from ..ema import Average, ramped_ema
 from ..method import Draws
+from ..nfe import whole
 from ..paths import EDM, Path, VPCosine
 from ..randomness import generator
 from ..solvers import grids
@@ -192,6 +193,7 @@ class Progressive(AdamStudent):
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """DDIM with the student of so many steps. Raises UnreachableNFE where the halvings pass through none."""
+        nfe = whole(nfe)
         student = self.student_of(halvings(nfe, self.options.steps))
         bound = self.teacher.sample_bound
         if self.options.clip_x0 and bound is not None:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..adam import FusedAdam
 from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..method import Draws, Watched
 from ..nfe import one_evaluation
@@ -99,7 +98,7 @@ class ScoreMatching(StudentMethod):
 
     def configure_optimizers(self) -> Any:
         rates = ((self.student, self.options.learning_rate), (self.fake, self.options.fake_learning_rate))
-        return [FusedAdam(net.parameters(), rate, self.options.betas) for net, rate in rates]
+        return [torch.optim.Adam(net.parameters(), rate, betas=self.options.betas, fused=True) for net, rate in rates]
 
     def step_kind(self, step: int) -> str:
         turn = step % (self.options.fake_updates + 1)
@@ -120,7 +119,7 @@ class ScoreMatching(StudentMethod):
         self, network: nn.Module, optimizer: Any, loss: Callable[[Part], Tensor], step: int, levels: Levels
     ) -> Tensor:
         """One optimiser step on the batch's mean loss, its gradient added up over the parts; the loss, ()."""
-        self._let_fake_train(network is self.fake)
+        self.fake.requires_grad_(network is self.fake).train(network is self.fake)
         total = torch.zeros((), device=self.device)
         for part in self._parts(step, levels):
             share = loss(part).sum() / self.batch_size
@@ -130,14 +129,6 @@ class ScoreMatching(StudentMethod):
         optimizer.step()
         optimizer.zero_grad()
         return total
-
-    def _let_fake_train(self, trains: bool) -> None:
-        """The fake score learns, or is frozen and in eval mode; most steps leave it as it is."""
-        if self.fake.training != trains:
-            self.fake.train(trains)
-        # Without a gradient through the scores nothing of the fake's forward is recorded.
-        if self.through_scores and next(self.fake.parameters()).requires_grad != trains:
-            self.fake.requires_grad_(trains)
 
     def fake_loss(self, part: Part) -> Tensor:
         """Of the fake-score network on new samples of the student, per sample (B,)."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..denoiser import Clipped, Condition, Denoiser, EDMDenoiser, edm_scalings
 from ..ema import Average, Weights, bias_corrected_ema
 from ..method import Draws
+from ..nfe import whole
 from ..paths import EDM, PATHS, Path, expand
 from ..randomness import generator
 from ..solvers.base import Run, nodes
@@ -251,6 +252,7 @@ class Tract(AdamStudent):
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by `nfe` DDIM steps of the student that has as many. UnreachableNFE where there is none."""
+        nfe = whole(nfe)
         number = self.options.phases.index(phase_end(nfe, self.options.phases))
         predict = self.jump(self.average(number).module, condition)
         times = self.times[:: self.options.teacher_steps // nfe].flip(0)

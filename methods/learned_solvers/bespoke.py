@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..denoiser import Condition, Denoiser
 from ..method import Diverged, Draws, Method
-from ..nfe import UnreachableNFE
+from ..nfe import UnreachableNFE, whole
 from ..paths import FlowCosine, FlowOT
 from ..randomness import generator, noise
 from ..solvers.rk45 import AdaptiveSolver
@@ -288,6 +288,6 @@ class Bespoke(Method):
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by the learned solver. Raises UnreachableNFE for another NFE than the one it was trained for."""
-        if nfe != self.solver.nfe:
+        if whole(nfe) != self.solver.nfe:
             raise UnreachableNFE(f"this bespoke solver was trained for {self.solver.nfe} evaluations")
         return self.best.solve(partial(self.flow.velocity, condition=condition), self.flow.start(noise))

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from .. import networks
-from ..adam import FusedAdam
 from ..denoiser import EDMDenoiser
 from ..ema import Average, ramped_ema
 from ..method import Trainable
@@ -63,7 +62,9 @@ class Pretrain(Trainable):
         return labels.masked_fill(null.to(labels.device), self.classes)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return FusedAdam(self.denoiser.parameters(), self.options.learning_rate, self.options.betas)
+        return torch.optim.Adam(
+            self.denoiser.parameters(), self.options.learning_rate, betas=self.options.betas, fused=True
+        )
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         """Warm-up, constant to 30 % of the run, then linear to 2 %."""
