@@ -33,7 +33,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     suite = write_suite(
         folder,
-        teachers={"name": "pretrain", "images": 20_000, "network": {"name": "mlp"}},
+        teachers={"name": "pretrain", "images": 6_000, "network": {"name": "mlp"}},
         budgets={"evaluations": 20_000},
         nfe=[1, 2],
         methods=[{"name": "euler"}, {"name": "consistency", "options": {"batch": 16}}],
@@ -123,7 +123,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_results(whole, tmp_path, 
             with started(suite, out, wandb) as process:
                 # Most of a short run is spent on imports: two in three kills wait until a task is under way.
                 early = rng.random() < 1 / 3
-                within = rng.uniform(0, 0.5) * seconds if early else rng.expovariate(8) * seconds
+                within = rng.uniform(0, 0.3) * seconds if early else rng.expovariate(20) * seconds
                 if ended(process, within, rng, (lambda: True) if early else works(out)):
                     break
             kills -= 1
