@@ -10,7 +10,18 @@ import click
 
 from ... import __version__
 from ...reports.writing import WriteError
-from ..errors import CorruptError, DamagedError, InputError, RegisterError, UnknownNameError, printable, shortened
+from ..errors import (
+    INTERRUPTED,
+    TERMINATED,
+    CorruptError,
+    DamagedError,
+    InputError,
+    RegisterError,
+    Terminated,
+    UnknownNameError,
+    printable,
+    shortened,
+)
 from .captions import captions
 from .check import check
 from .choose import choose
@@ -30,6 +41,13 @@ from .solvers import solvers
 
 class OneLineErrors(click.Group):
     """What is wrong with an input, a file or a disk becomes one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            click.echo("fewstep: stopped", err=True)
+            ctx.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from ..errors import INTERRUPTED, TERMINATED, InputError, Terminated
+from ..errors import INTERRUPTED, TERMINATED, Terminated
 from .completion import complete_suite
-from .places import RUNS, data_root_option, require_run_folder, require_writable, store_option
+from .places import RUNS, data_root_option, require_results_folder, require_writable, store_option
 
 
 @click.command()
@@ -62,9 +62,8 @@ def run(
 
     if not cached and place is LOCAL:
         machine.require(plan.suite.device)
-    require_run_folder(folder)
+    require_results_folder(folder)
     require_writable(artifacts.root)
-    _check_place(folder)
     artifacts.prepare()
     shared, each, gpus = machine.shares(plan.suite.device, workers, threads)
     tasks = plan.tasks()
@@ -96,14 +95,6 @@ def _teachers_threads(tasks: list[Any], workers: int, threads: int) -> dict[str,
 
     teachers = [task.name for task in tasks if task.kind == "teacher"]
     return dict.fromkeys(teachers, teacher_threads(len(teachers), workers, threads))
-
-
-def _check_place(folder: Path) -> None:
-    """InputError for a folder of `fewstep evaluate`, whose results no store could give back."""
-    from ..results import evaluated
-
-    if evaluated.made_of(folder) is not None:
-        raise InputError(f"{folder} holds results of `fewstep evaluate`; choose another folder with --out")
 
 
 def _print_plan(plan: Any, artifacts: Any) -> None:
