@@ -73,15 +73,17 @@ def _networks(suite: Suite) -> Iterator[tuple[str, str, str]]:
     for teacher in suite.teachers:
         if not isinstance(teacher, CheckpointOptions):
             continue
-        if (file := checkpoints.meant(teacher.file)) in published_files.REGISTER:
+        file = checkpoints.meant(teacher.file)
+        if file in published_files.REGISTER:
             yield from _files([file])
-        known = file is not None and file in published_files.REGISTER
-        if (path := checkpoints.located(teacher)) is None or (file in published_files.REGISTER and published_files.missing(file)):
+            if published_files.missing(file) is not None:
+                continue
+        if (path := checkpoints.located(teacher)) is None:
             continue
         fault = next((reason for shape in shapes if (reason := checkpoints.fault(path, shape))), None)
         if fault is not None:
             yield f"file {path}", "wrong content", fault
-        elif not known:
+        elif file not in published_files.REGISTER:
             yield f"file {path}", "present", _size(path)
 
 

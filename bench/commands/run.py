@@ -2,13 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import INTERRUPTED, TERMINATED, Terminated
 from .completion import complete_suite
 from .places import RUNS, data_root_option, require_writable, store_option
+
+if TYPE_CHECKING:
+    from ...reports.status import Status
+    from ..plan.cells import Cell
 
 
 @click.command()
@@ -23,6 +27,8 @@ from .places import RUNS, data_root_option, require_writable, store_option
 @click.option("--executor", default="local", show_default=True, help="Where tasks run: see `fewstep list executors`.")
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
 @click.option("--cached", is_flag=True, help="Compute nothing: write and print what the store holds.")
+@click.option("--quiet", "verbosity", flag_value="QUIET", help="Show no progress.")
+@click.option("--verbose", "verbosity", flag_value="VERBOSE", help="Print a line as each task starts and ends.")
 def run(
     suite: str,
     out: Path | None,
@@ -34,6 +40,7 @@ def run(
     executor: str,
     dry_run: bool,
     cached: bool,
+    verbosity: str | None,
 ) -> None:
     """Run SUITE (a file, or the name of a shipped suite) and print its leaderboard.
 
@@ -44,7 +51,8 @@ def run(
     from ..plan.select import select
     from ..run import runner, stale
     from ..run.executor import EXECUTORS, Executor, Resources
-    from ..run.progress import Progress
+    from ..run.progress import Progress, Verbosity
+    from ..run.so_far import SoFar
     from ..store import Store
     from ..suite.loading import load
 
@@ -64,17 +72,18 @@ def run(
         return place.start(Resources(artifacts.root, min(shared, tasks), each, gpus))
 
     try:
+        progress = Progress(verbosity=Verbosity[verbosity or "NORMAL"], so_far=SoFar(plan))
         outcome = (
-            stale.stored(plan, artifacts) if cached else runner.run(plan.tasks(), artifacts, make_executor, Progress())
+            stale.stored(plan, artifacts) if cached else runner.run(plan.tasks(), artifacts, make_executor, progress)
         )
     except KeyboardInterrupt as stop:
         click.echo("fewstep: stopped; the same command resumes from here", err=True)
         sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
+    progress.note("writing the report")
     outputs.write(plan, outcome, folder)
     _print_run(folder)
     failed = outputs.failures(plan, outcome)
-    for cell, status in failed:
-        click.echo(f"fewstep: {cell.method} NFE {cell.nfe} seed {cell.seed}: {status}", err=True)
+    _print_failures(failed)
     unmeasured = outputs.unmeasured(plan)
     for metric, reason in unmeasured.items():
         click.echo(f"fewstep: {metric}: skipped: {reason}", err=True)
@@ -98,6 +107,16 @@ def _print_plan(plan: Any, artifacts: Any) -> None:
     click.echo(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do:")
     for task in missing:
         click.echo(f"  {task.name}  {task.label}")
+
+
+def _print_failures(failed: "list[tuple[Cell, Status]]") -> None:
+    """A line for each reason, with the first cell that has it."""
+    alike: dict[str, list[Cell]] = {}
+    for cell, status in failed:
+        alike.setdefault(str(status), []).append(cell)
+    for reason, (first, *others) in alike.items():
+        more = f" and {len(others)} more cell{'s' if len(others) > 1 else ''}" if others else ""
+        click.echo(f"fewstep: {first.method} NFE {first.nfe} seed {first.seed}{more}: {reason}", err=True)
 
 
 def _print_run(folder: Path) -> None:

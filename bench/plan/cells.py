@@ -32,6 +32,9 @@ from .kinds import (
 from .references import data_code, extractor_task, identity, lacking, needs_own, published, reference_task
 from .task import Task, hashed, in_order
 
+UNTRAINED = "0"
+"""The budget of a row without training."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -63,8 +66,13 @@ class Plan:
     cells: list[Cell]
 
     def tasks(self) -> list[Task]:
-        """Every task once, inputs before the tasks that read them."""
-        return in_order(cell.score for cell in self.cells if cell.score is not None)
+        """Every task once, inputs before the tasks that read them, in the order in which they are done.
+
+        The first seed of everything is scored before the second, and what needs no training before what does.
+        """
+        seeds = {seed: i for i, seed in enumerate(self.suite.seeds)}
+        ordered = sorted(self.cells, key=lambda cell: (seeds[cell.seed], cell.budget != UNTRAINED))
+        return in_order(cell.score for cell in ordered if cell.score is not None)
 
 
 def make_plan(suite: Suite) -> Plan:
@@ -138,7 +146,7 @@ class Problem:
             guidance=self.guidance,
         )
         cost = 170.0 * samples * (1 if self.guidance is None else 2)
-        return Task(params, {"teacher": self.teacher_task}, self.data_code, cost, f"truth seed {seed}")
+        return Task(params, {"teacher": self.teacher_task}, self.data_code, cost, f"truth{self._place} seed {seed}")
 
     def train_task(self, entry: MethodEntry, budget: Budget, seed: int, nfe: int) -> Task:
         """The run that makes the row's student, or the choice among the trials that share its budget."""
@@ -158,7 +166,7 @@ class Problem:
         )
         inputs = {"teacher": self.teacher_task, "extractor": self.extractor_task}
         inputs |= {trial_role(j): trial for j, trial in enumerate(trials)}
-        label = f"choose {entry.name} seed {seed}, {budget.label()}, of {len(trials)}"
+        label = f"choose {self._called(entry)} seed {seed}, {budget.label()}, of {len(trials)}"
         code = (*self.data_code, *method_code(entry.spec, *entry.trials()))
         return Task(params, inputs, code, 1_000.0 * len(trials), label)
 
@@ -186,7 +194,9 @@ class Problem:
         whole = frozen.training(shipped) if shipped else 4.0 * getattr(self.teacher, "images", 0)
         rate = {"evaluations": 1.3, "images": 8.0, "flops": 0.0, "seconds": 6000.0, "teacher": whole}
         cost = budget.amount * rate[budget.unit] / (shared.trials if shared else 1)
-        label = f"train {entry.name} seed {seed}, {budget.label()}" + (f", NFE {nfe}" if entry.spec.per_nfe else "")
+        label = f"train {self._called(entry)} seed {seed}, {budget.label()}" + (
+            f", NFE {nfe}" if entry.spec.per_nfe else ""
+        )
         inputs = {"teacher": self.teacher_task}
         if shared is not None or options.needs_quality:
             inputs["extractor"] = self.extractor_task
@@ -203,7 +213,7 @@ class Problem:
                 self.teacher.shown(),
                 entry.name,
                 entry.label(),
-                budget.label() if budget else "0",
+                budget.label() if budget else UNTRAINED,
                 seed,
                 nfe,
                 None if skipped else self._score_task(entry, budget, seed, nfe),
@@ -217,6 +227,16 @@ class Problem:
         if entry.fitted_on is None:
             return self
         return Problem(self.suite, entry.fitted_on.dataset, entry.fitted_on.teacher or self.teacher)
+
+    def _called(self, entry: MethodEntry) -> str:
+        """The row as progress shows it: options, data set and teacher only where several would look alike."""
+        several = sum(other.name == entry.name for other in self.suite.methods) > 1
+        return entry.name + (f" [{entry.label()}]" if several else "") + self._place
+
+    @cached_property
+    def _place(self) -> str:
+        several = len(self.suite.datasets) * len(self.suite.teachers) > 1
+        return f" on {DATASETS[self.dataset].shown} {self.teacher.shown()}" if several else ""
 
     def _score_task(self, entry: MethodEntry, budget: Budget | None, seed: int, nfe: int) -> Task:
         inputs = {"teacher": self.teacher_task}
@@ -232,7 +252,7 @@ class Problem:
             guidance=self.guidance,
             transfer=entry.fitted_on is not None,
         )
-        what = f"{entry.name} NFE {nfe} seed {seed}"
+        what = f"{self._called(entry)} NFE {nfe} seed {seed}"
         code = (*self.data_code, *method_code(entry.spec, *entry.trials()))
         sample = Task(params, inputs, code, float(nfe * self.suite.samples), f"sample {what}")
         return self._scoring(sample, seed, what)

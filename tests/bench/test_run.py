@@ -155,9 +155,11 @@ def test_the_run_prints_its_table_and_paths(finished):
         assert (out / name).is_file()
 
 
-def test_progress_says_what_runs_and_how_long(finished):
-    assert "about" in finished[2].stderr
-    assert "finished teacher" in finished[2].stderr
+def test_progress_says_that_it_starts_and_how_long_it_took(finished):
+    first, *_, last, report = finished[2].stderr.splitlines()
+    assert first == "0:00, starting workers"
+    assert re.fullmatch(r"(\d+) of \1 tasks in \d+:\d\d", last)
+    assert report == "writing the report"
 
 
 def test_each_task_has_a_log_and_a_manifest(finished):
