@@ -16,6 +16,7 @@ from .evaluate import evaluate
 from .export import export
 from .leaderboard import leaderboard
 from .list import list_names
+from .new import new
 from .prepare import prepare
 from .report import report
 from .run import run
@@ -52,6 +53,7 @@ for verb in (
     export,
     leaderboard,
     list_names,
+    new,
     prepare,
     report,
     run,

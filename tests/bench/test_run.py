@@ -275,7 +275,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_worker(tmp_path):
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    assert "started" in process.stderr.readline()
+    assert "starting workers" in process.stderr.readline()
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
