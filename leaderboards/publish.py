@@ -33,6 +33,8 @@ FILES = (
     run_folder.TRIALS,
     run_folder.LEADERBOARD,
     run_folder.METRICS,
+    run_folder.METHODS,
+    run_folder.PAPERS,
 )
 MARK = re.compile(
     r"(<!-- (table|made|published|files|columns)(?: ([^ >]+))?(?: (\w+))? -->\n).*?<!-- end -->", re.DOTALL

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from . import jackknife
-from .run_folder import EntryKey, Metric
+from .run_folder import EntryKey, Method, Metric
 from .significance import Spread, spread
 from .status import Status
 from .tables import Table
@@ -81,7 +81,9 @@ class Entry:
 
 @dataclass
 class Board:
-    """suite: the names of all suites. facts: of the metrics that a metrics.json describes."""
+    """suite: the names of all suites. facts: of the metrics that a metrics.json describes. methods: those that a
+    methods.json describes, and papers what they cite, for BibTeX.
+    """
 
     suite: str
     metrics: list[str]
@@ -91,9 +93,14 @@ class Board:
     """Of the folders that were read."""
     costs: Table | None = None
     trials: Table | None = None
+    methods: dict[str, Method] = field(default_factory=dict)
+    papers: str = ""
 
     def about(self, metric: str) -> Metric:
         return self.facts.get(metric, Metric.unknown(metric))
+
+    def method(self, name: str) -> Method:
+        return self.methods.get(name, Method(name))
 
     @property
     def by_budget(self) -> bool:

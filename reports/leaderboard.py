@@ -30,7 +30,8 @@ def read(*folders: Path, labels: Sequence[str] = (), by_run: bool = False) -> Bo
     entries = [_entry(EntryKey(*key), rows, merged) for key, rows in groups(merged.results, [*ENTRY_KEY, "run"])]
     metrics = list(dict.fromkeys(merged.results["metric"]))
     made = costs.table(merged), trials.table(merged.trials)
-    board = Board(merged.suite, metrics, entries, merged.metrics, merged.labels, *made)
+    described = merged.methods, merged.papers
+    board = Board(merged.suite, metrics, entries, merged.metrics, merged.labels, *made, *described)
     for metric in metrics:
         rank(board, metric)
     return board

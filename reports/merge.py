@@ -6,14 +6,14 @@ be they of one cell (computed twice, on two machines say) or of two. Within one 
 cell under it is an error even where the values are equal, as something that tells them apart has been lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from . import run_folder
-from .run_folder import CELL_KEY, RESULTS, ROW_KEY, Metric, RowKey, groups
+from .run_folder import CELL_KEY, RESULTS, ROW_KEY, Method, Metric, RowKey, groups
 
 
 class ConflictError(ValueError):
@@ -27,7 +27,7 @@ class Merged:
     results: a row per key, with `run` (the label where runs are kept apart, otherwise empty), `sources` (labels of all
     folders that have its value), and `lacked` ((label, status) of those that have the row without a value).
     blocks: (source, cell, metric) -> values without each block of samples.
-    costs: `run` as above; the training run's artifact is `training`.
+    costs: `run` as above; the training run's artifact is `training`. papers: BibTeX, each entry once.
     """
 
     labels: list[str]
@@ -36,6 +36,8 @@ class Merged:
     costs: pd.DataFrame
     trials: pd.DataFrame
     metrics: dict[str, Metric]
+    methods: dict[str, Method]
+    papers: str
 
     @property
     def suite(self) -> str:
@@ -67,6 +69,8 @@ def merge(folders: Sequence[Path], labels: Sequence[str] = (), by_run: bool = Fa
         _of_cells(_together(spent, apart), results),
         _of_cells(_together(tried, apart), results),
         _metrics(named),
+        _methods(named.values()),
+        _papers(named.values()),
     )
 
 
@@ -155,3 +159,16 @@ def _metrics(named: dict[str, Path]) -> dict[str, Metric]:
             if other.higher_is_better != metric.higher_is_better:
                 raise ConflictError(f"{first} and {label} disagree on whether a higher {name} is better")
     return {name: metric for name, (_, metric) in known.items()}
+
+
+def _methods(folders: Iterable[Path]) -> dict[str, Method]:
+    """The facts of all methods, each from the first folder that has them."""
+    known: dict[str, Method] = {}
+    for folder in folders:
+        known = {**run_folder.methods(folder), **known}
+    return known
+
+
+def _papers(folders: Iterable[Path]) -> str:
+    entries = (entry for folder in folders for entry in run_folder.papers(folder).split("\n\n"))
+    return "\n\n".join(dict.fromkeys(filter(None, map(str.strip, entries)))) + "\n"

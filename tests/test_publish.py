@@ -47,9 +47,10 @@ def test_a_run_is_kept_with_the_facts_of_its_metrics_and_the_figures_that_are_li
     publish.copy(run, checkout)
     kept = {file.name: file for file in (checkout / "leaderboards" / "quickstart").iterdir()}
     assert set(kept) == {
-        "results.csv", "blocks.csv", "costs.csv", "leaderboard.csv", "metrics.json", "run.json", "fd_digits.svg",
+        "results.csv", "blocks.csv", "costs.csv", "leaderboard.csv", "metrics.json", "methods.json", "papers.bib",
+        "run.json", "fd_digits.svg",
     }  # fmt: skip
-    for name in ("results.csv", "metrics.json"):
+    for name in ("results.csv", "metrics.json", "methods.json"):
         assert kept[name].read_bytes() == (run / name).read_bytes()
 
 

@@ -73,17 +73,16 @@ def _networks(suite: Suite) -> Iterator[tuple[str, str, str]]:
     for teacher in suite.teachers:
         if not isinstance(teacher, CheckpointOptions):
             continue
-        file = checkpoints.meant(teacher.file)
-        if file in published_files.REGISTER:
-            yield from _files([file])
-            if published_files.missing(file) is not None:
-                continue
-        if (path := checkpoints.located(teacher)) is None:
+        known = published_files.REGISTER.get(checkpoints.meant(teacher.file) or "")
+        if known is not None:
+            yield from _files([known.name])
+        path = checkpoints.located(teacher)
+        if path is None or (known is not None and published_files.missing(known)):
             continue
         fault = next((reason for shape in shapes if (reason := checkpoints.fault(path, shape))), None)
         if fault is not None:
             yield f"file {path}", "wrong content", fault
-        elif file not in published_files.REGISTER:
+        elif known is None:
             yield f"file {path}", "present", _size(path)
 
 

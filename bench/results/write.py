@@ -1,6 +1,7 @@
 """What a run leaves in its folder: results.csv, metrics.json, leaderboard.csv, the report, the pictures' samples."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,28 +10,35 @@ from typing import Any
 import numpy as np
 
 from ...datasets.registry import DATASETS
+from ...methods import bibliography
 from ...methods.missing import Missing
+from ...methods.registry import METHODS
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,
     FACTS,
+    FIGURES,
     LEADERBOARD,
     LEARNED,
     METRICS,
+    PAPERS,
     PICTURES,
     REPORT,
     RESULTS,
     TRIALS,
+    Method,
     Metric,
+    methods_json,
     metrics_json,
 )
+from ...reports.run_folder import METHODS as METHOD_FACTS
 from ...reports.status import Status
+from ...reports.writing import remove_parts, write_atomic
 from ..metrics import register
 from ..plan import source_version
 from ..plan.cells import Cell, Plan
 from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
-from ..store import write_atomic
 from . import costs, trials
 from . import rows as results
 
@@ -47,12 +55,16 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     tried = results.to_csv(found, trials.COLUMNS) if found else ""
     learned = json.dumps(_learned(plan, outcome))
     facts, metrics = run_facts(plan, outcome), metric_facts(plan.suite.metrics)
+    described, papers = method_facts(dict.fromkeys(cell.method for cell in plan.cells))
+    methods = methods_json(described)
     stamp = hashlib.sha256(
         "\n".join(
             [
                 text,
                 blocks,
                 metrics,
+                methods,
+                papers,
                 spent,
                 tried,
                 learned,
@@ -61,19 +73,26 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
             ]
         ).encode()
     )
+    for folder in (out, out / FIGURES):
+        remove_parts(folder)
     previous = _read_json(out / FACTS)
     complete = all((out / name).is_file() for name in (RESULTS, LEADERBOARD, REPORT))
     if complete and previous.get("stamp") == stamp.hexdigest():
         return
+    # First without its stamp: what a killed run has left half-written is not taken for complete.
+    write_atomic(out / FACTS, json.dumps(facts, indent=1))
     write_atomic(out / RESULTS, text)
     write_atomic(out / BLOCKS, blocks)
     write_atomic(out / METRICS, metrics)
+    write_atomic(out / METHOD_FACTS, methods)
+    write_atomic(out / PAPERS, papers)
     write_atomic(out / COSTS, spent)
     if tried:
         write_atomic(out / TRIALS, tried)
+    else:
+        (out / TRIALS).unlink(missing_ok=True)
     write_atomic(out / LEARNED, learned)
     _save_pictures(plan, outcome, out / PICTURES)
-    write_atomic(out / FACTS, json.dumps(facts, indent=1))
     from ...reports import run as report
 
     report.write_leaderboard(out)
@@ -84,6 +103,15 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
 def metric_facts(names: Iterable[str]) -> str:
     """metrics.json: what tables and figures need to know of these metrics."""
     return metrics_json({name: Metric(**register.METRICS[name].facts()) for name in names})
+
+
+def method_facts(names: Iterable[str]) -> tuple[dict[str, Method], str]:
+    """How tables and figures name these methods, and papers.bib: what they cite."""
+    specs = {name: METHODS[name] for name in names}
+    keys = {key: None for spec in specs.values() for key in spec.papers}
+    cited = [paper.raw for key, paper in bibliography.entries().items() if key in keys]
+    facts = {name: Method(spec.display, spec.kind, spec.papers) for name, spec in specs.items()}
+    return facts, "\n\n".join(cited) + "\n"
 
 
 def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
@@ -143,10 +171,9 @@ def _save_pictures(plan: Plan, outcome: Outcome, path: Path) -> None:
                 x0 = load_file(artifact.file(file))["x0"][:SHOWN]  # type: ignore[union-attr]
                 if x0.ndim == 4:
                     arrays[name] = _to_uint8(x0)
-    aside = path.with_name(f".{path.name}")
-    with aside.open("wb") as file_out:
-        np.savez_compressed(file_out, **arrays)
-    aside.replace(path)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(path, buffer.getvalue())
 
 
 def _to_uint8(x0: Any) -> Any:

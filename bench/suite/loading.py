@@ -46,7 +46,10 @@ def load(suite: str, settings: Sequence[str] = ()) -> Suite:
         if path.stat().st_size > LARGEST:
             raise InputError(f"{path}: larger than a suite can be, which is {LARGEST // 1000} kB")
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{line}: not UTF-8; save the file in this encoding") from None
+    except OSError as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     return checked(path.name if path.parent == SHIPPED else str(path), text, settings)
 

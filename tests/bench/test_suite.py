@@ -146,7 +146,7 @@ def test_names_stand_for_methods_with_their_defaults(tmp_path):
         ),
         ({"teachers": {"name": "exact", "guidance": 2}}, "guidance:", "unknown key 'guidance'"),
         ({"teachers": {"name": "exact"}}, "- name: consistency", "teacher 'exact' is a formula"),
-        ({"seeds": [0, 0]}, "seeds:", "0 appears twice, as items 1 and 2"),
+        ({"seeds": [0, 0]}, "- 0", "seeds[1]: 0 appears twice (first seeds[0] on line "),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, changes, place, message):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fewstep.bench.results import costs, rows, trials
+from fewstep.bench.results.write import method_facts
 from fewstep.reports import leaderboard, run_folder
-from fewstep.reports.run_folder import Metric
+from fewstep.reports.run_folder import Method, Metric
 
 BOARDS = Path(leaderboard.__file__).parent.parent / "leaderboards"
 FOLDERS = sorted(file.parent for file in BOARDS.glob("*/results.csv"))
@@ -68,6 +69,18 @@ def test_the_facts_of_a_metric_are_written_and_read_again(tmp_path):
     assert list(written) == run_folder.METRIC_FIELDS
     assert "known" not in written
     assert asdict(facts["recall"]) | written == asdict(facts["recall"])
+
+
+def test_the_facts_of_a_method_are_written_and_read_again(tmp_path):
+    facts = {"dpmpp-2m": Method("DPM-Solver++(2M)", "solver", ("lu2022dpmpp",)), "plain": Method("plain")}
+    (tmp_path / run_folder.METHODS).write_text(run_folder.methods_json(facts))
+    assert run_folder.methods(tmp_path) == facts
+
+
+@committed
+def test_the_committed_boards_name_their_methods_as_the_registry_does(folder):
+    names = dict.fromkeys(run_folder.results(folder)["method"])
+    assert (run_folder.methods(folder), run_folder.papers(folder)) == method_facts(names)
 
 
 def test_facts_that_a_newer_version_adds_are_passed_over(tmp_path):
