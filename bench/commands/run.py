@@ -1,6 +1,7 @@
 """`fewstep run`: a suite, from nothing to its leaderboard."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
 @click.option("--cached", is_flag=True, help="Compute nothing: write and print what the store holds.")
 @click.option("--quiet", "verbosity", flag_value="QUIET", help="Show no progress.")
-@click.option("--verbose", "verbosity", flag_value="VERBOSE", help="Print a line as each task starts and ends.")
+@click.option(
+    "--verbose",
+    "verbosity",
+    flag_value="VERBOSE",
+    help="Print a line as each task starts and ends; with --dry-run, each task.",
+)
 def run(
     suite: str,
     out: Path | None,
@@ -61,7 +67,7 @@ def run(
     artifacts = Store(store or (out or RUNS) / "store")
     folder = out or RUNS / plan.suite.name
     if dry_run:
-        return _print_plan(plan, artifacts)
+        return _print_plan(plan, artifacts, verbosity == "VERBOSE")
     from ..results import write as outputs
 
     require_run_folder(folder)
@@ -100,7 +106,7 @@ def _check_place(folder: Path) -> None:
         raise InputError(f"{folder} holds results of `fewstep evaluate`; choose another folder with --out")
 
 
-def _print_plan(plan: Any, artifacts: Any) -> None:
+def _print_plan(plan: Any, artifacts: Any, verbose: bool) -> None:
     from ...reports.status import DONE
     from ..run.stale import reasons
 
@@ -114,8 +120,10 @@ def _print_plan(plan: Any, artifacts: Any) -> None:
             f"seed {cell.seed} NFE {cell.nfe}: {state}"
         )
     missing = [task for task in tasks if task.name not in present]
-    click.echo(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do:")
-    for task in missing:
+    kinds = Counter(task.kind for task in missing)
+    counts = f": {', '.join(f'{count} {kind}' for kind, count in kinds.items())}" if kinds else ""
+    click.echo(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do{counts}")
+    for task in missing if verbose else ():
         click.echo(f"  {task.name}  {task.label}")
 
 
