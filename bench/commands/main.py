@@ -31,6 +31,7 @@ from .evaluate import evaluate
 from .export import export
 from .leaderboard import leaderboard
 from .list import list_names
+from .new import new
 from .prepare import prepare
 from .report import report
 from .run import run
@@ -95,6 +96,7 @@ for verb in (
     export,
     leaderboard,
     list_names,
+    new,
     prepare,
     report,
     run,

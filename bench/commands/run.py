@@ -1,14 +1,19 @@
 """`fewstep run`: a suite, from nothing to its leaderboard."""
 
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import INTERRUPTED, TERMINATED, Terminated
 from .completion import complete_suite
 from .places import RUNS, data_root_option, require_results_folder, require_writable, store_option
+
+if TYPE_CHECKING:
+    from ...reports.status import Status
+    from ..plan.cells import Cell
 
 
 @click.command()
@@ -27,6 +32,13 @@ from .places import RUNS, data_root_option, require_results_folder, require_writ
 @click.option("--executor", default="local", show_default=True, help="Where tasks run: see `fewstep list executors`.")
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
 @click.option("--cached", is_flag=True, help="Compute nothing: write and print what the store holds.")
+@click.option("--quiet", "verbosity", flag_value="QUIET", help="Show no progress.")
+@click.option(
+    "--verbose",
+    "verbosity",
+    flag_value="VERBOSE",
+    help="Print a line as each task starts and ends; with --dry-run, each task.",
+)
 def run(
     suite: str,
     out: Path | None,
@@ -38,6 +50,7 @@ def run(
     executor: str,
     dry_run: bool,
     cached: bool,
+    verbosity: str | None,
 ) -> None:
     """Run SUITE (a file, or the name of a shipped suite) and print its leaderboard.
 
@@ -48,7 +61,8 @@ def run(
     from ..plan.select import select
     from ..run import runner, stale
     from ..run.executor import EXECUTORS, LOCAL, Executor, Resources
-    from ..run.progress import Progress
+    from ..run.progress import Progress, Verbosity
+    from ..run.so_far import SoFar
     from ..store import Store
     from ..suite.loading import load
 
@@ -57,7 +71,7 @@ def run(
     artifacts = Store(store or (out or RUNS) / "store")
     folder = out or RUNS / plan.suite.name
     if dry_run:
-        return _print_plan(plan, artifacts)
+        return _print_plan(plan, artifacts, verbosity == "VERBOSE")
     from ..results import write as outputs
 
     if not cached and place is LOCAL:
@@ -73,18 +87,19 @@ def run(
         return place.start(Resources(artifacts.root, min(shared, missing), each, gpus, wide))
 
     try:
-        outcome = stale.stored(plan, artifacts) if cached else runner.run(tasks, artifacts, make_executor, Progress())
+        progress = Progress(verbosity=Verbosity[verbosity or "NORMAL"], so_far=SoFar(plan))
+        outcome = stale.stored(plan, artifacts) if cached else runner.run(tasks, artifacts, make_executor, progress)
     except KeyboardInterrupt as stop:
         click.echo("fewstep: stopped; the same command resumes from here", err=True)
         sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
+    progress.note("writing the report")
     outputs.write(plan, outcome, folder)
     _print_run(folder)
     sys.exit(1 if _said_what_lacks(outputs.failures(plan, outcome), outputs.unmeasured(plan)) else 0)
 
 
 def _said_what_lacks(failed: Any, unmeasured: Any) -> bool:
-    for cell, status in failed:
-        click.echo(f"fewstep: {cell.method} NFE {cell.nfe} seed {cell.seed}: {status}", err=True)
+    _print_failures(failed)
     for metric, reason in unmeasured.items():
         click.echo(f"fewstep: {metric}: skipped: {reason}", err=True)
     return bool(failed or unmeasured)
@@ -97,7 +112,7 @@ def _teachers_threads(tasks: list[Any], workers: int, threads: int) -> dict[str,
     return dict.fromkeys(teachers, teacher_threads(len(teachers), workers, threads))
 
 
-def _print_plan(plan: Any, artifacts: Any) -> None:
+def _print_plan(plan: Any, artifacts: Any, verbose: bool) -> None:
     from ...reports.status import DONE
     from ..run.stale import reasons
 
@@ -112,8 +127,21 @@ def _print_plan(plan: Any, artifacts: Any) -> None:
             f"seed {cell.seed} NFE {cell.nfe}: {state}"
         )
     missing = [task for task in tasks if task.name not in present]
-    lines.append(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do:")
-    click.echo("\n".join([*lines, *(f"  {task.name}  {task.label}" for task in missing)]))
+    kinds = Counter(task.kind for task in missing)
+    counts = f": {', '.join(f'{count} {kind}' for kind, count in kinds.items())}" if kinds else ""
+    lines.append(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do{counts}")
+    lines += [f"  {task.name}  {task.label}" for task in missing if verbose]
+    click.echo("\n".join(lines))
+
+
+def _print_failures(failed: "list[tuple[Cell, Status]]") -> None:
+    """A line for each reason, with the first cell that has it."""
+    alike: dict[str, list[Cell]] = {}
+    for cell, status in failed:
+        alike.setdefault(str(status), []).append(cell)
+    for reason, (first, *others) in alike.items():
+        more = f" and {len(others)} more cell{'s' if len(others) > 1 else ''}" if others else ""
+        click.echo(f"fewstep: {first.method} NFE {first.nfe} seed {first.seed}{more}: {reason}", err=True)
 
 
 def _print_run(folder: Path) -> None:

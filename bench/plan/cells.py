@@ -16,6 +16,9 @@ from .problem import Problem
 from .task import Task, hashed, in_order
 from .training import Training
 
+UNTRAINED = "0"
+"""The budget of a row without training."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -47,8 +50,13 @@ class Plan:
     cells: list[Cell]
 
     def tasks(self) -> list[Task]:
-        """Every task once, inputs before the tasks that read them."""
-        return in_order(cell.score for cell in self.cells if cell.score is not None)
+        """Every task once, inputs before the tasks that read them, in the order in which they are done.
+
+        The first seed of everything is scored before the second, and what needs no training before what does.
+        """
+        seeds = {seed: i for i, seed in enumerate(self.suite.seeds)}
+        ordered = sorted(self.cells, key=lambda cell: (seeds[cell.seed], cell.budget != UNTRAINED))
+        return in_order(cell.score for cell in ordered if cell.score is not None)
 
 
 def make_plan(suite: Suite) -> Plan:
@@ -76,7 +84,7 @@ class Row:
         skipped = {nfe: _skipped(missing, entry.refusal(nfe)) for nfe in nfes}
         teacher, variant, rules = problem.teacher.shown(), entry.label(), entry.rules()
         for budget in budgets:
-            amount = budget.label() if budget else "0"
+            amount = budget.label() if budget else UNTRAINED
             for seed, nfe in itertools.product(suite.seeds, nfes):
                 yield Cell(
                     DATASETS[problem.dataset].shown,
@@ -124,7 +132,7 @@ class Row:
             guidance=self.problem.guidance,
             transfer=self.entry.fitted_on is not None,
         )
-        what = f"{self.entry.name} NFE {nfe} seed {seed}"
+        what = f"{self.problem.called(self.entry)} NFE {nfe} seed {seed}"
         sample = Task(params, inputs, self._code, float(nfe * self.problem.suite.samples), f"sample {what}")
         return self.problem.score_task(sample, seed, what)
 

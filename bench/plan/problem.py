@@ -1,5 +1,6 @@
 """What every method of a suite is run on, and the tasks that all cells of a problem share. No torch."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -11,7 +12,7 @@ from ...methods.specs.teachers.pretrain import PretrainOptions
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.metric import CLASSIFIER, LPIPS, PIXELS
 from ..metrics.register import METRICS
-from ..suite.schema import Suite, Teacher
+from ..suite.schema import MethodEntry, Suite, Teacher
 from . import frozen
 from .checkpoints import checkpoint, missing_checkpoint
 from .kinds import ScoreParams, TeacherParams, TruthParams, reference_role
@@ -93,7 +94,21 @@ class Problem:
             guidance=self.guidance,
         )
         cost = 170.0 * samples * (1 if self.guidance is None else 2)
-        return Task(params, {"teacher": self.teacher_task}, self.data_code, cost, f"truth seed {seed}")
+        return Task(params, {"teacher": self.teacher_task}, self.data_code, cost, f"truth{self._place} seed {seed}")
+
+    def called(self, entry: MethodEntry) -> str:
+        """A row as progress shows it: options, data set and teacher only where several would look alike."""
+        return entry.name + (f" [{entry.label()}]" if entry.name in self._repeated else "") + self._place
+
+    @cached_property
+    def _repeated(self) -> set[str]:
+        counts = Counter(entry.name for entry in self.suite.methods)
+        return {name for name, count in counts.items() if count > 1}
+
+    @cached_property
+    def _place(self) -> str:
+        several = len(self.suite.datasets) * len(self.suite.teachers) > 1
+        return f" on {DATASETS[self.dataset].shown} {self.teacher.shown()}" if several else ""
 
     def score_task(self, sample: Task, seed: int, what: str) -> Task:
         """The score of a cell's samples by the metrics that can be had here."""

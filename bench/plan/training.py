@@ -62,7 +62,7 @@ class Training:
         inputs = {"teacher": problem.teacher_task, "extractor": problem.extractor_task}
         for j, trial in enumerate(self._trials):
             inputs[trial_role(j)] = self._trained(trial, budget, seed, nfe, shared)
-        label = f"choose {entry.name} seed {seed}, {budget.label()}, of {shared.trials}"
+        label = f"choose {problem.called(entry)} seed {seed}, {budget.label()}, of {shared.trials}"
         code = (*problem.data_code, *method_code(entry.spec, *(trial.options for trial in self._trials)))
         return Task(params, inputs, code, 1_000.0 * shared.trials, label)
 
@@ -84,7 +84,7 @@ class Training:
         )
         rate = {"evaluations": 1.3, "images": 8.0, "flops": 0.0, "seconds": 6000.0, "teacher": problem.teacher_cost}
         cost = budget.amount * rate[budget.unit] / (shared.trials if shared else 1)
-        label = f"train {entry.name} seed {seed}, {budget.label()}" + ("" if nfe is None else f", NFE {nfe}")
+        label = f"train {problem.called(entry)} seed {seed}, {budget.label()}" + ("" if nfe is None else f", NFE {nfe}")
         inputs = {"teacher": problem.teacher_task}
         if shared is not None or trial.options.needs_quality:
             inputs["extractor"] = problem.extractor_task
