@@ -16,6 +16,7 @@ from .paths import EDM, Path, Time, as_time, expand
 from .randomness import categories
 
 Condition = Any
+Predict = Callable[[Tensor, Tensor, Condition], Tensor]
 
 
 class Exhausted(Exception):
@@ -54,6 +55,8 @@ def metered(before_forward: Callable[[], None] | None = None) -> Iterator[Meter]
 class Denoiser(nn.Module):
     """D(x, t, condition) -> x0 on `path`. Subclasses write `denoise`; calling counts and checks the time.
 
+    One whose network predicts eps may answer `eps` directly: it sets `predicts_eps` and writes `predict_eps`.
+
     x: (B, ...), t: float, () or (B,), result: like x, in x's dtype. `sample_shape` is one sample's, where it
     is known: methods that read no data take it from their teacher. `sample_bound` is the largest |x0| that the
     data can have, where they have one (images: 1). `class_counts` is how many samples of each class a
@@ -64,6 +67,7 @@ class Denoiser(nn.Module):
     sample_shape: tuple[int, ...] | None = None
     sample_bound: float | None = None
     class_counts: tuple[int, ...] | None = None
+    predicts_eps: bool = False
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -72,6 +76,10 @@ class Denoiser(nn.Module):
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """x: (B, ...), t: () or (B,), on x's device."""
         raise NotImplementedError
+
+    def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """E[eps | x_t = x], with the arguments of `denoise`."""
+        return self.path.eps(x, self.denoise(x, t, condition), t)
 
     def inner(self) -> "Denoiser | None":
         """The denoiser that this one wraps, if its forwards are that one's."""
@@ -95,6 +103,13 @@ class Denoiser(nn.Module):
         return None if self.class_counts is None else categories(seed, purpose, indices, self.class_counts)
 
     def forward(self, x: Tensor, t: Time, condition: Condition = None) -> Tensor:
+        return self._counted(self.denoise, x, t, condition)
+
+    def eps(self, x: Tensor, t: Time, condition: Condition = None) -> Tensor:
+        """E[eps | x_t = x] = (x - alpha D)/sigma, one evaluation; what the network says if `predicts_eps`."""
+        return self._counted(self.predict_eps, x, t, condition)
+
+    def _counted(self, predict: Predict, x: Tensor, t: Time, condition: Condition) -> Tensor:
         t = as_time(t).to(x.device)
         if t.ndim > 1 or (t.ndim == 1 and len(t) != len(x)):
             raise ValueError(f"t has shape {tuple(t.shape)}; expected () or ({len(x)},) for x {tuple(x.shape)}")
@@ -104,7 +119,7 @@ class Denoiser(nn.Module):
         try:
             if self.inner() is None:
                 _count_forward(len(x))
-            return self.denoise(x, t, condition).to(x.dtype)
+            return predict(x, t, condition).to(x.dtype)
         finally:
             for meter in _meters:
                 meter._depth -= 1
@@ -157,11 +172,19 @@ class NetworkDenoiser(Denoiser):
             raise ValueError(f"unknown prediction {prediction!r}; one of {', '.join(X0_FROM)}")
         self.network = network
         self.prediction = prediction
+        self.predicts_eps = prediction == "eps"
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return X0_FROM[self.prediction](self.path, x, self._output(x, t, condition), t)
+
+    def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        if self.predicts_eps:
+            return self._output(x, t, condition)
+        return super().predict_eps(x, t, condition)
+
+    def _output(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         dtype = parameter_dtype(self.network, x)
-        output = self.network(x.to(dtype), t.expand(len(x)).to(dtype), condition).to(x.dtype)
-        return X0_FROM[self.prediction](self.path, x, output, t)
+        return self.network(x.to(dtype), t.to(dtype).expand(len(x)), condition).to(x.dtype)
 
 
 class EDMDenoiser(Denoiser):
@@ -218,9 +241,13 @@ class Conditioned(Wrapper):
     def __init__(self, denoiser: Denoiser, condition: Condition) -> None:
         super().__init__(denoiser, denoiser.path)
         self.condition = condition
+        self.predicts_eps = denoiser.predicts_eps
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         return self.denoiser(x, t, self.condition)
+
+    def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return self.denoiser.eps(x, t, self.condition)
 
 
 class Guided(Wrapper):

@@ -19,8 +19,9 @@ from ..denoiser import Condition, Denoiser
 from ..method import Draws, Method
 from ..nfe import UnreachableNFE, whole
 from ..randomness import noise
-from ..solvers.adams import EQUAL_STEPS, history, weighted
+from ..solvers.adams import EQUAL_STEPS, history
 from ..solvers.base import Node, Run, Solver, ddim, eps_of, transfer
+from ..solvers.combinations import weighted
 from ..solvers.deis import tab_coefficients
 from ..solvers.exponential import Integrator, p
 from ..specs.d_ode import DODEOptions

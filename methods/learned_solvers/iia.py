@@ -20,8 +20,8 @@ from ..method import Draws, Method
 from ..nfe import UnreachableNFE, whole
 from ..randomness import noise
 from ..solvers import grids
-from ..solvers.adams import weighted
 from ..solvers.base import Run, Solver, nodes
+from ..solvers.combinations import weighted
 from ..specs.iia import IIAOptions, iia_steps
 from ..specs.solver import Grid
 from ..uses import spent_on

@@ -1,13 +1,14 @@
 """Adams-Bashforth: integrals of the polynomial through the last values. What DEIS, PNDM and iPNDM share."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
-from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .combinations import weighted
 
 EQUAL_STEPS = (
     (1.0,),
@@ -19,19 +20,13 @@ EQUAL_STEPS = (
 
 SUM_POINTS = 10_000
 
+STEPS_AT_ONCE = 64
+"""In one tensor of positions, which has up to SUM_POINTS for each step."""
+
 
 def equal_steps(values: Collection[Tensor]) -> Tensor:
     """The Adams-Bashforth mean of `values`, newest first."""
     return weighted(EQUAL_STEPS[len(values) - 1], values)
-
-
-def weighted(weights: Iterable[float], values: Iterable[Tensor]) -> Tensor:
-    """sum_j weights[j] values[j]."""
-    (weight, value), *others = zip(weights, values, strict=True)
-    total = weight * value
-    for weight, value in others:
-        total = total + weight * value
-    return total
 
 
 def history(length: int) -> deque[Tensor]:
@@ -56,11 +51,11 @@ def quadrature(name: str) -> tuple[Tensor, Tensor]:
     return points, torch.full_like(points, 1 / SUM_POINTS)
 
 
-Measure = Callable[[float, float], tuple[Tensor, Tensor]]
-"""(start, end) -> (positions between them, the weight of each in the integral)."""
+Measure = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(start, end), each (K, 1) -> (positions between them, the weight of each in the integral), each (K, points)."""
 
 
-def uniform(start: float, end: float, name: str = "gauss-legendre") -> tuple[Tensor, Tensor]:
+def uniform(start: Tensor, end: Tensor, name: str = "gauss-legendre") -> tuple[Tensor, Tensor]:
     """The measure of length."""
     u, weights = quadrature(name)
     return start + u * (end - start), weights * (end - start)
@@ -70,15 +65,27 @@ def coefficients(at: Sequence[float], points: int, measure: Measure) -> list[lis
     """C[i][j] = integral from at[i] to at[i+1] of L_j, newest first: L_j is 1 at at[i-j] and 0 at the
     others of the last min(points, i + 1) positions.
     """
-    table = []
-    for i, (start, end) in enumerate(pairwise(at)):
-        known = [at[i - j] for j in range(min(points, i + 1))]
-        tau, weights = measure(start, end)
-        table.append([float((weights * _lagrange(tau, known, j)).sum()) for j in range(len(known))])
+    positions = torch.tensor(at, dtype=torch.float64)
+    table: list[list[float]] = []
+    for i in range(min(points, len(at) - 1)):
+        last = i + 2 if i + 1 < points else len(at)
+        table += _integrals(positions[:last].unfold(0, i + 2, 1), measure)
     return table
 
 
-def _lagrange(tau: Tensor, known: Sequence[float], j: int) -> Tensor:
+def _integrals(windows: Tensor, measure: Measure) -> list[list[float]]:
+    """A row of C for each row of `windows` (K, points + 1), which ends at at[i], at[i + 1]."""
+    found = []
+    for window in windows.split(STEPS_AT_ONCE):
+        *known, start, end = window.T[..., None]
+        known = [start, *reversed(known)]
+        tau, weights = measure(start, end)
+        products = [(weights * _lagrange(tau, known, j)).sum(1) for j in range(len(known))]
+        found += torch.stack(products, dim=1).tolist()
+    return found
+
+
+def _lagrange(tau: Tensor, known: Sequence[Tensor], j: int) -> Tensor:
     product = torch.ones_like(tau)
     for k, other in enumerate(known):
         if k != j:

@@ -14,9 +14,7 @@ from ..paths import PATHS, Path, expand
 from ..randomness import draws_from
 from ..specs.solver import Grid, SolverOptions
 from . import grids
-
-Scalar = Any
-"""A Python float, or a tensor that multiplies x where every sample has a time of its own."""
+from .combinations import Scalar, plus
 
 THRESHOLD_QUANTILE = 0.995
 
@@ -40,10 +38,12 @@ class Node:
 
 def nodes(path: Path, times: Tensor, x: Tensor) -> list[Node]:
     """The nodes of times (K,), or (K, B) where each of x's samples has its own."""
-    functions = (path.alpha, path.sigma, path.dalpha, path.dsigma, path.noise_level, path.half_log_snr)
-    columns = [_scalars(function(times), x) for function in functions]
-    clean = (path.sigma(times) == 0).reshape(len(times), -1).all(1).tolist()
-    signal = (path.alpha(times) > 0).reshape(len(times), -1).all(1).tolist()
+    alpha, sigma = path.alpha(times), path.sigma(times)
+    level, half_log_snr = sigma / alpha, torch.log(alpha) - torch.log(sigma)
+    coefficients = (alpha, sigma, path.dalpha(times), path.dsigma(times), level, half_log_snr)
+    columns = [_scalars(coefficient, x) for coefficient in coefficients]
+    clean = (sigma == 0).reshape(len(times), -1).all(1).tolist()
+    signal = (alpha > 0).reshape(len(times), -1).all(1).tolist()
     return [Node(*fields) for fields in zip(times.to(x.device), *columns, clean, signal, strict=True)]
 
 
@@ -53,19 +53,24 @@ def _scalars(coefficient: Tensor, x: Tensor) -> list[Scalar]:
 
 def eps_of(x: Tensor, x0: Tensor, t: Node) -> Tensor:
     """eps = (x - alpha D)/sigma."""
-    return (x - t.alpha * x0) / t.sigma
+    return plus(x, -t.alpha, x0) / t.sigma
+
+
+def x0_of(x: Tensor, eps: Tensor, t: Node) -> Tensor:
+    """D = (x - sigma eps)/alpha."""
+    return plus(x, -t.sigma, eps) / t.alpha
 
 
 def ddim(x: Tensor, x0: Tensor, t: Node, s: Node) -> Tensor:
     """x_s = alpha_s D + sigma_s eps: the exact step if D, or eps, is constant. Holds at alpha_t = 0."""
     ratio = s.sigma / t.sigma
-    return ratio * x + (s.alpha - ratio * t.alpha) * x0
+    return plus(ratio * x, s.alpha - ratio * t.alpha, x0)
 
 
 def transfer(x: Tensor, eps: Tensor, t: Node, s: Node) -> Tensor:
     """The DDIM step for a given eps: x_s = alpha_s (x - sigma_t eps)/alpha_t + sigma_s eps."""
     ratio = s.alpha / t.alpha
-    return ratio * x + (s.sigma - ratio * t.sigma) * eps
+    return plus(ratio * x, s.sigma - ratio * t.sigma, eps)
 
 
 @dataclass
@@ -73,7 +78,7 @@ class Run:
     """One sampling run, as a solver's file sees it.
 
     nodes: the grid, noisiest first; per_step: evaluations of each step where `nfe` was asked for;
-    draws(j): the j-th unit noise of a stochastic solver.
+    draws(j): the j-th unit noise of a stochastic solver; network_eps: (x, t) -> eps of a network that predicts it.
     """
 
     denoise: Callable[[Tensor, Tensor], Tensor]
@@ -83,6 +88,7 @@ class Run:
     order: int = 1
     per_step: Steps = ()
     draws: Callable[[int], Tensor] | None = None
+    network_eps: Callable[[Tensor, Tensor], Tensor] | None = None
     _started: bool = False
 
     @classmethod
@@ -92,16 +98,25 @@ class Run:
 
     def x0(self, x: Tensor, t: Node) -> Tensor:
         """D(x, t), evaluated; analytic in the first step if options.afs (dockhorn2022genie, section unchecked)."""
-        if self.options.afs and not self._started:
+        if self._is_analytic():
             self._started = True
             if not t.signal:
                 raise ValueError("afs divides by alpha, which is 0 at the first node: give the grid a noise_max")
             return (x - (t.sigma / (t.alpha**2 + t.sigma**2) ** 0.5) * x) / t.alpha
-        x0 = self.denoise(x, t.time)
+        if self.network_eps is not None and t.signal:
+            x0 = x0_of(x, self.network_eps(x, t.time), t)
+        else:
+            x0 = self.denoise(x, t.time)
         return x0 if self.options.thresholding is None else _thresholded(x0, self.options.thresholding)
 
     def eps(self, x: Tensor, t: Node) -> Tensor:
-        return eps_of(x, self.x0(x, t), t)
+        """The network's own where that predicts eps and D is not changed; else from x0, as is its cost."""
+        if self.network_eps is None or self.options.thresholding is not None or self._is_analytic():
+            return eps_of(x, self.x0(x, t), t)
+        return self.network_eps(x, t.time)
+
+    def _is_analytic(self) -> bool:
+        return bool(self.options.afs) and not self._started
 
     def noise(self, j: int, x: Tensor) -> Tensor:
         """The j-th unit noise, like x."""
@@ -195,6 +210,7 @@ class Solver:
             self.order,
             steps,
             draws or draws_from(noise),
+            (lambda x, t: denoiser.eps(x, t, condition)) if denoiser.predicts_eps else None,
         )
         if self.options.denoise_to_zero and run.nodes[-1].clean:
             raise ValueError("denoise_to_zero on a grid that ends at clean data: let the grid end above it")

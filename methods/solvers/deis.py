@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 from ..paths import Path
-from .adams import coefficients, history, uniform, weighted
+from .adams import coefficients, history, uniform
 from .base import Run, ddim, eps_of
+from .combinations import weighted
 
 
 def deis_tab(run: Run, x: Tensor) -> Tensor:
@@ -31,12 +31,11 @@ def tab_coefficients(path: Path, times: Sequence[float], points: int, quadrature
     The published codes sum over t; Gauss' points lie in rho, which is exact for one value on every path.
     """
 
-    def in_rho(start: float, end: float) -> tuple[Tensor, Tensor]:
-        first, last = path.noise_level(torch.tensor([start, end], dtype=torch.float64)).tolist()
-        levels, weights = uniform(first, last)
+    def in_rho(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        levels, weights = uniform(path.noise_level(start), path.noise_level(end))
         return path.time_at(levels), weights
 
-    def in_t(start: float, end: float) -> tuple[Tensor, Tensor]:
+    def in_t(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
         tau, weights = uniform(start, end, quadrature)
         alpha = path.alpha(tau)
         return tau, weights * (path.dsigma(tau) * alpha - path.dalpha(tau) * path.sigma(tau)) / alpha**2
@@ -67,8 +66,11 @@ def _in_rho(run: Run, x: Tensor, points: int, quadrature: str) -> Tensor:
 def _steps(run: Run, x: Tensor, table: list[list[float]], points: int) -> Tensor:
     values = history(points)
     for row, (t, s) in zip(table, pairwise(run.nodes), strict=True):
-        x0 = run.x0(x, t)
-        values.appendleft(eps_of(x, x0, t))
-        moved = weighted([s.alpha * c for c in row], values)
-        x = (s.alpha / t.alpha) * x + moved if t.signal else ddim(x, x0, t, s)
+        if t.signal:
+            values.appendleft(run.eps(x, t))
+            x = weighted([s.alpha / t.alpha, *(s.alpha * c for c in row)], [x, *values])
+        else:
+            x0 = run.x0(x, t)
+            values.appendleft(eps_of(x, x0, t))
+            x = ddim(x, x0, t, s)
     return x

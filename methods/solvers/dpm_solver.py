@@ -12,7 +12,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from .base import Node, Run, ddim
-from .exponential import History, Integrator, order_of_step, p
+from .combinations import plus
+from .exponential import History, Integrator, minus_differences, order_of_step, p
 
 
 def multistep(run: Run, x: Tensor) -> Tensor:
@@ -30,17 +31,21 @@ def multistep_step(run: Run, form: Integrator, history: History, i: int, x: Tens
     history.push(t, form.value(x, x0, t))
     order = order_of_step(i, steps, run.order, lower_final)
     z = form.z(t, s)
-    ratios, d = history.differences(abs(z), order - 1) if math.isfinite(z) else ([], [])
     x = ddim(x, x0, t, s)
-    if len(d) == 1:
-        x = x - form.amp(s) * _second(o.solver_type, z) * d[0]
-    elif len(d) == 2:
-        r1, r2 = ratios
-        slope = (r2 * d[0] - r1 * d[1]) / (r2 - r1)
-        # Half of the second derivative, where the singlestep solver has all of it: as the authors' code.
-        curvature = (d[1] - d[0]) / (r2 - r1)
-        x = x - form.amp(s) * (p(2, z) * slope + p(3, z) * curvature)
-    return x
+    if order == 1 or not math.isfinite(z):
+        return x
+    ratios, values = history.last(abs(z), order - 1)
+    weights = [form.amp(s) * weight for weight in _weights(o.solver_type, z, ratios)]
+    return minus_differences(x, weights, ratios, values) if ratios else x
+
+
+def _weights(solver_type: str, z: float, ratios: list[float]) -> list[float]:
+    """Of d_1, or of d_1 and d_2: p_2 slope + p_3 curvature, the slope and curvature of the parabola through them."""
+    if len(ratios) < 2:
+        return [_second(solver_type, z)] * len(ratios)
+    r1, r2 = ratios
+    # Half of the second derivative, where the singlestep solver has all of it: as the authors' code.
+    return [(p(2, z) * r2 - p(3, z)) / (r2 - r1), (p(3, z) - p(2, z) * r1) / (r2 - r1)]
 
 
 def singlestep(run: Run, x: Tensor) -> Tensor:
@@ -67,10 +72,9 @@ def _second_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tens
     """DPM-Solver-2 (algorithm 1; with any r_1 algorithm 4), r_1 where the middle node lies."""
     t, middle, s = at
     z, r1 = form.z(t, s), form.z(t, middle) / form.z(t, s)
-    f0 = form.value(x, run.x0(x, t), t)
-    inner = form.base(x, f0, t, middle)
-    f1 = form.value(inner, run.x0(inner, middle), middle)
-    return form.base(x, f0, t, s) - form.amp(s) * _second(run.options.solver_type, z) / r1 * (f1 - f0)
+    f0 = form.evaluate(run, x, t)
+    f1 = form.evaluate(run, form.base(x, f0, t, middle), middle)
+    return plus(form.base(x, f0, t, s), -form.amp(s) * _second(run.options.solver_type, z) / r1, f1 - f0)
 
 
 def _third_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tensor:
@@ -78,15 +82,14 @@ def _third_order(run: Run, form: Integrator, x: Tensor, at: list[Node]) -> Tenso
     t, first, second, s = at
     z = form.z(t, s)
     r1, r2 = form.z(t, first) / z, form.z(t, second) / z
-    f0 = form.value(x, run.x0(x, t), t)
-    inner = form.base(x, f0, t, first)
-    f1 = form.value(inner, run.x0(inner, first), first)
-    inner = form.base(x, f0, t, second) - form.amp(second) * (r2 / r1) * p(2, r2 * z) * (f1 - f0)
-    f2 = form.value(inner, run.x0(inner, second), second)
-    a, b = (f1 - f0) / r1, (f2 - f0) / r2
+    f0 = form.evaluate(run, x, t)
+    f1 = form.evaluate(run, form.base(x, f0, t, first), first)
+    inner = plus(form.base(x, f0, t, second), -form.amp(second) * (r2 / r1) * p(2, r2 * z), f1 - f0)
+    f2 = form.evaluate(run, inner, second)
     x = form.base(x, f0, t, s)
     if run.options.solver_type == "dpmsolver":
-        return x - form.amp(s) * p(2, z) * b
+        return plus(x, -form.amp(s) * p(2, z) / r2, f2 - f0)
+    a, b = (f1 - f0) / r1, (f2 - f0) / r2
     slope, curvature = (r2 * a - r1 * b) / (r2 - r1), 2 * (b - a) / (r2 - r1)
     return x - form.amp(s) * (p(2, z) * slope + p(3, z) * curvature)
 

@@ -8,16 +8,21 @@ z = -h, lin = sigma_s/sigma_t, amp = alpha_s (lu2022dpmpp, arXiv:2211.01095, eq.
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from .base import Node, ddim, eps_of, transfer
+from .base import Node, Run, ddim, eps_of, transfer
+from .combinations import plus
 
 
 def p(k: int, z: float) -> float:
     """p_1 = e^z - 1, p_2 = p_1/z - 1, p_3 = p_2/z - 1/2, ...: z phi_k(z), by its series where that is exact."""
     if abs(z) < 1:
-        return z * sum(z**j / math.factorial(j + k) for j in range(20))
+        total = 0.0
+        for j in range(19, 0, -1):
+            total = (total + 1) * z / (j + k)
+        return z * (total + 1) / math.factorial(k)
     value = math.expm1(z)
     for j in range(1, k):
         value = value / z - 1 / math.factorial(j)
@@ -33,6 +38,10 @@ class Integrator:
     def value(self, x: Tensor, x0: Tensor, t: Node) -> Tensor:
         """F: eps or D."""
         return eps_of(x, x0, t) if self.noise else x0
+
+    def evaluate(self, run: Run, x: Tensor, t: Node) -> Tensor:
+        """F(x, t), evaluated."""
+        return run.eps(x, t) if self.noise else run.x0(x, t)
 
     def base(self, x: Tensor, value: Tensor, t: Node, s: Node) -> Tensor:
         """The first-order step lin x - amp p_1 F, which is DDIM's with this F."""
@@ -55,15 +64,23 @@ class History:
     def push(self, node: Node, value: Tensor) -> None:
         self._points.appendleft((node, value))
 
-    def differences(self, h: float, count: int) -> tuple[list[float], list[Tensor]]:
-        """([r_m], [(F_m - F_0)/r_m]), r_m = (lambda_m - lambda_0)/h < 0, of at most `count` older points.
+    def last(self, h: float, count: int) -> tuple[list[float], list[Tensor]]:
+        """([r_m], [F_0, F_m]), r_m = (lambda_m - lambda_0)/h < 0, of at most `count` older points.
 
         A point at alpha = 0 is left out: lambda is infinite there.
         """
         (newest, value), *older = self._points
         usable = [(node, f) for node, f in older if math.isfinite(node.half_log_snr)][:count]
         ratios = [float(node.half_log_snr - newest.half_log_snr) / h for node, _ in usable]
-        return ratios, [(f - value) / r for r, (_, f) in zip(ratios, usable, strict=True)]
+        return ratios, [value, *(f for _, f in usable)]
+
+
+def minus_differences(x: Tensor, weights: Sequence[float], ratios: Sequence[float], values: Sequence[Tensor]) -> Tensor:
+    """x - sum_m weights[m] d_m with d_m = (F_m - F_0)/r_m; values: F_0, F_1, ..., without differences of tensors."""
+    by_value = [w / r for w, r in zip(weights, ratios, strict=True)]
+    for c, value in zip([-sum(by_value), *by_value], values, strict=True):
+        x = plus(x, -c, value)
+    return x
 
 
 def order_of_step(i: int, steps: int, order: int, lower_final: bool) -> int:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .base import Node, Run, ddim, eps_of, nodes, transfer
+from .base import Node, Run, ddim, nodes, transfer
 
 
 def heun(run: Run, x: Tensor) -> Tensor:
@@ -24,12 +24,11 @@ def heun(run: Run, x: Tensor) -> Tensor:
     for j, (t, s) in enumerate(pairwise(run.nodes)):
         hat, stage = starts[j], stages[j]
         x = x if hat is t else _with_noise(run, x, t, hat, j)
-        x0 = run.x0(x, hat)
         if s.clean:
-            x = ddim(x, x0, hat, s)
+            x = ddim(x, run.x0(x, hat), hat, s)
         else:
-            eps = eps_of(x, x0, hat)
-            eps = (1 - weight) * eps + weight * run.eps(transfer(x, eps, hat, stage), stage)
+            eps = run.eps(x, hat)
+            eps = torch.lerp(eps, run.eps(transfer(x, eps, hat, stage), stage), weight)
             x = transfer(x, eps, hat, s)
     return x
 

@@ -12,15 +12,20 @@ from torch import Tensor
 from ..paths import VPDiscrete
 from .adams import equal_steps, history
 from .base import Node, Run, ddim, eps_of, nodes, transfer
+from .combinations import weighted
 
 
 def ipndm(run: Run, x: Tensor) -> Tensor:
     """Orders 1, 2, ... up to options.max_order as values become available: no warm-up."""
     values = history(run.options.max_order)
     for t, s in pairwise(run.nodes):
-        x0 = run.x0(x, t)
-        values.appendleft(eps_of(x, x0, t))
-        x = transfer(x, equal_steps(values), t, s) if t.signal else ddim(x, x0, t, s)
+        if t.signal:
+            values.appendleft(run.eps(x, t))
+            x = transfer(x, equal_steps(values), t, s)
+        else:
+            x0 = run.x0(x, t)
+            values.appendleft(eps_of(x, x0, t))
+            x = ddim(x, x0, t, s)
     return x
 
 
@@ -65,7 +70,7 @@ def _pseudo_runge_kutta(run: Run, x: Tensor, k1: Tensor, t: Node, s: Node) -> Te
     k2 = run.eps(transfer(x, k1, t, landing), middle)
     k3 = run.eps(transfer(x, k2, t, landing), middle)
     k4 = run.eps(transfer(x, k3, t, s), s)
-    return (k1 + 2 * k2 + 2 * k3 + k4) / 6
+    return weighted((1 / 6, 2 / 6, 2 / 6, 1 / 6), (k1, k2, k3, k4))
 
 
 def _floored(run: Run, at: Tensor) -> Tensor:

@@ -7,14 +7,14 @@ DPM-Solver++(2M).
 """
 
 import math
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 from torch import Tensor
 
-from .adams import weighted
 from .base import Node, Run, ddim
-from .exponential import History, Integrator, order_of_step, p
+from .exponential import History, Integrator, minus_differences, order_of_step, p
 
 
 def unipc(run: Run, x: Tensor) -> Tensor:
@@ -31,29 +31,38 @@ def unipc(run: Run, x: Tensor) -> Tensor:
         z = form.z(t, s)
         finite = math.isfinite(z)
         base = form.base(x, value, t, s) if finite else ddim(x, x0, t, s)
-        ratios, d = history.differences(abs(z), order - 1 if finite else 0)
-        x = base - _correction(form, run.options.variant, z, s, ratios, d) if d else base
+        ratios, values = history.last(abs(z), order - 1 if finite else 0)
+        x = _corrected(base, form, run.options.variant, z, s, ratios, values)
         if i == steps - 1:
             return x
         x0_new = run.x0(x, s)
         new = form.value(x, x0_new, s)
         if finite:
-            x = base - _correction(form, run.options.variant, z, s, [*ratios, 1.0], [*d, new - value])
+            x = _corrected(base, form, run.options.variant, z, s, [*ratios, 1.0], [*values, new])
         value, x0 = new, x0_new
         history.push(s, value)
     return x
 
 
-def _correction(form: Integrator, variant: str, z: float, s: Node, ratios: list[float], d: list[Tensor]) -> Tensor:
-    """amp B sum_m rho_m d_m, rho being the paper's a, from its len(d) linear conditions (theorem 3.1).
+def _corrected(
+    base: Tensor, form: Integrator, variant: str, z: float, s: Node, ratios: list[float], values: list[Tensor]
+) -> Tensor:
+    """base - amp B sum_m rho_m d_m, d_m = (F_m - F_0)/r_m; values: F_0 and the F_m, of which there may be none."""
+    if not ratios:
+        return base
+    weights = [form.amp(s) * weight for weight in _weights(variant, z, tuple(ratios))]
+    return minus_differences(base, weights, ratios, values)
+
+
+@lru_cache(maxsize=4096)
+def _weights(variant: str, z: float, ratios: tuple[float, ...]) -> list[float]:
+    """B rho_m, rho being the paper's a, from its len(ratios) linear conditions (theorem 3.1); the same in every batch.
 
     With one difference the authors take 1/2, which meets the condition to first order in h.
     """
     scale = z if variant == "bh1" else math.expm1(z)
-    if len(d) == 1:
-        weights = [0.5]
-    else:
-        matrix = np.vander(np.array(ratios), increasing=True).T
-        target = [math.factorial(m) * p(m + 1, z) / scale for m in range(1, len(d) + 1)]
-        weights = np.linalg.solve(matrix, np.array(target)).tolist()
-    return weighted([form.amp(s) * scale * weight for weight in weights], d)
+    if len(ratios) == 1:
+        return [scale / 2]
+    matrix = np.vander(np.array(ratios), increasing=True).T
+    target = [math.factorial(m) * p(m + 1, z) for m in range(1, len(ratios) + 1)]
+    return np.linalg.solve(matrix, np.array(target)).tolist()
