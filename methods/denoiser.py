@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .paths import EDM, Path, Time, as_time, expand
+from .paths import EDM, Path, Scalar, Time, as_time, expand, plus
 from .randomness import categories
 
 Condition = Any
@@ -110,15 +110,15 @@ class Denoiser(nn.Module):
         return self._counted(self.predict_eps, x, t, condition)
 
     def _counted(self, predict: Predict, x: Tensor, t: Time, condition: Condition) -> Tensor:
-        t = as_time(t).to(x.device)
-        if t.ndim > 1 or (t.ndim == 1 and len(t) != len(x)):
-            raise ValueError(f"t has shape {tuple(t.shape)}; expected () or ({len(x)},) for x {tuple(x.shape)}")
+        t, rows = as_time(t).to(x.device), x.shape[0]
+        if t.ndim > 1 or (t.ndim == 1 and len(t) != rows):
+            raise ValueError(f"t has shape {tuple(t.shape)}; expected () or ({rows},) for x {tuple(x.shape)}")
         for meter in _meters:
-            meter.evaluations += len(x) if meter._depth == 0 else 0
+            meter.evaluations += rows if meter._depth == 0 else 0
             meter._depth += 1
         try:
             if self.inner() is None:
-                _count_forward(len(x))
+                _count_forward(rows)
             return predict(x, t, condition).to(x.dtype)
         finally:
             for meter in _meters:
@@ -184,7 +184,7 @@ class NetworkDenoiser(Denoiser):
 
     def _output(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         dtype = parameter_dtype(self.network, x)
-        return self.network(x.to(dtype), t.to(dtype).expand(len(x)), condition).to(x.dtype)
+        return self.network(x.to(dtype), t.to(dtype).expand(x.shape[0]), condition).to(x.dtype)
 
 
 class EDMDenoiser(Denoiser):
@@ -200,21 +200,33 @@ class EDMDenoiser(Denoiser):
         self.network = network
         self.sigma_data = sigma_data
 
-    def scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(c_skip, c_out, c_in) at noise level sigma, of its shape."""
+    def scalings(self, sigma: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+        """(c_skip, c_out, c_in) at noise level sigma, a float or a tensor () or (B,)."""
         return edm_scalings(sigma, self.sigma_data)
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        c_skip, c_out, c_in = (expand(c, x) for c in self.scalings(t))
+        c_skip, c_out, c_in = (factor(c, x) for c in self.scalings(as_number(t)))
         dtype = parameter_dtype(self.network, x)
-        c_noise = torch.log(t).expand(len(x)) / 4
-        return c_skip * x + c_out * self.network((c_in * x).to(dtype), c_noise.to(dtype), condition).to(x.dtype)
+        c_noise = (torch.log(t) / 4).to(dtype).expand(x.shape[0])
+        F = self.network((c_in * x).to(dtype), c_noise, condition).to(x.dtype)
+        return plus(c_skip * x, c_out, F)
 
 
-def edm_scalings(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor]:
-    """(c_skip, c_out, c_in) of EDM, table 1."""
+def edm_scalings(sigma: Scalar, sigma_data: float) -> tuple[Scalar, Scalar, Scalar]:
+    """(c_skip, c_out, c_in) of EDM, table 1; sigma is a float or a tensor of any shape."""
     total = sigma**2 + sigma_data**2
-    return sigma_data**2 / total, sigma * sigma_data / total.sqrt(), 1 / total.sqrt()
+    root = total**0.5
+    return sigma_data**2 / total, sigma * sigma_data / root, 1 / root
+
+
+def as_number(t: Tensor) -> Scalar:
+    """One time for all samples as a float where it can be read without a wait and no gradient is lost."""
+    return float(t) if t.ndim == 0 and t.device.type == "cpu" and not t.requires_grad else t
+
+
+def factor(c: Scalar, x: Tensor) -> Scalar:
+    """c, a float or a tensor () or (B,), so that it multiplies x (B, ...)."""
+    return expand(c, x) if isinstance(c, Tensor) else c
 
 
 def parameter_dtype(network: nn.Module, x: Tensor) -> torch.dtype:

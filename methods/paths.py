@@ -9,11 +9,15 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 Time = float | Tensor
+
+Scalar = Any
+"""A Python float, or a tensor that multiplies x where every sample has a time of its own."""
 
 
 def as_time(t: Time) -> Tensor:
@@ -25,6 +29,11 @@ def expand(coefficient: Tensor, x: Tensor) -> Tensor:
     """Shape a coefficient () or (B,) so that it multiplies x (B, ...), in x's dtype and on its device."""
     coefficient = coefficient.to(device=x.device, dtype=x.dtype)
     return coefficient if coefficient.ndim == 0 else coefficient.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def plus(x: Tensor, c: Scalar, y: Tensor) -> Tensor:
+    """x + c y, in one pass over the tensors where c is a number."""
+    return x + c * y if isinstance(c, Tensor) else torch.add(x, y, alpha=c)
 
 
 class Path(ABC):
@@ -209,13 +218,16 @@ class VPDiscrete(Path):
         steps = torch.log1p(-torch.tensor(self.betas, dtype=torch.float64)) / 2
         return torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(0)])
 
+    @cached_property
+    def _changes(self) -> Tensor:
+        return self._log_alphas.diff()
+
     def _piece(self, t: Time) -> tuple[Tensor, Tensor]:
-        """(log alpha, d log alpha/dt) at t."""
-        t = as_time(t)
-        knots = self._log_alphas.to(t.device)
-        i = (t * self.labels).floor().clamp(0, self.labels - 1).long()
-        slope = knots[i + 1] - knots[i]
-        return knots[i] + (t * self.labels - i) * slope, slope * self.labels
+        """(log alpha, its change from the label before t to the one after)."""
+        label = as_time(t) * self.labels
+        i = label.floor().clamp(0, self.labels - 1).long()
+        change = self._changes.to(i.device)[i]
+        return self._log_alphas.to(i.device)[i] + (label - i) * change, change
 
     def alpha(self, t: Time) -> Tensor:
         return torch.exp(self._piece(t)[0])
@@ -223,9 +235,12 @@ class VPDiscrete(Path):
     def sigma(self, t: Time) -> Tensor:
         return torch.sqrt(-torch.expm1(2 * self._piece(t)[0]))
 
+    def noise_level(self, t: Time) -> Tensor:
+        return torch.sqrt(torch.expm1(-2 * self._piece(t)[0]))
+
     def dalpha(self, t: Time) -> Tensor:
-        log_alpha, slope = self._piece(t)
-        return slope * torch.exp(log_alpha)
+        log_alpha, change = self._piece(t)
+        return self.labels * change * torch.exp(log_alpha)
 
     def dsigma(self, t: Time) -> Tensor:
         return -self.alpha(t) * self.dalpha(t) / self.sigma(t)

@@ -19,7 +19,7 @@ from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..method import Draws
 from ..networks.embedding import zero
 from ..nfe import one_evaluation
-from ..paths import EDM, Path, VPCosine, expand
+from ..paths import EDM, Path, Scalar, VPCosine, expand
 from ..randomness import generator
 from ..solvers.grids import karras
 from ..specs.boot import BootOptions
@@ -128,8 +128,8 @@ class SignalPredictor(EDMDenoiser):
         assert isinstance(teacher.path, EDM)
         super().__init__(network, teacher.sigma_data, teacher.path)
 
-    def scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return super().scalings(torch.full_like(sigma, self.path.t_max))
+    def scalings(self, sigma: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+        return super().scalings(self.path.t_max)
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         return super().denoise(self.path.t_max * x, t, condition)

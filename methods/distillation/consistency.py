@@ -14,7 +14,7 @@ from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..ema import Paired
 from ..method import Draws
 from ..nfe import UnreachableNFE, whole
-from ..paths import expand
+from ..paths import Scalar, expand
 from ..randomness import drawn_seed, generator, noise, seeded
 from ..solvers.base import Run
 from ..solvers.euler import euler
@@ -40,13 +40,13 @@ from .student import StudentMethod, preconditioned_network
 class ConsistencyFunction(EDMDenoiser):
     """EDM's preconditioning shifted so that f(x, sigma_min) = x exactly (eq. 5, appendix C)."""
 
-    def scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def scalings(self, sigma: Scalar) -> tuple[Scalar, Scalar, Scalar]:
         return boundary_scalings(sigma, self.sigma_data, self.path.t_min)
 
 
-def boundary_scalings(sigma: Tensor, sigma_data: float, sigma_min: float) -> tuple[Tensor, Tensor, Tensor]:
+def boundary_scalings(sigma: Scalar, sigma_data: float, sigma_min: float) -> tuple[Scalar, Scalar, Scalar]:
     """(c_skip, c_out, c_in) with c_skip = 1 and c_out = 0 at sigma_min."""
-    shifted, root = sigma - sigma_min, (sigma**2 + sigma_data**2).sqrt()
+    shifted, root = sigma - sigma_min, (sigma**2 + sigma_data**2) ** 0.5
     return sigma_data**2 / (shifted**2 + sigma_data**2), shifted * sigma_data / root, 1 / root
 
 

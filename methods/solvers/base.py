@@ -10,11 +10,10 @@ from torch import Tensor
 
 from ..denoiser import Condition, Denoiser, metered
 from ..nfe import Rule, Steps, singlestep_steps, steps_for, whole
-from ..paths import PATHS, Path, expand
+from ..paths import PATHS, Path, Scalar, expand, plus
 from ..randomness import draws_from
 from ..specs.solver import Grid, SolverOptions
 from . import grids
-from .combinations import Scalar, plus
 
 THRESHOLD_QUANTILE = 0.995
 

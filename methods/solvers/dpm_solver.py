@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ..paths import plus
 from .base import Node, Run, ddim
-from .combinations import plus
 from .exponential import History, Integrator, minus_differences, order_of_step, p
 
 

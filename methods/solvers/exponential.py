@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ..paths import plus
 from .base import Node, Run, ddim, eps_of, transfer
-from .combinations import plus
 
 
 def p(k: int, z: float) -> float:
