@@ -226,8 +226,8 @@ class VPDiscrete(Path):
         """(log alpha, its change from the label before t to the one after)."""
         label = as_time(t) * self.labels
         i = label.floor().clamp(0, self.labels - 1).long()
-        change = self._changes.to(i.device)[i]
-        return self._log_alphas.to(i.device)[i] + (label - i) * change, change
+        change = self._changes.to(i.device).take(i)
+        return self._log_alphas.to(i.device).take(i) + (label - i) * change, change
 
     def alpha(self, t: Time) -> Tensor:
         return torch.exp(self._piece(t)[0])
@@ -243,7 +243,8 @@ class VPDiscrete(Path):
         return self.labels * change * torch.exp(log_alpha)
 
     def dsigma(self, t: Time) -> Tensor:
-        return -self.alpha(t) * self.dalpha(t) / self.sigma(t)
+        log_alpha, change = self._piece(t)
+        return -self.labels * change * torch.exp(2 * log_alpha) / torch.sqrt(-torch.expm1(2 * log_alpha))
 
     def time_at(self, noise_level: Time) -> Tensor:
         log_alpha = -torch.log1p(as_time(noise_level) ** 2) / 2

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,8 +18,7 @@ from . import grids
 THRESHOLD_QUANTILE = 0.995
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A time of the grid with what a solver needs there: floats, so that a step costs no small tensors."""
 
     time: Tensor

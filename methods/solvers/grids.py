@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..paths import Path, Time, VPDiscrete
+from ..paths import Path, Scalar, Time, VPDiscrete
 from ..specs.solver import Grid
 
 
@@ -58,14 +58,26 @@ def divided(grid: Grid, path: Path, outer: Tensor, parts: Sequence[int]) -> list
     A step to clean data is divided down to the grid's smallest level, whose place clean data takes, as in a
     grid of end "zero"; a step that starts there is not divided, since no network knows the levels below.
     """
-    lowest, found = _ends(grid, path)[1], []
-    for (t, s), count in zip(pairwise(outer), parts, strict=True):
-        clean = bool(path.sigma(s) == 0)
-        if count == 1 or (clean and float(t) <= lowest):
-            found.append(t.reshape(1))
-        else:
-            found.append(within(grid, path, t, lowest if clean else s, count)[:-1])
-    return found
+    lowest, starts = _ends(grid, path)[1], outer[:-1]
+    clean = path.sigma(outer[1:]) == 0
+    ends = torch.where(clean, lowest, outer[1:])
+    whole = (clean & (starts <= lowest)).tolist()
+    parts = [1 if undivided else count for undivided, count in zip(whole, parts, strict=True)]
+    if grid.spacing in ("karras", "log-snr"):
+        return _divided_levels(grid, path, starts, ends, parts)
+    steps = zip(starts, ends, parts, strict=True)
+    return [t.reshape(1) if count == 1 else within(grid, path, t, s, count)[:-1] for t, s, count in steps]
+
+
+def _divided_levels(grid: Grid, path: Path, starts: Tensor, ends: Tensor, parts: Sequence[int]) -> list[Tensor]:
+    u = torch.cat([torch.linspace(0.0, 1.0, count + 1, dtype=torch.float64)[:-1] for count in parts])
+    counts = torch.tensor(parts)
+    (first, last), several = path.noise_level(torch.stack([starts, ends])), counts > 1
+    if bool(several.any()):
+        _check_levels(grid, float(first[several].max()), float(last[several].min()))
+    levels = _levels(grid, u, first.repeat_interleave(counts), last.repeat_interleave(counts))
+    times = torch.where(u == 0, starts.repeat_interleave(counts), path.time_at(levels))
+    return list(times.split(list(parts)))
 
 
 def within(grid: Grid, path: Path, t: Time, s: Time, parts: int) -> Tensor:
@@ -93,7 +105,7 @@ def with_inner(path: Path, outer: Tensor, evaluations: Sequence[int]) -> Tensor:
     return torch.cat([*parts, outer[-1:]])
 
 
-def karras(u: Tensor, first: float, last: float, rho: float = 7.0) -> Tensor:
+def karras(u: Tensor, first: Scalar, last: Scalar, rho: float = 7.0) -> Tensor:
     """Noise levels at positions u in [0, 1] of the curve from `first` to `last` (karras2022elucidating, eq. 5)."""
     levels = (first ** (1 / rho) + u * (last ** (1 / rho) - first ** (1 / rho))) ** rho
     return torch.where(u == 0, first, torch.where(u == 1, last, levels))
@@ -132,19 +144,26 @@ def _spaced(grid: Grid, path: Path, u: Tensor, t_first: float, t_last: float) ->
     if grid.spacing not in ("karras", "log-snr"):
         power = 1.0 if grid.spacing in ("uniform", "ddim-uniform") else 2.0
         return (t_first ** (1 / power) + u * (t_last ** (1 / power) - t_first ** (1 / power))) ** power
-    first, last = float(path.noise_level(t_first)), float(path.noise_level(t_last))
-    if not (0 < last < first < float("inf")):
-        raise ValueError(
-            f"a {grid.spacing} grid needs finite noise levels 0 < min < max, not {last:g} and {first:g}: "
-            "give noise_min and noise_max, or spacing: uniform"
-        )
-    if grid.spacing == "log-snr":
-        levels = torch.exp(math.log(first) + u * (math.log(last) - math.log(first)))
-    else:
-        levels = karras(u, first, last, grid.rho)
-    t = path.time_at(levels)
+    first, last = path.noise_level(torch.tensor([t_first, t_last], dtype=torch.float64)).tolist()
+    _check_levels(grid, first, last)
+    t = path.time_at(_levels(grid, u, first, last))
     # The ends exactly, not as the round trip through the noise level leaves them.
     t[0] = t_first
     if len(t) > 1:
         t[-1] = t_last
     return t
+
+
+def _levels(grid: Grid, u: Tensor, first: Scalar, last: Scalar) -> Tensor:
+    if grid.spacing == "karras":
+        return karras(u, first, last, grid.rho)
+    log = torch.log if isinstance(first, Tensor) else math.log
+    return torch.exp(log(first) + u * (log(last) - log(first)))
+
+
+def _check_levels(grid: Grid, first: float, last: float) -> None:
+    if not (0 < last < first < float("inf")):
+        raise ValueError(
+            f"a {grid.spacing} grid needs finite noise levels 0 < min < max, not {last:g} and {first:g}: "
+            "give noise_min and noise_max, or spacing: uniform"
+        )

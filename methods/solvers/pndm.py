@@ -7,6 +7,7 @@ below, and the section of iPNDM, are unchecked.)
 from collections.abc import Collection
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from ..paths import VPDiscrete
@@ -51,22 +52,25 @@ def s_pndm_eps(run: Run, x: Tensor, values: Collection[Tensor], t: Node, s: Node
 def f_pndm(run: Run, x: Tensor) -> Tensor:
     """F-PNDM, order 4: three pseudo Runge-Kutta steps, then four-step Adams-Bashforth (eq. 12, algorithm 2)."""
     run.needs_signal("PNDM divides by alpha")
-    values = history(4)
-    for t, s in pairwise(run.nodes):
+    values, middles = history(4), _middles(run, x)
+    for i, (t, s) in enumerate(pairwise(run.nodes)):
         values.appendleft(run.eps(x, t))
-        eps = equal_steps(values) if len(values) == 4 else _pseudo_runge_kutta(run, x, values[0], t, s)
+        eps = equal_steps(values) if i >= 3 else _pseudo_runge_kutta(run, x, values[0], t, s, *middles[i])
         x = transfer(x, eps, t, s)
     return x
 
 
-def _pseudo_runge_kutta(run: Run, x: Tensor, k1: Tensor, t: Node, s: Node) -> Tensor:
+def _middles(run: Run, x: Tensor) -> list[tuple[Node, Node]]:
+    """Of each of the first three steps the middle, and where its first slopes land: there, or the label below."""
+    at = torch.stack([(t.time + s.time) / 2 for t, s in pairwise(run.nodes[:4])])
+    middles = nodes(run.path, at, x)
+    landings = nodes(run.path, _floored(run, at), x) if run.options.integer_labels else middles
+    return list(zip(middles, landings, strict=True))
+
+
+def _pseudo_runge_kutta(run: Run, x: Tensor, k1: Tensor, t: Node, s: Node, middle: Node, landing: Node) -> Tensor:
     """PNDM, eq. 13: the classic four slopes, moved by DDIM's transfer to the middle in t and to the end."""
     _refuse_clean(s)
-    at = (t.time + s.time)[None] / 2
-    (middle,) = nodes(run.path, at, x)
-    landing = middle
-    if run.options.integer_labels:
-        (landing,) = nodes(run.path, _floored(run, at), x)
     k2 = run.eps(transfer(x, k1, t, landing), middle)
     k3 = run.eps(transfer(x, k2, t, landing), middle)
     k4 = run.eps(transfer(x, k3, t, s), s)
