@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .paths import EDM, Path, Scalar, Time, as_time, expand, plus
+from .paths import EDM, Path, Scalar, Time, as_time, axpby, expand
 from .randomness import categories
 
 Condition = Any
@@ -209,7 +209,7 @@ class EDMDenoiser(Denoiser):
         dtype = parameter_dtype(self.network, x)
         c_noise = (torch.log(t) / 4).to(dtype).expand(x.shape[0])
         F = self.network((c_in * x).to(dtype), c_noise, condition).to(x.dtype)
-        return plus(c_skip * x, c_out, F)
+        return axpby(c_skip, x, c_out, F)
 
 
 def edm_scalings(sigma: Scalar, sigma_data: float) -> tuple[Scalar, Scalar, Scalar]:

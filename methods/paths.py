@@ -36,6 +36,11 @@ def plus(x: Tensor, c: Scalar, y: Tensor) -> Tensor:
     return x + c * y if isinstance(c, Tensor) else torch.add(x, y, alpha=c)
 
 
+def axpby(a: Scalar, x: Tensor, b: Scalar, y: Tensor) -> Tensor:
+    """a x + b y, in one new tensor where b is a number."""
+    return a * x + b * y if isinstance(b, Tensor) else (a * x).add_(y, alpha=b)
+
+
 class Path(ABC):
     """The pair alpha(t), sigma(t) and its derivatives; t is a float or a tensor of any shape."""
 
@@ -248,9 +253,9 @@ class VPDiscrete(Path):
 
     def time_at(self, noise_level: Time) -> Tensor:
         log_alpha = -torch.log1p(as_time(noise_level) ** 2) / 2
-        falling = -self._log_alphas.to(log_alpha.device)
-        i = (torch.searchsorted(falling, -log_alpha.double(), right=True) - 1).clamp(0, self.labels - 1)
-        return (i + (-log_alpha - falling[i]) / (falling[i + 1] - falling[i])) / self.labels
+        log_alphas, changes = self._log_alphas.to(log_alpha.device), self._changes.to(log_alpha.device)
+        i = (torch.searchsorted(-log_alphas, -log_alpha.double(), right=True) - 1).clamp(0, self.labels - 1)
+        return (i + (log_alpha - log_alphas.take(i)) / changes.take(i)) / self.labels
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,15 @@ def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
 
 def noise(seed: int, purpose: str, indices: Iterable[int], shape: Sequence[int]) -> Tensor:
     """Unit Gaussian noise (len(indices), *shape), float32 on the CPU; row k depends on indices[k] alone."""
-    rows = [torch.randn(tuple(shape), generator=generator(seed, purpose, int(i))) for i in indices]
-    return torch.stack(rows) if rows else torch.empty(0, *shape)
+    return _normal([generator(seed, purpose, int(i)) for i in indices], shape)
+
+
+def _normal(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
+    """Unit Gaussian rows (len(generators), *shape), float32, each from its own generator."""
+    rows = torch.empty(len(generators), *shape)
+    for row, own in zip(rows, generators, strict=True):
+        row.normal_(generator=own)
+    return rows
 
 
 def categories(seed: int, purpose: str, indices: Iterable[int], weights: Sequence[float]) -> Tensor:
@@ -40,7 +47,7 @@ def draws_from(start: Tensor) -> Callable[[int], Tensor]:
         if not seeds:
             rows = start.detach().float().cpu().contiguous().numpy()
             seeds.extend(int.from_bytes(hashlib.sha256(row.tobytes()).digest()[:4], "little") for row in rows)
-        return torch.cat([noise(seed, "draw", [j], start.shape[1:]) for seed in seeds]).to(start)
+        return _normal([generator(seed, "draw", j) for seed in seeds], start.shape[1:]).to(start)
 
     return draw
 

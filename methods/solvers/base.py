@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..denoiser import Condition, Denoiser, metered
 from ..nfe import Rule, Steps, singlestep_steps, steps_for, whole
-from ..paths import PATHS, Path, Scalar, expand, plus
+from ..paths import PATHS, Path, Scalar, axpby, expand, plus
 from ..randomness import draws_from
 from ..specs.solver import Grid, SolverOptions
 from . import grids
@@ -51,24 +51,24 @@ def _scalars(coefficient: Tensor, x: Tensor) -> list[Scalar]:
 
 def eps_of(x: Tensor, x0: Tensor, t: Node) -> Tensor:
     """eps = (x - alpha D)/sigma."""
-    return plus(x, -t.alpha, x0) / t.sigma
+    return plus(x, -t.alpha, x0).div_(t.sigma)
 
 
 def x0_of(x: Tensor, eps: Tensor, t: Node) -> Tensor:
     """D = (x - sigma eps)/alpha."""
-    return plus(x, -t.sigma, eps) / t.alpha
+    return plus(x, -t.sigma, eps).div_(t.alpha)
 
 
 def ddim(x: Tensor, x0: Tensor, t: Node, s: Node) -> Tensor:
     """x_s = alpha_s D + sigma_s eps: the exact step if D, or eps, is constant. Holds at alpha_t = 0."""
     ratio = s.sigma / t.sigma
-    return plus(ratio * x, s.alpha - ratio * t.alpha, x0)
+    return axpby(ratio, x, s.alpha - ratio * t.alpha, x0)
 
 
 def transfer(x: Tensor, eps: Tensor, t: Node, s: Node) -> Tensor:
     """The DDIM step for a given eps: x_s = alpha_s (x - sigma_t eps)/alpha_t + sigma_s eps."""
     ratio = s.alpha / t.alpha
-    return plus(ratio * x, s.sigma - ratio * t.sigma, eps)
+    return axpby(ratio, x, s.sigma - ratio * t.sigma, eps)
 
 
 @dataclass

@@ -8,7 +8,9 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from ..paths import axpby, plus
 from .base import Node, Run, ddim, eps_of
+from .combinations import weighted
 
 
 def ddim_eta(run: Run, x: Tensor) -> Tensor:
@@ -22,7 +24,7 @@ def ddim_eta(run: Run, x: Tensor) -> Tensor:
             x = ddim(x, x0, t, s)
         else:
             eps = eps_of(x, x0, t)
-            x = s.alpha * x0 + (s.sigma**2 - std**2) ** 0.5 * eps + std * run.noise(j, x)
+            x = weighted([s.alpha, (s.sigma**2 - std**2) ** 0.5, std], [x0, eps, run.noise(j, x)])
     return x
 
 
@@ -34,10 +36,10 @@ def ddpm(run: Run, x: Tensor) -> Tensor:
         x0 = run.x0(x, t)
         x0 = x0.clamp(-1, 1) if run.options.clip_x0 else x0
         forgotten = _forgotten(t, s)
-        x = s.alpha * forgotten * x0 + (1 - forgotten) * _back(t, s) * x
+        x = axpby((1 - forgotten) * _back(t, s), x, s.alpha * forgotten, x0)
         if not s.clean:
             size = s.sigma**2 if run.options.variance == "fixedsmall" else _beta_over_forgotten(t, s)
-            x = x + (size * forgotten) ** 0.5 * run.noise(j, x)
+            x = plus(x, (size * forgotten) ** 0.5, run.noise(j, x))
     return x
 
 

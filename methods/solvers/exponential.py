@@ -78,8 +78,9 @@ class History:
 def minus_differences(x: Tensor, weights: Sequence[float], ratios: Sequence[float], values: Sequence[Tensor]) -> Tensor:
     """x - sum_m weights[m] d_m with d_m = (F_m - F_0)/r_m; values: F_0, F_1, ..., without differences of tensors."""
     by_value = [w / r for w, r in zip(weights, ratios, strict=True)]
-    for c, value in zip([-sum(by_value), *by_value], values, strict=True):
-        x = plus(x, -c, value)
+    x = plus(x, sum(by_value), values[0])
+    for c, value in zip(by_value, values[1:], strict=True):
+        x.add_(value, alpha=-c)
     return x
 
 

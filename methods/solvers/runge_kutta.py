@@ -10,7 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .base import Node, Run, ddim, eps_of, nodes
+from ..paths import axpby, plus
+from .base import Node, Run, ddim, nodes
 
 Row = tuple[float, ...]
 
@@ -49,28 +50,30 @@ def runge_kutta(run: Run, x: Tensor) -> Tensor:
     stages = _stages(run, x, c)
     for i, (t, s) in enumerate(pairwise(run.nodes)):
         if s.clean and o.last_step == "euler":
-            x0 = run.x0(x, t)
-            return ddim(x, x0, t, s) if in_rho else x + float(s.time - t.time) * _slope(run, x, x0, t)
+            return ddim(x, run.x0(x, t), t, s) if in_rho else plus(x, float(s.time - t.time), _slope(run, x, t))
         h = s.level - t.level if in_rho else float(s.time - t.time)
         y = x / t.alpha if in_rho else x
         slopes: list[Tensor] = []
         for stage, row in zip(stages[i], a, strict=True):
             at = _combined(y, h, row, slopes)
             at = at * stage.alpha if in_rho else at
-            slopes.append(_slope(run, at, run.x0(at, stage), stage))
+            slopes.append(_slope(run, at, stage))
         y = _combined(y, h, b, slopes)
         x = y * s.alpha if in_rho else y
     return x
 
 
-def _slope(run: Run, x: Tensor, x0: Tensor, t: Node) -> Tensor:
-    eps = eps_of(x, x0, t)
-    return eps if run.options.variable == "rho" else t.dalpha * x0 + t.dsigma * eps
+def _slope(run: Run, x: Tensor, t: Node) -> Tensor:
+    """eps = d(x/alpha)/d(rho), or dx/dt = alpha' D + sigma' (x - alpha D)/sigma."""
+    if run.options.variable == "rho":
+        return run.eps(x, t)
+    growth = t.dsigma / t.sigma
+    return axpby(growth, x, t.dalpha - growth * t.alpha, run.x0(x, t))
 
 
 def _combined(y: Tensor, h: float, weights: Row, slopes: list[Tensor]) -> Tensor:
     for weight, slope in zip(weights, slopes, strict=True):
-        y = y + (h * weight) * slope if weight else y
+        y = plus(y, h * weight, slope) if weight else y
     return y
 
 
