@@ -5,14 +5,15 @@
 One process, one thread, thread CPU time. Two networks: a small U-Net on 64 samples of 3x32x32, and the digits' U-Net
 on one of 1x8x8. In the rows "eps" it predicts eps on DDPM's discrete path, as in diffusers; in the rows "edm" it
 has EDM's preconditioning, as in k-diffusion. The loops take turns, and each figure is of whole runs: their time over
-the time inside their network calls, and the microseconds outside them per call, least and median.
+the time inside their network calls, and the microseconds outside them per call, least and median. A run is one batch
+of many: what a loop keeps from the batch before, a solver's nodes or a made scheduler, is not made again.
 """
 
 import argparse
 import importlib
-import importlib.util
 import itertools
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -84,8 +85,9 @@ def in_diffusers(name: str, nfe: int, network: Timed, noise: Tensor) -> Loop:
     # PNDM and Heun evaluate more than once in some steps.
     steps = {"pndm": nfe - 9, "heun": (nfe + 1) // 2}.get(name, nfe)
 
+    scheduler = getattr(diffusers, kind)(**options)
+
     def loop() -> None:
-        scheduler = getattr(diffusers, kind)(**options)
         scheduler.set_timesteps(steps)
         x = noise * scheduler.init_noise_sigma
         for t in scheduler.timesteps:
@@ -143,8 +145,21 @@ def shown(runs: list[Cost]) -> str:
     )
 
 
-def table(shape: tuple[int, ...], names: list[str], least_nfe: int, repeats: int) -> None:
-    """Print what every solver costs on `shape`, as eps on a discrete path and as EDM."""
+def imported(peers: tuple[str, ...]) -> list[str]:
+    """Those of `peers` that can be imported; of the others one line that says why not."""
+    found = []
+    for peer in peers:
+        try:
+            importlib.import_module(peer)
+        except ImportError as error:
+            print(f"without {peer}, which cannot be imported: {' '.join(str(error).split())}", file=sys.stderr)
+        else:
+            found.append(peer)
+    return found
+
+
+def table(shape: tuple[int, ...], names: list[str], least_nfe: int, repeats: int, peers: list[str]) -> None:
+    """Print what every solver costs on `shape`, as eps on a discrete path and as EDM, beside those of `peers`."""
     torch.manual_seed(0)
     network = Timed(networks.build(UNetOptions().model_dump(), shape[1:]).eval())
     noise = torch.randn(shape)
@@ -157,24 +172,31 @@ def table(shape: tuple[int, ...], names: list[str], least_nfe: int, repeats: int
     for name, (kind, (denoiser, peer, has, theirs)) in itertools.product(names, kinds.items()):
         nfe = next(n for n in itertools.count(least_nfe) if not solvers.specs()[name].refusal(n))
         loops = [ours(name, nfe, denoiser, noise)]
-        if name in has and importlib.util.find_spec(peer):
+        if name in has and peer in peers:
             loops.append(theirs(name, nfe, network, noise))
         own, *other = taking_turns(loops, network, repeats)
         print(f"{name:<16} {kind:<4} {shown(own)}   {peer + ' ' + shown(other[0]) if other else '-'}", flush=True)
 
 
 def main() -> None:
+    fixed_steps = [name for name in solvers.names() if name != "rk45"]
     parser = argparse.ArgumentParser(description="What a solver costs over its network calls")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--nfe", type=int, default=13, help="the next NFE from here that a solver can spend")
-    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--only", nargs="+", choices=fixed_steps, metavar="SOLVER")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    peers = imported(("diffusers", "k_diffusion"))
     with torch.no_grad():
         for shape in SHAPES:
-            names = arguments.only or [name for name in solvers.names() if name != "rk45"]
             # A run of one small sample is over in some milliseconds.
-            table(shape, names, arguments.nfe, arguments.repeats * (1 if shape[0] > 1 else 5))
+            table(
+                shape,
+                arguments.only or fixed_steps,
+                arguments.nfe,
+                arguments.repeats * (1 if shape[0] > 1 else 5),
+                peers,
+            )
 
 
 if __name__ == "__main__":
