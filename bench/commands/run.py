@@ -72,7 +72,8 @@ def run(
     artifacts = Store(store or (out or RUNS) / "store")
     folder = out or RUNS / plan.suite.name
     if dry_run:
-        return _print_plan(plan, artifacts, verbosity == "VERBOSE")
+        count, _, _ = machine.shares(plan.suite.device, workers, threads)
+        return _print_plan(plan, artifacts, count, verbosity == "VERBOSE")
     from ..results import write as outputs
 
     if not cached and place is LOCAL:
@@ -113,8 +114,9 @@ def _teachers_threads(tasks: list[Any], workers: int, threads: int) -> dict[str,
     return dict.fromkeys(teachers, teacher_threads(len(teachers), workers, threads))
 
 
-def _print_plan(plan: Any, artifacts: Any, verbose: bool) -> None:
+def _print_plan(plan: Any, artifacts: Any, workers: int, verbose: bool) -> None:
     from ...reports.status import DONE
+    from ..run.forecast import forecast
     from ..run.stale import reasons
 
     tasks = plan.tasks()
@@ -131,6 +133,8 @@ def _print_plan(plan: Any, artifacts: Any, verbose: bool) -> None:
     kinds = Counter(task.kind for task in missing)
     counts = f": {', '.join(f'{count} {kind}' for kind, count in kinds.items())}" if kinds else ""
     lines.append(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do{counts}")
+    if missing:
+        lines.append(forecast(tasks, missing, artifacts).text(workers))
     lines += [f"  {task.name}  {task.label}" for task in missing if verbose]
     click.echo("\n".join(lines))
 
