@@ -50,6 +50,7 @@ def _entry(key: EntryKey, rows: pd.DataFrame, merged: Merged) -> Entry:
     entry = Entry(key, suite=" + ".join(dict.fromkeys(rows["suite"])))
     spent = rows["train_evaluations"].mean()
     entry.evaluations = 0.0 if math.isnan(spent) else float(spent)
+    entry.train_flops, entry.flops_per_image = (float(rows[name].mean()) for name in ("train_flops", "flops_per_image"))
     for name, part in rows.groupby("metric", sort=False):
         bad = [status for status in map(Status.parse, part["status"]) if not status.done]
         entry.statuses[str(name)] = bad[0] if bad else DONE

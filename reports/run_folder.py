@@ -220,7 +220,14 @@ TEXT = dict.fromkeys(
     ("suite", "dataset", "teacher", "method", "variant", "budget", "status", "cell", "metric", "protocol", "options"),
     "string",
 )
-SPENT = ("train_evaluations", "train_seconds", "trainable_parameters", "train_peak_bytes")
+SPENT = (
+    "train_evaluations",
+    "train_flops",
+    "train_seconds",
+    "trainable_parameters",
+    "train_peak_bytes",
+    "flops_per_image",
+)
 
 
 def results(folder: Path) -> pd.DataFrame:
