@@ -194,7 +194,7 @@ def _fixed(axis: Any, ticks: Sequence[float], labels: Sequence[str]) -> None:
 
 def number(value: float) -> str:
     """As it is printed at a tick: 0.02, 5, 300, 30k, 2M, 5×10¹¹."""
-    if value == 0 or 1e-3 <= abs(value) < 1e4:
+    if value == 0 or 1e-4 <= abs(value) < 1e4:
         return f"{value:.4g}"
     for unit, letter in ((1e3, "k"), (1e6, "M")):
         if unit <= abs(value) < 1e3 * unit:

@@ -16,7 +16,7 @@ RESULTS, BLOCKS, COSTS, TRIALS = "results.csv", "blocks.csv", "costs.csv", "tria
 LEADERBOARD, REPORT, FIGURES = "leaderboard.csv", "report.html", "figures"
 FACTS, METRICS, SUITE = "run.json", "metrics.json", "suite.yaml"
 METHODS, PAPERS = "methods.json", "papers.bib"
-PICTURES, LEARNED = "pictures.npz", "learned.json"
+PICTURES, LEARNED, CURVES = "pictures.npz", "learned.json", "curves.csv"
 
 FILES = {
     RESULTS: "a row per data set, teacher, method, variant, budget, seed, NFE and metric",
@@ -33,6 +33,7 @@ FILES = {
     SUITE: "the suite as it was run",
     PICTURES: "the first samples of each image cell, and the exact solutions",
     LEARNED: "the numbers of methods that learn only a few",
+    CURVES: "the loss during training: some 40 rows per training run",
 }
 
 
@@ -135,6 +136,11 @@ TRIAL_COLUMNS = {
     "distance": "Fréchet distance on the noises of the selection; inf where there is none",
     "chosen": "1 for the trial that was chosen, otherwise 0",
 }
+CURVE_COLUMNS = {
+    "run": "name of the training run's artifact, as in costs.csv",
+    "evaluations": "what the run had spent, in forward passes of the teacher on one sample",
+    "loss": "mean loss of the recorded steps since the row before, in the method's own unit",
+}
 LEADERBOARD_COLUMNS = {
     **{name: text for name, text in KEY_COLUMNS.items() if name != "seed"},
     "run": "where several folders were read: the labels of those that the values came from",
@@ -159,6 +165,7 @@ COLUMNS = {
     BLOCKS: BLOCK_COLUMNS,
     COSTS: COST_COLUMNS,
     TRIALS: TRIAL_COLUMNS,
+    CURVES: CURVE_COLUMNS,
     LEADERBOARD: LEADERBOARD_COLUMNS,
 }
 
@@ -256,6 +263,10 @@ def costs(folder: Path) -> pd.DataFrame:
 
 def trials(folder: Path) -> pd.DataFrame:
     return _table(folder / TRIALS, TRIAL_COLUMNS)
+
+
+def curves(folder: Path) -> pd.DataFrame:
+    return _table(folder / CURVES, CURVE_COLUMNS)
 
 
 def leaderboard(folder: Path) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from ...methods.registry import METHODS
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,
+    CURVES,
     FACTS,
     LEADERBOARD,
     LEARNED,
@@ -37,7 +38,7 @@ from ..plan.cells import Cell, Plan
 from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
 from ..store import write_atomic
-from . import costs, trials
+from . import costs, curves, trials
 from . import rows as results
 
 SHOWN = 12
@@ -52,6 +53,7 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     found = trials.rows(plan, outcome)
     tried = results.to_csv(found, trials.COLUMNS) if found else ""
     learned = json.dumps(_learned(plan, outcome))
+    losses = results.to_csv(curves.rows(plan, outcome), curves.COLUMNS)
     facts, metrics = run_facts(plan, outcome), metric_facts(plan.suite.metrics)
     described, papers = method_facts(dict.fromkeys(cell.method for cell in plan.cells))
     methods = methods_json(described)
@@ -66,6 +68,7 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
                 spent,
                 tried,
                 learned,
+                losses,
                 json.dumps(facts),
                 source_version.text_version(f"{source_version.PACKAGE}.reports.run"),
             ]
@@ -84,6 +87,7 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     if tried:
         write_atomic(out / TRIALS, tried)
     write_atomic(out / LEARNED, learned)
+    write_atomic(out / CURVES, losses)
     _save_pictures(plan, outcome, out / PICTURES)
     write_atomic(out / FACTS, json.dumps(facts, indent=1))
     from ...reports import run as report

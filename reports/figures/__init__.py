@@ -17,6 +17,9 @@ KINDS = {
     "budget": ("budget.against_budget", "quality against the budget of training, by NFE"),
     "ablation": ("ablation.ablation", "quality by the options of a method"),
     "learned": ("learned.parameters", "the numbers that learned solvers have learned"),
+    "training": ("training.losses", "the loss during training"),
+    "samples": ("samples.matrix", "samples of the same noises, methods down and NFE across"),
+    "methods": ("ranks.critical_difference", "mean ranks of methods, and which cannot be told apart"),
     "flops": ("nfe.against_flops", "quality against the FLOPs of sampling"),
 }
 """Name -> (module and function that draws it, what it shows)."""

@@ -1,15 +1,17 @@
 """Quality by the options of a method: a curve where a suite varies a number, dots where it varies anything else."""
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import naming
-from ..drawing import BODY, GREY, HIGHEST, INK, PALETTE, SMALL, Sheet, logarithmic
+from ..drawing import BODY, GREY, HIGHEST, PALETTE, Sheet, logarithmic
 from ..entries import Entry
-from ..naming import FREE, Row
+from ..naming import Row
 from .chosen import Chosen, NothingToDrawError, at_largest_budget
 from .layout import (
     ABOVE,
@@ -121,6 +123,10 @@ def _across(axes: Axes, values: Sequence[float], inches: float) -> None:
     low, high = min(values), max(values)
     if low > 0 and high >= 10 * low:
         logarithmic(axes.xaxis, low / 1.25, high * 1.25, inches, 0.36)
+        tried = sorted(set(values))
+        closest = min(np.log(after / before) for before, after in itertools.pairwise(tried))
+        if closest / np.log(high / low * 1.25**2) * inches > 0.36:
+            ticks(axes.xaxis, tried)
     else:
         axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         axes.xaxis.get_major_locator().set_params(nbins=max(2, int(inches / 0.5)))
@@ -131,8 +137,9 @@ def _figure_of_dots(chosen: Chosen, entries: Sequence[Entry]) -> Figure:
     for entry in entries:
         variants.setdefault(entry.method, set()).add(entry.variant)
     entries = [entry for entry in entries if len(variants[entry.method]) > 1]
-    nfes = sorted({entry.nfe for entry in entries if entry.values.get(chosen.metric)})
-    nfes = nfes[: max(1, int((chosen.width - 1.2) / 1.3))]
+    found = [entry.nfe for entry in entries if entry.values.get(chosen.metric)]
+    fullest = sorted(set(found), key=lambda nfe: (-found.count(nfe), nfe))
+    nfes = sorted(fullest[: max(1, int((chosen.width - 1.2) / 1.3))])
     rows = list(dict.fromkeys(entry.key.row for entry in entries if entry.nfe in nfes))
     if not rows:
         raise NothingToDrawError("no method has rows with several options")

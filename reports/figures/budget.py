@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import naming
-from ..drawing import BODY, GREY, SMALL, Sheet, logarithmic
+from ..drawing import BODY, GREY, Sheet, logarithmic
 from ..entries import Entry
 from ..naming import FREE, Row
 from .chosen import Chosen, NothingToDrawError, colours
@@ -48,7 +48,6 @@ def against_budget(chosen: Chosen) -> Figure:
     for place, nfe in enumerate(nfes):
         axes = sheet.axes(LEFT + place * (width + between), ABOVE, width, HEIGHT)
         quality_axis(axes, chosen, HEIGHT, values)
-        axes.set_title(f"NFE {nfe}", fontsize=BODY)
         _panel(axes, chosen, lines, [e for e in free if e.nfe == nfe], nfe, colour, shown, width)
         if place:
             axes.tick_params(axis="y", labelleft=False)
@@ -93,9 +92,8 @@ def _panel(
     axes.set_xlabel("evaluations of training", fontsize=BODY)
     low, high = axes.get_ylim()
     inside = [entry for entry in free if low <= chosen.mean(entry) <= high]
-    if free and not inside:
-        best = naming.number(chosen.mean(chosen.best(free)))
-        axes.text(0.03, 0.99, f"best solver: {best}", transform=axes.transAxes, fontsize=SMALL, va="top", color="0.4")
+    beyond = f" (best solver: {naming.number(chosen.mean(chosen.best(free)))})" if free and not inside else ""
+    axes.set_title(f"NFE {nfe}{beyond}", fontsize=BODY)
     for entry in inside:
         axes.axhline(chosen.mean(entry), color="0.8", linewidth=0.5, zorder=0.5)
     if chosen.teacher is not None:

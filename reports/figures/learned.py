@@ -21,14 +21,14 @@ LEFT = 0.62
 """Inches of ticks and the name of an axis."""
 HEIGHT = 1.15
 """Inches of the axes of a row."""
-WIDE_RANGE = 100.0
-"""Times the median size: from there on an axis is symmetrically logarithmic."""
+WIDE_RANGE = 20.0
+"""Times the median size, or the unit: from there on an axis is symmetrically logarithmic."""
 NAMES = {
     "t": ("t(r) − r", "r"),
     "s": ("s(r)", "r"),
     "lambda": ("λₖ", "evaluation k"),
-    "coefficient 1": ("φₖ,₁", "step k"),
-    "coefficient 2": ("φₖ,₂", "step k"),
+    "coefficient 1": ("newest coefficient", "step k"),
+    "coefficient 2": ("second coefficient", "step k"),
 }
 """Name in learned.json -> (name in the paper, of what)."""
 
@@ -49,11 +49,11 @@ def parameters(chosen: Chosen) -> Figure:
         f"what learned solvers have learned on {chosen.problem[0]}", chosen.width,
         0.2 + (ABOVE + HEIGHT + BELOW) * len(rows),
     )  # fmt: skip
-    columns = max(len(_panels(members)) for members in rows.values())
-    width = (chosen.width - RIGHT - LEFT * columns) / columns
     for line, (row, members) in enumerate(rows.items()):
         top = 0.2 + ABOVE + line * (ABOVE + HEIGHT + BELOW)
-        for place, name in enumerate(_panels(members)):
+        panels = _panels(members)
+        width = (chosen.width - RIGHT - 0.1 - LEFT * len(panels)) / len(panels)
+        for place, name in enumerate(panels):
             axes = sheet.axes(LEFT + place * (width + LEFT), top, width, HEIGHT)
             _draw(axes, members, name, colour, width)
             if place == 0:
@@ -125,7 +125,7 @@ def _draw(axes: Axes, members: Sequence[Record], name: str, colour: Mapping[int,
 def _symmetric_where_wide(axes: Axes, values: np.ndarray) -> None:
     """A scale on which one huge value does not hide the others."""
     sizes = np.abs(values[values != 0])
-    if len(sizes) and sizes.max() > WIDE_RANGE * np.median(sizes) or len(sizes) and sizes.max() > WIDE_RANGE:
+    if len(sizes) and sizes.max() > WIDE_RANGE * max(1.0, np.median(sizes)):
         top = int(np.ceil(np.log10(sizes.max())))
         axes.set_yscale("symlog", linthresh=1.0)
         powers = [10.0**power for power in range(0, top + 1, max(1, top // 2))]
