@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from . import figures, leaderboard, run_folder
-from .tables import to_html
+from .writing import to_html
 
 
 def write_leaderboard(folder: Path) -> None:

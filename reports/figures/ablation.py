@@ -199,5 +199,3 @@ def _dots(
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="both", color="0.92", linewidth=0.5)
     axes.set_axisbelow(True)
-
-

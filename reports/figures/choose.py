@@ -41,5 +41,7 @@ def _problem(board: Board, dataset: str | None, teacher: str | None) -> tuple[st
         return found[0]
     listed = ", ".join(f"{name} with {other}" for name, other in board.problems)
     if found:
-        raise ValueError(f"the rows are on several data sets or teachers, {listed}: choose with --dataset and --teacher")
+        raise ValueError(
+            f"the rows are on several data sets or teachers, {listed}: choose with --dataset and --teacher"
+        )
     raise ValueError(f"no rows on {dataset or 'any data set'} with {teacher or 'any teacher'}; there are {listed}")

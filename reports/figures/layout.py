@@ -7,7 +7,20 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ..drawing import BODY, GREY, HIGHEST, INK, SMALL, Sheet, height_of, keep_apart, logarithmic, number, text_size, wrap
+from ..drawing import (
+    BODY,
+    GREY,
+    HIGHEST,
+    INK,
+    SMALL,
+    Sheet,
+    height_of,
+    keep_apart,
+    logarithmic,
+    number,
+    text_size,
+    wrap,
+)
 from .chosen import MARKERS, Chosen
 
 LEFT, RIGHT = 0.52, 0.04
@@ -142,5 +155,3 @@ def _mark(sheet: Sheet, left: float, top: float, marker: str, colour: str) -> Li
 def fitted(height: float) -> float:
     """A height that a page holds."""
     return min(height, HIGHEST)
-
-

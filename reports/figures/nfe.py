@@ -67,9 +67,7 @@ def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
     labels = [Label(text, old.x, old.y, old.colour) for text, old in zip(texts, labels, strict=True)]
     one_right, one_names = gutter([names[row] for row in single], space)
     below = 0.0 if beside or not single else ABOVE + BELOW + 0.14 * len(single)
-    sheet = Sheet(
-        f"{chosen.where} against {across}", chosen.width, ABOVE / 2 + HEIGHT + BELOW + below + note.height
-    )
+    sheet = Sheet(f"{chosen.where} against {across}", chosen.width, ABOVE / 2 + HEIGHT + BELOW + below + note.height)
     values = extent(chosen, entries) + ([chosen.teacher[1]] if chosen.teacher else [])
     width = chosen.width - LEFT - GAP - right - RIGHT - ((ONE + GAP + one_right + 0.12) if beside else 0.0)
     axes = sheet.axes(LEFT, ABOVE / 2, width, HEIGHT)

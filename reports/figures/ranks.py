@@ -1,6 +1,7 @@
 """Mean ranks of methods, and which of them cannot be told apart (Demšar 2006)."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -96,9 +97,7 @@ def _complete(rows: Mapping[Row, Mapping[Block, float]], nfes: Sequence[int]) ->
     return {row: {b: found[b] for b in blocks} for row, found in kept.items() if blocks.keys() <= found.keys()}
 
 
-def _figure(
-    chosen: Chosen, means: Mapping[Row, float], critical: float, p: float, blocks: Sequence[Block]
-) -> Figure:
+def _figure(chosen: Chosen, means: Mapping[Row, float], critical: float, p: float, blocks: Sequence[Block]) -> Figure:
     ordered = sorted(means, key=lambda row: means[row])
     names = naming.labels(chosen.board, ordered)
     half = -(-len(ordered) // 2)
@@ -143,8 +142,10 @@ def _figure(
 
 def _scale(axes: Axes, at: Callable[[float], float], count: int, critical: float, high: float) -> None:
     axes.plot([at(1), at(count)], [0.45, 0.45], color=INK, linewidth=0.8)
+    step = max(1, math.ceil(count * 0.16 / (at(count) - at(1))))
     for rank in range(1, count + 1):
         axes.plot([at(rank)] * 2, [0.41, 0.45], color=INK, linewidth=0.6)
+    for rank in range(1, count + 1, step):
         axes.text(at(rank), 0.4, str(rank), fontsize=SMALL, ha="center", va="bottom")
     end = min(at(1 + critical), high)
     axes.plot([at(1), end], [0.18, 0.18], color=INK, linewidth=1.0)
@@ -161,4 +162,3 @@ def _cliques(means: Sequence[float], critical: float) -> list[tuple[int, int]]:
         if last > first and (not found or last > found[-1][1]):
             found.append((first, last))
     return found
-

@@ -19,7 +19,7 @@ from .layout import Note, gutter
 
 FEWEST, MOST = 2, 8
 """Noises."""
-TILE = 0.2
+TILE = 0.165
 """Inches of a picture at least, if there is room for FEWEST."""
 LARGEST = 0.42
 """Inches of a picture at most."""
