@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ...reports.figures import KINDS
 from ..errors import InputError
 from .places import require_writable, results_folder
 from .rows import require_labels, rows_options
@@ -13,7 +14,7 @@ FORMATS = ("pdf", "svg", "png")
 
 @click.command()
 @click.argument("places", metavar="DIR|SUITE...", nargs=-1, required=True)
-@click.option("--kind", required=True, help="What to draw: KINDS.")
+@click.option("--kind", required=True, help=f"What to draw: {', '.join(KINDS)}.")
 @click.option("--metric", metavar="NAME", help="Of which metric [default: the suite's first].")
 @rows_options
 @click.option("--dataset", metavar="NAME", help="On which data set, where the runs have several.")
