@@ -8,6 +8,7 @@ The manifest, written last, lists the size and SHA-256 of every file; a folder w
 aside, and its task is done again.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -15,13 +16,15 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from ..reports.writing import PART, write_atomic
+from .errors import CorruptError as CorruptError
 from .errors import InputError
 from .plan.kinds import ANSWERS, ASKED, Model
 from .plan.task import canonical
@@ -37,10 +40,6 @@ MANIFEST = "manifest.json"
 UNHASHED = {"log.txt", "events.jsonl"}
 ALWAYS_HASHED = 16 * 2**20
 """Files up to this size are hashed whenever an artifact is looked up; larger ones when they are read."""
-
-
-class CorruptError(Exception):
-    """An artifact whose files are not those that its manifest lists."""
 
 
 class BusyError(Exception):
@@ -70,6 +69,8 @@ class Artifact:
 
     def file(self, name: str) -> Path:
         """The path of a file whose hash has just been checked."""
+        if name not in self.manifest["files"]:
+            raise CorruptError(f"{self.folder} has no {name}")
         _check(self.folder, name, self.manifest["files"][name], whole=True)
         return self.folder / name
 
@@ -113,7 +114,10 @@ class Store:
             aside = self.root / ".corrupt" / f"{name}-{time.time_ns()}"
             log.warning("corrupt artifact: %s; set aside as %s, to be built again", error, aside)
             aside.parent.mkdir(exist_ok=True)
-            os.replace(self.root / name, aside)
+            with suppress(FileNotFoundError):  # Another process has set it aside.
+                os.replace(self.root / name, aside)
+            with suppress(OSError):
+                aside.parent.rmdir()
             return None
 
     def need(self, name: str) -> Artifact:
@@ -131,11 +135,13 @@ class Store:
             lock.acquire(timeout=0)
         except Timeout:
             raise BusyError(name) from None
+        folder = self.root / ".work" / name
         try:
-            folder = self.root / ".work" / name
             folder.mkdir(parents=True, exist_ok=True)
             yield folder
         finally:
+            with suppress(OSError):
+                folder.rmdir()  # Of a task that another process had finished: it is empty.
             lock.release()
 
     def commit(self, task: dict[str, Any], folder: Path, result: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -143,6 +149,8 @@ class Store:
 
         task: Task.to_json(); result: what readers need; facts: versions, device, times.
         """
+        for part in folder.glob(f"*{PART}"):
+            part.unlink()  # An earlier attempt was killed while it wrote this.
         files = sorted(p for p in folder.iterdir() if p.is_file() and p.name not in UNHASHED | {MANIFEST})
         manifest = {
             **task,
@@ -157,20 +165,24 @@ class Store:
         os.replace(folder, target)
 
 
+UNWRITABLE = {errno.ENOSPC, errno.EROFS, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
+"""What no other task of a run would be spared: a full disk, a quota, a disk that is read-only."""
+
+
+def unwritable(error: BaseException | None) -> str | None:
+    """Why the disk took no more, if that is behind an error; libraries that write themselves say it in their text."""
+    while error is not None:
+        for number in UNWRITABLE:
+            if (isinstance(error, OSError) and error.errno == number) or os.strerror(number) in str(error):
+                return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def _checked(found: Model, model: type[M]) -> M:
     if not isinstance(found, model):
         raise CorruptError(f"expected {model.__name__}, found {type(found).__name__}")
     return found
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write aside, flush to disk, rename: readers see the old content or the new."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
 
 
 def _digest(manifest: dict[str, Any]) -> str:

@@ -25,8 +25,8 @@ from typing import Any
 from fewstep.reports import leaderboard, run_folder
 from fewstep.reports.drawing import write as write_figure
 from fewstep.reports.figures import figure
+from fewstep.reports.formats import write
 from fewstep.reports.tables import Cell, Group, Table
-from fewstep.reports.writing import write
 
 ROOT = Path(__file__).parent.parent
 FILES = (

@@ -20,6 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
+from .writing import write_atomic
+
 PALETTE = ("#5285ff", "#f3461c", "#1c8c61", "#e460ba", "#772205", "#120693", "#400d45", "#1e09f9")
 """Found by a search for the largest distance to deuteranopes and protanopes among colours at 3:1 on white."""
 GREY, INK = "#a8a8a8", "#222222"
@@ -222,4 +224,4 @@ def number(value: float) -> str:
 
 def write(figure: Figure, file: Path) -> None:
     """The figure as a file, in the format that its suffix names."""
-    file.write_bytes(rendered(figure, file.suffix[1:].lower()))
+    write_atomic(file, rendered(figure, file.suffix[1:].lower()))

@@ -6,22 +6,23 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from . import figures, leaderboard, run_folder
-from .writing import to_html
+from .formats import to_html
+from .writing import file_name, write_atomic
 
 
 def write_leaderboard(folder: Path) -> None:
     """leaderboard.csv beside results.csv."""
     board = leaderboard.read(folder)
-    (folder / run_folder.LEADERBOARD).write_text(leaderboard.render(board, "csv") + "\n", encoding="utf-8")
+    write_atomic(folder / run_folder.LEADERBOARD, leaderboard.render(board, "csv") + "\n")
 
 
 def write_html(folder: Path, target: Path) -> None:
-    """The report of `folder` as `target`; its figures as SVG files under `folder`/figures."""
+    """The report of `folder` as `target`. If that is in `folder`, its figures are files too, under `folder`/figures."""
     board = leaderboard.read(folder)
     drawn = figures.for_report(board, folder)
-    (folder / run_folder.FIGURES).mkdir(exist_ok=True)
-    for name, svg in drawn.items():
-        (folder / run_folder.FIGURES / f"{name}.svg").write_text(svg, encoding="utf-8")
+    if target.parent == folder:
+        for name, svg in drawn.items():
+            write_atomic(folder / run_folder.FIGURES / f"{file_name(name)}.svg", svg)
     environment = Environment(loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("report.html").render(
         board=board,
@@ -32,7 +33,7 @@ def write_html(folder: Path, target: Path) -> None:
         figures={name: Markup(svg) for name, svg in drawn.items()},
         unfinished=_unfinished(board),
     )
-    target.write_text(page, encoding="utf-8")
+    write_atomic(target, page)
 
 
 def _unfinished(board: leaderboard.Board) -> list[tuple[str, int, str]]:

@@ -6,7 +6,7 @@ import click
 
 from ...reports.figures import KINDS
 from ..errors import InputError
-from .places import require_writable, results_folder
+from .places import require_writable_file, results_folder
 from .rows import require_labels, rows_options
 
 FORMATS = ("pdf", "svg", "png")
@@ -44,8 +44,9 @@ def figure(
     found = _format(form, out)
     require_labels(labels, places)
     folders = [results_folder(place) for place in places]
-    require_writable(out.parent)
+    require_writable_file(out)
     from ...reports import drawing, figures
+    from ...reports.writing import write_atomic
 
     try:
         drawn = figures.figure(
@@ -55,7 +56,7 @@ def figure(
         content = drawing.rendered(drawn, found)
     except ValueError as error:
         raise InputError(str(error)) from None
-    out.write_bytes(content)
+    write_atomic(out, content)
     click.echo(out)
 
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import InputError
-from .places import require_writable, results_folder
+from .places import require_run_folder, require_writable_file, results_folder
 
 
 @click.command()
@@ -17,9 +16,8 @@ def report(place: str, out: Path | None) -> None:
 
     folder = results_folder(place)
     target = out or folder / "report.html"
-    require_writable(target.parent)
-    try:
-        reports.write_html(folder, target)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    require_writable_file(target)
+    if target.parent == folder:
+        require_run_folder(folder)
+    reports.write_html(folder, target)
     click.echo(target)

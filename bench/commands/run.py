@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from ..errors import INTERRUPTED, TERMINATED, Terminated
+from ..errors import INTERRUPTED, TERMINATED, InputError, Terminated
 from .completion import complete_suite
-from .places import RUNS, data_root_option, require_writable, store_option
+from .places import RUNS, data_root_option, require_run_folder, require_writable, store_option
 
 
 @click.command()
@@ -57,7 +57,9 @@ def run(
         return _print_plan(plan, artifacts)
     from ..results import write as outputs
 
-    require_writable(folder)
+    require_run_folder(folder)
+    require_writable(artifacts.root)
+    _check_place(folder)
     artifacts.prepare()
     shared, each, gpus = shares(plan.suite.device, workers, threads)
 
@@ -80,6 +82,14 @@ def run(
     for metric, reason in unmeasured.items():
         click.echo(f"fewstep: {metric}: skipped: {reason}", err=True)
     sys.exit(1 if failed or unmeasured else 0)
+
+
+def _check_place(folder: Path) -> None:
+    """InputError for a folder of `fewstep evaluate`, whose results no store could give back."""
+    from ..results import evaluated
+
+    if evaluated.made_of(folder) is not None:
+        raise InputError(f"{folder} holds results of `fewstep evaluate`; choose another folder with --out")
 
 
 def _print_plan(plan: Any, artifacts: Any) -> None:

@@ -107,7 +107,7 @@ class Problem:
             teacher=trained.model_dump(mode="json", exclude={"guidance", "label"}),
             device=self.suite.device,
             **identity(self.dataset),
-            **checkpoint(trained),
+            **checkpoint(trained, DATASETS[self.dataset].shape),
             identity=trained.identity() or None,
             **frozen.identity(frozen.teacher(trained)),
         )
@@ -199,7 +199,7 @@ class Problem:
         for budget, seed, nfe in grid:
             skipped = _skipped(missing, entry.refusal(nfe))
             yield Cell(
-                self.dataset,
+                DATASETS[self.dataset].shown,
                 self.teacher.shown(),
                 entry.name,
                 entry.label(),

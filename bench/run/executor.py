@@ -11,7 +11,8 @@ from ..plan.task import Task
 
 Event = tuple[str, str, Any]
 """("progress", task name, share) | ("done" | "busy", task name, None) | ("failed", task name, Status) | ("died", task
-name, reason): its worker ended before it answered."""
+name, reason): its worker ended before it answered |
+("unwritable", task name, reason): the disk of the store took no more."""
 
 
 class Executor(Protocol):

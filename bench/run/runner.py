@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...reports.status import Kind, Status
+from ..errors import InputError
 from ..plan.task import Task
 from ..store import Artifact, Store
 from .executor import Executor
@@ -40,7 +41,8 @@ def look_up(tasks: Iterable[Task], store: Store) -> Outcome:
 def run(tasks: list[Task], store: Store, make_executor: Callable[[int], Executor], progress: Progress) -> Outcome:
     """Do what is missing. A task that fails takes those that need it along; the others go on.
 
-    make_executor: from the number of tasks to a running executor. Raises Terminated at SIGTERM, its workers ended.
+    make_executor: from the number of tasks to a running executor. Raises Terminated at SIGTERM, InputError where
+    the disk takes no more; the workers are then ended.
     """
     outcome = look_up(tasks, store)
     missing = [task for task in tasks if task.name not in outcome.artifacts]
@@ -71,6 +73,7 @@ class Schedule:
             "done": self._done,
             "died": self._again,
             "failed": self._failed,
+            "unwritable": self._stop,
         }
 
     def work(self) -> None:
@@ -126,6 +129,10 @@ class Schedule:
             return self._failed(task, Status(Kind.FAILED, reason))
         self.progress.waiting(task)
         self._waiting.append(task)
+
+    def _stop(self, task: Task, reason: str) -> None:
+        """No task could be stored: the run ends, and what was under way goes on from its checkpoint next time."""
+        raise InputError(f"{self.store.root}: cannot write there: {reason}; the same command resumes from here")
 
     def _failed(self, task: Task, status: Status) -> None:
         self.outcome.failures[task.name] = status

@@ -20,7 +20,7 @@ from ...methods.errors import IntegrationError
 from ...reports.status import Kind, Status
 from ..errors import TaskError
 from ..plan.kinds import ASKED
-from ..store import BusyError, CorruptError, Store
+from ..store import BusyError, CorruptError, Store, unwritable
 from .signals import end_when_told
 
 LOG = "log.txt"
@@ -53,7 +53,7 @@ def _name(task: dict[str, Any]) -> str:
 
 
 def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share: None) -> tuple[str, Any]:
-    """Make one task's artifact: ("done", None), ("busy", None), or ("failed", its Status)."""
+    """Make one task's artifact: ("done", None), ("busy", None), ("failed", its Status), or ("unwritable", reason)."""
     name = _name(task)
     try:
         with store.work(name) as folder:
@@ -63,17 +63,23 @@ def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share:
                 try:
                     _make(task, store, folder, on_progress)
                 except BaseException:
-                    traceback.print_exc()
+                    with contextlib.suppress(OSError):
+                        traceback.print_exc()
                     raise
         return "done", None
     except BusyError:
         return "busy", None
-    except (TaskError, CorruptError, IntegrationError) as error:
-        return "failed", error.status if isinstance(error, TaskError) else Status(Kind.FAILED, str(error))
     except Exception as error:
-        log_file = store.root / ".work" / name / LOG
-        first = str(error).splitlines()[0] if str(error) else ""
-        return "failed", Status(Kind.FAILED, f"{type(error).__name__}: {first} (see {log_file})")
+        if (reason := unwritable(error)) is not None:
+            return "unwritable", reason
+        return "failed", _status(error, store.root / ".work" / name / LOG)
+
+
+def _status(error: Exception, log_file: Path) -> Status:
+    if isinstance(error, (TaskError, CorruptError, IntegrationError)):
+        return error.status if isinstance(error, TaskError) else Status(Kind.FAILED, str(error))
+    first = str(error).splitlines()[0] if str(error) else ""
+    return Status(Kind.FAILED, f"{type(error).__name__}: {first} (see {log_file})")
 
 
 def _make(task: dict[str, Any], store: Store, folder: Path, on_progress: Any) -> None:
@@ -137,8 +143,9 @@ def _logged(path: Path) -> Iterator[None]:
         os.dup2(file, 2)
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
         for descriptor, original in zip((1, 2), kept, strict=True):
             os.dup2(original, descriptor)
             os.close(original)

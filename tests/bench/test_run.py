@@ -149,7 +149,7 @@ def test_the_report_stands_alone(finished):
 
 def test_the_run_prints_its_table_and_paths(finished):
     _, out, result = finished
-    assert "small: fd_digits (lower is better) on digits" in result.stdout
+    assert "small: FD (digits), lower is better, on digits" in result.stdout
     for name in ("results.csv", "leaderboard.csv", "report.html"):
         assert str(out / name) in result.stdout
         assert (out / name).is_file()
