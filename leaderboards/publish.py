@@ -139,7 +139,7 @@ def described(what: str, texts: Mapping[str, str]) -> str:
 
 def published(file: Path, dataset: str) -> Table:
     """The papers' FIDs on one data set by NFE, each with where it was read."""
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["dataset"] == dataset]
     nfes = sorted({int(row["nfe"]) for row in rows})
     methods: dict[tuple[str, ...], dict[int, str]] = {}
