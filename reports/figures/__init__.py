@@ -56,8 +56,9 @@ def figure(
     from .choose import choose
 
     chosen = choose(
-        [Path(folder) for folder in folders], metric, methods, nfes, width, (dataset, teacher), labels, by_run
-    )
+        [Path(folder) for folder in folders], metric, methods, nfes, width, (dataset, teacher), labels, by_run,
+        together=kind == "methods",
+    )  # fmt: skip
     return _drawn(chosen, kind)
 
 

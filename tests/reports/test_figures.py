@@ -226,6 +226,22 @@ def test_mean_ranks_and_their_test_agree_with_the_definitions():
     assert p == pytest.approx(np.exp(-6.5 / 2))
 
 
+def test_ranks_are_averaged_over_all_problems_where_others_take_one(tmp_path):
+    text = (BOARDS / "quickstart" / "results.csv").read_text()
+    header, *lines = text.splitlines()
+    other = [re.sub(r"^quickstart,digits,", "quickstart,letters,", line) for line in lines]
+    (tmp_path / "results.csv").write_text("\n".join([header, *lines, *other]) + "\n")
+    drawn = figures.figure([tmp_path], "methods")
+    assert any("16 comparisons (2 problems" in text for text in texts_of(drawn))
+    with pytest.raises(ValueError, match="choose with --dataset and --teacher"):
+        figures.figure([tmp_path], "nfe")
+
+
+def test_the_same_folder_twice_is_one():
+    twice = figures.figure([BOARDS / "quickstart"] * 2, "learned")
+    assert drawing.svg(twice) == drawing.svg(figures.figure([BOARDS / "quickstart"], "learned"))
+
+
 def test_a_learned_time_is_drawn_as_its_distance_from_the_identity(draw):
     from fewstep.reports import run_folder
 
