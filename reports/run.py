@@ -19,7 +19,7 @@ def write_leaderboard(folder: Path) -> None:
 def write_html(folder: Path, target: Path) -> None:
     """The report of `folder` as `target`. If that is in `folder`, its figures are files too, under `folder`/figures."""
     board = leaderboard.read(folder)
-    drawn = figures.for_report(board, folder)
+    drawn = figures.for_report(board, {board.labels[0]: folder})
     if target.parent == folder:
         for name, svg in drawn.items():
             write_atomic(folder / run_folder.FIGURES / f"{file_name(name)}.svg", svg)

@@ -40,17 +40,13 @@ def against_budget(chosen: Chosen) -> Figure:
     nfes = _nfes(lines)[: max(1, int(chosen.width / PANEL))]
     if not nfes:
         raise NothingToDrawError("no row was trained at several budgets")
-    lines = {row: [e for e in line if e.nfe in nfes] for row, line in lines.items()}
+    lines = {row: found for row, line in lines.items() if (found := [e for e in line if e.nfe in nfes])}
     names = naming.labels(chosen.board, lines)
-    colour = colours(chosen, {row: line for row, line in lines.items() if line})
+    colour = colours(chosen, lines)
     free = [entry for entry in chosen.entries if entry.budget == FREE and entry.nfe in nfes]
-    grey = [names[row] for row in colour if colour[row] == GREY]
-    note = Note(
-        chosen.width, [chosen.board.method(row[0]).kind for row in lines], chosen.about_errors,
-        "Thin lines: methods without training." if free else "", f"Grey: {', '.join(grey)}." if grey else "",
-    )  # fmt: skip
+    note = _note(chosen, names, colour, bool(free))
     sheet = Sheet(f"{chosen.where} against the budget", chosen.width, ABOVE + HEIGHT + BELOW + note.height)
-    shown = {row: names[row] for row in lines if colour.get(row, GREY) != GREY}
+    shown = {row: names[row] for row in lines if colour[row] != GREY}
     right, texts = gutter(list(shown.values()), 0.3 * chosen.width / len(nfes) ** 0.5)
     shown = dict(zip(shown, texts, strict=True))
     between = right + 0.2
@@ -67,6 +63,13 @@ def against_budget(chosen: Chosen) -> Figure:
             axes.set_ylabel(chosen.quality, fontsize=BODY)
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure
+
+
+def _note(chosen: Chosen, names: Mapping[Row, str], colour: Mapping[Row, str], free: bool) -> Note:
+    kinds = [chosen.board.method(row[0]).kind for row in names]
+    grey = ", ".join(name for row, name in names.items() if colour[row] == GREY)
+    thin = "Thin lines: methods without training." if free else ""
+    return Note(chosen.width, kinds, chosen.about_errors, thin, f"Grey: {grey}." if grey else "")
 
 
 def check_worth(chosen: Chosen) -> None:

@@ -289,7 +289,7 @@ def test_a_kind_without_its_file_says_which(tmp_path):
 
 
 def test_a_report_shows_few_figures_that_differ():
-    drawn = figures.for_report(leaderboard.read(BOARDS / "digits"), BOARDS / "digits")
+    drawn = figures.for_report(leaderboard.read(BOARDS / "digits"), {"digits": BOARDS / "digits"})
     assert list(drawn) == ["nfe_fd_digits", "pareto_fd_digits", "learned"]
     assert len(set(drawn.values())) == 3
 
