@@ -22,7 +22,7 @@ RESULTS, BLOCKS, COSTS, TRIALS = "results.csv", "blocks.csv", "costs.csv", "tria
 LEADERBOARD, REPORT, FIGURES = "leaderboard.csv", "report.html", "figures"
 FACTS, METRICS, SUITE = "run.json", "metrics.json", "suite.yaml"
 METHODS, PAPERS = "methods.json", "papers.bib"
-PICTURES, LEARNED = "pictures.npz", "learned.json"
+PICTURES, LEARNED, CURVES = "pictures.npz", "learned.json", "curves.csv"
 
 FILES = {
     RESULTS: "a row per data set, teacher, method, variant, budget, seed, NFE and metric",
@@ -39,6 +39,7 @@ FILES = {
     SUITE: "the suite as it was run",
     PICTURES: "the first samples of each image cell, and the exact solutions",
     LEARNED: "the numbers of methods that learn only a few",
+    CURVES: "the loss during training: some 40 rows per training run",
 }
 
 
@@ -141,6 +142,11 @@ TRIAL_COLUMNS = {
     "distance": "Fréchet distance on the noises of the selection; inf where there is none",
     "chosen": "1 for the trial that was chosen, otherwise 0",
 }
+CURVE_COLUMNS = {
+    "run": "name of the training run's artifact, as in costs.csv",
+    "evaluations": "what the run had spent, in forward passes of the teacher on one sample",
+    "loss": "mean loss of the recorded steps since the row before, in the method's own unit",
+}
 LEADERBOARD_COLUMNS = {
     **{name: text for name, text in KEY_COLUMNS.items() if name != "seed"},
     "run": "label of the run where runs are kept apart; where several folders were pooled, those that have a value",
@@ -165,6 +171,7 @@ COLUMNS = {
     BLOCKS: BLOCK_COLUMNS,
     COSTS: COST_COLUMNS,
     TRIALS: TRIAL_COLUMNS,
+    CURVES: CURVE_COLUMNS,
     LEADERBOARD: LEADERBOARD_COLUMNS,
 }
 
@@ -223,7 +230,7 @@ FIRST = (*KEY_COLUMNS, "metric", "value", "samples", "status")
 """The columns of the first results.csv. Those of RESULT_COLUMNS that are not among them came later, in that order."""
 KINDS = {
     **dict.fromkeys(("seed", "nfe", "trial", "chosen"), "count"),
-    **dict.fromkeys(("value", "standard_error", "corrected", "distance"), "any"),
+    **dict.fromkeys(("value", "standard_error", "corrected", "distance", "loss"), "any"),
     **dict.fromkeys(
         ("samples", "train_evaluations", "train_flops", "train_seconds", "trainable_parameters", "seconds_per_image"),
         "number",
@@ -267,6 +274,10 @@ def costs(folder: Path) -> pd.DataFrame:
 
 def trials(folder: Path) -> pd.DataFrame:
     return _table(folder / TRIALS, TRIAL_COLUMNS)
+
+
+def curves(folder: Path) -> pd.DataFrame:
+    return _table(folder / CURVES, CURVE_COLUMNS)
 
 
 def leaderboard(folder: Path) -> pd.DataFrame:

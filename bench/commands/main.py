@@ -29,6 +29,7 @@ from .compare import compare
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
+from .figure import figure
 from .leaderboard import leaderboard
 from .list import list_names
 from .new import new
@@ -94,6 +95,7 @@ for verb in (
     doctor,
     evaluate,
     export,
+    figure,
     leaderboard,
     list_names,
     new,

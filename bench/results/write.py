@@ -18,6 +18,7 @@ from ...reports import run_folder
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,
+    CURVES,
     FACTS,
     FIGURES,
     LEADERBOARD,
@@ -42,7 +43,7 @@ from ..plan import source_version
 from ..plan.cells import Cell, Plan
 from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
-from . import costs, trials
+from . import costs, curves, trials
 from . import rows as results
 
 SHOWN = 12
@@ -57,6 +58,7 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     found = trials.rows(plan, outcome)
     tried = results.to_csv(found, trials.COLUMNS) if found else ""
     learned = json.dumps(_learned(plan, outcome))
+    losses = results.to_csv(curves.rows(plan, outcome), curves.COLUMNS)
     facts, metrics = run_facts(plan, outcome), metric_facts(plan.suite.metrics)
     described, papers = method_facts(dict.fromkeys(cell.method for cell in plan.cells))
     methods = methods_json(described)
@@ -71,6 +73,7 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
                 spent,
                 tried,
                 learned,
+                losses,
                 json.dumps(facts),
                 source_version.text_version(f"{source_version.PACKAGE}.reports.run"),
             ]
@@ -94,6 +97,7 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     else:
         (out / TRIALS).unlink(missing_ok=True)
     write_atomic(out / LEARNED, learned)
+    write_atomic(out / CURVES, losses)
     _save_pictures(plan, outcome, out / PICTURES)
     from ...reports import run as report
 
