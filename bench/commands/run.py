@@ -1,6 +1,7 @@
 """`fewstep run`: a suite, from nothing to its leaderboard."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ from .completion import complete_suite
 from .places import RUNS, data_root_option, require_writable, store_option
 
 
-@click.command()
+class Recorded(click.Command):
+    """Keeps the words that it was given, for the record that a run leaves."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[Recorded.__name__] = ["fewstep", str(ctx.info_name), *args]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=Recorded)
 @click.argument("suite", shell_complete=complete_suite)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/<suite>].")
 @store_option
@@ -46,16 +55,20 @@ def run(
     from ..run.executor import EXECUTORS, Executor, Resources
     from ..run.progress import Progress
     from ..store import Store
-    from ..suite.loading import load
+    from ..suite.loading import find, load
+    from ..suite.writing import require_replaceable
 
+    command = click.get_current_context().meta[Recorded.__name__], time.time()
     place = EXECUTORS.pick(executor)
     plan = select(make_plan(load(suite, settings)), only)
     artifacts = Store(store or (out or RUNS) / "store")
     folder = out or RUNS / plan.suite.name
     if dry_run:
         return _print_plan(plan, artifacts)
+    from ...reports.run_folder import SUITE
     from ..results import write as outputs
 
+    require_replaceable(folder / SUITE, find(suite), settings)
     require_writable(folder)
     artifacts.prepare()
     shared, each, gpus = shares(plan.suite.device, workers, threads)
@@ -70,7 +83,7 @@ def run(
     except KeyboardInterrupt as stop:
         click.echo("fewstep: stopped; the same command resumes from here", err=True)
         sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
-    outputs.write(plan, outcome, folder)
+    outputs.write(plan, outcome, folder, outputs.Command(*command))
     _print_run(folder)
     failed = outputs.failures(plan, outcome)
     for cell, status in failed:

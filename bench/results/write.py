@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from ...reports.run_folder import (
     PICTURES,
     REPORT,
     RESULTS,
+    SUITE,
     TRIALS,
     Method,
     Metric,
@@ -37,15 +41,34 @@ from ..plan.cells import Cell, Plan
 from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
 from ..store import write_atomic
+from ..suite.writing import MARK, dump
 from . import costs, trials
 from . import rows as results
+
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command line of a run, and when it began, in seconds since 1970."""
+
+    argv: list[str]
+    started: float
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of it, now that the run is over."""
+        return {"argv": self.argv, "started": _utc(self.started), "ended": _utc(time.time())}
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
 
 SHOWN = 12
 """Samples per row of the picture that shows methods side by side."""
 
 
-def write(plan: Plan, outcome: Outcome, out: Path) -> None:
-    """Write all outputs of a run; what would come out the same as before is left as it is."""
+def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = None) -> None:
+    """Write all outputs of a run; what would come out the same as before is left as it is, with its `command`."""
     text = results.to_csv(results.rows(plan, outcome))
     blocks = results.to_csv(results.block_rows(plan, outcome), results.BLOCK_COLUMNS)
     spent = results.to_csv(costs.rows(plan, outcome), costs.COLUMNS)
@@ -54,11 +77,12 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     learned = json.dumps(_learned(plan, outcome))
     facts, metrics = run_facts(plan, outcome), metric_facts(plan.suite.metrics)
     described, papers = method_facts(dict.fromkeys(cell.method for cell in plan.cells))
-    methods = methods_json(described)
+    methods, suite = methods_json(described), dump(plan.suite)
     stamp = hashlib.sha256(
         "\n".join(
             [
                 text,
+                suite,
                 blocks,
                 metrics,
                 methods,
@@ -75,6 +99,9 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     complete = all((out / name).is_file() for name in (RESULTS, LEADERBOARD, REPORT))
     if complete and previous.get("stamp") == stamp.hexdigest():
         return
+    if not (out / SUITE).is_file() or (out / SUITE).read_text(encoding="utf-8").startswith(MARK):
+        write_atomic(out / SUITE, suite)
+    facts |= {} if command is None else command.facts()
     write_atomic(out / RESULTS, text)
     write_atomic(out / BLOCKS, blocks)
     write_atomic(out / METRICS, metrics)
