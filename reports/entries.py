@@ -36,6 +36,9 @@ class Entry:
     rivals: dict[str, int] = field(default_factory=dict)
     """The number of entries ranked together, this one included."""
     starred: set[str] = field(default_factory=set)
+    """Metrics by which none that it is ranked among is better beyond doubt."""
+    second: set[str] = field(default_factory=set)
+    """Metrics by which only starred ones are."""
 
     @property
     def dataset(self) -> str:

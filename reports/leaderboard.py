@@ -12,21 +12,30 @@ from .merge import ConflictError, Merged, merge
 from .quality import tables
 from .ranking import rank
 from .run_folder import ENTRY_KEY, EntryKey, groups
+from .selection import select
 from .status import DONE, Status
 from .tables import write
 
 __all__ = ["Board", "ConflictError", "Entry", "read", "render", "tables", "to_frame"]
 
 
-def read(*folders: Path, labels: Sequence[str] = (), by_run: bool = False) -> Board:
+def read(
+    *folders: Path,
+    labels: Sequence[str] = (),
+    by_run: bool = False,
+    methods: Sequence[str] = (),
+    nfes: Sequence[int] = (),
+) -> Board:
     """The board of these run folders, entries in the order of their files.
 
     Rows of several folders are merged by their keys, and seeds of one entry pooled, as `merge` says. With `by_run`, or
-    `labels` for the folders, rows of different folders are different entries instead.
+    `labels` for the folders, rows of different folders are different entries instead. Of the rest only these `methods`
+    and `nfes` are taken, if any are given (`selection.select`), so that entries are ranked among those shown.
 
-    ConflictError where two values have one key, or the seeds of an entry were measured by several protocols.
+    ConflictError where two values have one key, or the seeds of an entry were measured by several protocols; ValueError
+    for methods or NFEs that no row has.
     """
-    merged = merge(folders, labels, by_run)
+    merged = select(merge(folders, labels, by_run), methods, nfes)
     entries = [_entry(EntryKey(*key), rows, merged) for key, rows in groups(merged.results, [*ENTRY_KEY, "run"])]
     metrics = list(dict.fromkeys(merged.results["metric"]))
     made = costs.table(merged), trials.table(merged.trials)

@@ -41,6 +41,11 @@ def _rank(members: list[Entry], metric: str, facts: Metric) -> None:
         entry.rivals[metric] = len(ordered)
         if entry.ranks[metric] == 1 and len(ordered) >= LEAST and _whole(entry, metric, facts.pair):
             entry.starred.add(metric)
+    for position, entry in enumerate(ordered):
+        ahead = [other for other, worse in zip(ordered[:position], apart[position], strict=False) if worse]
+        starred = bool(ahead) and all(metric in other.starred for other in ahead)
+        if starred and _whole(entry, metric, facts.pair):
+            entry.second.add(metric)
 
 
 def _whole(entry: Entry, metric: str, pair: str | None) -> bool:

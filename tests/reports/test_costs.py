@@ -7,7 +7,7 @@ import pytest
 from fewstep.bench.results import costs as bench_costs
 from fewstep.bench.results.rows import COLUMNS, to_csv
 from fewstep.reports import costs, leaderboard, learned, run_folder
-from fewstep.reports.figures import quality_against_budget
+from fewstep.reports.figures.nfe import quality_against_budget
 from fewstep.reports.merge import merge
 
 KEY = {"suite": "test", "dataset": "digits", "teacher": "small"}

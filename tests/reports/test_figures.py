@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fewstep.reports.entries import Board, Entry
-from fewstep.reports.figures import budget_panels, nfe_panels, quality_against_nfe
+from fewstep.reports.figures.nfe import budget_panels, nfe_panels, quality_against_nfe
+from fewstep.reports.figures.samples import samples_side_by_side
 from fewstep.reports.run_folder import EntryKey, Metric
-from fewstep.reports.samples import samples_side_by_side
 
 
 def entry(method, nfe, values, variant="", budget="0", evaluations=0.0):

@@ -4,7 +4,7 @@ import pytest
 
 from fewstep.bench.results.rows import COLUMNS, to_csv
 from fewstep.reports import leaderboard
-from fewstep.reports.options import quality_against_options
+from fewstep.reports.figures.ablation import quality_against_options
 
 
 def row(variant, seed, value, status="done"):

@@ -10,8 +10,8 @@ import pandas as pd
 import seaborn
 from matplotlib import pyplot
 
-from .drawing import PANELS, STYLE, entries_of, line_names, svg
-from .entries import Board, Entry
+from ..drawing import PANELS, STYLE, entries_of, line_names, svg
+from ..entries import Board, Entry
 
 LINES = 16
 """More than so many lines are told apart by nobody."""

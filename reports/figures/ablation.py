@@ -7,8 +7,8 @@ import matplotlib
 import seaborn
 from matplotlib import pyplot
 
-from .drawing import PANELS, STYLE, svg
-from .entries import Board, Entry
+from ..drawing import PANELS, STYLE, svg
+from ..entries import Board, Entry
 
 LEAST = 3
 """Values of an option that make a curve."""

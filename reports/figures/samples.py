@@ -7,9 +7,9 @@ import matplotlib
 import numpy as np
 from matplotlib import pyplot
 
-from .drawing import STYLE, svg
-from .entries import Board, Entry
-from .run_folder import EntryKey
+from ..drawing import STYLE, svg
+from ..entries import Board, Entry
+from ..run_folder import EntryKey
 
 PICTURED = (1, 2, 4, 8)
 GAP = 110

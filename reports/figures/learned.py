@@ -5,7 +5,7 @@ from typing import Any
 import matplotlib
 from matplotlib import pyplot
 
-from .drawing import STYLE, svg
+from ..drawing import STYLE, svg
 
 SEEDS_ALPHA = 0.35
 """How strongly the seeds after the first are drawn."""
