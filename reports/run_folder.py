@@ -28,7 +28,7 @@ FILES = {
     FIGURES: "its figures, as SVG files in a folder",
     FACTS: "the suite, its teachers and feature networks, and where it ran",
     METRICS: "the facts of each metric: name to print, summary, direction, enough samples, scale of its axis, its pair",
-    METHODS: "the facts of each method: name to print, kind, keys of its papers",
+    METHODS: "the facts of each method: name to print, kind, keys of its papers, whether it needs no images",
     PAPERS: "these papers, for BibTeX",
     SUITE: "the suite as it was run",
     PICTURES: "the first samples of each image cell, and the exact solutions",
@@ -200,12 +200,13 @@ class Method:
     """The facts of a method, an object of methods.json.
 
     kind: `solver`, `learned solver` or `student`; empty for a method that no methods.json describes. papers: keys of
-    papers.bib.
+    papers.bib. data_free: whether it needs no images of the data set; None where nobody says.
     """
 
     display: str
     kind: str = ""
     papers: tuple[str, ...] = ()
+    data_free: bool | None = None
 
 
 METHOD_FIELDS = [field.name for field in fields(Method)]
@@ -273,7 +274,10 @@ def methods(folder: Path) -> dict[str, Method]:
         raise ValueError(f"{folder / METHODS}: expected an object per method with {', '.join(METHOD_FIELDS)}")
     return {
         name: Method(
-            str(facts.get("display", name)), str(facts.get("kind", "")), tuple(map(str, facts.get("papers", ())))
+            str(facts.get("display", name)),
+            str(facts.get("kind", "")),
+            tuple(map(str, facts.get("papers", ()))),
+            facts["data_free"] if isinstance(facts.get("data_free"), bool) else None,
         )
         for name, facts in content.items()
     }

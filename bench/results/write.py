@@ -14,7 +14,7 @@ import numpy as np
 from ...datasets.registry import DATASETS
 from ...methods import bibliography
 from ...methods.missing import Missing
-from ...methods.registry import METHODS
+from ...methods.registry import METHODS, data_free
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,
@@ -130,7 +130,7 @@ def method_facts(names: Iterable[str]) -> tuple[dict[str, Method], str]:
     specs = {name: METHODS[name] for name in names}
     keys = {key: None for spec in specs.values() for key in spec.papers}
     cited = [paper.raw for key, paper in bibliography.entries().items() if key in keys]
-    facts = {name: Method(spec.display, spec.kind, spec.papers) for name, spec in specs.items()}
+    facts = {name: Method(spec.display, spec.kind, spec.papers, data_free(spec)) for name, spec in specs.items()}
     return facts, "\n\n".join(cited) + "\n"
 
 
