@@ -34,7 +34,7 @@ def rank(board: Board, metric: str) -> None:
 def _rank(members: list[Entry], metric: str, facts: Metric) -> None:
     sign = -1 if facts.higher_is_better else 1
     ordered = sorted(members, key=lambda entry: sign * _mean(entry, metric))
-    apart = [[_differ(one, two, metric) for two in ordered] for one in ordered]
+    apart = [[differs(one, two, metric) for two in ordered] for one in ordered]
     for position, entry in enumerate(ordered):
         entry.ranks[metric] = 1 + sum(apart[position][:position])
         entry.last_ranks[metric] = len(ordered) - sum(apart[position][position + 1 :])
@@ -53,7 +53,7 @@ def _whole(entry: Entry, metric: str, pair: str | None) -> bool:
     return pair is None or all(_mean(entry, name) >= FLOOR for name in (metric, pair))
 
 
-def _differ(entry: Entry, other: Entry, metric: str) -> bool:
+def differs(entry: Entry, other: Entry, metric: str) -> bool:
     """Whether two entries differ on their common seeds, of which there must be one."""
     common = sorted(set(entry.values[metric]) & set(other.values[metric]))
     one, two = ([e.values[metric][seed] for seed in common] for e in (entry, other))
