@@ -121,9 +121,6 @@ def columns(file: str) -> dict[str, str]:
     found = run_folder.COLUMNS[file]
     if file != run_folder.RESULTS:
         found = {name: text for name, text in found.items() if name not in run_folder.KEY_COLUMNS}
-    if file == run_folder.LEADERBOARD:
-        each = run_folder.LEADERBOARD_METRIC_COLUMNS
-        found = {**found, **{f"<metric>_{name}": text for name, text in each.items()}}
     return found
 
 

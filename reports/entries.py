@@ -94,10 +94,10 @@ class Board:
     facts: dict[str, Metric] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
     """Of the folders that were read."""
-    costs: Table | None = None
-    trials: Table | None = None
     methods: dict[str, Method] = field(default_factory=dict)
     papers: str = ""
+    costs: Table | None = None
+    trials: Table | None = None
 
     def about(self, metric: str) -> Metric:
         return self.facts.get(metric, Metric.unknown(metric))

@@ -10,8 +10,8 @@ import pandas as pd
 
 from .entries import Board
 
-ALWAYS = {"method": "method", "variant": "options", "budget": "budget"}
-IF_SEVERAL = {"dataset": "data set", "teacher": "teacher", "run": "run"}
+ROW = ("method", "variant", "budget")
+PLACES = {"dataset": "data set", "teacher": "teacher"}
 
 GROUPS = {
     "solver": "training-free solvers",
@@ -32,10 +32,10 @@ Row = tuple[str, ...]
 T = TypeVar("T")
 
 
-def naming(frame: pd.DataFrame) -> dict[str, str]:
-    """Column of `frame` -> its head: what tells lines apart; data set, teacher and run only if there are several."""
-    several = {column: head for column, head in IF_SEVERAL.items() if column in frame and frame[column].nunique() > 1}
-    return ALWAYS | several
+def named(frame: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
+    """(column of `frame` -> its head, for data set and teacher if there are several; the columns of a `Row`)."""
+    places = {column: head for column, head in PLACES.items() if frame[column].nunique() > 1}
+    return places, [*ROW, *(["run"] if frame["run"].ne("").any() else [])]
 
 
 def budget(text: str, unit: bool = False) -> str:
@@ -106,12 +106,18 @@ def labels(board: Board, rows: Iterable[Row]) -> dict[Row, str]:
     return {row: found[row] for row in shown}
 
 
+def group_title(board: Board, method: str) -> tuple[int, str]:
+    """(place, title) of a method's group."""
+    kind = board.method(method).kind
+    title = GROUPS.get(kind, GROUPS[""])
+    return list(GROUPS.values()).index(title), title
+
+
 def groups(board: Board, lines: Mapping[Row, T]) -> list[tuple[str, dict[Row, T]]]:
     """(title, rows) of training-free solvers, learned solvers, students and others, of those there are."""
     found: dict[str, dict[Row, T]] = {title: {} for title in GROUPS.values()}
     for row, line in lines.items():
-        kind = board.method(row[0]).kind
-        found[GROUPS.get(kind, GROUPS[""])][row] = line
+        found[group_title(board, row[0])[1]][row] = line
     return [(title, rows) for title, rows in found.items() if rows]
 
 

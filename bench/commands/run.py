@@ -1,5 +1,6 @@
 """`fewstep run`: a suite, from nothing to its leaderboard."""
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -114,7 +115,12 @@ def _print_plan(plan: Any, artifacts: Any) -> None:
 
 
 def _print_run(folder: Path) -> None:
+    """The first metric, how to see the rest, and where it all is."""
     from ...reports import leaderboard
 
-    click.echo(leaderboard.render(leaderboard.read(folder), "table"))
+    board = leaderboard.read(folder)
+    click.echo(leaderboard.render(board, "table", board.metrics[0]))
+    others = [*board.metrics[1:], *(["costs"] if board.costs else []), *(["trials"] if board.trials else [])]
+    if others:
+        click.echo(f"\n{', '.join(others)}:\n  fewstep leaderboard {shlex.quote(str(folder))}")
     click.echo("\n".join(str(folder / name) for name in ("results.csv", "leaderboard.csv", "report.html")))

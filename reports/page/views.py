@@ -7,6 +7,7 @@ from .. import naming, quality
 from ..entries import Board, Entry
 from ..naming import FREE, Row
 from ..quality import Grid
+from ..tables import Table
 from .details import Problem
 
 WIDTH = 1170
@@ -106,8 +107,12 @@ def _view(
         unit,
         any(len(row) > 3 for row in rows),
         shared,
-        quality.table(board, grid).notes,
+        _notes(quality.table(board, grid)),
     )
+
+
+def _notes(table: Table) -> list[str]:
+    return [*table.said, *([f"underlined: {table.second}"] if table.second else [])]
 
 
 def _line(
