@@ -37,6 +37,8 @@ class Entry:
     """The number of entries ranked together, this one included."""
     starred: set[str] = field(default_factory=set)
     """Metrics by which none that it is ranked among is better beyond doubt."""
+    unbeaten: set[str] = field(default_factory=set)
+    """Those of them by which none of at most its NFE and budget is, either."""
     second: set[str] = field(default_factory=set)
     """Metrics by which only starred ones are."""
 

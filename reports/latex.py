@@ -116,15 +116,16 @@ def _packed(tabulars: Sequence[str]) -> list[list[str]]:
 
 
 def _notes(table: Table) -> str:
-    marks = [("Bold", table.best), ("Underlined", table.second)]
-    lines = [*(f"{mark}: {text}" for mark, text in marks if text), *table.notes]
-    return NOTES % "\\\\\n".join(map(escape, lines)) if lines else ""
+    marks = [("Bold: ", table.best), (r"$^\dagger$", table.unbeaten), ("Underlined: ", table.second)]
+    lines = [*(mark + escape(text) for mark, text in marks if text), *map(escape, table.notes)]
+    return NOTES % "\\\\\n".join(lines) if lines else ""
 
 
 def _cell(cell: Cell) -> str:
     r"""`\textbf{2.41}\,{\scriptsize$\pm$\,0.12}`, `Bespoke~\cite{shaul2024bespoke} {\scriptsize[RK1]}`."""
     text = escape(cell.text)
     text = rf"\textbf{{{text}}}" if cell.best else rf"\underline{{{text}}}" if cell.second else text
+    text += r"\rlap{$^\dagger$}" * cell.unbeaten
     cites = rf"~\cite{{{','.join(cell.cites)}}}" if cell.cites else ""
     detail = rf" {{\scriptsize[{escape(cell.detail)}]}}" if cell.detail else ""
     error = rf"\,{{\scriptsize$\pm$\,{escape(cell.error)}}}" if cell.error else ""

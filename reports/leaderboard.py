@@ -1,9 +1,13 @@
 """The leaderboard of run folders: seeds aggregated to entries, entries ranked, written in every format."""
 
 import math
+import operator
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from . import costs, trials
@@ -12,7 +16,7 @@ from .merge import ConflictError, Merged, merge
 from .order import ordered
 from .quality import tables
 from .ranking import rank
-from .run_folder import ENTRY_KEY, LEADERBOARD_COLUMNS, EntryKey, groups, papers_by_key
+from .run_folder import ENTRY_KEY, LEADERBOARD_COLUMNS, EntryKey, papers_by_key
 from .selection import select
 from .status import DONE, Status
 from .writing import write
@@ -37,7 +41,11 @@ def read(
     for methods or NFEs that no row has.
     """
     merged = select(merge(folders, labels, by_run), methods, nfes)
-    entries = [_entry(EntryKey(*key), rows, merged) for key, rows in groups(merged.results, [*ENTRY_KEY, "run"])]
+    rows: dict[EntryKey, list[Any]] = {}
+    names = operator.attrgetter(*ENTRY_KEY, "run")
+    for row in merged.results.astype(object).itertuples(index=False):
+        rows.setdefault(EntryKey(*names(row)), []).append(row)
+    entries = [_entry(key, own, merged) for key, own in rows.items()]
     metrics = list(dict.fromkeys(merged.results["metric"]))
     described = merged.metrics, merged.labels, merged.methods, merged.papers
     board = Board(merged.suite, metrics, entries, *described)
@@ -47,22 +55,29 @@ def read(
     return board
 
 
-def _entry(key: EntryKey, rows: pd.DataFrame, merged: Merged) -> Entry:
-    entry = Entry(key, suite=" + ".join(dict.fromkeys(rows["suite"])))
-    spent = rows["train_evaluations"].mean()
-    entry.evaluations = 0.0 if math.isnan(spent) else float(spent)
-    for name, part in rows.groupby("metric", sort=False):
-        bad = [status for status in map(Status.parse, part["status"]) if not status.done]
-        entry.statuses[str(name)] = bad[0] if bad else DONE
-        valued = part[part["value"].notna()]
-        if len(valued):
-            _add_values(entry, str(name), valued, merged)
+def _entry(key: EntryKey, rows: Sequence[Any], merged: Merged) -> Entry:
+    """The entry of these rows of `Merged.results`."""
+    entry = Entry(key, suite=" + ".join(dict.fromkeys(row.suite for row in rows)))
+    spent = [row.train_evaluations for row in rows if not math.isnan(row.train_evaluations)]
+    entry.evaluations = float(np.mean(spent)) if spent else 0.0
+    for metric in dict.fromkeys(row.metric for row in rows):
+        own = [row for row in rows if row.metric == metric]
+        bad = (status for status in map(_parsed, (row.status for row in own)) if not status.done)
+        entry.statuses[metric] = next(bad, DONE)
+        valued = [row for row in own if not math.isnan(row.value)]
+        if valued:
+            _add_values(entry, metric, valued, merged)
     return entry
 
 
-def _add_values(entry: Entry, metric: str, rows: pd.DataFrame, merged: Merged) -> None:
+@lru_cache
+def _parsed(status: str) -> Status:
+    return Status.parse(status)
+
+
+def _add_values(entry: Entry, metric: str, rows: Sequence[Any], merged: Merged) -> None:
     """The values by seed of one metric, which must all have been measured by one protocol."""
-    protocols = dict(zip(rows["protocol"], rows["source"], strict=True))
+    protocols = {row.protocol: row.source for row in rows}
     if len(protocols) > 1:
         found = ", ".join(f"{protocol or 'unknown'} in {source}" for protocol, source in protocols.items())
         apart = "; tell them apart with --label" * (len(set(protocols.values())) > 1)
@@ -70,16 +85,12 @@ def _add_values(entry: Entry, metric: str, rows: pd.DataFrame, merged: Merged) -
             f"{entry.method} at NFE {entry.nfe} has {metric} by several protocols, which cannot be averaged: "
             f"{found}{apart}"
         )
-    seeds = rows["seed"].astype(int).tolist()
-    entry.values[metric] = dict(zip(seeds, rows["value"], strict=True))
-    entry.samples[metric] = int(rows["samples"].iloc[0])
+    entry.values[metric] = {int(row.seed): row.value for row in rows}
+    entry.samples[metric] = int(rows[0].samples)
     (entry.protocols[metric],) = protocols
-    entry.sources[metric] = dict(zip(seeds, rows["sources"], strict=True))
-    entry.lacked[metric] = [
-        (label, seed, s) for seed, row in zip(seeds, rows["lacked"], strict=True) for label, s in row
-    ]
-    cells = zip(rows["source"], rows["cell"], strict=True)
-    blocks = {seed: merged.blocks.get((*cell, metric)) for seed, cell in zip(seeds, cells, strict=True)}
+    entry.sources[metric] = {int(row.seed): row.sources for row in rows}
+    entry.lacked[metric] = [(label, int(row.seed), status) for row in rows for label, status in row.lacked]
+    blocks = {int(row.seed): merged.blocks.get((row.source, row.cell, metric)) for row in rows}
     known = {seed: values for seed, values in blocks.items() if values is not None}
     entry.without |= {metric: known} if known else {}
 

@@ -12,6 +12,8 @@ from .ranking import FLOOR, LEAST
 from .significance import ERRORS
 from .tables import Cell, Table
 
+UNBEATEN = "nor is any of fewer NFE, or of a smaller budget"
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -78,6 +80,7 @@ def table(board: Board, grid: Grid) -> Table:
         notes,
         left=0,
         best=_star(board, grid) if any(metric in entry.starred for entry in measured) else "",
+        unbeaten=UNBEATEN if any(metric in entry.unbeaten for entry in measured) else "",
         second="only the best are significantly better" if any(metric in e.second for e in measured) else "",
         key=(board.suite, metric, *apart),
     )
@@ -92,7 +95,8 @@ def _cell(entry: Entry | None, metric: str) -> Cell:
     if found is None:
         return Cell("–")
     mean, error = mean_and_error(found.mean, found.std)
-    return Cell(mean, error=error, best=metric in entry.starred, second=metric in entry.second)
+    best, unbeaten, second = (metric in marked for marked in (entry.starred, entry.unbeaten, entry.second))
+    return Cell(mean, error=error, best=best, unbeaten=unbeaten, second=second)
 
 
 def _measurement(board: Board, grid: Grid) -> list[str]:

@@ -8,13 +8,14 @@ class Cell:
     """A text or a number.
 
     detail: of a name, what tells its row from others of the method. error: of a number, its standard deviation.
-    cites: keys of papers.bib.
+    cites: keys of papers.bib. unbeaten: best, and by none that costs less either.
     """
 
     text: str = ""
     detail: str = ""
     error: str = ""
     best: bool = False
+    unbeaten: bool = False
     second: bool = False
     cites: tuple[str, ...] = ()
 
@@ -22,7 +23,11 @@ class Cell:
         """`Bespoke [RK1]`, `2.41 ± 0.12*`."""
         detail = f"[{self.detail}]" * bool(self.detail)
         error = f"± {self.error}" * bool(self.error)
-        return " ".join(filter(None, (self.text, detail, error))) + "*" * self.best
+        return " ".join(filter(None, (self.text, detail, error))) + self.stars
+
+    @property
+    def stars(self) -> str:
+        return "*" * (self.best + self.unbeaten)
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class Group:
 @dataclass(frozen=True)
 class Table:
     """left: so many columns hold text; the others hold numbers and are set to the right. best: what a star says,
-    second: what underlining says, both empty without such cells. key: what names the table among those of its board.
+    unbeaten: what two say, second: what underlining says, each empty without such cells. key: what names the table
+    among those of its board.
     """
 
     title: str
@@ -45,6 +51,7 @@ class Table:
     notes: list[str]
     left: int = 1
     best: str = ""
+    unbeaten: str = ""
     second: str = ""
     key: tuple[str, ...] = ()
 
@@ -58,5 +65,6 @@ class Table:
 
     @property
     def said(self) -> list[str]:
-        """The notes, with the star's."""
-        return [*([f"* {self.best}"] if self.best else []), *self.notes]
+        """The notes, with those of the stars."""
+        stars = [f"{stars} {text}" for stars, text in (("*", self.best), ("**", self.unbeaten)) if text]
+        return [*stars, *self.notes]

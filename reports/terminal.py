@@ -52,15 +52,15 @@ def _heads(table: Table, lines: list[list[str]]) -> list[list[str]]:
 
 
 def _cells(table: Table) -> list[list[str]]:
-    """The rows as text; beside a star is a space, so that digits are below each other."""
+    """The rows as text; spaces take the place of stars, so that digits are below each other."""
     rows = table.rows
-    starred = [any(row[i].best for row in rows) for i in range(len(table.columns))]
+    stars = [max((len(row[i].stars) for row in rows), default=0) for i in range(len(table.columns))]
 
-    def text(cell: Cell, space: bool) -> str:
+    def text(cell: Cell, most: int) -> str:
         shown = printable(str(cell))
-        return f"{shown} " if shown and space and not cell.best else shown
+        return shown + " " * (most - len(cell.stars)) if shown else ""
 
-    return [[text(cell, space) for cell, space in zip(row, starred, strict=True)] for row in rows]
+    return [[text(cell, most) for cell, most in zip(row, stars, strict=True)] for row in rows]
 
 
 def _notes(table: Table, width: int) -> list[str]:
