@@ -17,7 +17,6 @@ from .sources import Source
 from .strips import Strip, Strips
 
 Problem = tuple[str, str]
-COSTS = {"train_seconds": "seconds", "trainable_parameters": "parameters", "train_peak_bytes": "peak memory"}
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Detail:
-    """id: of its place on the page. commands: label of the run, if there are several, and what repeats it."""
+    """id: of its place on the page. commands: label of the run, if there are several, and the parts of the command that repeats it."""
 
     id: str
     name: str
     kind: str
     facts: list[tuple[str, str]]
     papers: list[Paper]
-    commands: list[tuple[str, str]]
+    commands: list[tuple[str, list[str]]]
     points: list[Point] = field(default_factory=list)
 
 
@@ -89,7 +88,7 @@ class Details:
             "budget": "" if first.budget == FREE else naming.budget(first.budget, unit=True),
             "data": known[method.data_free],
             "data set, teacher": f"{first.dataset}, {first.teacher}",
-            "settings": ", ".join(dict.fromkeys(str(cell["rules"]) for e in entries for cell in self._cells(e))),
+            "tuning": ", ".join(dict.fromkeys(str(c["rules"]) for e in entries for c in self._cells(e) if c["rules"] != "default")),
         }
         points = [self._point(place, name, entry) for entry in sorted(entries, key=lambda entry: entry.nfe)]
         papers = [self.papers[key] for key in method.papers if key in self.papers]
@@ -100,16 +99,16 @@ class Details:
         key = (*(getattr(entry.key, name) for name in ENTRY_KEY), entry.key.run)
         return self.cells.get(key, [])
 
-    def _commands(self, entries: list[Entry]) -> list[tuple[str, str]]:
+    def _commands(self, entries: list[Entry]) -> list[tuple[str, list[str]]]:
         key = entries[0].key
         having = {str(cell["source"]) for entry in entries for cell in self._cells(entry)}
         only = {"method": key.method, "variant": key.variant, "budget": key.budget}
         words = [f"{name}={value}" for name, value in only.items() if value and value != FREE]
         words += [f"dataset={key.dataset}", f"teacher={key.teacher}"] if len(self.board.problems) > 1 else []
         words += [f"nfe={nfe}" for nfe in sorted({entry.nfe for entry in entries})]
-        chosen = " ".join(f"--only {shlex.quote(word)}" for word in words)
+        chosen = [f"--only {shlex.quote(word)}" for word in words]
         return [
-            (source.label if len(self.sources) > 1 else "", f"fewstep run {source.suite} {chosen} --out again")
+            (source.label if len(self.sources) > 1 else "", [f"fewstep run {source.suite}", *chosen, "--out again"])
             for source in self.sources
             if source.label in having and source.suite
         ]

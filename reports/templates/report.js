@@ -34,10 +34,9 @@
 
   // Sorting: the best first, the worst first, as at first. What has no value comes last.
   const value = (row, sort) => {
-    const cell = row.children[sort.index];
-    if (sort.key === "name" || sort.key === "run") return cell.textContent.toLowerCase();
-    const text = sort.key === "budget" ? row.dataset.budget : cell.dataset.key;
-    return text === undefined ? NaN : parseFloat(text);
+    const cell = row.children[sort.head.cellIndex];
+    if (sort.head.dataset.sort === "number") return parseFloat(cell.dataset.key ?? "NaN");
+    return sort.head.textContent.startsWith("budget") ? parseFloat(row.dataset.budget) : cell.textContent.toLowerCase();
   };
   const compare = (sort) => (one, other) => {
     const [a, b] = [value(one, sort), value(other, sort)];
@@ -51,8 +50,8 @@
     table.classList.toggle("sorted", turn !== "none");
     if (turn === "none") return order.forEach(([row, body]) => body.append(row));
     head.dataset.turn = turn;
-    const down = /^\d+$/.test(head.dataset.sort) && table.dataset.higher === "1";
-    const sort = { key: head.dataset.sort, index: head.cellIndex, sign: (turn === "first") === !down ? 1 : -1 };
+    const down = head.dataset.sort === "number" && table.dataset.higher === "1";
+    const sort = { head, sign: (turn === "first") === !down ? 1 : -1 };
     head.setAttribute("aria-sort", sort.sign > 0 ? "ascending" : "descending");
     table.tBodies[0].append(...order.map(([row]) => row).sort(compare(sort)));
   };
@@ -65,8 +64,7 @@
     const words = fields.search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const nfe = fields.nfe.value;
     only.textContent = nfe ? `[data-nfe]:not([data-nfe="${Number(nfe)}"]) { display: none; }` : "";
-    let shown = 0;
-    let total = 0;
+    const [shown, total] = [new Set(), new Set()];
     for (const part of tables) {
       const table = part.querySelector("table");
       table.classList.toggle("one", nfe !== "");
@@ -76,15 +74,16 @@
         const cell = nfe && row.querySelector(`td[data-nfe="${Number(nfe)}"]`);
         row.hidden = !matches(row, words) || Boolean(cell && cell.textContent === "");
         if (row.hidden) close(row);
-        total += 1;
-        shown += !row.hidden && !part.hidden;
+        const place = row.querySelector("a").hash;
+        total.add(place);
+        if (!row.hidden && !part.hidden) shown.add(place);
       }
       all("tbody", table).forEach((body) => {
         const group = body.querySelector(".group");
         if (group) group.hidden = rowsOf(body).every((row) => row.hidden);
       });
     }
-    fields.count.value = shown === total ? "" : `${shown} of ${total} rows`;
+    fields.count.value = shown.size === total.size ? "" : `${shown.size} of ${total.size} rows`;
   };
 
   for (const part of tables) {
