@@ -6,6 +6,7 @@ import functools
 import hashlib
 import html
 import io
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ HIGHEST = 9.0
 """No figure is higher, in inches."""
 FORMATS = ("pdf", "svg", "png")
 DOTS_PER_INCH = 300
+MOST_TICKS = 7
+"""On one axis."""
 
 STYLE: Any = {
     **seaborn.axes_style("ticks"),
@@ -39,7 +42,7 @@ STYLE: Any = {
     **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color", "axes.labelcolor", "text.color"), INK),
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlepad": 3.0,
     "font.family": "DejaVu Sans", "lines.linewidth": 1.0, "lines.markersize": 3.0,
-    "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "fewstep", "savefig.dpi": DOTS_PER_INCH,
+    "text.hinting": "none", "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "fewstep", "savefig.dpi": DOTS_PER_INCH,
 }  # fmt: skip
 """Text of SVG files is drawn as outlines: labels are placed by the measures of one font, which a browser may lack."""
 
@@ -161,17 +164,26 @@ class Sheet:
 
 
 def logarithmic(axis: Any, low: float, high: float, inches: float, width_of_label: float = 0.3) -> None:
-    """A log scale on an XAxis or YAxis from low to high, with ticks 1, 2, 5 or 1, 3 or powers of ten that fit."""
-    for digits in ((1, 2, 5), (1, 3), (1,)):
-        decades = range(int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1)
-        ticks = [d * 10.0**decade for decade in decades for d in digits]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) <= 1 or len(ticks) * width_of_label <= inches:
+    """A log scale on an XAxis or YAxis from low to high, with as many ticks at round numbers as fit."""
+    per_decade = inches / np.log10(high / low)
+    for digits in (range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
+        ticks = _log_ticks(digits, low, high)
+        if len(ticks) <= MOST_TICKS and all(
+            per_decade * np.log10(after / before) >= width_of_label for before, after in itertools.pairwise(ticks)
+        ):
             break
-    ticks = ticks[:: max(1, -(-len(ticks) * width_of_label // inches).__int__())] if ticks else [low, high]
+    else:
+        fitting = max(1, int(min(MOST_TICKS, inches / width_of_label)))
+        ticks = ticks[:: max(1, -(-len(ticks) // fitting))]
     axis._set_axes_scale("log")
     _fixed(axis, ticks, [number(tick) for tick in ticks])
     (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(low, high)
+
+
+def _log_ticks(digits: Sequence[int], low: float, high: float) -> list[float]:
+    decades = range(int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1)
+    ticks = [digit * 10.0**decade for decade in decades for digit in digits]
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def _fixed(axis: Any, ticks: Sequence[float], labels: Sequence[str]) -> None:
@@ -182,7 +194,7 @@ def _fixed(axis: Any, ticks: Sequence[float], labels: Sequence[str]) -> None:
 
 def number(value: float) -> str:
     """As it is printed at a tick: 0.02, 5, 300, 30k, 2M, 5×10¹¹."""
-    if value == 0 or 1e-3 <= abs(value) < 1e4:
+    if value == 0 or 1e-4 <= abs(value) < 1e4:
         return f"{value:.4g}"
     for unit, letter in ((1e3, "k"), (1e6, "M")):
         if unit <= abs(value) < 1e3 * unit:

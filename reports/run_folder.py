@@ -17,7 +17,7 @@ RESULTS, BLOCKS, COSTS, TRIALS = "results.csv", "blocks.csv", "costs.csv", "tria
 LEADERBOARD, REPORT, FIGURES = "leaderboard.csv", "report.html", "figures"
 FACTS, METRICS, SUITE = "run.json", "metrics.json", "suite.yaml"
 METHODS, PAPERS = "methods.json", "papers.bib"
-PICTURES, LEARNED = "pictures.npz", "learned.json"
+PICTURES, LEARNED, CURVES = "pictures.npz", "learned.json", "curves.csv"
 
 FILES = {
     RESULTS: "a row per data set, teacher, method, variant, budget, seed, NFE and metric",
@@ -34,6 +34,7 @@ FILES = {
     SUITE: "the suite as it was run",
     PICTURES: "the first samples of each image cell, and the exact solutions",
     LEARNED: "the numbers of methods that learn only a few",
+    CURVES: "the loss during training: some 40 rows per training run",
 }
 
 
@@ -136,6 +137,11 @@ TRIAL_COLUMNS = {
     "distance": "Fréchet distance on the noises of the selection; inf where there is none",
     "chosen": "1 for the trial that was chosen, otherwise 0",
 }
+CURVE_COLUMNS = {
+    "run": "name of the training run's artifact, as in costs.csv",
+    "evaluations": "what the run had spent, in forward passes of the teacher on one sample",
+    "loss": "mean loss of the recorded steps since the row before, in the method's own unit",
+}
 LEADERBOARD_COLUMNS = {
     **{name: text for name, text in KEY_COLUMNS.items() if name != "seed"},
     "run": "label of the run where runs are kept apart; where several folders were pooled, those that have a value",
@@ -160,6 +166,7 @@ COLUMNS = {
     BLOCKS: BLOCK_COLUMNS,
     COSTS: COST_COLUMNS,
     TRIALS: TRIAL_COLUMNS,
+    CURVES: CURVE_COLUMNS,
     LEADERBOARD: LEADERBOARD_COLUMNS,
 }
 
@@ -222,7 +229,14 @@ TEXT = dict.fromkeys(
     ("suite", "dataset", "teacher", "method", "variant", "budget", "status", "cell", "metric", "protocol", "options"),
     "string",
 )
-SPENT = ("train_evaluations", "train_seconds", "trainable_parameters", "train_peak_bytes")
+SPENT = (
+    "train_evaluations",
+    "train_flops",
+    "train_seconds",
+    "trainable_parameters",
+    "train_peak_bytes",
+    "flops_per_image",
+)
 
 
 def results(folder: Path) -> pd.DataFrame:
@@ -251,6 +265,10 @@ def costs(folder: Path) -> pd.DataFrame:
 
 def trials(folder: Path) -> pd.DataFrame:
     return _table(folder / TRIALS, TRIAL_COLUMNS)
+
+
+def curves(folder: Path) -> pd.DataFrame:
+    return _table(folder / CURVES, CURVE_COLUMNS)
 
 
 def leaderboard(folder: Path) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from .check import check
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
+from .figure import figure
 from .leaderboard import leaderboard
 from .list import list_names
 from .prepare import prepare
@@ -46,6 +47,7 @@ for verb in (
     doctor,
     evaluate,
     export,
+    figure,
     leaderboard,
     list_names,
     prepare,

@@ -18,6 +18,7 @@ from ...methods.registry import METHODS, data_free
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,
+    CURVES,
     FACTS,
     LEADERBOARD,
     LEARNED,
@@ -42,9 +43,11 @@ from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
 from ..store import write_atomic
 from ..suite.writing import MARK, dump
-from . import costs, trials
+from . import costs, curves, trials
 from . import rows as results
 
+SHOWN = 12
+"""Samples per row of the picture that shows methods side by side."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,6 @@ def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-SHOWN = 12
-"""Samples per row of the picture that shows methods side by side."""
 
 
 def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = None) -> None:
@@ -75,6 +76,7 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
     found = trials.rows(plan, outcome)
     tried = results.to_csv(found, trials.COLUMNS) if found else ""
     learned = json.dumps(_learned(plan, outcome))
+    losses = results.to_csv(curves.rows(plan, outcome), curves.COLUMNS)
     facts, metrics = run_facts(plan, outcome), metric_facts(plan.suite.metrics)
     described, papers = method_facts(dict.fromkeys(cell.method for cell in plan.cells))
     methods, suite = methods_json(described), dump(plan.suite)
@@ -90,6 +92,7 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
                 spent,
                 tried,
                 learned,
+                losses,
                 json.dumps(facts),
                 source_version.text_version(f"{source_version.PACKAGE}.reports.run"),
             ]
@@ -111,6 +114,7 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
     if tried:
         write_atomic(out / TRIALS, tried)
     write_atomic(out / LEARNED, learned)
+    write_atomic(out / CURVES, losses)
     _save_pictures(plan, outcome, out / PICTURES)
     write_atomic(out / FACTS, json.dumps(facts, indent=1))
     from ...reports import run as report

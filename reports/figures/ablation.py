@@ -1,82 +1,201 @@
-"""Quality against an option that a suite varies, as variants `... learning_rate=0.001` of one method."""
+"""Quality by the options of a method: a curve where a suite varies a number, dots where it varies anything else."""
 
+import itertools
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import matplotlib
-import seaborn
-from matplotlib import pyplot
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from ..drawing import PANELS, STYLE, svg
-from ..entries import Board, Entry
+from .. import naming
+from ..drawing import BODY, GREY, HIGHEST, PALETTE, Sheet, logarithmic
+from ..entries import Entry
+from ..naming import Row
+from .chosen import Chosen, NothingToDrawError, at_largest_budget
+from .layout import (
+    ABOVE,
+    BELOW,
+    LEFT,
+    RIGHT,
+    Label,
+    Note,
+    end_labels,
+    extent,
+    gutter,
+    points,
+    quality_axis,
+    ticks,
+)
 
 LEAST = 3
-"""Values of an option that make a curve."""
+"""Values of a number that make a curve."""
+HEIGHT = 2.0
+"""Inches of the axes of curves."""
+LINE = 0.15
+"""Inches of a row of dots."""
+PANEL = 2.4
+"""Inches that a panel takes at least."""
 NUMBER = re.compile(r"(\w+)=([-+.\de]+)(?=\s|$)")
 
+Curves = dict[str, list[tuple[float, Entry]]]
 
-def quality_against_options(board: Board, metric: str, dataset: str, teacher: str) -> dict[str, str]:
-    """A figure per option that some method has at LEAST numbers: a line for each of its other options.
 
-    A run that has no value, as it diverged, is a cross at the top.
+def ablation(chosen: Chosen) -> Figure:
+    """Curves of the option that has most numbers, LEAST at least; otherwise a row per method and options, of methods
+    with several. A cross marks a run that has no value, as it diverged.
     """
-    entries = [e for e in board.entries if e.key.problem == (dataset, teacher)]
-    drawn = {}
-    for option in dict.fromkeys(name for e in entries for name, _ in NUMBER.findall(e.variant)):
-        lines = {name: points for name, points in _lines(entries, option).items() if _curved(points)}
-        if _measured(lines, metric):
-            drawn[option] = _figure(lines, option, metric, board.about(metric).log_scale)
-    return drawn
+    entries = [entry for entry in chosen.board.entries if entry.key.problem == chosen.problem]
+    entries = at_largest_budget([entry for entry in entries if chosen.metric in entry.statuses])
+    options = dict.fromkeys(name for entry in entries for name, _ in NUMBER.findall(entry.variant))
+    found = {option: _curves(chosen, entries, option) for option in options}
+    found = {option: curves for option, curves in found.items() if _measured(chosen, curves)}
+    if found:
+        option = max(found, key=lambda option: sum(map(len, found[option].values())))
+        return _figure_of_curves(chosen, option, found[option])
+    return _figure_of_dots(chosen, entries)
 
 
-def _curved(points: list[tuple[float, Entry]]) -> bool:
-    return len({x for x, _ in points}) >= LEAST
+def has_curves(chosen: Chosen) -> bool:
+    """Whether a suite varies a number."""
+    entries = [entry for entry in chosen.board.entries if entry.key.problem == chosen.problem]
+    options = dict.fromkeys(name for entry in entries for name, _ in NUMBER.findall(entry.variant))
+    return any(_measured(chosen, _curves(chosen, entries, option)) for option in options)
 
 
-def _measured(lines: dict[str, list[tuple[float, Entry]]], metric: str) -> bool:
-    return any(entry.values.get(metric) for points in lines.values() for _, entry in points)
-
-
-def _lines(entries: list[Entry], option: str) -> dict[str, list[tuple[float, Entry]]]:
-    """Method and other options -> (value, entry)."""
-    lines: dict[str, list[tuple[float, Entry]]] = {}
+def _curves(chosen: Chosen, entries: Sequence[Entry], option: str) -> Curves:
+    """Method and other options -> (value, entry), of those with LEAST values."""
+    lines: Curves = {}
+    names = naming.displays(chosen.board)
+    methods = {entry.method for entry in entries if option in dict(NUMBER.findall(entry.variant))}
     for entry in entries:
         values = dict(NUMBER.findall(entry.variant))
         if option in values:
-            rest = re.sub(rf"\s*{option}=\S+", "", entry.variant).strip()
-            budget = f"({entry.budget})" if len({e.budget for e in entries} - {"0"}) > 1 else ""
-            name = " ".join(filter(None, [entry.method, rest, budget, entry.key.run]))
-            lines.setdefault(name, []).append((float(values[option]), entry))
-    return lines
+            rest = re.sub(rf"\s*\b{option}=\S+", "", entry.variant).strip()
+            parts = [names[entry.method] if len(methods) > 1 or not rest else "", rest, entry.key.run]
+            lines.setdefault(" ".join(filter(None, parts)), []).append((float(values[option]), entry))
+    curved = {name: sorted(own, key=lambda p: p[0]) for name, own in lines.items() if len({x for x, _ in own}) >= LEAST}
+    return dict(list(curved.items())[: len(PALETTE)])
 
 
-def _figure(lines: dict[str, list[tuple[float, Entry]]], option: str, metric: str, log_scale: bool) -> str:
-    nfes = sorted({entry.nfe for points in lines.values() for _, entry in points})[:PANELS]
-    colours = dict(zip(lines, seaborn.color_palette("husl", len(lines)), strict=True))
-    with matplotlib.rc_context(STYLE):
-        figure, axes = pyplot.subplots(
-            1, len(nfes), figsize=(2.2 + 3.2 * len(nfes), 3.4), squeeze=False, layout="constrained"
-        )
-        for axis, nfe in zip(axes[0], nfes, strict=True):
-            for name, points in lines.items():
-                _line(axis, [(x, e) for x, e in points if e.nfe == nfe], metric, name, colours[name])
-            axis.set_xscale(_scale([x for points in lines.values() for x, _ in points]))
-            axis.set_yscale("log" if log_scale else "linear")
-            axis.set(xlabel=option, title=f"NFE {nfe}")
-            axis.grid(alpha=0.3)
-        axes[0, 0].set_ylabel(metric)
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7)
-        return svg(figure)
+def _measured(chosen: Chosen, curves: Curves) -> bool:
+    return any(entry.values.get(chosen.metric) for own in curves.values() for _, entry in own)
 
 
-def _scale(values: list[float]) -> str:
-    return "log" if min(values) > 0 and max(values) >= 10 * min(values) else "linear"
+def _figure_of_curves(chosen: Chosen, option: str, curves: Curves) -> Figure:
+    entries = [entry for own in curves.values() for _, entry in own]
+    nfes = sorted({entry.nfe for entry in entries if entry.values.get(chosen.metric)})
+    nfes = nfes[: max(1, int(chosen.width / PANEL))]
+    values = extent(chosen, [entry for entry in entries if entry.values.get(chosen.metric) and entry.nfe in nfes])
+    methods = naming.displays(chosen.board)
+    by = ", ".join(dict.fromkeys(methods[entry.method] for entry in entries))
+    lost = any(not entry.values.get(chosen.metric) for entry in entries)
+    note = Note(chosen.width, [], f"{by}.", chosen.about_errors, "Crosses: diverged." if lost else "")
+    title = f"{chosen.where} by {option}"
+    sheet = Sheet(title, chosen.width, ABOVE + HEIGHT + BELOW + note.height)
+    right, texts = gutter(list(curves), 0.28 * chosen.width / len(nfes) ** 0.5)
+    width = (chosen.width - LEFT - RIGHT - (right + 0.25) * len(nfes) + 0.15) / len(nfes)
+    for place, nfe in enumerate(nfes):
+        axes = sheet.axes(LEFT + place * (width + right + 0.25), ABOVE, width, HEIGHT)
+        quality_axis(axes, chosen, HEIGHT, values)
+        _across(axes, [x for own in curves.values() for x, _ in own], width)
+        axes.set_title(f"NFE {nfe}", fontsize=BODY)
+        axes.set_xlabel(option.replace("_", " "), fontsize=BODY)
+        labels = []
+        for text, colour, own in zip(texts, PALETTE, curves.values(), strict=False):
+            at = [(x, entry) for x, entry in own if entry.nfe == nfe]
+            kept = [(x, entry) for x, entry in at if entry.values.get(chosen.metric)]
+            points(axes, chosen, [x for x, _ in kept], [entry for _, entry in kept], colour, marker="o")
+            if kept:
+                labels.append(Label(text, kept[-1][0], chosen.mean(kept[-1][1]), colour))
+            gone = [x for x, entry in at if not entry.values.get(chosen.metric)]
+            axes.plot(gone, [1.0] * len(gone), "x", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
+        end_labels(axes, labels, HEIGHT)
+        if place:
+            axes.tick_params(axis="y", labelleft=False)
+        else:
+            axes.set_ylabel(chosen.quality, fontsize=BODY)
+    note.draw(sheet, sheet.height - note.height)
+    return sheet.figure
 
 
-def _line(axis: Any, points: list[tuple[float, Entry]], metric: str, name: str, colour: Any) -> None:
-    points = sorted(points, key=lambda point: point[0])
-    found = [(x, spread) for x, entry in points if (spread := entry.spread(metric)) is not None]
-    errors = None if any(s.std != s.std for _, s in found) else [s.std for _, s in found]
-    axis.errorbar([x for x, _ in found], [s.mean for _, s in found], errors, color=colour, marker="o", label=name)
-    lost = [x for x, entry in points if entry.spread(metric) is None]
-    axis.plot(lost, [1.0] * len(lost), "x", color=colour, transform=axis.get_xaxis_transform(), clip_on=False)
+def _across(axes: Axes, values: Sequence[float], inches: float) -> None:
+    low, high = min(values), max(values)
+    if low > 0 and high >= 10 * low:
+        logarithmic(axes.xaxis, low / 1.25, high * 1.25, inches, 0.36)
+        tried = sorted(set(values))
+        closest = min(np.log(after / before) for before, after in itertools.pairwise(tried))
+        if closest / np.log(high / low * 1.25**2) * inches > 0.36:
+            ticks(axes.xaxis, tried)
+    else:
+        axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        axes.xaxis.get_major_locator().set_params(nbins=max(2, int(inches / 0.5)))
+
+
+def _figure_of_dots(chosen: Chosen, entries: Sequence[Entry]) -> Figure:
+    variants: dict[str, set[str]] = {}
+    for entry in entries:
+        variants.setdefault(entry.method, set()).add(entry.variant)
+    entries = [entry for entry in entries if len(variants[entry.method]) > 1]
+    found = [entry.nfe for entry in entries if entry.values.get(chosen.metric)]
+    fullest = sorted(set(found), key=lambda nfe: (-found.count(nfe), nfe))
+    nfes = sorted(fullest[: max(1, int((chosen.width - 1.2) / 1.3))])
+    rows = list(dict.fromkeys(entry.key.row for entry in entries if entry.nfe in nfes))
+    if not rows:
+        raise NothingToDrawError("no method has rows with several options")
+    rows = rows[: int((HIGHEST - 1.0) / LINE)]
+    colour = _by_method(rows)
+    valued = [entry for entry in entries if entry.values.get(chosen.metric) and entry.key.row in rows]
+    values = extent(chosen, [entry for entry in valued if entry.nfe in nfes])
+    left, texts = gutter(list(naming.labels(chosen.board, rows).values()), 0.42 * chosen.width)
+    texts = [text.replace("\n", " ") for text in texts]
+    note = Note(chosen.width, [], chosen.about_errors, "Crosses: no value." if len(valued) < len(entries) else "")
+    height = LINE * len(rows) + 0.1
+    sheet = Sheet(f"{chosen.where} by options", chosen.width, ABOVE + height + BELOW + note.height)
+    width = (chosen.width - left - 0.15 - RIGHT - 0.12 * len(nfes)) / len(nfes)
+    for place, nfe in enumerate(nfes):
+        axes = sheet.axes(left + 0.15 + place * (width + 0.12), ABOVE, width, height)
+        own = {entry.key.row: entry for entry in entries if entry.nfe == nfe}
+        _dots(axes, chosen, rows, own, colour, values, width)
+        axes.set_title(f"NFE {nfe}", fontsize=BODY)
+        ticks(axes.yaxis, range(len(rows)), texts if place == 0 else [""] * len(rows))
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(chosen.quality, fontsize=BODY)
+    note.draw(sheet, sheet.height - note.height)
+    return sheet.figure
+
+
+def _by_method(rows: Sequence[Row]) -> dict[Row, str]:
+    methods = list(dict.fromkeys(row[0] for row in rows))
+    palette = dict(zip(methods, (*PALETTE, *[GREY] * len(methods)), strict=False))
+    return {row: palette[row[0]] for row in rows}
+
+
+def _dots(
+    axes: Axes,
+    chosen: Chosen,
+    rows: Sequence[Row],
+    own: Mapping[Row, Entry],
+    colour: Mapping[Row, str],
+    values: Sequence[float],
+    inches: float,
+) -> None:
+    low, high = min(values), max(values)
+    if chosen.logarithmic:
+        ratio = max(high / low, 1.2)
+        logarithmic(axes.xaxis, low / ratio**0.06, high * ratio**0.06, inches)
+    else:
+        axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+        axes.xaxis.get_major_locator().set_params(nbins=max(2, int(inches / 0.4)))
+    for place, row in enumerate(rows):
+        entry = own.get(row)
+        if entry is not None and entry.values.get(chosen.metric):
+            axes.errorbar(
+                [chosen.mean(entry)], [place], xerr=[chosen.error(entry)], color=colour[row], elinewidth=0.7,
+                capsize=1.5, marker=chosen.marker(row), markersize=3,
+            )  # fmt: skip
+        elif entry is not None:
+            axes.plot([0.98], [place], "x", color=colour[row], transform=axes.get_yaxis_transform(), markersize=3)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="both", color="0.92", linewidth=0.5)
+    axes.set_axisbelow(True)

@@ -1,75 +1,136 @@
-"""What a learned solver is: its few numbers drawn, the curves t(r) and s(r) of the papers."""
+"""What learned solvers have learned, as their papers draw it: few numbers per NFE, the seeds after the first fainter."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
-from matplotlib import pyplot
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from ..drawing import STYLE, svg
+from .. import naming, run_folder
+from ..drawing import BODY, HIGHEST, PALETTE, SMALL, Sheet, text_size
+from .chosen import Chosen, NothingToDrawError
+from .layout import ABOVE, BELOW, RIGHT
 
+Record = dict[str, Any]
 SEEDS_ALPHA = 0.35
 """How strongly the seeds after the first are drawn."""
 ROWS = 2
-"""Of each method so many are drawn; learned.json has them all."""
+"""Options drawn of each method, unless methods are chosen; learned.json has them all."""
+LEFT = 0.62
+"""Inches of ticks and the name of an axis."""
+HEIGHT = 1.15
+"""Inches of the axes of a row."""
+WIDE_RANGE = 20.0
+"""Times the median size, or the unit: from there on an axis is symmetrically logarithmic."""
+NAMES = {
+    "t": ("t(r) − r", "r"),
+    "s": ("s(r)", "r"),
+    "lambda": ("λₖ", "evaluation k"),
+    "coefficient 1": ("newest coefficient", "step k"),
+    "coefficient 2": ("second coefficient", "step k"),
+}
+"""Name in learned.json -> (name in the paper, of what)."""
 
 
-def curves(records: list[dict[str, Any]]) -> str | None:
-    """A row of panels for the first ROWS options of each method at the largest budget: each list of numbers against
-    the first, a colour per NFE, seeds after the first fainter. None without records.
+def parameters(chosen: Chosen) -> Figure:
+    """A row of panels per method and options at the largest budget: t(r) − r and s(r) of Bespoke (Shaul et al. 2024),
+    lambda of D-ODE (Kim & Tang 2024), the coefficients of IIA; a colour per NFE.
     """
-    rows = _rows(records)
+    rows = _rows(_records(chosen))
     if not rows:
-        return None
-    width = max(len(_panels(members)) for members in rows.values())
-    with matplotlib.rc_context(STYLE):
-        figure, axes = pyplot.subplots(
-            len(rows), width, figsize=(3.4 * width, 2.3 * len(rows)), squeeze=False, layout="constrained"
-        )
-        for line, (title, members) in zip(axes, rows.items(), strict=True):
-            panels = _panels(members)
-            for axis in line[len(panels) :]:
-                axis.set_axis_off()
-            for axis, name in zip(line, panels, strict=False):
-                _draw(axis, members, name)
-                axis.set_title(title, fontsize=8)
-            line[0].legend(frameon=False, fontsize=7)
-        return svg(figure)
+        raise NothingToDrawError("no method has learned only a few numbers")
+    names = naming.labels(chosen.board, [row for row in rows if row in {e.key.row for e in chosen.board.entries}])
+    rows = {row: members for row, members in rows.items() if row in names}
+    rows = dict(list(rows.items())[: int((HIGHEST - 0.4) / (ABOVE + HEIGHT + BELOW))])
+    nfes = sorted({member["nfe"] for members in rows.values() for member in members})[: len(PALETTE)]
+    colour = dict(zip(nfes, PALETTE, strict=False))
+    sheet = Sheet(
+        f"what learned solvers have learned on {chosen.problem[0]}", chosen.width,
+        0.2 + (ABOVE + HEIGHT + BELOW) * len(rows),
+    )  # fmt: skip
+    for line, (row, members) in enumerate(rows.items()):
+        top = 0.2 + ABOVE + line * (ABOVE + HEIGHT + BELOW)
+        panels = _panels(members)
+        width = (chosen.width - RIGHT - 0.1 - LEFT * len(panels)) / len(panels)
+        for place, name in enumerate(panels):
+            axes = sheet.axes(LEFT + place * (width + LEFT), top, width, HEIGHT)
+            _draw(axes, members, name, colour, width)
+            if place == 0:
+                axes.set_title(names[row], fontsize=BODY, loc="left")
+    left = 0.1
+    for nfe in nfes:
+        sheet.text(left, 0.05, f"NFE {nfe}", SMALL, color=colour[nfe])
+        left += text_size(f"NFE {nfe}", SMALL)[0] + 0.12
+    return sheet.figure
 
 
-def _rows(records: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Records by title, each method's at its largest budget."""
-    largest: dict[tuple[str, ...], str] = {}
+def _records(chosen: Chosen) -> list[Record]:
+    """Of the folders together; one that several have is taken once."""
+    apart = any(entry.key.run for entry in chosen.board.entries)
+    found: dict[tuple[Any, ...], Record] = {}
+    for label, folder in chosen.folders.items():
+        for record in run_folder.learned(folder):
+            row = (record["method"], record["variant"], record["budget"], *([label] if apart else []))
+            if (record["dataset"], record["teacher"]) == chosen.problem:
+                found.setdefault((row, record["seed"], record["nfe"]), {**record, "row": row})
+    return list(found.values())
+
+
+def _rows(records: Sequence[Record]) -> dict[tuple[str, ...], list[Record]]:
+    """By row, ROWS options of each method at their largest budgets."""
+    rows: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        key = (record["dataset"], record["teacher"], record["method"], record["variant"])
-        largest[key] = max(largest.get(key, record["budget"]), record["budget"], key=_amount)
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        key = (record["dataset"], record["teacher"], record["method"], record["variant"])
-        before = [other for other in largest if other[:3] == key[:3]].index(key)
-        if record["budget"] == largest[key] and before < ROWS:
-            rows.setdefault(" ".join(filter(None, key[2:])), []).append(record)
-    return rows
+        rows.setdefault(record["row"], []).append(record)
+    largest: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for row in rows:
+        key = (*row[:2], *row[3:])
+        largest[key] = max(largest.get(key, row), row, key=lambda row: float(row[2].split()[0]))
+    seen: dict[str, int] = {}
+    kept = {}
+    for row in rows:
+        if row in largest.values() and seen.get(row[0], 0) < ROWS:
+            seen[row[0]] = seen.get(row[0], 0) + 1
+            kept[row] = rows[row]
+    return kept
 
 
-def _amount(budget: str) -> float:
-    return float(budget.split()[0])
+def _panels(members: Sequence[Record]) -> list[str]:
+    return [name for name, _ in members[0]["learned"]][1:3]
 
 
-def _panels(members: list[dict[str, Any]]) -> list[str]:
-    return [name for name, _ in members[0]["learned"]][1:]
-
-
-def _draw(axis: Any, members: list[dict[str, Any]], name: str) -> None:
-    nfes = sorted({member["nfe"] for member in members})
-    first = {nfe: min(member["seed"] for member in members if member["nfe"] == nfe) for nfe in nfes}
+def _draw(axes: Axes, members: Sequence[Record], name: str, colour: Mapping[int, str], inches: float) -> None:
     across = members[0]["learned"][0][0]
+    first = {nfe: min(m["seed"] for m in members if m["nfe"] == nfe) for nfe in {m["nfe"] for m in members}}
+    drawn = []
     for member in members:
         numbers = dict(member["learned"])
-        x, y = numbers[across], numbers.get(name, [])
+        x, y = np.asarray(numbers[across], dtype=float), np.asarray(numbers.get(name, []), dtype=float)
+        x, y = x[: len(y)], y - x[: len(y)] if name == "t" else y
         leads = member["seed"] == first[member["nfe"]]
-        axis.plot(
-            x[: len(y)], y, marker=".", markersize=4, linewidth=1, color=f"C{nfes.index(member['nfe'])}",
-            alpha=1.0 if leads else SEEDS_ALPHA, label=f"NFE {member['nfe']}" if leads else None,
-        )  # fmt: skip
-    axis.set(xlabel=across, ylabel=name)
-    axis.grid(alpha=0.3)
+        if member["nfe"] in colour and len(y):
+            drawn.append(y)
+            axes.plot(
+                x, y, marker=".", markersize=3, linewidth=0.8, color=colour[member["nfe"]],
+                alpha=1.0 if leads else SEEDS_ALPHA, zorder=3 if leads else 2,
+            )  # fmt: skip
+    label, of = NAMES.get(name, (name, across))
+    axes.set_ylabel(label, fontsize=BODY)
+    axes.set_xlabel(of, fontsize=BODY)
+    axes.axhline(1.0 if name == "s" else 0.0, color="0.7", linewidth=0.5, zorder=1)
+    _symmetric_where_wide(axes, np.concatenate(drawn))
+    axes.xaxis.get_major_locator().set_params(nbins=max(2, int(inches / 0.4)), integer=across != "r")
+
+
+def _symmetric_where_wide(axes: Axes, values: np.ndarray) -> None:
+    """A scale on which one huge value does not hide the others."""
+    sizes = np.abs(values[values != 0])
+    if len(sizes) and sizes.max() > WIDE_RANGE * max(1.0, np.median(sizes)):
+        top = int(np.ceil(np.log10(sizes.max())))
+        axes.set_yscale("symlog", linthresh=1.0)
+        powers = [10.0**power for power in range(0, top + 1, max(1, top // 2))]
+        marks = [-power for power in reversed(powers) if (values < 0).any()] + [0.0, *powers]
+        axes.set_yticks(marks, [f"{mark:g}".replace("-", "−") for mark in marks])
+        axes.set_yticks([], minor=True)
+    else:
+        axes.yaxis.get_major_locator().set_params(nbins=4)

@@ -1,192 +1,172 @@
-"""Quality against NFE, and against what training spent: first what is drawn, without matplotlib, then the drawing."""
+"""Quality against the evaluations of the network per sample, or the FLOPs that they take."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import matplotlib
-import pandas as pd
-import seaborn
-from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from ..drawing import PANELS, STYLE, entries_of, line_names, svg
-from ..entries import Board, Entry
+from .. import naming
+from ..drawing import BODY, GREY, INK, SMALL, Sheet, logarithmic
+from ..entries import Entry
+from ..naming import FREE, Row
+from .chosen import Chosen, NothingToDrawError, about_budget, at_largest_budget, by_row, colours
+from .layout import (
+    ABOVE,
+    BELOW,
+    GAP,
+    LEFT,
+    RIGHT,
+    Label,
+    Note,
+    end_labels,
+    evaluations_axis,
+    extent,
+    gutter,
+    line_of_the_teacher,
+    points,
+    quality_axis,
+)
 
-LINES = 16
-"""More than so many lines are told apart by nobody."""
-
-
-@dataclass(frozen=True)
-class NfePanel:
-    """points: a row per entry and seed, with NFE, method (the line's name) and value. rows: the number of lines.
-    behind: lines of (NFE, mean) in grey.
-    """
-
-    points: pd.DataFrame
-    behind: list[list[tuple[int, float]]]
-    rows: int
-
-    @property
-    def ticks(self) -> list[int]:
-        return sorted({*self.points["NFE"], *(nfe for line in self.behind for nfe, _ in line)})
-
-
-def nfe_panels(entries: Sequence[Entry], metric: str) -> list[NfePanel]:
-    """Of entries that have a value: one panel, or where there are more than LINES lines one for each trained method,
-    at its rows' largest budgets, with the methods without training behind them.
-
-    Budgets are named where there are several.
-    """
-    budgets = len({entry.budget for entry in entries} - {"0"}) > 1
-    free, trained = ([e for e in entries if (e.budget != "0") == paid] for paid in (False, True))
-    if not (trained and _crowded(entries)):
-        return [NfePanel(_points(entries, metric, budgets), [], _rows(entries))]
-    behind = [_means(line, metric) for line in _by(free, lambda entry: entry.key.row).values()]
-    largest = _by(_at_largest_budget(trained), lambda entry: (entry.method,)).values()
-    return [NfePanel(_points(members, metric, budgets), behind, _rows(members)) for members in largest]
+HEIGHT = 2.3
+"""Inches of the axes."""
+ONE = 0.3
+"""Inches of the panel of one-step methods."""
+NAMED = 12
+"""Grey lines that are named one by one."""
+NARROW = 4.5
+"""On a sheet of less than so many inches the one-step methods come below."""
 
 
-def _crowded(entries: Sequence[Entry]) -> bool:
-    points = Counter(entry.key.row for entry in entries)
-    return sum(count > 1 for count in points.values()) > LINES
+def against_nfe(chosen: Chosen) -> Figure:
+    """A line per row at its largest budget; trained rows that are made for one step have a panel beside the lines."""
+    return _figure(chosen, "network evaluations per sample (NFE)", lambda entry: float(entry.nfe))
 
 
-def _by(entries: Sequence[Entry], key: Callable[[Entry], tuple[str, ...]]) -> dict[tuple[str, ...], list[Entry]]:
-    found: dict[tuple[str, ...], list[Entry]] = {}
-    for entry in entries:
-        found.setdefault(key(entry), []).append(entry)
-    return found
+def against_flops(chosen: Chosen) -> Figure:
+    """The same against the FLOPs of sampling."""
+    if not all(entry.flops_per_image > 0 for entry in chosen.entries):
+        raise NothingToDrawError("the FLOPs of sampling are not known for every row")
+    return _figure(chosen, "FLOPs per sample", lambda entry: entry.flops_per_image)
 
 
-def _means(line: Sequence[Entry], metric: str) -> list[tuple[int, float]]:
-    return sorted((entry.nfe, s.mean) for entry in line if (s := entry.spread(metric)))
+def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
+    entries = at_largest_budget(chosen.entries)
+    rows = by_row(entries)
+    names = naming.labels(chosen.board, rows)
+    lines, single = _one_step_apart(rows)
+    colour = colours(chosen, lines)
+    labels = [Label(names[row], x(line[-1]), chosen.mean(line[-1]), colour[row]) for row, line in lines.items()]
+    labels = [label for label in labels if label.colour != GREY]
+    if chosen.teacher is not None:
+        furthest = max(map(x, (entry for line in lines.values() for entry in line)))
+        labels.append(Label(chosen.teacher[0], furthest, chosen.teacher[1]))
+    note = _note(chosen, rows, {row: names[row] for row in lines if colour[row] == GREY})
+    beside = bool(single) and chosen.width >= NARROW
+    space = (0.22 if beside else 0.3) * chosen.width
+    right, texts = gutter([label.text for label in labels], space)
+    labels = [Label(text, old.x, old.y, old.colour) for text, old in zip(texts, labels, strict=True)]
+    one_right, one_names = gutter([names[row] for row in single], space)
+    below = 0.0 if beside or not single else ABOVE + BELOW + 0.14 * len(single)
+    sheet = Sheet(f"{chosen.where} against {across}", chosen.width, ABOVE / 2 + HEIGHT + BELOW + below + note.height)
+    values = extent(chosen, entries) + ([chosen.teacher[1]] if chosen.teacher else [])
+    width = chosen.width - LEFT - GAP - right - RIGHT - ((ONE + GAP + one_right + 0.12) if beside else 0.0)
+    axes = sheet.axes(LEFT, ABOVE / 2, width, HEIGHT)
+    quality_axis(axes, chosen, HEIGHT, values)
+    axes.set_ylabel(chosen.quality, fontsize=BODY)
+    axes.set_xlabel(across, fontsize=BODY)
+    _lines(axes, chosen, lines, colour, x, width)
+    end_labels(axes, labels, HEIGHT)
+    marked = dict(zip(one_names, single.values(), strict=True))
+    if beside:
+        _beside(sheet, chosen, marked, LEFT + width + GAP + right + 0.12, axes)
+    elif single:
+        _below(sheet, chosen, marked, ABOVE / 2 + HEIGHT + BELOW + ABOVE)
+    note.draw(sheet, sheet.height - note.height)
+    return sheet.figure
 
 
-def _rows(entries: Sequence[Entry]) -> int:
-    return len({entry.key.row for entry in entries})
+def _one_step_apart(rows: Mapping[Row, list[Entry]]) -> tuple[dict[Row, list[Entry]], dict[Row, Entry]]:
+    """(lines, trained rows that have no NFE but 1), unless all rows are such."""
+    single = {row: line[0] for row, line in rows.items() if row[2] != FREE and [e.nfe for e in line] == [1]}
+    if len(single) == len(rows):
+        single = {}
+    return {row: line for row, line in rows.items() if row not in single}, single
 
 
-def _points(entries: Sequence[Entry], metric: str, budgets: bool) -> pd.DataFrame:
-    names = line_names(dict.fromkeys(entry.key.row for entry in entries), budgets)
-    points = [
-        {"NFE": entry.nfe, "method": names[entry.key.row], metric: value}
-        for entry in entries
-        for value in entry.values[metric].values()
-    ]
-    return pd.DataFrame(points, columns=["NFE", "method", metric])
+def _note(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], names: Mapping[Row, str]) -> Note:
+    """names: of the rows in grey; of very many, the methods only."""
+    kinds = [chosen.board.method(row[0]).kind for row in rows]
+    entries = [entry for line in rows.values() for entry in line]
+    grey = list(names.values())
+    if len(grey) > NAMED:
+        methods = naming.displays(chosen.board)
+        grey = [f"{len(grey)} rows of {', '.join(dict.fromkeys(methods[row[0]] for row in names))}"]
+    listed = f"Grey: {', '.join(grey)}." if grey else ""
+    return Note(chosen.width, kinds, chosen.about_errors, about_budget(entries), listed)
 
 
-def _at_largest_budget(entries: Sequence[Entry]) -> list[Entry]:
-    largest: dict[tuple[str, str, str, int], Entry] = {}
-    for entry in entries:
-        key = entry.method, entry.variant, entry.key.run, entry.nfe
-        if key not in largest or entry.evaluations >= largest[key].evaluations:
-            largest[key] = entry
-    return list(largest.values())
-
-
-def quality_against_nfe(board: Board, metric: str, dataset: str, teacher: str) -> str:
-    """Mean and standard deviation over seeds of one metric, a line per method."""
-    panels = nfe_panels(entries_of(board, metric, dataset, teacher), metric)
-    with matplotlib.rc_context(STYLE):
-        columns = min(2, len(panels))
-        rows = -(-len(panels) // columns)
-        height = max(3.6, 0.25 * max(panel.rows for panel in panels))
-        figure, axes = pyplot.subplots(
-            rows, columns, figsize=(7.6 * columns, height * rows), layout="constrained", squeeze=False
-        )
-        for axis in axes.flat[len(panels) :]:
-            axis.set_axis_off()
-        for axis, panel in zip(axes.flat, panels, strict=False):
-            _draw_panel(axis, panel, metric, board.about(metric).log_scale)
-            axis.set(xlabel="network evaluations per sample (NFE)", title=f"{dataset}: {metric} against NFE")
-        return svg(figure)
-
-
-def _draw_panel(axis: Any, panel: NfePanel, metric: str, log_scale: bool) -> None:
-    for line in panel.behind:
-        axis.plot(*zip(*line, strict=True), color="0.75", linewidth=0.8, zorder=0)
-    if len(panel.points):
-        seaborn.lineplot(
-            panel.points, x="NFE", y=metric, hue="method", style="method", markers=True, dashes=False,
-            errorbar="sd", err_style="bars", ax=axis,
+def _lines(
+    axes: Axes,
+    chosen: Chosen,
+    lines: Mapping[Row, list[Entry]],
+    colour: Mapping[Row, str],
+    x: Callable[[Entry], float],
+    inches: float,
+) -> None:
+    places = [x(entry) for line in lines.values() for entry in line]
+    if all(x(entry) == entry.nfe for line in lines.values() for entry in line):
+        evaluations_axis(axes, [int(place) for place in places], inches)
+    else:
+        low, high = min(places), max(places)
+        span = max(high / low, 1.5)
+        logarithmic(axes.xaxis, low / span**0.05, high * span**0.05, inches, 0.42)
+    if chosen.teacher is not None:
+        line_of_the_teacher(axes, chosen.teacher[1])
+    for row, line in lines.items():
+        grey = colour[row] == GREY
+        points(
+            axes, chosen, [x(entry) for entry in line], line, colour[row], marker=chosen.marker(row),
+            zorder=2 if grey else 3, **({"linewidth": 0.7, "markersize": 2} if grey else {}),
         )  # fmt: skip
-        seaborn.move_legend(axis, "upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(panel.ticks, [str(tick) for tick in panel.ticks])
-        if log_scale and (panel.points[metric] > 0).all():
-            axis.set_yscale("log")
-    axis.grid(alpha=0.3)
 
 
-@dataclass(frozen=True)
-class BudgetPanel:
-    """free: means of the methods without training. curves: by name, (evaluations of training, means, standard
-    deviations or None if some are unknown), by rising evaluations; empty lists where a row has no value at this NFE.
-    """
-
-    nfe: int
-    free: list[float]
-    curves: dict[str, tuple[list[float], list[float], list[float] | None]]
-
-
-def budget_panels(entries: Sequence[Entry], metric: str) -> list[BudgetPanel]:
-    """Of entries that have a value: a panel for each of the first PANELS NFEs at which some row has several budgets,
-    with all rows that have several at any NFE.
-    """
-    trained = _by([e for e in entries if e.budget != "0"], lambda e: (e.method, e.variant, "0", *e.key.row[3:]))
-    several = {row: nfes for row, line in trained.items() if (nfes := _nfes_with_several_budgets(line))}
-    names = line_names(several)
-    lines = {name: trained[row] for row, name in names.items()}
-    free = [entry for entry in entries if entry.budget == "0"]
-    nfes = sorted({nfe for found in several.values() for nfe in found})[:PANELS]
-    return [_budget_panel(nfe, free, lines, metric) for nfe in nfes]
+def _beside(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: float, main: Axes) -> None:
+    """One-step methods in a narrow panel with the same axis of quality."""
+    axes = sheet.axes(left, ABOVE / 2, ONE, HEIGHT)
+    axes.set(ylim=main.get_ylim(), yscale=main.get_yscale(), xlim=(-1, 1))
+    axes.set_ylim(main.get_ylim())
+    axes.set_yticks(main.get_yticks(), [])
+    axes.set_yticks([], minor=True)
+    axes.set_xticks([0], ["1"])
+    axes.set_xlabel("one step", fontsize=BODY)
+    axes.grid(axis="y", color="0.92", linewidth=0.5)
+    axes.set_axisbelow(True)
+    if chosen.teacher is not None:
+        line_of_the_teacher(axes, chosen.teacher[1])
+    for entry in single.values():
+        points(axes, chosen, [0], [entry], INK, marker=chosen.marker(entry.key.row))
+    end_labels(axes, [Label(name, 0, chosen.mean(entry)) for name, entry in single.items()], HEIGHT)
 
 
-def _budget_panel(nfe: int, free: Sequence[Entry], lines: Mapping[str, Sequence[Entry]], metric: str) -> BudgetPanel:
-    means = [s.mean for entry in free if entry.nfe == nfe and (s := entry.spread(metric))]
-    curves = {name: _curve([entry for entry in line if entry.nfe == nfe], metric) for name, line in lines.items()}
-    return BudgetPanel(nfe, means, curves)
-
-
-def _nfes_with_several_budgets(line: Sequence[Entry]) -> list[int]:
-    counts = Counter(entry.nfe for entry in line)
-    return [nfe for nfe, budgets in counts.items() if budgets > 1]
-
-
-def _curve(entries: Sequence[Entry], metric: str) -> tuple[list[float], list[float], list[float] | None]:
-    ordered = sorted(entries, key=lambda entry: entry.evaluations)
-    spreads = [s for entry in ordered if (s := entry.spread(metric))]
-    stds = [s.std for s in spreads]
-    known = all(std == std for std in stds)
-    return [entry.evaluations for entry in ordered], [s.mean for s in spreads], stds if known else None
-
-
-def quality_against_budget(board: Board, metric: str, dataset: str, teacher: str) -> str | None:
-    """One metric against the evaluations that training spent, a panel per NFE, a line for each row with several
-    budgets; methods without training as grey dashes. None where there is no such row.
-    """
-    panels = budget_panels(entries_of(board, metric, dataset, teacher), metric)
-    if not panels:
-        return None
-    names = list(panels[0].curves)
-    colours = dict(zip(names, seaborn.color_palette("husl", len(names)), strict=True))
-    with matplotlib.rc_context(STYLE):
-        figure, axes = pyplot.subplots(
-            1, len(panels), figsize=(2.0 + 2.9 * len(panels), 3.4), squeeze=False, layout="constrained"
-        )
-        for axis, panel in zip(axes[0], panels, strict=True):
-            for mean in panel.free:
-                axis.axhline(mean, color="0.75", linewidth=0.8, linestyle="--", zorder=0)
-            for name, curve in panel.curves.items():
-                if curve[0]:
-                    axis.errorbar(*curve, color=colours[name], marker="o", markersize=3)
-            axis.set(xscale="log", xlabel="evaluations of training", title=f"NFE {panel.nfe}")
-            axis.set_yscale("log" if board.about(metric).log_scale else "linear")
-            axis.grid(alpha=0.3)
-        axes[0, 0].set_ylabel(metric)
-        handles = [pyplot.Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
-        handles.append(pyplot.Line2D([], [], color="0.75", linestyle="--", label="without training"))
-        figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=7)
-        return svg(figure)
+def _below(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], top: float) -> None:
+    """One-step methods as a list, the best first."""
+    ordered = sorted(single.items(), key=lambda pair: chosen.mean(pair[1]), reverse=chosen.higher)
+    right, names = gutter([name for name, _ in ordered], 0.4 * chosen.width)
+    height = 0.14 * len(ordered)
+    axes = sheet.axes(right + 0.1, top, chosen.width - right - 0.1 - 0.15, height)
+    for place, (_, entry) in enumerate(ordered):
+        axes.errorbar(
+            [chosen.mean(entry)], [place], xerr=[chosen.error(entry)], color=INK, marker=chosen.marker(entry.key.row),
+            markersize=3, elinewidth=0.7, capsize=1.5,
+        )  # fmt: skip
+    ends = extent(chosen, [entry for _, entry in ordered])
+    if chosen.teacher is not None:
+        axes.axvline(chosen.teacher[1], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+        ends.append(chosen.teacher[1])
+    if chosen.logarithmic:
+        logarithmic(axes.xaxis, min(ends) / 1.1, max(ends) * 1.1, chosen.width - right - 0.3)
+    axes.set_ylim(len(ordered) - 0.5, -0.5)
+    axes.set_yticks(range(len(ordered)), names, fontsize=SMALL)
+    axes.set_xlabel(chosen.quality, fontsize=BODY)
+    axes.set_title("one step", fontsize=BODY)
+    axes.grid(axis="x", color="0.92", linewidth=0.5)

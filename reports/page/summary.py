@@ -1,13 +1,13 @@
 """The leaderboard in words: who is ahead at each number of evaluations, as the ranks have it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from .. import naming
 from ..entries import Board, Entry
-from ..naming import FREE
+from ..naming import FREE, Row
 from ..quality import Grid
 
 NAMED = 3
@@ -56,27 +56,30 @@ class Teller:
         return Markup("<br>").join(parts)
 
     def _group(self, entries: Sequence[Entry]) -> Markup:
-        """Of entries that were ranked together."""
+        """Of entries that were ranked together, with one budget if budgets are ranked apart."""
+        names = naming.labels(self.board, [entry.key.row for entry in entries]) if self.board.by_budget else self.names
         ahead = [entry for entry in entries if entry.ranks[self.metric] == 1]
         if len(entries) == 1:
-            return "only " + self._named(entries[0])
+            return "only " + self._named(entries[0], names)
         if len(ahead) == 1:
-            text = Markup("{} is ahead of {}").format(self._named(ahead[0]), _counted(len(entries) - 1))
+            text = Markup("{} is ahead of {}").format(self._named(ahead[0], names), _counted(len(entries) - 1))
         else:
-            text = Markup("{} cannot be told apart").format(self._listed(ahead))
+            text = Markup("{} cannot be told apart").format(self._listed(ahead, names))
         kinds = {self._kind(entry) for entry in ahead}
         first = {kind: next((e for e in entries if self._kind(e) == kind), None) for kind in KINDS if kind not in kinds}
-        best = [Markup("best {}: {}").format(kind, self._named(e)) for kind, e in first.items() if e is not None]
+        best = [Markup("best {}: {}").format(kind, self._named(e, names)) for kind, e in first.items() if e is not None]
         return Markup("; ").join([text, *best])
 
     def _frontier(self) -> Markup:
-        """What no entry beats that has as many evaluations or fewer and no larger a budget."""
-        held = [e for e in sorted(self.grid.measured, key=lambda entry: entry.nfe) if self.metric in e.unbeaten]
+        """The best of each number of evaluations that nothing with as many or fewer is better than."""
+        held: list[Entry] = []
+        for entry in sorted(self.grid.measured, key=lambda entry: (entry.nfe, self._key(entry))):
+            if self.metric in entry.unbeaten and (not held or self._key(entry) < self._key(held[-1])):
+                held.append(entry)
         if not held:
             return Markup()
         where = [Markup("<b>{}</b> at {}").format(self.names[entry.key.row], entry.nfe) for entry in held]
-        budget = " and no larger a budget" * any(entry.budget != FREE for entry in self.grid.measured)
-        return Markup("With as many evaluations or fewer{}, nothing beats {}.").format(budget, _joined(where))
+        return Markup("With as many evaluations or fewer, nothing beats {}.").format(_joined(where))
 
     def _kind(self, entry: Entry) -> str:
         return self.board.method(entry.method).kind
@@ -85,14 +88,14 @@ class Teller:
         found = entry.spread(self.metric)
         return self.sign * found.mean if found is not None else float("inf")
 
-    def _named(self, entry: Entry) -> Markup:
+    def _named(self, entry: Entry, names: Mapping[Row, str]) -> Markup:
         found = entry.spread(self.metric)
         assert found is not None
         value = naming.cell(found.mean, found.std).replace(" ", "\u00a0")
-        return Markup("<b>{}</b> {}").format(self.names[entry.key.row], value)
+        return Markup("<b>{}</b> {}").format(names[entry.key.row], value)
 
-    def _listed(self, entries: Sequence[Entry]) -> Markup:
-        shown = [self._named(entry) for entry in entries[:NAMED]]
+    def _listed(self, entries: Sequence[Entry], names: Mapping[Row, str]) -> Markup:
+        shown = [self._named(entry, names) for entry in entries[:NAMED]]
         rest = len(entries) - len(shown)
         return _joined([*shown, Markup(_counted(rest))] if rest else shown)
 
