@@ -14,8 +14,8 @@ def write_leaderboard(folder: Path) -> None:
 
 
 def write_html(folders: Sequence[Path], target: Path, labels: Sequence[str] = (), by_run: bool = False) -> None:
-    """The report of run folders, read as `leaderboard.read` says, as `target`; that of one also leaves its figures in
-    the folder, as SVG files.
+    """The report of run folders, read as `leaderboard.read` says, as `target`; in a run's own folder with its figures
+    as SVG files beside it.
     """
     from .page import render, sources
 
@@ -23,7 +23,7 @@ def write_html(folders: Sequence[Path], target: Path, labels: Sequence[str] = ()
     named = named_folders(folders, labels)
     drawn = figures.for_report(board, folders[0])
     text = render.html(board, merged, drawn, sources.sources(named, target))
-    if len(named) == 1:
+    if target.parent == folders[0]:
         (folders[0] / run_folder.FIGURES).mkdir(exist_ok=True)
         for name, svg in drawn.items():
             (folders[0] / run_folder.FIGURES / f"{name}.svg").write_text(svg, encoding="utf-8")

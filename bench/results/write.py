@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import reports
 from ...datasets.registry import DATASETS
 from ...methods import bibliography
 from ...methods.missing import Missing
@@ -46,6 +47,7 @@ from ..suite.writing import MARK, dump
 from . import costs, curves, trials
 from . import rows as results
 
+TEMPLATES = Path(reports.__file__).parent / "templates"
 SHOWN = 12
 """Samples per row of the picture that shows methods side by side."""
 
@@ -64,8 +66,6 @@ class Command:
 
 def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
 
 
 def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = None) -> None:
@@ -95,6 +95,7 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
                 losses,
                 json.dumps(facts),
                 source_version.text_version(f"{source_version.PACKAGE}.reports.run"),
+                *(file.read_text(encoding="utf-8") for file in sorted(TEMPLATES.iterdir())),
             ]
         ).encode()
     )
@@ -120,7 +121,7 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
     from ...reports import run as report
 
     report.write_leaderboard(out)
-    report.write_html(out, out / REPORT)
+    report.write_html([out], out / REPORT)
     write_atomic(out / FACTS, json.dumps({**facts, "stamp": stamp.hexdigest()}, indent=1))
 
 

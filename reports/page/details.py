@@ -43,7 +43,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Detail:
-    """id: of its place on the page. commands: label of the run, if there are several, and the parts of the command that repeats it."""
+    """id: of its place on the page. commands: (label of the run if there are several, parts of the command) that
+    repeat the row.
+    """
 
     id: str
     name: str
@@ -63,7 +65,7 @@ class Details:
         key = [*ENTRY_KEY, "run"]
         cells = merged.results.drop_duplicates([*key, "seed"])
         self.cells = {name: rows.to_dict("records") for name, rows in cells.groupby(key, sort=False)}
-        self.spent = {name: rows for name, rows in merged.costs.groupby(key, sort=False)}
+        self.spent = dict(iter(merged.costs.groupby(key, sort=False)))
         errors = merged.results[merged.results["standard_error"].astype("string").fillna("") != ""]
         places = errors[[*key, "seed", "metric"]].itertuples(index=False, name=None)
         self.errors = dict(zip(places, errors["standard_error"].astype(float), strict=True))
@@ -88,8 +90,17 @@ class Details:
             "budget": "" if first.budget == FREE else naming.budget(first.budget, unit=True),
             "data": known[method.data_free],
             "data set, teacher": f"{first.dataset}, {first.teacher}",
-            "tuning": ", ".join(dict.fromkeys(str(c["rules"]) for e in entries for c in self._cells(e) if c["rules"] != "default")),
+            "tuning": ", ".join(
+                dict.fromkeys(str(c["rules"]) for e in entries for c in self._cells(e) if c["rules"] != "default")
+            ),
         }
+        protocols = {
+            naming.metric(self.board, metric): ", ".join(
+                dict.fromkeys(entry.protocols[metric] for entry in entries if entry.protocols.get(metric))
+            )
+            for metric in self.board.metrics
+        }
+        facts |= {f"{metric} by": text for metric, text in protocols.items()}
         points = [self._point(place, name, entry) for entry in sorted(entries, key=lambda entry: entry.nfe)]
         papers = [self.papers[key] for key in method.papers if key in self.papers]
         shown = [(label, text) for label, text in facts.items() if text]
@@ -132,10 +143,10 @@ class Details:
         seeds = []
         for seed, value in entry.values[metric].items():
             error = self.errors.get((*key, seed, metric), math.nan)
-            seeds.append((seed, naming.cell(value, error) if error == error else f"{value:.6g}"))
+            seeds.append((seed, " ± ".join([f"{value:.6g}", *([naming.number(error, value)] if error == error else [])])))
         facts = [f"rank {entry.rank(metric)} of {entry.rivals[metric]}"] if metric in entry.ranks else []
-        facts += [f"{entry.samples[metric]} samples", entry.protocols.get(metric, "")]
-        return Value(name, seeds, "; ".join(filter(None, facts)), "" if status.done else status.note)
+        facts += [f"{entry.samples[metric]} samples"]
+        return Value(name, seeds, "; ".join(facts), "" if status.done else status.note)
 
     def _training(self, entry: Entry, cells: list[dict[str, object]]) -> str:
         """What one training run spent, by use; means over the seeds."""

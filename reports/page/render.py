@@ -102,5 +102,3 @@ def _unfinished(board: Board) -> list[tuple[str, str, list[int]]]:
             nfes = found.setdefault((names[entry.method], str(status)), [])
             nfes += [entry.nfe] * (entry.nfe not in nfes)
     return [(method, reason, sorted(nfes)) for (method, reason), nfes in found.items()]
-
-

@@ -97,5 +97,3 @@ def _address(file: Path, page: Path) -> str:
     """A relative URL, which never begins with what could be read as a scheme."""
     relative = Path(os.path.relpath(file.resolve(), page.resolve())).as_posix()
     return quote(relative if relative.startswith("../") else f"./{relative}")
-
-

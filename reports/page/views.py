@@ -132,7 +132,9 @@ def _parts(view: View) -> list[View]:
         return [view]
     found = []
     for number, nfes in enumerate(blocks, 1):
-        groups = [(kind, [line for line in (_cut(line, nfes) for line in own) if not line.empty]) for kind, own in view.groups]
+        groups = [
+            (kind, [line for line in (_cut(line, nfes) for line in own) if not line.empty]) for kind, own in view.groups
+        ]
         ends = "–".join(map(str, dict.fromkeys((nfes[0], nfes[-1]))))
         found.append(
             replace(

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-PROGRAM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+PROGRAM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
 
 
@@ -16,7 +18,15 @@ class Chromium:
     def __init__(self, profile: Path) -> None:
         inward, self._write = os.pipe()
         self._read, outward = os.pipe()
-        command = ["sh", "-c", f'exec "$@" 3<&{inward} 4>&{outward}', "sh", PROGRAM, *FLAGS, f"--user-data-dir={profile}"]
+        command = [
+            "sh",
+            "-c",
+            f'exec "$@" 3<&{inward} 4>&{outward}',
+            "sh",
+            PROGRAM,
+            *FLAGS,
+            f"--user-data-dir={profile}",
+        ]
         self._process = subprocess.Popen(command, pass_fds=(inward, outward), stderr=subprocess.DEVNULL)
         os.close(inward)
         os.close(outward)
