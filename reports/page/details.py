@@ -17,6 +17,8 @@ from .sources import Source
 from .strips import Strip, Strips
 
 Problem = tuple[str, str]
+Record = dict[str, object]
+UNTUNED = ("", "default")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,10 @@ class Details:
         self.strips = {source.label: Strips(source.pictures) for source in sources}
         key = [*ENTRY_KEY, "run"]
         cells = merged.results.drop_duplicates([*key, "seed"])
-        self.cells = {name: rows.to_dict("records") for name, rows in cells.groupby(key, sort=False)}
+        self.cells: dict[tuple[object, ...], list[Record]] = {}
+        for cell in cells.fillna({"rules": ""}).to_dict("records"):
+            self.cells.setdefault(tuple(cell[name] for name in key), []).append({str(k): v for k, v in cell.items()})
+        self.variants = {method: set(rows) for method, rows in merged.results.groupby("method")["variant"]}
         self.spent = dict(iter(merged.costs.groupby(key, sort=False)))
         errors = merged.results[merged.results["standard_error"].astype("string").fillna("") != ""]
         places = errors[[*key, "seed", "metric"]].itertuples(index=False, name=None)
@@ -91,7 +96,7 @@ class Details:
             "data": known[method.data_free],
             "data set, teacher": f"{first.dataset}, {first.teacher}",
             "tuning": ", ".join(
-                dict.fromkeys(str(c["rules"]) for e in entries for c in self._cells(e) if c["rules"] != "default")
+                dict.fromkeys(str(c["rules"]) for e in entries for c in self._cells(e) if c["rules"] not in UNTUNED)
             ),
         }
         protocols = {
@@ -106,15 +111,16 @@ class Details:
         shown = [(label, text) for label, text in facts.items() if text]
         return Detail(place, name, method.kind, shown, papers, self._commands(entries), points)
 
-    def _cells(self, entry: Entry) -> list[dict[str, object]]:
+    def _cells(self, entry: Entry) -> list[Record]:
         key = (*(getattr(entry.key, name) for name in ENTRY_KEY), entry.key.run)
         return self.cells.get(key, [])
 
     def _commands(self, entries: list[Entry]) -> list[tuple[str, list[str]]]:
         key = entries[0].key
         having = {str(cell["source"]) for entry in entries for cell in self._cells(entry)}
-        only = {"method": key.method, "variant": key.variant, "budget": key.budget}
-        words = [f"{name}={value}" for name, value in only.items() if value and value != FREE]
+        words = [f"method={key.method}"]
+        words += [f"variant={key.variant}"] if len(self.variants[key.method]) > 1 else []
+        words += [f"budget={key.budget}"] if key.budget != FREE else []
         words += [f"dataset={key.dataset}", f"teacher={key.teacher}"] if len(self.board.problems) > 1 else []
         words += [f"nfe={nfe}" for nfe in sorted({entry.nfe for entry in entries})]
         chosen = [f"--only {shlex.quote(word)}" for word in words]
@@ -143,12 +149,12 @@ class Details:
         seeds = []
         for seed, value in entry.values[metric].items():
             error = self.errors.get((*key, seed, metric), math.nan)
-            seeds.append((seed, " ± ".join([f"{value:.6g}", *([naming.number(error, value)] if error == error else [])])))
+            seeds.append((seed, f"{value:.6g}" + (f" ± {naming.number(error, value)}" if error == error else "")))
         facts = [f"rank {entry.rank(metric)} of {entry.rivals[metric]}"] if metric in entry.ranks else []
         facts += [f"{entry.samples[metric]} samples"]
         return Value(name, seeds, "; ".join(facts), "" if status.done else status.note)
 
-    def _training(self, entry: Entry, cells: list[dict[str, object]]) -> str:
+    def _training(self, entry: Entry, cells: list[Record]) -> str:
         """What one training run spent, by use; means over the seeds."""
         if entry.budget == FREE:
             return ""
@@ -171,7 +177,7 @@ class Details:
 UNITS = {"train_seconds": " s", "trainable_parameters": " parameters", "train_peak_bytes": "B at the peak"}
 
 
-def _sampling(cells: Sequence[Mapping[str, object]]) -> str:
+def _sampling(cells: Sequence[Record]) -> str:
     """What sampling costs per sample, the means over the seeds."""
     seconds, flops, forwards = (_mean(cells, name) for name in ("seconds_per_image", "flops_per_image", "forwards"))
     parts = [
@@ -182,7 +188,7 @@ def _sampling(cells: Sequence[Mapping[str, object]]) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _mean(cells: Sequence[Mapping[str, object]], name: str) -> float | None:
+def _mean(cells: Sequence[Record], name: str) -> float | None:
     values = pd.to_numeric(pd.Series([cell[name] for cell in cells], dtype=object), errors="coerce").dropna()
     return float(values.mean()) if len(values) else None
 

@@ -4,12 +4,22 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 PROGRAM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
+EXECUTE = """
+import fcntl, os, sys
+for number, given in ((3, 0), (4, 1)):
+    sys.argv[1 + given] = fcntl.fcntl(int(sys.argv[1 + given]), fcntl.F_DUPFD, 10)
+for number, given in ((3, 0), (4, 1)):
+    os.dup2(sys.argv[1 + given], number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads from descriptor 3 and writes to 4."""
 
 
 class Chromium:
@@ -19,10 +29,11 @@ class Chromium:
         inward, self._write = os.pipe()
         self._read, outward = os.pipe()
         command = [
-            "sh",
+            sys.executable,
             "-c",
-            f'exec "$@" 3<&{inward} 4>&{outward}',
-            "sh",
+            EXECUTE,
+            str(inward),
+            str(outward),
             PROGRAM,
             *FLAGS,
             f"--user-data-dir={profile}",
