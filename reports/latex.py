@@ -68,18 +68,19 @@ def _split(text: Sequence[float], first: int, room: float) -> list[list[int]]:
 
 def _lines(table: Table, chosen: Sequence[int]) -> list[list[str]]:
     """The lines of the rows that have anything in these columns, for as many tabulars as their height asks for."""
-    found: list[list[str]] = [[]]
     numbers = [i for i in chosen if i >= table.left]
+    found: list[list[str]] = [[]]
     for group in table.groups:
         rows = [row for row in group.rows if not numbers or any(str(row[i]) for i in numbers)]
-        for position, row in enumerate(rows):
+        title = [rf"\multicolumn{{{len(chosen)}}}{{@{{}}l}}{{\emph{{{escape(group.title)}}}}} \\"] * bool(group.title)
+        begun = False
+        for row in rows:
             if len(found[-1]) >= HEIGHT:
                 found.append([])
-            if found[-1] and position == 0:
-                found[-1].append(r"\midrule")
-            if group.title and (position == 0 or not found[-1]):
-                found[-1].append(rf"\multicolumn{{{len(chosen)}}}{{@{{}}l}}{{\emph{{{escape(group.title)}}}}} \\")
+            if not begun or not found[-1]:
+                found[-1] += [*([r"\midrule"] if found[-1] else []), *title]
             found[-1].append(" & ".join(_cell(row[i]) for i in chosen) + r" \\")
+            begun = True
     return found
 
 

@@ -26,13 +26,12 @@ def rank(board: Board, metric: str) -> None:
     """
 
     def group(entry: Entry) -> tuple[str, ...]:
-        budget = entry.budget if board.by_budget else ""
-        return (*comparable(entry), str(entry.nfe), budget)
+        return (*comparable(entry), str(entry.nfe), entry.budget if by_budget else "")
 
     def comparable(entry: Entry) -> tuple[str, ...]:
         return (*entry.key.problem, entry.protocols.get(metric, ""))
 
-    facts = board.about(metric)
+    facts, by_budget = board.about(metric), board.by_budget
     scored = [entry for entry in board.entries if entry.values.get(metric)]
     for _, members in itertools.groupby(sorted(scored, key=group), key=group):
         _rank(list(members), metric, facts)

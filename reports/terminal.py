@@ -13,7 +13,7 @@ ELSEWHERE = 100
 """Columns where the output is no terminal and COLUMNS is not set."""
 GAP = 2
 SHORTEST = 8
-"""A text column is not cut below this."""
+"""A text column is not cut below this, nor a head broken."""
 
 
 class Wrapper(textwrap.TextWrapper):
@@ -46,7 +46,7 @@ def _heads(table: Table, lines: list[list[str]]) -> list[list[str]]:
     parts = []
     for i, name in enumerate(map(printable, table.columns)):
         wider = columns(name) > max((columns(line[i]) for line in lines), default=0)
-        parts.append(name.split(" ") if wider else [name])
+        parts.append(name.split(" ") if wider and columns(name) > SHORTEST else [name])
     height = max(map(len, parts))
     return [[part[k] if k < len(part) else "" for part in parts] for k in range(height)]
 
@@ -136,7 +136,7 @@ def _block(table: Table, lines: list[list[str]], heads: int, sizes: list[int], n
         own = list(itertools.islice(rest, len(group.rows)))
         rows = [text(line) for line in own if not numbers or any(line[i] for i in numbers)]
         if rows:
-            made += [f"-- {group.title} ".ljust(whole, "-")[:whole] if group.title else "-" * whole, *rows]
+            made += [f"-- {group.title} --".ljust(whole, "-") if group.title else "-" * whole, *rows]
     return "\n".join(made)
 
 
