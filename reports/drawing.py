@@ -18,7 +18,7 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 PALETTE = ("#5285ff", "#f3461c", "#1c8c61", "#e460ba", "#772205", "#120693", "#400d45", "#1e09f9")
 """Found by a search for the largest distance to deuteranopes and protanopes among colours at 3:1 on white."""
@@ -42,7 +42,8 @@ STYLE: Any = {
     **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color", "axes.labelcolor", "text.color"), INK),
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlepad": 3.0,
     "font.family": "DejaVu Sans", "lines.linewidth": 1.0, "lines.markersize": 3.0,
-    "text.hinting": "none", "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "fewstep", "savefig.dpi": DOTS_PER_INCH,
+    "text.hinting": "none", "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "fewstep",
+    "savefig.dpi": DOTS_PER_INCH,
 }  # fmt: skip
 """Text of SVG files is drawn as outlines: labels are placed by the measures of one font, which a browser may lack."""
 
@@ -175,9 +176,14 @@ def logarithmic(axis: Any, low: float, high: float, inches: float, width_of_labe
     else:
         fitting = max(1, int(min(MOST_TICKS, inches / width_of_label)))
         ticks = ticks[:: max(1, -(-len(ticks) // fitting))]
-    axis._set_axes_scale("log")
+    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
     _fixed(axis, ticks, [number(tick) for tick in ticks])
     (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(low, high)
+
+
+def linear(axis: Any, inches: float, width_of_label: float = 0.4, integer: bool = False) -> None:
+    """As many ticks at round numbers as fit on an XAxis or YAxis."""
+    axis.set_major_locator(MaxNLocator(max(2, min(MOST_TICKS, int(inches / width_of_label))), integer=integer))
 
 
 def _log_ticks(digits: Sequence[int], low: float, high: float) -> list[float]:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import naming
-from ..drawing import BODY, GREY, HIGHEST, PALETTE, Sheet, logarithmic
+from ..drawing import BODY, GREY, HIGHEST, PALETTE, Sheet, linear, logarithmic
 from ..entries import Entry
 from ..naming import Row
 from .chosen import Chosen, NothingToDrawError, at_largest_budget
@@ -56,11 +56,12 @@ def ablation(chosen: Chosen) -> Figure:
     return _figure_of_dots(chosen, entries)
 
 
-def has_curves(chosen: Chosen) -> bool:
-    """Whether a suite varies a number."""
+def check_worth(chosen: Chosen) -> None:
+    """NothingToDrawError where most methods have one row, so that their options are not what the suite is about."""
     entries = [entry for entry in chosen.board.entries if entry.key.problem == chosen.problem]
-    options = dict.fromkeys(name for entry in entries for name, _ in NUMBER.findall(entry.variant))
-    return any(_measured(chosen, _curves(chosen, entries, option)) for option in options)
+    variants = {(entry.method, entry.variant) for entry in entries}
+    if len(variants) < 2 * len({entry.method for entry in entries}):
+        raise NothingToDrawError("most methods have one row")
 
 
 def _curves(chosen: Chosen, entries: Sequence[Entry], option: str) -> Curves:
@@ -129,7 +130,7 @@ def _across(axes: Axes, values: Sequence[float], inches: float) -> None:
             ticks(axes.xaxis, tried)
     else:
         axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-        axes.xaxis.get_major_locator().set_params(nbins=max(2, int(inches / 0.5)))
+        linear(axes.xaxis, inches, 0.5)
 
 
 def _figure_of_dots(chosen: Chosen, entries: Sequence[Entry]) -> Figure:
@@ -186,7 +187,7 @@ def _dots(
         logarithmic(axes.xaxis, low / ratio**0.06, high * ratio**0.06, inches)
     else:
         axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
-        axes.xaxis.get_major_locator().set_params(nbins=max(2, int(inches / 0.4)))
+        linear(axes.xaxis, inches)
     for place, row in enumerate(rows):
         entry = own.get(row)
         if entry is not None and entry.values.get(chosen.metric):

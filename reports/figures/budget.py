@@ -9,9 +9,21 @@ from .. import naming
 from ..drawing import BODY, GREY, Sheet, logarithmic
 from ..entries import Entry
 from ..naming import FREE, Row
-from .chosen import Chosen, NothingToDrawError, colours
-from .layout import ABOVE, BELOW, LEFT, RIGHT, Label, Note, end_labels, extent, gutter, line_of_the_teacher, points
-from .layout import GAP, quality_axis
+from .chosen import LEAST, Chosen, NothingToDrawError, colours
+from .layout import (
+    ABOVE,
+    BELOW,
+    LEFT,
+    RIGHT,
+    Label,
+    Note,
+    end_labels,
+    extent,
+    gutter,
+    line_of_the_teacher,
+    points,
+    quality_axis,
+)
 
 HEIGHT = 2.0
 """Inches of the axes."""
@@ -55,6 +67,12 @@ def against_budget(chosen: Chosen) -> Figure:
             axes.set_ylabel(chosen.quality, fontsize=BODY)
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure
+
+
+def check_worth(chosen: Chosen) -> None:
+    """NothingToDrawError at two budgets, which the Pareto figure shows as well."""
+    if len({entry.budget for entry in chosen.entries} - {FREE}) < LEAST:
+        raise NothingToDrawError("no row was trained at three budgets")
 
 
 def _lines(entries: Sequence[Entry]) -> dict[Row, list[Entry]]:

@@ -136,7 +136,8 @@ def at_largest_budget(entries: Sequence[Entry]) -> list[Entry]:
 def colours(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], most: int = 0) -> dict[Row, str]:
     """Row -> colour: those that come closest to the best at some NFE are in colour, the others in grey.
 
-    That is `most` rows, otherwise LINES where there are more rows than colours. An NFE counts where at least LEAST rows have a value, if there is one.
+    That is `most` rows, otherwise LINES where there are more rows than colours. An NFE counts where at least LEAST rows
+    have a value, if there is one.
     """
     places: dict[int, list[Row]] = {}
     for row, entries in rows.items():

@@ -8,14 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ..drawing import (
-    BODY,
-    GREY,
     HIGHEST,
     INK,
     SMALL,
     Sheet,
     height_of,
     keep_apart,
+    linear,
     logarithmic,
     number,
     text_size,
@@ -78,7 +77,7 @@ def quality_axis(axes: Axes, chosen: Chosen, inches: float, values: Sequence[flo
     else:
         margin = 0.06 * (high - low or abs(high) or 1.0)
         axes.set_ylim(low - margin, high + margin)
-        axes.yaxis.get_major_locator().set_params(nbins=max(3, int(inches / 0.35)))
+        linear(axes.yaxis, inches, 0.3)
     axes.grid(axis="y", color="0.92", linewidth=0.5, zorder=0)
     axes.set_axisbelow(True)
 

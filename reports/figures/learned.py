@@ -1,4 +1,4 @@
-"""What learned solvers have learned, as their papers draw it: few numbers per NFE, the seeds after the first fainter."""
+"""What learned solvers have learned, as their papers draw it: few numbers per NFE, later seeds fainter."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import naming, run_folder
-from ..drawing import BODY, HIGHEST, PALETTE, SMALL, Sheet, text_size
+from ..drawing import BODY, HIGHEST, PALETTE, SMALL, Sheet, linear, text_size
 from .chosen import Chosen, NothingToDrawError
 from .layout import ABOVE, BELOW, RIGHT
 
@@ -119,7 +119,7 @@ def _draw(axes: Axes, members: Sequence[Record], name: str, colour: Mapping[int,
     axes.set_xlabel(of, fontsize=BODY)
     axes.axhline(1.0 if name == "s" else 0.0, color="0.7", linewidth=0.5, zorder=1)
     _symmetric_where_wide(axes, np.concatenate(drawn))
-    axes.xaxis.get_major_locator().set_params(nbins=max(2, int(inches / 0.4)), integer=across != "r")
+    linear(axes.xaxis, inches, integer=across != "r")
 
 
 def _symmetric_where_wide(axes: Axes, values: np.ndarray) -> None:
@@ -133,4 +133,4 @@ def _symmetric_where_wide(axes: Axes, values: np.ndarray) -> None:
         axes.set_yticks(marks, [f"{mark:g}".replace("-", "−") for mark in marks])
         axes.set_yticks([], minor=True)
     else:
-        axes.yaxis.get_major_locator().set_params(nbins=4)
+        linear(axes.yaxis, HEIGHT, 0.28)

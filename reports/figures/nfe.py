@@ -42,6 +42,12 @@ def against_nfe(chosen: Chosen) -> Figure:
     return _figure(chosen, "network evaluations per sample (NFE)", lambda entry: float(entry.nfe))
 
 
+def check_worth(chosen: Chosen) -> None:
+    """NothingToDrawError where all rows have one NFE."""
+    if len({entry.nfe for entry in chosen.entries}) < 2:
+        raise NothingToDrawError("all rows have one NFE")
+
+
 def against_flops(chosen: Chosen) -> Figure:
     """The same against the FLOPs of sampling."""
     if not all(entry.flops_per_image > 0 for entry in chosen.entries):

@@ -10,14 +10,27 @@ from .. import naming, run_folder
 from ..drawing import BODY, GREY, INK, PALETTE, SMALL, Sheet, logarithmic, text_size
 from ..entries import Entry
 from ..naming import FREE, Row
-from .chosen import Chosen, NothingToDrawError, by_row
-from .layout import ABOVE, BELOW, LEFT, RIGHT, Label, Note, end_labels, extent, gutter, line_of_the_teacher
+from .chosen import Chosen, NothingToDrawError
+from .layout import (
+    ABOVE,
+    BELOW,
+    LEFT,
+    RIGHT,
+    Label,
+    Note,
+    end_labels,
+    extent,
+    gutter,
+    line_of_the_teacher,
+    quality_axis,
+)
 from .layout import points as draw_points
-from .layout import quality_axis
 from .scatter import Box, name_points
 
 HEIGHT = 2.6
 """Inches of the axes."""
+APART = 1.5
+"""Ratio of costs that makes a trade-off."""
 FREE_WIDTH = 0.3
 """Inches of the panel of methods without training."""
 COLOURS = {"solver": PALETTE[0], "learned solver": PALETTE[2], "student": PALETTE[1], "": PALETTE[4]}
@@ -64,6 +77,13 @@ def _drawn(
     left_out = _trained(axes, chosen, trained, free, names, width)
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure, left_out
+
+
+def check_worth(chosen: Chosen) -> None:
+    """NothingToDrawError where all training costs about the same."""
+    costs = [entry.train_flops for entry in chosen.entries if entry.train_flops > 0]
+    if not costs or max(costs) < APART * min(costs):
+        raise NothingToDrawError("all training costs about the same")
 
 
 def most_trained(entries: Sequence[Entry]) -> int:

@@ -128,14 +128,12 @@ def _figure(chosen: Chosen, means: Mapping[Row, float], critical: float, p: floa
         y = start + LINE * (place if leftward else len(ordered) - 1 - place) + 0.05
         end = right + 0.1 if leftward else chosen.width - right - 0.1
         axes.plot([at(means[row])] * 2 + [end], [0.45, y, y], color=INK, linewidth=0.6)
-        aligned = {"ha": "right" if leftward else "left", "va": "center", "fontsize": SMALL}
-        axes.text(end + (-0.04 if leftward else 0.04), y, text.replace("\n", " "), **aligned)
+        side, shift = ("right", -0.04) if leftward else ("left", 0.04)
+        axes.text(end + shift, y, text.replace("\n", " "), ha=side, va="center", fontsize=SMALL)
     for place, (first, last) in enumerate(bars):
         y = 0.45 + 0.09 * (place + 1)
-        axes.plot(
-            [at(means[ordered[first]]) - 0.03, at(means[ordered[last]]) + 0.03], [y, y], color=PALETTE[1], linewidth=2.5,
-            solid_capstyle="butt",
-        )  # fmt: skip
+        ends = at(means[ordered[first]]) - 0.03, at(means[ordered[last]]) + 0.03
+        axes.plot(ends, [y, y], color=PALETTE[1], linewidth=2.5, solid_capstyle="butt")
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from .. import naming, run_folder
 from ..drawing import BODY, HIGHEST, INK, SMALL, Sheet, wrap
 from ..entries import Entry
-from ..naming import Row
 from ..run_folder import EntryKey
 from .chosen import Chosen, NothingToDrawError, at_largest_budget, by_row
 from .layout import Note, gutter
@@ -70,7 +69,10 @@ def _pictures(chosen: Chosen) -> tuple[dict[EntryKey, np.ndarray], np.ndarray | 
             truth = archive.get("/".join(["truth", *chosen.problem]))
         rows = run_folder.results(folder)
         rows = rows[rows["cell"].isin(set(archive))].drop_duplicates("cell")
-        keys = [EntryKey(*key, label if apart else "") for key in rows[run_folder.ENTRY_KEY].itertuples(index=False)]
+        keys = [
+            replace(EntryKey(*key), run=label if apart else "")
+            for key in rows[run_folder.ENTRY_KEY].itertuples(index=False)
+        ]
         found = {**dict(zip(keys, (archive[cell] for cell in rows["cell"]), strict=True)), **found}
     return found, truth
 
@@ -122,7 +124,6 @@ def _figure(chosen: Chosen, lines: Sequence[Line], columns: Sequence[Sequence[in
     height = HEAD + (tile + UNDER) * min(room, len(lines))
     sheet = Sheet(f"samples of the same noises on {chosen.problem[0]}", chosen.width, height + note.height)
     axes = sheet.axes(0, 0, sheet.width, sheet.height)
-    axes.set(xlim=(0, sheet.width), ylim=(sheet.height, 0))
     axes.set_axis_off()
     for column, nfes in enumerate(columns):
         x = left + column * (across + BETWEEN)
@@ -136,6 +137,7 @@ def _figure(chosen: Chosen, lines: Sequence[Line], columns: Sequence[Sequence[in
             _strip(axes, images[:noises], x, top, tile)
             text = wrap(below, across + 0.08, SMALL, lines=1)
             axes.text(x + tile * noises / 2, top + tile + 0.015, text, fontsize=SMALL, ha="center", va="top", color=INK)
+    axes.set(xlim=(0, sheet.width), ylim=(sheet.height, 0))
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure
 
@@ -147,4 +149,3 @@ def _strip(axes: Axes, images: np.ndarray, left: float, top: float, tile: float)
     strip: Any = np.concatenate(list(framed), axis=2).transpose(1, 2, 0).squeeze()
     extent = (left, left + tile * len(images), top + tile, top)
     axes.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent, aspect="auto")
-    axes.set(xlim=(0, axes.figure.get_figwidth()), ylim=(axes.figure.get_figheight(), 0))

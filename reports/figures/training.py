@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import naming, run_folder
-from ..drawing import BODY, HIGHEST, PALETTE, SMALL, Sheet, logarithmic, number, wrap
+from ..drawing import HIGHEST, PALETTE, SMALL, Sheet, linear, logarithmic, number, wrap
 from ..naming import Row
 from .chosen import Chosen, NothingToDrawError, at_largest_budget
 from .layout import RIGHT, Note
@@ -64,10 +64,8 @@ def _panels(chosen: Chosen) -> dict[Row, pd.DataFrame]:
     together = together.drop_duplicates(["label", "run", "nfe", "evaluations"])
     shown = {entry.key.row for entry in at_largest_budget(chosen.board.entries)}
     found: dict[Row, pd.DataFrame] = {}
-    for (method, variant, budget, label), frame in together.groupby(
-        ["method", "variant", "budget", "label"], sort=False
-    ):
-        row = (method, variant, budget, *([label] if label else []))
+    for key, frame in together.groupby(["method", "variant", "budget", "label"], sort=False):
+        row = tuple(map(str, key[:3] if not key[3] else key))
         if row in shown:
             found[row] = frame
     if not found:
@@ -83,7 +81,7 @@ def _apart(frame: pd.DataFrame) -> Sequence[int]:
 def _draw(axes: Axes, frame: pd.DataFrame, inches: float) -> None:
     first = frame["seed"].min()
     nfes = list(_apart(frame))
-    for (seed, run), own in frame.groupby(["seed", "run"], sort=False):
+    for (seed, _), own in frame.groupby(["seed", "run"], sort=False):
         shade = nfes.index(own["nfe"].iloc[0]) / max(len(nfes), 1) if nfes else 0.0
         colour = PALETTE[0] if not nfes else (0.07 + 0.25 * shade, 0.03 + 0.49 * shade, 0.57 + 0.4 * shade)
         own = own.drop_duplicates("evaluations")
@@ -97,7 +95,7 @@ def _draw(axes: Axes, frame: pd.DataFrame, inches: float) -> None:
     if low > 0 and high > 5 * low:
         logarithmic(axes.yaxis, low / (high / low) ** 0.05, high * (high / low) ** 0.05, HEIGHT, 0.18)
     else:
-        axes.yaxis.get_major_locator().set_params(nbins=3)
+        linear(axes.yaxis, HEIGHT, 0.28)
     most = float(frame["evaluations"].max())
     axes.set_xlim(0, most * 1.03)
     step = 10.0 ** np.floor(np.log10(most))

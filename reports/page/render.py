@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from .. import naming, quality
 from ..entries import Board
+from ..figures import KINDS
 from ..merge import Merged
 from ..naming import Row
 from . import papers
@@ -48,7 +49,9 @@ def html(board: Board, merged: Merged, drawn: Mapping[str, str], made_by: Sequen
         summaries=[(title(board, told.grid), told) for told in summaries(board, _first_grids(board))],
         views=views(board, ids),
         figures=[
-            (name, inline(svg, name.replace("_", " "), f"f{n}-")) for n, (name, svg) in enumerate(drawn.items(), 1)
+            (caption, inline(svg, caption, f"f{number}-"))
+            for number, (name, svg) in enumerate(drawn.items(), 1)
+            for caption in [_caption(board, name)]
         ],
         details=Details(board, merged, made_by, papers.read(board.papers)).all(ids),
         unfinished=_unfinished(board),
@@ -90,6 +93,19 @@ def _choices(board: Board) -> Choices:
         {text: naming.budget(text, unit=True) or "without training" for text in budgets},
         nfes,
         max(nfes, key=measured.count),
+    )
+
+
+def _caption(board: Board, name: str) -> str:
+    """Of a figure that is called by its kind, and by metric, data set and teacher where these tell it from others."""
+    kind, _, rest = name.partition("_")
+    metric = next(
+        (metric for metric in board.metrics if rest.split("_")[: metric.count("_") + 1] == metric.split("_")), ""
+    )
+    where = rest.removeprefix(metric).strip("_").replace("_", ", ")
+    said = KINDS[kind][1] if kind in KINDS else name.replace("_", " ")
+    return ": ".join(filter(None, [naming.metric(board, metric) if metric else "", said])) + (
+        f" ({where})" if where else ""
     )
 
 
