@@ -21,7 +21,7 @@ def write_html(folders: Sequence[Path], target: Path, labels: Sequence[str] = ()
 
     board, merged = leaderboard.read(*folders, labels=labels, by_run=by_run), merge(folders, labels, by_run)
     named = named_folders(folders, labels)
-    drawn = figures.for_report(board, folders[0])
+    drawn = figures.for_report(board, named)
     text = render.html(board, merged, drawn, sources.sources(named, target))
     if target.parent == folders[0]:
         (folders[0] / run_folder.FIGURES).mkdir(exist_ok=True)

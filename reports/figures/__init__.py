@@ -1,7 +1,7 @@
 """Figures of run folders, one file per kind: `figure` draws one, `for_report` those that a report shows."""
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,8 +61,8 @@ def figure(
     return _drawn(chosen, kind)
 
 
-def for_report(board: "Board", folder: Path) -> dict[str, str]:
-    """The figures that the report of one run shows, as SVG text by name, such as `nfe_fd_digits` and `samples`:
+def for_report(board: "Board", folders: Mapping[str, Path]) -> dict[str, str]:
+    """The figures that the report of these folders, by label, shows, as SVG text by name, such as `nfe_fd_digits` and `samples`:
     REPORTED of the first metric, for each problem, as far as they tell something. Ids differ between figures; each has
     a title.
     """
@@ -72,7 +72,7 @@ def for_report(board: "Board", folder: Path) -> dict[str, str]:
     drawn = {}
     for problem in board.problems:
         several = "_".join(["", *problem]) if len(board.problems) > 1 else ""
-        chosen = Chosen(board, board.metrics[0], problem, folders={folder.name: folder})
+        chosen = Chosen(board, board.metrics[0], problem, folders=folders)
         for kind in REPORTED:
             name = kind if kind in WITHOUT_METRIC else f"{kind}_{chosen.metric}"
             try:

@@ -47,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True)
 class View:
-    """A table, or the part of one with these NFEs. heads: of the columns left of the numbers."""
+    """A table, or the part of one with these NFEs; first: of its parts. heads: of the columns left of the numbers."""
 
     id: str
     title: str
@@ -58,6 +58,7 @@ class View:
     nfes: list[int]
     groups: list[Group]
     notes: list[str]
+    first: bool = True
 
 
 def views(board: Board, ids: Mapping[tuple[Problem, Row], str]) -> list[View]:
@@ -144,6 +145,7 @@ def _parts(view: View) -> list[View]:
                 nfes=nfes,
                 groups=[(kind, own) for kind, own in groups if own],
                 notes=view.notes if number == len(blocks) else [],
+                first=number == 1,
             )
         )
     return found
