@@ -165,11 +165,11 @@ class Details:
             runs = max(1, spent["seed"].nunique())
             uses = spent.groupby("use", sort=False)[["evaluations", "flops"]].sum() / runs
             total = uses.sum()
-            by_use = ", ".join(f"{use} {_short(row['evaluations'])}" for use, row in uses.iterrows())
-            parts = [f"{_short(total['evaluations'])} evaluations ({by_use})", f"{_short(total['flops'])}FLOP"]
+            by_use = ", ".join(f"{use} {row['evaluations']:,.0f}" for use, row in uses.iterrows())
+            parts = [f"{total['evaluations']:,.0f} evaluations ({by_use})", f"{_short(total['flops'])}FLOP"]
             parts += [", ".join(dict.fromkeys(spent["training"].astype(str)))]
         elif entry.evaluations:
-            parts = [f"{_short(entry.evaluations)} evaluations"]
+            parts = [f"{entry.evaluations:,.0f} evaluations"]
         measured = [f"{_short(mean)}{unit}" for name, unit in UNITS.items() if (mean := _mean(cells, name)) is not None]
         return "; ".join([*parts[:2], *measured, *parts[2:]])
 

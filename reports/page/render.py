@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
@@ -38,26 +39,27 @@ class Choices:
 def html(board: Board, merged: Merged, drawn: Mapping[str, str], made_by: Sequence[Source]) -> str:
     """The page about a board, read from what is `merged`, with these figures by name."""
     ids = row_ids(board)
-    environment = Environment(
-        loader=PackageLoader(__package__.rpartition(".")[0]), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    style, script = (_source(environment, name) for name in (STYLE, SCRIPT))
-    text: str = environment.get_template(PAGE).render(
-        board=board,
-        sources=made_by,
-        choices=_choices(board),
-        summaries=[(title(board, told.grid), told) for told in summaries(board, _first_grids(board))],
-        views=views(board, ids),
-        figures=[
-            (caption, inline(svg, caption, f"f{number}-"))
-            for number, (name, svg) in enumerate(drawn.items(), 1)
-            for caption in [_caption(board, name)]
-        ],
-        details=Details(board, merged, made_by, papers.read(board.papers)).all(ids),
-        unfinished=_unfinished(board),
-        style=Markup(style),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    style, script = (_source(name) for name in (STYLE, SCRIPT))
+    text: str = (
+        _templates()
+        .get_template(PAGE)
+        .render(
+            board=board,
+            sources=made_by,
+            choices=_choices(board),
+            summaries=[(title(board, told.grid), told) for told in summaries(board, _first_grids(board))],
+            views=views(board, ids),
+            figures=[
+                (caption, inline(svg, caption, f"f{number}-"))
+                for number, (name, svg) in enumerate(drawn.items(), 1)
+                for caption in [_caption(board, name)]
+            ],
+            details=Details(board, merged, made_by, papers.read(board.papers)).all(ids),
+            unfinished=_unfinished(board),
+            style=Markup(style),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
     )
     return text
 
@@ -68,7 +70,14 @@ def row_ids(board: Board) -> dict[tuple[Problem, Row], str]:
     return {row: f"row-{number}" for number, row in enumerate(rows, 1)}
 
 
-def _source(environment: Environment, name: str) -> str:
+@cache
+def _templates() -> Environment:
+    loader = PackageLoader(__package__.rpartition(".")[0])
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+
+def _source(name: str) -> str:
+    environment = _templates()
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
 

@@ -42,9 +42,8 @@ class Strips:
         images = self.pictures.get(name)
         if images is None or images.ndim != 4 or not len(images) or images.shape[1] not in (1, 3):
             return None
-        row = np.concatenate(
-            [np.pad(image, ((0, 0), (0, 0), (0, 1)), constant_values=GREY) for image in images[: self.count]], axis=2
-        )
+        framed = [np.pad(image, ((0, 0), (0, 0), (0, 1)), constant_values=GREY) for image in images[: self.count]]
+        row = np.concatenate(framed, axis=2)[..., :-1]
         png, scale = _png(row), max(1, round(40 / images.shape[2]))
         first = self.shown.setdefault(png, place)
         uri = "" if first != place else f"data:image/png;base64,{base64.b64encode(png).decode()}"
