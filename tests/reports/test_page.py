@@ -26,7 +26,7 @@ HOSTILE = "</style></script><script>document.title='run'</script>\"' onmouseover
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    monkeypatch.setattr(figures, "for_report", lambda *_: {}, raising=False)
+    monkeypatch.setattr(figures, "for_report", lambda *_: {})
 
 
 @pytest.fixture
@@ -106,6 +106,14 @@ def test_the_page_asks_for_nothing_and_lets_its_own_script_alone_run(folder):
     assert "unsafe-inline" not in policy.partition("script-src")[2]
     assert not found.named("link")
     assert all(image["src"].startswith("data:image/png;base64,") for image in found.named("img"))
+
+
+def test_the_same_folder_gives_the_same_page(folder):
+    texts = []
+    for _ in range(2):
+        page(folder)
+        texts.append((folder / "report.html").read_bytes())
+    assert texts[0] == texts[1]
 
 
 def test_ids_are_unique_and_links_inside_the_page_lead_somewhere(folder):
@@ -222,7 +230,7 @@ def test_several_runs_are_on_one_page_with_a_command_each(folder, row, run_folde
     assert "./other/results.csv" in [a["href"] for a in found.named("a")]
 
 
-def test_two_thousand_rows_take_seconds_and_ten_times_as_many_ten_times_as_long(tmp_path, no_figures):
+def test_two_thousand_rows_take_seconds_and_a_quarter_of_them_a_quarter(tmp_path, no_figures):
     def cpu(name, methods):
         made = make(tmp_path / name, methods=methods, variants=2, nfes=(1, 2, 4, 8), seeds=2, metrics=4)
         started = time.process_time()
@@ -231,4 +239,4 @@ def test_two_thousand_rows_take_seconds_and_ten_times_as_many_ten_times_as_long(
 
     few, many = cpu("few", 8), cpu("many", 32)
     assert many < 5.0
-    assert many < 8 * few
+    assert many < 8 * few + 0.5

@@ -63,22 +63,22 @@ def quiet(browser):
     assert [url for url in browser.asked if not url.startswith(("file:", "data:"))] == []
 
 
-def written(folder, rows, methods):
+def written(folder, rows, methods, labels=()):
     folder.mkdir()
     (folder / RESULTS).write_text(to_csv([dict.fromkeys(COLUMNS, "") | row for row in rows]))
     facts = {"fd": Metric("FD (digits)", log_scale=True), "recall": Metric("recall", higher_is_better=True)}
     (folder / METRICS).write_text(metrics_json(facts))
     (folder / METHODS).write_text(methods_json(methods))
     (folder / "run.json").write_text(json.dumps({"suite": "test", "description": methods["evil"].display}))
-    run.write_html([folder], folder / "report.html")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "for_report", lambda *_: {})
+        run.write_html([folder], folder / "report.html", labels)
     return folder / "report.html"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Methods a to d and a hostile one, at twenty NFEs, on two data sets."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(figures, "for_report", lambda *_: {}, raising=False)
     methods = {name: Method(f"Method {name.upper()}", "solver", (), True) for name in "ab"}
     methods |= {"c": Method("Method C", "learned solver", (), True), "d": Method("Method D", "student", (), False)}
     methods |= {"evil": Method(HOSTILE, "student", (), None)}
@@ -96,17 +96,13 @@ def made(tmp_path_factory):
         for seed in (0, 1)
         for metric, scale in (("fd", 1.0), ("recall", 1e7))
     ]  # fmt: skip
-    yield written(tmp_path_factory.mktemp("made") / "run", rows, methods)
-    patch.undo()
+    return written(tmp_path_factory.mktemp("made") / "run", rows, methods)
 
 
 @pytest.fixture(scope="module", params=["quickstart", "digits", "learned-solvers"])
 def shipped(request, tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setattr(figures, "for_report", lambda *_: {}, raising=False)
     file = tmp_path_factory.mktemp("shipped") / "report.html"
     run.write_html([SHIPPED / request.param], file)
-    patch.undo()
     return file
 
 
@@ -142,6 +138,33 @@ def test_no_number_of_the_committed_boards_is_clipped(browser, shipped):
 
 def test_no_number_is_clipped_with_many_nfes_large_numbers_and_long_names(browser, made):
     is_whole(browser, made)
+
+
+def test_names_without_a_space_are_broken_rather_than_cut(browser, tmp_path):
+    long = "long" * 60
+    base = {
+        "suite": long,
+        "dataset": long,
+        "teacher": long,
+        "seed": 0,
+        "samples": 9,
+        "status": "done",
+        "protocol": long,
+    }
+    rows = [
+        {
+            **base,
+            "method": f"{long}{i}",
+            "variant": long,
+            "budget": f"{i} {long}",
+            "nfe": nfe,
+            "metric": "fd",
+            "value": 1.5,
+        }
+        for i in range(3)
+        for nfe in (1, 20)
+    ]
+    is_whole(browser, written(tmp_path / "long", rows, {"evil": Method(long)}, labels=[long]))
 
 
 def test_without_script_all_rows_and_details_are_there(browser, made):
