@@ -2,6 +2,7 @@
 
 from ..methods.register import RegisterError as RegisterError
 from ..methods.register import UnknownNameError as UnknownNameError
+from ..reports.errors import DamagedError as DamagedError
 from ..reports.status import Kind, Status
 
 # For people: no number depends on what is said here.
@@ -10,6 +11,10 @@ PART_OF_RESULTS = False
 
 class InputError(Exception):
     """Something the user wrote is wrong: the message says what, where and what to do. Exit code 2."""
+
+
+class CorruptError(Exception):
+    """An artifact whose files are not those that its manifest lists."""
 
 
 class TaskError(Exception):
@@ -37,6 +42,16 @@ class Terminated(KeyboardInterrupt):
 
 INTERRUPTED, TERMINATED = 130, 143
 """The exit codes of what Ctrl-C and SIGTERM end, as shells have them."""
+
+
+SHOWN = 160
+"""Characters of a name that a message shows."""
+
+
+def shortened(name: object) -> str:
+    """A name that somebody chose, without the middle of a very long one."""
+    text = str(name)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}...{text[-SHOWN // 2 :]}"
 
 
 def printable(text: str) -> str:

@@ -8,20 +8,25 @@ The manifest, written last, lists the size and SHA-256 of every file; a folder w
 aside, and its task is done again.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
+from ..methods.portable import rename
+from ..reports.writing import PART, write_atomic
+from .errors import CorruptError as CorruptError
 from .errors import InputError
 from .plan.kinds import ANSWERS, ASKED, Model
 from .plan.task import canonical
@@ -39,8 +44,8 @@ ALWAYS_HASHED = 16 * 2**20
 """Files up to this size are hashed whenever an artifact is looked up; larger ones when they are read."""
 
 
-class CorruptError(Exception):
-    """An artifact whose files are not those that its manifest lists."""
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What reading a manifest raises that is no JSON, or JSON of another form."""
 
 
 class BusyError(Exception):
@@ -62,14 +67,27 @@ class Artifact:
 
     def asked(self, model: type[M]) -> M:
         """What the task was asked, which must be of this model."""
-        return _checked(ASKED[self.manifest["kind"]].model_validate(self.manifest["params"]), model)
+        return self._checked(ASKED, self.manifest["params"], model)
 
     def answer(self, model: type[M]) -> M:
         """What it answered, which must be of this model."""
-        return _checked(ANSWERS[self.manifest["kind"]].model_validate(self.result), model)
+        return self._checked(ANSWERS, self.result, model)
+
+    def _checked(self, models: Mapping[str, type[Model]], content: dict[str, Any], model: type[M]) -> M:
+        """CorruptError for an artifact of another kind, or of a version with other fields."""
+        kind = self.manifest["kind"]
+        try:
+            found = models[kind].model_validate(content)
+        except (KeyError, ValidationError):
+            raise CorruptError(f"{self.folder} is of another version of fewstep") from None
+        if not isinstance(found, model):
+            raise CorruptError(f"{self.folder}: expected {model.__name__}, found {type(found).__name__}")
+        return found
 
     def file(self, name: str) -> Path:
         """The path of a file whose hash has just been checked."""
+        if name not in self.manifest["files"]:
+            raise CorruptError(f"{self.folder} has no {name}")
         _check(self.folder, name, self.manifest["files"][name], whole=True)
         return self.folder / name
 
@@ -89,20 +107,24 @@ class Store:
         except OSError as error:
             raise InputError(f"{self.root}: cannot write there: {error.strerror}") from None
 
+    def names(self) -> set[str]:
+        """The finished artifacts, sound or not."""
+        return {path.name for path in self.root.iterdir() if path.is_dir()} if self.root.is_dir() else set()
+
     def get(self, name: str) -> Artifact | None:
         """The finished artifact `name`, or None. Raises CorruptError."""
         folder = self.root / name
-        if not folder.is_dir():
+        if not os.path.lexists(folder):
             return None
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             digest = manifest.pop("digest")
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise CorruptError(f"{folder / MANIFEST}: {error}") from None
-        if digest != _digest(manifest) or f"{manifest['kind']}-{manifest['key']}" != name:
-            raise CorruptError(f"{folder / MANIFEST}: its content does not match its digest")
-        for file, facts in manifest["files"].items():
-            _check(folder, file, facts, whole=facts["bytes"] <= ALWAYS_HASHED)
+            if digest != _digest(manifest) or f"{manifest['kind']}-{manifest['key']}" != name:
+                raise CorruptError(f"{folder / MANIFEST}: its content does not match its digest")
+            for file, facts in manifest["files"].items():
+                _check(folder, file, facts, whole=facts["bytes"] <= ALWAYS_HASHED)
+        except UNREADABLE as error:
+            raise CorruptError(f"{folder / MANIFEST}: {_reason(error)}") from None
         return Artifact(folder, manifest)
 
     def sound(self, name: str) -> Artifact | None:
@@ -113,7 +135,10 @@ class Store:
             aside = self.root / ".corrupt" / f"{name}-{time.time_ns()}"
             log.warning("corrupt artifact: %s; set aside as %s, to be built again", error, aside)
             aside.parent.mkdir(exist_ok=True)
-            os.replace(self.root / name, aside)
+            with suppress(FileNotFoundError):  # Another process has set it aside.
+                rename(self.root / name, aside)
+            with suppress(OSError):
+                aside.parent.rmdir()
             return None
 
     def need(self, name: str) -> Artifact:
@@ -131,11 +156,13 @@ class Store:
             lock.acquire(timeout=0)
         except Timeout:
             raise BusyError(name) from None
+        folder = self.root / ".work" / name
         try:
-            folder = self.root / ".work" / name
             folder.mkdir(parents=True, exist_ok=True)
             yield folder
         finally:
+            with suppress(OSError):
+                folder.rmdir()  # Of a task that another process had finished: it is empty.
             lock.release()
 
     def commit(self, task: dict[str, Any], folder: Path, result: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -143,6 +170,8 @@ class Store:
 
         task: Task.to_json(); result: what readers need; facts: versions, device, times.
         """
+        for part in folder.glob(f"*{PART}"):
+            part.unlink()  # An earlier attempt was killed while it wrote this.
         files = sorted(p for p in folder.iterdir() if p.is_file() and p.name not in UNHASHED | {MANIFEST})
         manifest = {
             **task,
@@ -152,25 +181,30 @@ class Store:
         }
         write_atomic(folder / MANIFEST, json.dumps({**manifest, "digest": _digest(manifest)}, indent=1, sort_keys=True))
         target = self.root / f"{task['kind']}-{task['key']}"
-        if target.exists():
+        if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)
-        os.replace(folder, target)
+        else:
+            target.unlink(missing_ok=True)
+        rename(folder, target)
 
 
-def _checked(found: Model, model: type[M]) -> M:
-    if not isinstance(found, model):
-        raise CorruptError(f"expected {model.__name__}, found {type(found).__name__}")
-    return found
+UNWRITABLE = {errno.ENOSPC, errno.EROFS, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
+"""What no other task of a run would be spared: a full disk, a quota, a disk that is read-only."""
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write aside, flush to disk, rename: readers see the old content or the new."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+def unwritable(error: BaseException | None) -> str | None:
+    """Why the disk took no more, if that is behind an error; libraries that write themselves say it in their text."""
+    while error is not None:
+        for number in UNWRITABLE:
+            if (isinstance(error, OSError) and error.errno == number) or os.strerror(number) in str(error):
+                return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """In one line, and without a path that the message has already."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
 
 
 def _digest(manifest: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..methods.missing import Missing
-from ..methods.register import Register, announced
+from ..methods.register import Register, UnknownNameError, announced
 from .facts import ArchiveError as ArchiveError
 from .facts import read_facts
 
@@ -65,6 +65,11 @@ class DatasetSpec:
                 raise ValueError(f"data set {self.name}: no group of metrics {group!r}; one of {', '.join(known)}")
         if ("classifier" in self.metrics) != bool(self.classifier):
             raise ValueError(f"data set {self.name}: the group 'classifier' and a classifier need each other")
+
+    @property
+    def shown(self) -> str:
+        """What tables call it."""
+        return self.name
 
     @property
     def module(self) -> str:
@@ -157,4 +162,31 @@ def _built_in() -> list[DatasetSpec]:
     return sorted(announced(import_module(".specs", PACKAGE)), key=lambda spec: bool(spec.archive))
 
 
-DATASETS: Register[DatasetSpec] = Register("dataset", "fewstep.datasets", _built_in, of=DatasetSpec)
+class DataSets(Register[DatasetSpec]):
+    """Beside the names that are registered, which alone are iterated over, the path of a person's own images is one."""
+
+    def pick(self, name: str) -> DatasetSpec:
+        try:
+            found = self._own(name)
+        except ArchiveError as error:
+            raise UnknownNameError(str(error)) from None
+        if found is None and "/" in name:
+            raise UnknownNameError(f"no folder or file of images {name!r}, nor a dataset of that name")
+        return found or super().pick(name)
+
+    def __getitem__(self, name: str) -> DatasetSpec:
+        return self._own(name) or self.entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries
+
+    def _own(self, name: str) -> DatasetSpec | None:
+        from . import own_images
+
+        try:
+            return own_images.spec(name) if name not in self.entries and Path(name).exists() else None
+        except (OSError, ValueError):
+            return None
+
+
+DATASETS = DataSets("dataset", "fewstep.datasets", _built_in, of=DatasetSpec)

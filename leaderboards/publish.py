@@ -25,8 +25,8 @@ from typing import Any
 from fewstep.reports import leaderboard, run_folder
 from fewstep.reports.drawing import write as write_figure
 from fewstep.reports.figures import figure
+from fewstep.reports.formats import write
 from fewstep.reports.tables import Cell, Group, Table
-from fewstep.reports.writing import write
 
 ROOT = Path(__file__).parent.parent
 FILES = (
@@ -140,7 +140,7 @@ def described(what: str, texts: Mapping[str, str]) -> str:
 
 def published(file: Path, dataset: str) -> Table:
     """The papers' FIDs on one data set by NFE, each with where it was read."""
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["dataset"] == dataset]
     nfes = sorted({int(row["nfe"]) for row in rows})
     methods: dict[tuple[str, ...], dict[int, str]] = {}

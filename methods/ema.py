@@ -1,29 +1,85 @@
-"""Exponential moving averages of weights, on torch's AveragedModel."""
+"""Exponential moving averages of weights."""
 
+import copy
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 Weights = list[Tensor] | tuple[Tensor, ...]
-Update = Callable[[Weights, Weights, Tensor | int], None]
+Update = Callable[[Weights, Weights, int], None]
+"""(average, current, updates so far): p <- some mean of p and q."""
 
 
-def averaged(model: nn.Module, update: Update) -> AveragedModel:
-    """A frozen average of `model`, to be updated with `.update_parameters(model)` after each optimiser step.
+class Paired:
+    """A network that follows another of the same shape, and the pairs of their tensors.
 
-    The first update copies the model; `update` (average, current, updates so far) makes the later ones.
+    They are listed once, when they are first asked for: walking the modules takes longer than an average itself.
     """
-    average = AveragedModel(model, multi_avg_fn=update, use_buffers=False)
-    return average.requires_grad_(False).eval()
+
+    def __init__(self, average: nn.Module, model: nn.Module) -> None:
+        self.average, self.model = average, model
+
+    @cached_property
+    def weights(self) -> tuple[Weights, Weights]:
+        return list(self.average.parameters()), list(self.model.parameters())
+
+    @cached_property
+    def buffers(self) -> tuple[Weights, Weights]:
+        return list(self.average.buffers()), list(self.model.buffers())
+
+    @torch.no_grad()
+    def follow(self, decay: float) -> None:
+        """p <- m p + (1 - m) q from the very first update, with a decay of the moment: a target network's update."""
+        average, current = self.weights
+        torch._foreach_lerp_(average, current, 1 - decay)
+
+
+class Average(nn.Module):
+    """A frozen average, `module`, of the weights of a model after each of `n_averaged` optimiser steps.
+
+    As torch's AveragedModel without `use_buffers`: the first update copies the model, `rule` makes the later ones,
+    and buffers are copied each time. The count is a number of the host's, so that no update waits for a device.
+    """
+
+    def __init__(self, model: nn.Module, rule: Update) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(model).requires_grad_(False).eval()
+        self.rule, self.n_averaged = rule, 0
+        self._pair: Paired | None = None
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        if self._pair is None or self._pair.model is not model:
+            self._pair = Paired(self.module, model)
+        average, current = self._pair.weights
+        if self.n_averaged:
+            self.rule(average, current, self.n_averaged)
+        else:
+            torch._foreach_copy_(average, current)
+        buffers, sources = self._pair.buffers
+        if buffers:
+            torch._foreach_copy_(buffers, sources)
+        self.n_averaged += 1
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Average":
+        """A move to another device replaces buffers."""
+        self._pair = None
+        return super()._apply(fn, recurse)
+
+    def get_extra_state(self) -> int:
+        return self.n_averaged
+
+    def set_extra_state(self, state: int) -> None:
+        self.n_averaged = state
 
 
 def ema(decay: float) -> Update:
     """p <- m p + (1 - m) q."""
 
     @torch.no_grad()
-    def update(average: Weights, current: Weights, _: Tensor | int) -> None:
+    def update(average: Weights, current: Weights, _: int) -> None:
         torch._foreach_lerp_(average, current, 1 - decay)
 
     return update
@@ -33,17 +89,10 @@ def ramped_ema(decay: float) -> Update:
     """As `ema`, with m = min(decay, (1 + i)/(10 + i)) at update i, so that short runs forget their start."""
 
     @torch.no_grad()
-    def update(average: Weights, current: Weights, count: Tensor | int) -> None:
-        i = int(count)
-        torch._foreach_lerp_(average, current, 1 - min(decay, (1 + i) / (10 + i)))
+    def update(average: Weights, current: Weights, count: int) -> None:
+        torch._foreach_lerp_(average, current, 1 - min(decay, (1 + count) / (10 + count)))
 
     return update
-
-
-@torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """p <- m p + (1 - m) q from the very first update, with a decay of the moment: a target network's update."""
-    torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in model.parameters()], 1 - decay)
 
 
 def bias_corrected_ema(decay: float) -> Update:
@@ -53,8 +102,8 @@ def bias_corrected_ema(decay: float) -> Update:
     """
 
     @torch.no_grad()
-    def update(average: Weights, current: Weights, count: Tensor | int) -> None:
-        k = int(count) + 1
+    def update(average: Weights, current: Weights, count: int) -> None:
+        k = count + 1
         torch._foreach_lerp_(average, current, (1 - decay) / (1 - decay**k))
 
     return update
@@ -73,8 +122,8 @@ def halflife_ema(halflife: float, batch: int, ramp: float | None = None) -> Upda
     """p <- m p + (1 - m) q with `halflife_decay` of the images seen before this update."""
 
     @torch.no_grad()
-    def update(average: Weights, current: Weights, count: Tensor | int) -> None:
-        decay = halflife_decay(int(count) * batch, halflife, batch, ramp)
+    def update(average: Weights, current: Weights, count: int) -> None:
+        decay = halflife_decay(count * batch, halflife, batch, ramp)
         torch._foreach_lerp_(average, current, 1 - decay)
 
     return update

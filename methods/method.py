@@ -1,7 +1,7 @@
 """Method: what a leaderboard row is."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
@@ -17,6 +17,13 @@ class Diverged(Exception):
     """Raised by a training step whose student can no longer become anything; the message says why."""
 
 
+class Watched(NamedTuple):
+    """A number () of a training step; `wrong` says, from its value, why training cannot go on, None if it can."""
+
+    value: Tensor
+    wrong: Callable[[float], str | None]
+
+
 class Trainable(LightningModule):
     """What the training runner drives: a loss per step, optimisers, averages, a schedule in budget spent.
 
@@ -30,6 +37,10 @@ class Trainable(LightningModule):
     finished: bool = False
     """Set by a method that has nothing more to learn: training ends after this step, whatever the budget."""
     quality: Callable[[Tensor], float] | None = None
+
+    def watched(self) -> list[Watched]:
+        """What the last step wants looked at beside its loss. The runner does so some steps later."""
+        return []
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         """The factor on the base learning rate at optimiser step `step` (from 0)."""

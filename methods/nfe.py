@@ -5,6 +5,7 @@ evaluations asked for. `clean` says whether the grid's last node is clean data, 
 more than one stage take a single evaluation. A rule of one method alone is in that method's file in `specs`.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,15 @@ Rule = Callable[[int, int, Any, bool], Steps]
 
 class UnreachableNFE(ValueError):
     """The method cannot spend exactly this many evaluations; the message is the reason in a table's dash."""
+
+
+def whole(nfe: Any) -> int:
+    """`nfe` as an int; ValueError for what is not an integer (4.0 and True are not), or less than 1."""
+    if isinstance(nfe, bool) or not hasattr(nfe, "__index__"):
+        raise ValueError(f"nfe must be an integer, not {nfe!r}")
+    if (number := operator.index(nfe)) < 1:
+        raise ValueError(f"nfe must be at least 1, not {number}")
+    return number
 
 
 def one_per_step(nfe: int, order: int = 1, options: Any = None, clean: bool = True) -> Steps:
@@ -63,7 +73,7 @@ def singlestep_steps(steps: int, order: int, options: Any, clean: bool) -> Steps
 
 def one_evaluation(nfe: int) -> Steps:
     """A student that maps noise to data has no steps to divide."""
-    if nfe != 1:
+    if whole(nfe) != 1:
         raise UnreachableNFE("the student maps noise to data in one evaluation: NFE 1 only")
     return (1,)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 
 from .missing import Missing
 from .nfe import Steps, one_per_step
@@ -25,6 +25,9 @@ def _for_files(schema: Any) -> Any:
     schema = {key: _for_files(part) for key, part in schema.items()}
     if schema.get("type") == "tuple":
         schema["strict"] = False
+    if schema.get("type") == "literal" and all(type(value) is int for value in schema["expected"]):
+        # Alone it takes what is equal: True and 1.0 for 1.
+        return core_schema.chain_schema([core_schema.int_schema(strict=True), schema])
     for kind, largest in (("int", LARGEST_INTEGER), ("float", LARGEST_FLOAT)):
         if schema.get("type") == kind:
             if not {"le", "lt"} & schema.keys():

@@ -47,10 +47,24 @@ def draws_from(start: Tensor) -> Callable[[int], Tensor]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Inside, torch's global generators, which dropout draws from, start at `seed`; outside nothing changes."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    """Inside, torch's global generators of the CPU and of `device`, which dropout draws from, start at `seed`.
+
+    Outside nothing changes.
+    """
+    # torch.manual_seed would seed every device that there might be, which takes 100 times as long.
+    generators = [torch.default_generator]
+    if device.type == "cuda" and torch.cuda.is_initialized():
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    if device.type == "mps":
+        generators.append(torch.mps._get_default_mps_generator())
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def drawn_seed(rng: torch.Generator) -> int:

@@ -20,6 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
+from .writing import write_atomic
+
 PALETTE = ("#5285ff", "#f3461c", "#1c8c61", "#e460ba", "#772205", "#120693", "#400d45", "#1e09f9")
 """Found by a search for the largest distance to deuteranopes and protanopes among colours at 3:1 on white."""
 GREY, INK = "#a8a8a8", "#222222"
@@ -29,6 +31,15 @@ HIGHEST = 9.0
 """No figure is higher, in inches."""
 FORMATS = ("pdf", "svg", "png")
 DOTS_PER_INCH = 300
+DIGITS: Sequence[Sequence[float]] = (
+    range(1, 10),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 2, 3, 5),
+    (1, 2, 5),
+    (1, 3),
+    (1,),
+)
+"""Of the ticks in a decade, the most that fit."""
 MOST_TICKS = 7
 """On one axis."""
 
@@ -67,6 +78,7 @@ def svg(figure: Figure) -> str:
 
 def _accessible(text: str, title: str) -> str:
     prefix = f"f{hashlib.sha256(text.encode()).hexdigest()[:8]}-"
+    text = re.sub(r' id="image[0-9a-f]+"', "", text)  # equal pictures would have equal ids, which nothing refers to
     text = re.sub(r'( id="|xlink:href="#|url\(#)', rf"\g<1>{prefix}", text)
     opening, rest = text.split(">", 1)
     labelled = f'{opening} role="img" aria-labelledby="{prefix}title">'
@@ -167,7 +179,7 @@ class Sheet:
 def logarithmic(axis: Any, low: float, high: float, inches: float, width_of_label: float = 0.3) -> None:
     """A log scale on an XAxis or YAxis from low to high, with as many ticks at round numbers as fit."""
     per_decade = inches / np.log10(high / low)
-    for digits in (range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
+    for digits in DIGITS:
         ticks = _log_ticks(digits, low, high)
         if len(ticks) <= MOST_TICKS and all(
             per_decade * np.log10(after / before) >= width_of_label for before, after in itertools.pairwise(ticks)
@@ -186,7 +198,7 @@ def linear(axis: Any, inches: float, width_of_label: float = 0.4, integer: bool 
     axis.set_major_locator(MaxNLocator(max(2, min(MOST_TICKS, int(inches / width_of_label))), integer=integer))
 
 
-def _log_ticks(digits: Sequence[int], low: float, high: float) -> list[float]:
+def _log_ticks(digits: Sequence[float], low: float, high: float) -> list[float]:
     decades = range(int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1)
     ticks = [digit * 10.0**decade for decade in decades for digit in digits]
     return [tick for tick in ticks if low <= tick <= high]
@@ -212,4 +224,4 @@ def number(value: float) -> str:
 
 def write(figure: Figure, file: Path) -> None:
     """The figure as a file, in the format that its suffix names."""
-    file.write_bytes(rendered(figure, file.suffix[1:].lower()))
+    write_atomic(file, rendered(figure, file.suffix[1:].lower()))

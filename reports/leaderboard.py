@@ -12,6 +12,7 @@ import pandas as pd
 
 from . import costs, trials
 from .entries import Board, Entry
+from .formats import write
 from .merge import ConflictError, Merged, merge
 from .order import ordered
 from .quality import tables
@@ -19,7 +20,6 @@ from .ranking import rank
 from .run_folder import ENTRY_KEY, LEADERBOARD_COLUMNS, EntryKey, papers_by_key
 from .selection import select
 from .status import DONE, Status
-from .writing import write
 
 __all__ = ["Board", "ConflictError", "Entry", "bibliography", "read", "render", "tables", "to_frame"]
 

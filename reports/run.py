@@ -5,12 +5,13 @@ from pathlib import Path
 
 from . import figures, leaderboard, run_folder
 from .merge import merge, named_folders
+from .writing import file_name, write_atomic
 
 
 def write_leaderboard(folder: Path) -> None:
     """leaderboard.csv beside results.csv."""
     board = leaderboard.read(folder)
-    (folder / run_folder.LEADERBOARD).write_text(leaderboard.render(board, "csv") + "\n", encoding="utf-8")
+    write_atomic(folder / run_folder.LEADERBOARD, leaderboard.render(board, "csv") + "\n")
 
 
 def write_html(folders: Sequence[Path], target: Path, labels: Sequence[str] = (), by_run: bool = False) -> None:
@@ -24,9 +25,6 @@ def write_html(folders: Sequence[Path], target: Path, labels: Sequence[str] = ()
     drawn = figures.for_report(board, named)
     text = render.html(board, merged, drawn, sources.sources(named, target))
     if target.parent == folders[0]:
-        (folders[0] / run_folder.FIGURES).mkdir(exist_ok=True)
         for name, svg in drawn.items():
-            (folders[0] / run_folder.FIGURES / f"{name}.svg").write_text(svg, encoding="utf-8")
-    aside = target.with_name(f".{target.name}.part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(target)
+            write_atomic(folders[0] / run_folder.FIGURES / f"{file_name(name)}.svg", svg)
+    write_atomic(target, text)

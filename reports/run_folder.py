@@ -1,17 +1,22 @@
 """A run folder: its files, what their columns hold, the key of a row, and a reader for each file.
 
 A missing file reads as empty, but for results.csv, which makes a folder a run. bench writes by these names and columns.
+A file that is not as fewstep writes it is a DamagedError: one line with the file, the line, and what is wrong.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from . import records
+from .reading import Lines, finite, images, record, refuse, text
+from .status import Status
 
 RESULTS, BLOCKS, COSTS, TRIALS = "results.csv", "blocks.csv", "costs.csv", "trials.csv"
 LEADERBOARD, REPORT, FIGURES = "leaderboard.csv", "report.html", "figures"
@@ -217,26 +222,25 @@ class Method:
     data_free: bool | None = None
 
 
-METHOD_FIELDS = [field.name for field in fields(Method)]
-
-
 def methods_json(found: Mapping[str, Method]) -> str:
     """The text of methods.json."""
     return json.dumps({name: asdict(method) for name, method in found.items()}, indent=1, ensure_ascii=False) + "\n"
 
 
-TEXT = dict.fromkeys(
-    ("suite", "dataset", "teacher", "method", "variant", "budget", "status", "cell", "metric", "protocol", "options"),
-    "string",
-)
-SPENT = (
-    "train_evaluations",
-    "train_flops",
-    "train_seconds",
-    "trainable_parameters",
-    "train_peak_bytes",
-    "flops_per_image",
-)
+FIRST = (*KEY_COLUMNS, "metric", "value", "samples", "status")
+"""The columns of the first results.csv. Those of RESULT_COLUMNS that are not among them came later, in that order."""
+KINDS = {
+    **dict.fromkeys(("seed", "nfe", "trial", "chosen"), "count"),
+    **dict.fromkeys(("value", "standard_error", "corrected", "distance", "loss"), "any"),
+    **dict.fromkeys(
+        ("samples", "train_evaluations", "train_flops", "train_seconds", "trainable_parameters", "seconds_per_image"),
+        "number",
+    ),
+    **dict.fromkeys(("train_peak_bytes", "forwards", "flops_per_image", "evaluations", "flops"), "number"),
+}
+"""Columns of numbers, as `reading.Lines.frame` knows them; the others hold text."""
+LARGEST_NFE = 10**9
+NEVER_EMPTY = ("dataset", "teacher", "method", "metric")
 
 
 def results(folder: Path) -> pd.DataFrame:
@@ -244,19 +248,25 @@ def results(folder: Path) -> pd.DataFrame:
 
     FileNotFoundError without results.csv.
     """
-    numbers = {name: [""] for name in ("value", "samples", *SPENT)}
-    frame = pd.read_csv(folder / RESULTS, dtype=TEXT, keep_default_na=False, na_values=numbers)
-    frame = frame.reindex(columns=list(RESULT_COLUMNS)).astype(dict.fromkeys(numbers, float))
-    return frame.assign(**{name: frame[name].astype("string").fillna("") for name in TEXT if name in frame})
+    lines = Lines(folder / RESULTS, FIRST, [name for name in RESULT_COLUMNS if name not in FIRST])
+    if not len(lines):
+        refuse(lines.file, "has no rows")
+    frame = lines.frame(RESULT_COLUMNS, KINDS)
+    lines.converted("status", Status.parse, "a status")
+    for name in NEVER_EMPTY:
+        _check(lines, frame[name] == "", f"has no {name}")
+    _check(lines, frame["nfe"] > LARGEST_NFE, "more evaluations than a sampler takes")
+    _check(lines, frame["value"].notna() & ~(frame["samples"] >= 1), "has a value of no samples")
+    return frame
 
 
 def blocks(folder: Path) -> dict[tuple[str, str], list[float]]:
     """blocks.csv: (cell, metric) -> values without each block of samples."""
-    frame = _table(folder / BLOCKS, BLOCK_COLUMNS)
-    return {
-        (str(row.cell), str(row.metric)): [float(value) for value in str(row.without).split()]
-        for row in frame.itertuples()
-    }
+    if not (folder / BLOCKS).exists():
+        return {}
+    lines = Lines(folder / BLOCKS, list(BLOCK_COLUMNS))
+    values = lines.converted("without", _several, "a list of two or more finite numbers")
+    return dict(zip(zip(lines.texts("cell"), lines.texts("metric"), strict=True), values, strict=True))
 
 
 def costs(folder: Path) -> pd.DataFrame:
@@ -272,40 +282,29 @@ def curves(folder: Path) -> pd.DataFrame:
 
 
 def leaderboard(folder: Path) -> pd.DataFrame:
-    return _table(folder / LEADERBOARD, LEADERBOARD_COLUMNS)
+    """leaderboard.csv, the columns of its metrics as text."""
+    file = folder / LEADERBOARD
+    if not file.exists():
+        return _empty(LEADERBOARD_COLUMNS)
+    lines = Lines(file, [name for name in LEADERBOARD_COLUMNS if name != "run"])
+    return lines.frame(lines.header, KINDS)
 
 
 def metrics(folder: Path) -> dict[str, Metric]:
-    """metrics.json by name. ValueError if it is not of this form."""
-    content = _json(folder / METRICS, {})
-    if not isinstance(content, dict) or not all(isinstance(facts, dict) for facts in content.values()):
-        raise ValueError(f"{folder / METRICS}: expected an object per metric with {', '.join(METRIC_FIELDS)}")
-    return {
-        name: Metric(**{"display": name, **{key: facts[key] for key in METRIC_FIELDS if key in facts}})
-        for name, facts in content.items()
-    }
+    """metrics.json by name."""
+    found = record(folder / METRICS, records.METRICS, {})
+    return {name: replace(Metric(name), **facts) for name, facts in found.items()}
 
 
 def methods(folder: Path) -> dict[str, Method]:
-    """methods.json by name. ValueError if it is not of this form."""
-    content = _json(folder / METHODS, {})
-    if not isinstance(content, dict) or not all(isinstance(facts, dict) for facts in content.values()):
-        raise ValueError(f"{folder / METHODS}: expected an object per method with {', '.join(METHOD_FIELDS)}")
-    return {
-        name: Method(
-            str(facts.get("display", name)),
-            str(facts.get("kind", "")),
-            tuple(map(str, facts.get("papers", ()))),
-            facts["data_free"] if isinstance(facts.get("data_free"), bool) else None,
-        )
-        for name, facts in content.items()
-    }
+    """methods.json by name."""
+    found = record(folder / METHODS, records.METHODS, {})
+    return {name: replace(Method(name), **facts) for name, facts in found.items()}
 
 
 def papers(folder: Path) -> str:
     """papers.bib: the papers that methods.json cites."""
-    file = folder / PAPERS
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
+    return text(folder / PAPERS) if (folder / PAPERS).exists() else ""
 
 
 def papers_by_key(text: str) -> dict[str, str]:
@@ -316,28 +315,23 @@ def papers_by_key(text: str) -> dict[str, str]:
 
 def facts(folder: Path) -> dict[str, Any]:
     """run.json: the suite, its teachers and feature networks, and where it ran."""
-    found: dict[str, Any] = _json(folder / FACTS, {})
-    return found
+    found = record(folder / FACTS, records.FACTS, records.RunFacts())
+    return dict(found)
 
 
 def learned(folder: Path) -> list[dict[str, Any]]:
     """learned.json: a record per training run that learned only a few numbers, with the key of its cell."""
-    found: list[dict[str, Any]] = _json(folder / LEARNED, [])
-    return found
+    return [dict(entry) for entry in record(folder / LEARNED, records.LEARNED, [])]
 
 
 def pictures(folder: Path) -> dict[str, np.ndarray]:
     """pictures.npz: uint8 images (n, C, H, W) by cell, and the exact solutions as truth/<dataset>/<teacher>."""
-    if not (folder / PICTURES).is_file():
-        return {}
-    with np.load(folder / PICTURES, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    return images(folder / PICTURES) if (folder / PICTURES).exists() else {}
 
 
 def suite(folder: Path) -> str:
     """suite.yaml: the suite as it was run."""
-    file = folder / SUITE
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
+    return text(folder / SUITE) if (folder / SUITE).exists() else ""
 
 
 def groups(frame: pd.DataFrame, key: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
@@ -347,17 +341,22 @@ def groups(frame: pd.DataFrame, key: Sequence[str]) -> Iterator[tuple[tuple[Any,
 
 
 def _table(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    if not file.is_file():
-        empty = pd.DataFrame(columns=list(columns))
-        return empty.astype({name: int for name in ("seed", "nfe") if name in columns})
-    return pd.read_csv(file, dtype=TEXT, keep_default_na=False)
+    return Lines(file, list(columns)).frame(columns, KINDS) if file.exists() else _empty(columns)
 
 
-def _json(file: Path, default: Any) -> Any:
-    """ValueError that names the file if it holds no JSON."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return default
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
+def _empty(columns: Mapping[str, str]) -> pd.DataFrame:
+    kinds = {name: int for name in columns if KINDS.get(name) == "count"}
+    return pd.DataFrame(columns=list(columns)).astype(kinds)
+
+
+def _several(values: str) -> list[float]:
+    found = [finite(value) for value in values.split()]
+    if len(found) < 2:
+        raise ValueError(values)
+    return found
+
+
+def _check(lines: Lines, wrong: "pd.Series[bool]", what: str) -> None:
+    """Refuse the first line that is wrong."""
+    if wrong.any():
+        refuse(lines.file, what, lines.numbers[int(wrong.to_numpy().argmax())])

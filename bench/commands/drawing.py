@@ -1,13 +1,15 @@
 """`fewstep sample`: a picture of one method's samples, from the artifacts of a finished run."""
 
+import io
 import math
 from pathlib import Path
 from typing import Any
 
+from ...reports.writing import write_atomic
 from ..errors import InputError
 from ..plan.kinds import SampleParams
 from ..results.lookup import Wanted, nearest_samples, store_of
-from ..store import Artifact, CorruptError, Store
+from ..store import Artifact, Store
 
 
 def write_picture(folder: Path, wanted: Wanted, count: int, root: Path | None, out: Path) -> None:
@@ -28,8 +30,9 @@ def write_picture(folder: Path, wanted: Wanted, count: int, root: Path | None, o
     pixels = (grid.reshape(rows * height, columns * width, channels) * 127.5 + 128).clamp(0, 255).byte().numpy()
     scale = max(1, 512 // (columns * width))
     image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(out, format="PNG")
+    buffer = io.BytesIO()
+    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(buffer, format="PNG")
+    write_atomic(out, buffer.getvalue())
 
 
 def _samples(nearest: Artifact, store: Store, nfe: int, count: int, seed: int) -> Any:
@@ -44,16 +47,12 @@ def _samples(nearest: Artifact, store: Store, nfe: int, count: int, seed: int) -
         refusal = "it is trained per NFE, and the run has no cell with this one"
     if refusal:
         raise InputError(f"{params.method} at NFE {nfe}: {refusal}")
-    try:
-        parent = store.need(inputs["teacher"])
-        denoiser = teacher.load(parent, params.guidance)
-        if "train" in inputs:
-            trained = store.need(inputs["train"])
-            method = train.load(trained, denoiser, params.transfer)
-        else:
-            method = train.build(params.method, params.options, denoiser)
-    except CorruptError as error:
-        raise InputError(f"{error}; run the suite again, or name its store with --store") from None
+    parent = store.need(inputs["teacher"])
+    denoiser = teacher.load(parent, params.guidance)
+    if "train" in inputs:
+        method = train.load(store.need(inputs["train"]), denoiser, params.transfer)
+    else:
+        method = train.build(params.method, params.options, denoiser)
     shape, rows = teacher.sample_shape(parent), range(count)
     start = sample.start_noise(seed, rows, shape)
     labels = sample.start_labels(denoiser, seed, rows)

@@ -1,18 +1,14 @@
 """`fewstep evaluate`: the metrics of images that were made anywhere."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ...methods.options import LARGEST_INTEGER
+from ...reports.writing import file_name
 from ..errors import InputError
-from .places import RUNS, data_root_option, require_writable, store_option
-
-MADE_OF = "evaluated.json"
-"""In the folder of the results: the images that they are of."""
+from .places import NFE, RUNS, SEED, data_root_option, require_run_folder, require_writable, store_option
 
 
 @click.command()
@@ -34,19 +30,19 @@ MADE_OF = "evaluated.json"
     type=click.Path(path_type=Path),
     help="A text file with a caption per image and line [default: the data set's].",
 )
-@click.option("--method", help="What made them [default: the name of IMAGES].")
+@click.option("--method", help="The name of what made them [default: the name of IMAGES].")
 @click.option("--variant", default="", help="Its options.")
 @click.option(
     "--teacher", default="elsewhere", show_default=True, help="The network behind it, as leaderboards call it."
 )
 @click.option("--budget", default="elsewhere", show_default=True, help="What its training cost.")
-@click.option("--nfe", type=click.IntRange(min=0), default=0, help="Its network evaluations per image, if known.")
-@click.option("--seed", type=click.IntRange(0, LARGEST_INTEGER), default=0, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--nfe", type=NFE, default=0, help="Its network evaluations per image, if known.")
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/evaluated/<method>]."
 )
-@click.option("--overwrite", is_flag=True, help="Replace results of other images.")
+@click.option("--overwrite", is_flag=True, help="Replace whatever results the folder has.")
 @store_option
 @data_root_option
 def evaluate(
@@ -66,41 +62,38 @@ def evaluate(
 
     The results can stand beside a suite's: `fewstep leaderboard DIR OTHER`.
     """
-    from ..machine import gpus, shares
-    from .evaluate_request import Request, named_after
+    from ..machine import shares
+    from .evaluate_request import Request, named
 
-    row["method"] = _name(row["method"]) if row["method"] is not None else named_after(images)
+    row = named(row, images)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     references = dict(_assignment("--reference", word) for word in given)
-    # As a suite on the CPU names it, whose features are then found in the store.
-    device = "cpu" if device == "auto" and not gpus(device) else device
-    request = Request(images, dataset, names, row, references, rounding, captions, device)
+    request = Request(images, dataset, names, row, references, rounding, captions, _had(device))
     request.wanted()
-    folder = out or RUNS / "evaluated" / row["method"]
-    if not overwrite:
-        _refuse_to_replace(folder, images)
-    from ..results import rows as results
-    from ..results import write
+    folder = out or RUNS / "evaluated" / file_name(row["method"])
+    from ..results import evaluated
     from ..run import runner
     from ..run.executor import LOCAL, Resources
     from ..run.progress import Progress
-    from ..store import Store, write_atomic
+    from ..store import Store
     from . import evaluate_images as stage
 
     artifacts = Store(store or (out or RUNS) / "store")
+    require_run_folder(folder)
+    require_writable(artifacts.root)
+    asked, pictures = stage.look(request)
+    if not overwrite:
+        evaluated.check_place(folder, asked)
 
     def run(tasks: list[Any]) -> Any:
-        require_writable(folder)  # Only now: wrong images leave nothing behind.
-        artifacts.prepare()
+        if tasks:
+            artifacts.prepare()
         _, threads, cards = shares(device, 1, None)
         resources = Resources(artifacts.root, 1, threads, cards)
         return runner.run(tasks, artifacts, lambda count: LOCAL.start(resources), Progress())
 
-    rows, blocks = stage.evaluate(request, run)
-    write_atomic(folder / MADE_OF, json.dumps({"images": str(images.resolve())}))
-    write_atomic(folder / "results.csv", results.to_csv(rows))
-    write_atomic(folder / "blocks.csv", results.to_csv(blocks, results.BLOCK_COLUMNS))
-    write_atomic(folder / write.METRICS, write.metric_facts(request.wanted()))
+    rows, blocks = stage.evaluate(request, run, pictures)
+    evaluated.write(folder, asked, rows, blocks)
     from ...reports import leaderboard as board
 
     click.echo(board.render(board.read(folder), "table"))
@@ -111,27 +104,18 @@ def evaluate(
     sys.exit(1 if skipped else 0)
 
 
-def _name(method: str) -> str:
-    """A method's name, which becomes that of a folder too."""
-    if not method.isprintable() or not 0 < len(method) <= 100 or set(method) & set("/\\:") or method.strip(". ") == "":
-        raise InputError(f"--method {method[:100]!r}: a name of 1 to 100 characters without / \\ or :, not a path")
-    return method
-
-
-def _refuse_to_replace(folder: Path, images: Path) -> None:
-    """InputError where the folder holds results of other images."""
-    try:
-        if not (folder / "results.csv").exists():
-            return
-        of = json.loads((folder / MADE_OF).read_text(encoding="utf-8"))["images"]
-    except (OSError, ValueError, LookupError, TypeError):
-        of = "something else"
-    if of != str(images.resolve()):
-        raise InputError(f"{folder}: holds results of {of}; give another --out or --method, or --overwrite")
-
-
 def _assignment(option: str, word: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not (key and equals and value):
         raise InputError(f"{option} {word}: expected METRIC=FILE")
     return key, value
+
+
+def _had(device: str) -> str:
+    """The device, named as a suite on the CPU names it, whose features are then found in the store. InputError."""
+    from ..machine import device_refusal, gpus, require
+
+    if refusal := device_refusal(device):
+        raise InputError(f"--device {refusal}, not {device!r}")
+    require(device)
+    return "cpu" if device == "auto" and not gpus(device) else device

@@ -21,17 +21,37 @@ from ..results import rows as results
 from ..run.runner import Outcome
 from ..stages import score
 from ..store import Artifact
-from .evaluate_request import Request, named_after
+from .evaluate_request import Request, source_name
+
+LOOKED_AT = 64
+"""Images that are held in memory to see whether they can be read."""
 
 Run = Callable[[list[Task]], Outcome]
 
 
+def look(request: Request) -> tuple[dict[str, Any], Images]:
+    """(what the results will be made of, as run.json holds it; the images). InputError for images that cannot be read.
+
+    Every image is decoded once, so that a broken one is found before anything is computed or written.
+    """
+    try:
+        images = Images(request.images)
+        asked = {**request.facts(), "content": images.content()}
+        real = Images(request.folder) if request.folder else None
+        for source in filter(None, (images, real)):
+            for first in range(0, len(source), LOOKED_AT):
+                source[slice(first, first + LOOKED_AT)]
+        return {**asked, "real": real.content() if real else None}, images
+    except ArchiveError as error:
+        raise InputError(str(error)) from None
+
+
 def evaluate(
-    request: Request, run: Run, on_progress: Callable[[float], None] = lambda share: None
+    request: Request, run: Run, images: Images | None = None, on_progress: Callable[[float], None] = lambda share: None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(rows of results.csv, rows of blocks.csv). `run` makes what the images are compared with, or finds it.
 
-    InputError for images that cannot be read, before anything is computed where the whole source is wrong.
+    images: those of the request, if they have been opened. InputError for images that cannot be read.
     """
     metrics = request.wanted()
     lacks = lacking(metrics, request.references)
@@ -47,7 +67,7 @@ def evaluate(
     cell = hashed([str(request.row), request.dataset, {name: repr(value.value) for name, value in values.items()}])
     shared = dict.fromkeys(results.COLUMNS, "") | {
         "suite": "evaluated",
-        "dataset": named_after(request.folder) if request.folder else request.dataset,
+        "dataset": source_name(request.folder) if request.folder else request.dataset,
         **request.row,
         "cell": cell,
     }

@@ -1,5 +1,6 @@
 """What `fewstep evaluate` is asked: checked before anything heavy is imported. No torch."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,14 +8,13 @@ from typing import Any
 
 from ...datasets.registry import DATASETS
 from ...methods.register import UnknownNameError, did_you_mean
-from ..errors import InputError
+from .. import published_files
+from ..errors import InputError, printable, shortened
 from ..metrics.register import METRICS, defined
 from ..plan.references import known_statistics, lacking, needs_own, statistics
 
-
-def named_after(images: Path) -> str:
-    """What a source of images is called: a file without its suffix, a folder by its whole name."""
-    return images.resolve().name if images.is_dir() else images.stem
+SUFFIXES = (".npz", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,20 @@ class Request:
     def folder(self) -> Path | None:
         """The images to compare with where `dataset` is not a name."""
         return Path(self.dataset) if self.dataset not in DATASETS and Path(self.dataset).exists() else None
+
+    def facts(self) -> dict[str, Any]:
+        """What is asked, as run.json holds it: paths as they are now, and the hash of the captions."""
+        captions = published_files.sha256(self.captions) if self.captions else None
+        dataset = os.path.abspath(self.dataset) if self.folder else self.dataset
+        return {
+            "images": printable(os.path.abspath(self.images)),
+            **self.row,
+            "dataset": printable(dataset),
+            "metrics": self.wanted(),
+            "references": dict(self.references),
+            "rounding": self.rounding,
+            "captions": captions,
+        }
 
     @property
     def captioned(self) -> bool:
@@ -77,6 +91,29 @@ class Request:
         """Whether these metrics read the images or the captions of a named data set."""
         own_captions = self.captions is None and any(METRICS[name].captioned for name in metrics)
         return self.folder is None and (own_captions or needs_own(metrics, self.references))
+
+
+def source_name(source: Path) -> str:
+    """What images are called after where they lie: a folder's name whole, a file's without its suffix."""
+    name = Path(os.path.abspath(source)).name
+    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix) and not source.is_dir()), "")
+    return printable(name[: len(name) - len(suffix)] or name or "images")
+
+
+def named(row: Mapping[str, Any], images: Path) -> dict[str, Any]:
+    """The row, whose method is called after the images unless it has a name.
+
+    InputError for a text that does not fit into a table, or a method that is a path rather than a name.
+    """
+    row = {**row, "method": source_name(images) if row["method"] is None else row["method"]}
+    for key in ("variant", "teacher", "budget"):
+        if row[key] != printable(row[key]) or len(row[key]) > LONGEST or not (row[key] or key != "teacher"):
+            raise InputError(f"--{key} {shortened(row[key])!r}: must be one line of at most {LONGEST} characters")
+    name = row["method"]
+    if name != printable(name) or len(name) > LONGEST or set(name) & set("/\\:") or not name.strip(". "):
+        what = f"a name of 1 to {LONGEST} characters without / \\ or :, not a path"
+        raise InputError(f"--method {shortened(name)!r}: {what}; --out names the folder of the results")
+    return row
 
 
 def _check_reference(metric: str, file: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .places import results_folder, row_options
+from .places import require_writable_file, results_folder, row_options
 
 
 @click.command()
@@ -15,5 +15,7 @@ def export(place: str, store: Path | None, out: Path, **row: Any) -> None:
     from ..results.lookup import Wanted
     from ..results.lookup import export as copy
 
-    copy(results_folder(place), Wanted(**row), store, out)
+    folder = results_folder(place)
+    require_writable_file(out)
+    copy(folder, Wanted(**row), store, out)
     click.echo(out)

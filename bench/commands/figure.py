@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from ...reports.figures import KINDS
 from ..errors import InputError
-from .places import require_writable, results_folder
+from .places import require_writable_file, results_folder
 from .rows import require_labels, rows_options
 
 FORMATS = ("pdf", "svg", "png")
@@ -13,7 +14,7 @@ FORMATS = ("pdf", "svg", "png")
 
 @click.command()
 @click.argument("places", metavar="DIR|SUITE...", nargs=-1, required=True)
-@click.option("--kind", required=True, help="What to draw: KINDS.")
+@click.option("--kind", required=True, help=f"What to draw: {', '.join(KINDS)}.")
 @click.option("--metric", metavar="NAME", help="Of which metric [default: the suite's first].")
 @rows_options
 @click.option("--dataset", metavar="NAME", help="On which data set, where the runs have several.")
@@ -43,8 +44,9 @@ def figure(
     found = _format(form, out)
     require_labels(labels, places)
     folders = [results_folder(place) for place in places]
-    require_writable(out.parent)
+    require_writable_file(out)
     from ...reports import drawing, figures
+    from ...reports.writing import write_atomic
 
     try:
         drawn = figures.figure(
@@ -54,7 +56,7 @@ def figure(
         content = drawing.rendered(drawn, found)
     except ValueError as error:
         raise InputError(str(error)) from None
-    out.write_bytes(content)
+    write_atomic(out, content)
     click.echo(out)
 
 

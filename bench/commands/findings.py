@@ -8,15 +8,15 @@ from ...datasets.expected import shortfall
 from ...datasets.facts import ArchiveError, check
 from ...datasets.frozen import path as frozen_path
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
+from ...datasets.own_images import OwnImages
 from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods.missing import Missing
-from ...methods.options import Options
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS
 from ..plan import checkpoints, frozen, references
-from ..plan.cells import Problem
+from ..plan.problem import Problem
 from ..suite.schema import Suite
 from ..training.tracking import wandb_mode
 
@@ -30,7 +30,7 @@ PACKAGES = {
 """What pip calls a package, and what Python does."""
 
 
-FAULTS = ("missing", "wrong hash", "cut short", "wrong count", "wrong preprocessing")
+FAULTS = ("missing", "wrong hash", "wrong content", "cut short", "wrong count", "wrong preprocessing")
 """The states in which something cannot be used as it is named."""
 
 
@@ -51,7 +51,7 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
             for what, state, advice in [*_datasets(DATASETS), *_files(published_files.REGISTER)]
         ]
     found += _datasets(suite.datasets)
-    found += _networks(suite.teachers)
+    found += _networks(suite)
     for teacher in suite.teachers:
         if (missing := teacher.missing()) is not None:
             found.append((f"teacher {teacher.shown()}", "missing", missing.detail))
@@ -67,14 +67,23 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     return found
 
 
-def _networks(teachers: Iterable[Options]) -> Iterator[tuple[str, str, str]]:
-    for teacher in teachers:
-        if isinstance(teacher, CheckpointOptions):
-            file = checkpoints.meant(teacher.file)
-            if file in published_files.REGISTER:
-                yield from _files([file])
-            elif (path := checkpoints.located(teacher)) is not None:
-                yield f"file {path}", "present", _size(path)
+def _networks(suite: Suite) -> Iterator[tuple[str, str, str]]:
+    """Each file's header is opened, and compared with the suite's data sets."""
+    shapes = [DATASETS[name].shape for name in suite.datasets]
+    for teacher in suite.teachers:
+        if not isinstance(teacher, CheckpointOptions):
+            continue
+        known = published_files.REGISTER.get(checkpoints.meant(teacher.file) or "")
+        if known is not None:
+            yield from _files([known.name])
+        path = checkpoints.located(teacher)
+        if path is None or (known is not None and published_files.missing(known)):
+            continue
+        fault = next((reason for shape in shapes if (reason := checkpoints.fault(path, shape))), None)
+        if fault is not None:
+            yield f"file {path}", "wrong content", fault
+        elif known is None:
+            yield f"file {path}", "present", _size(path)
 
 
 def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
@@ -133,6 +142,8 @@ def _dataset(spec: DatasetSpec) -> tuple[str, str]:
     if not spec.archive:
         return "present", "embedded"
     path = spec.path()
+    if isinstance(spec, OwnImages):
+        return "present", f"{path}; {spec.size:,} images of {'x'.join(map(str, spec.shape[1:]))}"
     if spec.missing() is not None:
         return "missing", f"{path}; {spec.how_to_get()}"
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ..errors import InputError
-from .places import results_folder
+from .places import require_writable_file, results_folder
 from .rows import require_labels, rows_options
 
 
@@ -32,20 +32,16 @@ def leaderboard(
     A table is as wide as the terminal, or as COLUMNS says; 100 characters in a file or a pipe.
     """
     from ...reports import leaderboard as board
+    from ...reports.writing import write_atomic
 
     require_labels(labels, places)
+    if bib is not None:
+        require_writable_file(bib)
     try:
         read = board.read(*map(results_folder, places), labels=labels, by_run=by_run, methods=methods, nfes=nfes)
         text = board.render(read, style, metric, sort=sort)
     except ValueError as error:
         raise InputError(str(error)) from None
     if bib is not None:
-        _write(bib, board.bibliography(read))
+        write_atomic(bib, board.bibliography(read))
     click.echo(text)
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--bib: cannot write {file}: {error.strerror}") from None

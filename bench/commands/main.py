@@ -1,20 +1,38 @@
 """The command line: `fewstep` and its verbs."""
 
 import logging
-from typing import Any
+import os
+import sys
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import click
 
 from ... import __version__
-from ..errors import InputError, RegisterError, UnknownNameError, printable
+from ...reports.writing import WriteError
+from ..errors import (
+    INTERRUPTED,
+    TERMINATED,
+    CorruptError,
+    DamagedError,
+    InputError,
+    RegisterError,
+    Terminated,
+    UnknownNameError,
+    printable,
+    shortened,
+)
 from .captions import captions
 from .check import check
+from .choose import choose
+from .compare import compare
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
 from .figure import figure
 from .leaderboard import leaderboard
 from .list import list_names
+from .new import new
 from .prepare import prepare
 from .report import report
 from .run import run
@@ -24,14 +42,42 @@ from .solvers import solvers
 
 
 class OneLineErrors(click.Group):
-    """InputError becomes one line on stderr and exit code 2."""
+    """What is wrong with an input, a file or a disk becomes one line on stderr and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (InputError, RegisterError, UnknownNameError) as error:
-            click.echo(f"fewstep: {printable(str(error))}", err=True)
-            ctx.exit(2)
+        except KeyboardInterrupt as stop:
+            click.echo("fewstep: stopped", err=True)
+            ctx.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().main(*args, **options)
+        except CorruptError as error:
+            _refuse(f"{error}; run the suite again, or name its store with --store")
+        except (InputError, RegisterError, UnknownNameError, DamagedError) as error:
+            _refuse(str(error))
+        except OSError as error:
+            _refuse(_described(error))
+
+
+def _described(error: OSError) -> str:
+    if isinstance(error, WriteError):
+        return str(error)
+    reason = error.strerror or str(error)
+    return f"{shortened(error.filename)}: {reason}" if error.filename is not None else f"cannot write: {reason}"
+
+
+def _refuse(message: str) -> NoReturn:
+    with suppress(OSError):
+        click.echo(f"fewstep: {printable(message)}", err=True)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        # What a full device has not taken would fail again when Python ends.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.exit(2)
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,12 +90,15 @@ def main() -> None:
 for verb in (
     captions,
     check,
+    choose,
+    compare,
     doctor,
     evaluate,
     export,
     figure,
     leaderboard,
     list_names,
+    new,
     prepare,
     report,
     run,

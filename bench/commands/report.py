@@ -5,14 +5,14 @@ from pathlib import Path
 import click
 
 from ..errors import InputError
-from .places import require_writable, results_folder
+from .places import require_run_folder, require_writable_file, results_folder
 
 
 @click.command()
 @click.argument("places", metavar="DIR|SUITE...", nargs=-1, required=True)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
     help="The file to write [default: DIR/report.html; several runs need it].",
 )
 @click.option("--label", "labels", multiple=True, help="What to call a run, once for each DIR: their rows stay apart.")
@@ -29,7 +29,9 @@ def report(places: tuple[str, ...], out: Path | None, labels: tuple[str, ...], b
     if out is None and len(folders) > 1:
         raise InputError("a report of several runs belongs to none of their folders: name its file with --out")
     target = out or folders[0] / "report.html"
-    require_writable(target.parent)
+    require_writable_file(target)
+    if target.parent == folders[0]:
+        require_run_folder(folders[0])
     from ...reports import run as reports
 
     try:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .places import results_folder, row_options
+from .places import require_writable_file, results_folder, row_options
 
 
 @click.command()
@@ -16,5 +16,7 @@ def sample(place: str, store: Path | None, out: Path, count: int, **row: Any) ->
     from ..results.lookup import Wanted
     from .drawing import write_picture
 
-    write_picture(results_folder(place), Wanted(**row), count, store, out)
+    folder = results_folder(place)
+    require_writable_file(out)
+    write_picture(folder, Wanted(**row), count, store, out)
     click.echo(out)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ...datasets.frozen import register
+from ...datasets.own_images import OwnImages
 from ...datasets.registry import DATASETS, ArchiveError
 from ...methods.assets import missing_lpips
 from ...methods.missing import Missing
@@ -48,6 +49,9 @@ def extractor_task(dataset: str, device: str, classifier: str = "shipped") -> Ta
 
 def reference_task(dataset: str, extractor: str, device: str) -> Task:
     """The features of the data set's own images under published weights."""
+    spec = DATASETS[dataset]
+    if isinstance(spec, OwnImages):
+        return folder_task(spec.path(), identity(dataset)["content"], spec.size, extractor, device)
     images = {"dataset": dataset, **identity(dataset)}
     return _features(images, dataset, DATASETS[dataset].size, extractor, device, data_code(dataset))
 

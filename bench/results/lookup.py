@@ -1,15 +1,18 @@
 """The artifacts behind a row of a finished run: what `fewstep sample` draws from and `fewstep export` copies."""
 
-import csv
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from ...methods import registry
-from ...reports.run_folder import RESULTS
+from ...reports import run_folder
+from ...reports.writing import aside
 from ..errors import InputError
 from ..plan.kinds import SampleParams
-from ..store import Artifact, CorruptError, Store
+from ..store import Artifact, Store
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,12 @@ class Wanted:
     variant: str | None = None
     budget: str | None = None
 
-    def fits(self, row: dict[str, str]) -> bool:
+    def among(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows that fit."""
         given = {"method": self.method, "variant": self.variant, "budget": self.budget}
-        return all(value is None or row[key] == value for key, value in given.items())
+        for column, value in given.items():
+            table = table if value is None else table[table[column] == value]
+        return table
 
 
 def store_of(folder: Path, root: Path | None) -> Store:
@@ -33,18 +39,21 @@ def store_of(folder: Path, root: Path | None) -> Store:
 
 
 def nearest_samples(folder: Path, wanted: Wanted, store: Store) -> Artifact:
-    """The samples of the nearest cell (NFE first, then seed): their manifest names the teacher and the training."""
-    with (folder / RESULTS).open(encoding="utf-8") as file:
-        table = list(csv.DictReader(file))
-    rows = [row for row in table if wanted.fits(row) and row["status"] == "done"]
-    if not rows:
+    """The samples of the nearest cell (NFE first, then seed): their manifest names the teacher and the training.
+
+    InputError where no cell fits, CorruptError where the store has not got it any more.
+    """
+    table = run_folder.results(folder)
+    fitting = wanted.among(table)
+    rows = fitting[fitting["status"] == "done"]
+    if rows.empty:
         raise InputError(f"{folder}: no finished cell of {_described(wanted)}; the run has {_known(table, wanted)}")
-    nearest = max(rows, key=lambda row: (row["nfe"] == str(wanted.nfe), row["seed"] == str(wanted.seed)))
-    try:
-        score = store.need(f"score-{nearest['cell']}")
-        return store.need(score.manifest["inputs"]["sample"])
-    except CorruptError as error:
-        raise InputError(f"{error}; run the suite again, or name its store with --store") from None
+    cells = zip(rows["nfe"] == wanted.nfe, rows["seed"] == wanted.seed, rows["cell"], strict=True)
+    _, _, cell = max(cells, key=lambda found: found[:2])
+    if not re.fullmatch("[0-9a-f]{16}", cell):
+        raise InputError(f"{folder}: its samples are in no store: they were not made by `fewstep run`")
+    score = store.need(f"score-{cell}")
+    return store.need(score.manifest["inputs"]["sample"])
 
 
 def _described(wanted: Wanted) -> str:
@@ -53,12 +62,13 @@ def _described(wanted: Wanted) -> str:
     return " with ".join([words[0], " and ".join(words[1:])]) if words[1:] else words[0]
 
 
-def _known(table: list[dict[str, str]], wanted: Wanted) -> str:
+def _known(table: pd.DataFrame, wanted: Wanted) -> str:
     """What the run has instead: other methods, or this one's variants and budgets."""
-    own = [row for row in table if row["method"] == wanted.method]
-    if not own:
-        return ", ".join(dict.fromkeys(row["method"] for row in table))
-    return "; ".join(dict.fromkeys(f"variant {row['variant']!r}, budget {row['budget']!r}" for row in own))
+    own = table[table["method"] == wanted.method]
+    if own.empty:
+        return ", ".join(dict.fromkeys(table["method"]))
+    found = own[["variant", "budget"]].itertuples(index=False)
+    return "; ".join(dict.fromkeys(f"variant {variant!r}, budget {budget!r}" for variant, budget in found))
 
 
 def export(folder: Path, wanted: Wanted, root: Path | None, out: Path) -> None:
@@ -70,13 +80,11 @@ def export(folder: Path, wanted: Wanted, root: Path | None, out: Path) -> None:
         raise InputError(f"{wanted.method} is not trained: there is nothing to export")
     if params.seed != wanted.seed:
         raise InputError(f"{_described(wanted)} has no finished cell with seed {wanted.seed}")
-    try:
-        trained = store.need(inputs["train"])
-    except CorruptError as error:
-        raise InputError(f"{error}; run the suite again, or name its store with --store") from None
+    trained = store.need(inputs["train"])
     if registry.method(params.method).per_nfe and params.nfe != wanted.nfe:
         raise InputError(f"{_described(wanted)} is trained per NFE, and the run has no cell with NFE {wanted.nfe}")
     from ..stages.train import WEIGHTS
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(trained.file(WEIGHTS), out)
+    weights = trained.file(WEIGHTS)
+    with aside(out) as part:
+        shutil.copyfile(weights, part)

@@ -1,9 +1,11 @@
 """What a run leaves in its folder: results.csv, metrics.json, leaderboard.csv, the report, the pictures' samples."""
 
 import hashlib
+import io
 import json
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +18,13 @@ from ...datasets.registry import DATASETS
 from ...methods import bibliography
 from ...methods.missing import Missing
 from ...methods.registry import METHODS, data_free
+from ...reports import run_folder
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,
     CURVES,
     FACTS,
+    FIGURES,
     LEADERBOARD,
     LEARNED,
     METRICS,
@@ -37,12 +41,13 @@ from ...reports.run_folder import (
 )
 from ...reports.run_folder import METHODS as METHOD_FACTS
 from ...reports.status import Status
+from ...reports.writing import remove_parts, write_atomic
+from ..errors import DamagedError
 from ..metrics import register
 from ..plan import source_version
 from ..plan.cells import Cell, Plan
 from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
-from ..store import write_atomic
 from ..suite.writing import MARK, dump
 from . import costs, curves, trials
 from . import rows as results
@@ -99,13 +104,16 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
             ]
         ).encode()
     )
-    previous = _read_json(out / FACTS)
+    for folder in (out, out / FIGURES):
+        remove_parts(folder)
     complete = all((out / name).is_file() for name in (RESULTS, LEADERBOARD, REPORT))
-    if complete and previous.get("stamp") == stamp.hexdigest():
+    if complete and _stamp(out) == stamp.hexdigest():
         return
+    facts |= {} if command is None else command.facts()
+    # First without its stamp: what a killed run has left half-written is not taken for complete.
+    write_atomic(out / FACTS, json.dumps(facts, indent=1))
     if not (out / SUITE).is_file() or (out / SUITE).read_text(encoding="utf-8").startswith(MARK):
         write_atomic(out / SUITE, suite)
-    facts |= {} if command is None else command.facts()
     write_atomic(out / RESULTS, text)
     write_atomic(out / BLOCKS, blocks)
     write_atomic(out / METRICS, metrics)
@@ -114,10 +122,11 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
     write_atomic(out / COSTS, spent)
     if tried:
         write_atomic(out / TRIALS, tried)
+    else:
+        (out / TRIALS).unlink(missing_ok=True)
     write_atomic(out / LEARNED, learned)
     write_atomic(out / CURVES, losses)
     _save_pictures(plan, outcome, out / PICTURES)
-    write_atomic(out / FACTS, json.dumps(facts, indent=1))
     from ...reports import run as report
 
     report.write_leaderboard(out)
@@ -196,22 +205,20 @@ def _save_pictures(plan: Plan, outcome: Outcome, path: Path) -> None:
                 x0 = load_file(artifact.file(file))["x0"][:SHOWN]  # type: ignore[union-attr]
                 if x0.ndim == 4:
                     arrays[name] = _to_uint8(x0)
-    aside = path.with_name(f".{path.name}")
-    with aside.open("wb") as file_out:
-        np.savez_compressed(file_out, **arrays)
-    aside.replace(path)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(path, buffer.getvalue())
 
 
 def _to_uint8(x0: Any) -> Any:
     return np.clip(x0 * 127.5 + 128, 0, 255).astype(np.uint8)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _stamp(folder: Path) -> str | None:
+    """What the files of a folder were written from; None where its run.json does not say."""
+    with suppress(DamagedError):
+        return run_folder.facts(folder).get("stamp")
+    return None
 
 
 def unmeasured(plan: Plan) -> dict[str, Missing]:

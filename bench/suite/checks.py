@@ -1,40 +1,44 @@
 """What a schema cannot say of a suite: rules about methods, data sets, teachers and metrics together. No torch.
 
-A rule yields a complaint, (location, message), for each mistake. RULES are in order: later ones may take for granted
+A rule yields a complaint for each mistake; those about fields that do not fit, and about what appears twice, are in
+fits and repeats. RULES are in order: later ones may take for granted
 what earlier ones check.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from pydantic import ValidationError
 
 from ...datasets.frozen import register as frozen
 from ...datasets.registry import DATASETS
 from ...methods import registry
-from ...methods.specs.base import METHODS as METHODS_PACKAGE
-from ...methods.specs.solver import Grid
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
-from ...methods.specs.teachers.pretrain import PretrainOptions, UNetOptions
+from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
 from ..metrics.register import METRICS, defined
-from .document import Location, complaint
-from .schema import MethodEntry, Suite, Teacher
-
-Complaint = tuple[Location, str]
-Rule = Callable[[Suite], Iterator[Complaint]]
+from . import fits, repeats
+from .document import complaint
+from .fits import Complaint, Rule, entries, places
+from .schema import Suite
 
 
 def methods_are_known(suite: Suite) -> Iterator[Complaint]:
-    for where, entry in _entries(suite):
+    for where, entry in entries(suite):
         try:
             registry.method(entry.name)
         except registry.UnknownNameError as error:
             yield (*where, "name"), str(error)
 
 
+def trained_methods_have_a_budget(suite: Suite) -> Iterator[Complaint]:
+    for _, entry in entries(suite):
+        if entry.spec.trains and not (entry.budgets or suite.budgets):
+            yield (), f"'budgets' is missing: {entry.name} is trained; such as budgets: {{evaluations: 100000}}"
+
+
 def options_are_theirs(suite: Suite) -> Iterator[Complaint]:
-    for where, entry in _entries(suite):
+    for where, entry in entries(suite):
         try:
             entry.checked()
         except ValidationError as error:
@@ -42,7 +46,7 @@ def options_are_theirs(suite: Suite) -> Iterator[Complaint]:
 
 
 def only_learned_solvers_are_fitted_elsewhere(suite: Suite) -> Iterator[Complaint]:
-    for where, entry in _entries(suite):
+    for where, entry in entries(suite):
         if entry.fitted_on is None:
             continue
         if not entry.spec.transfers:
@@ -55,7 +59,7 @@ def only_learned_solvers_are_fitted_elsewhere(suite: Suite) -> Iterator[Complain
 
 
 def trials_can_share_a_budget(suite: Suite) -> Iterator[Complaint]:
-    for where, entry in _entries(suite):
+    for where, entry in entries(suite):
         if entry.tune is None:
             continue
         place = (*where, "tune")
@@ -75,7 +79,7 @@ def trials_can_share_a_budget(suite: Suite) -> Iterator[Complaint]:
 
 
 def tuned_students_can_be_evaluated(suite: Suite) -> Iterator[Complaint]:
-    for where, entry in _entries(suite):
+    for where, entry in entries(suite):
         if entry.tune is None:
             continue
         if entry.spec.per_nfe:
@@ -86,18 +90,10 @@ def tuned_students_can_be_evaluated(suite: Suite) -> Iterator[Complaint]:
             yield (*where, "tune"), f"{entry.name} cannot be evaluated at NFE {nfe}: {reason}; set nfe"
 
 
-def formulas_have_no_network_to_train(suite: Suite) -> Iterator[Complaint]:
-    formulas = [teacher.name for teacher in suite.teachers if not registry.TEACHERS[teacher.name].network]
-    for where, entry in _entries(suite):
-        if formulas and entry.spec.needs_network:
-            message = f"{entry.name} trains a copy of the teacher's network, and teacher {formulas[0]!r} is a formula"
-            yield (*where, "name"), message + "; use a pretrain teacher"
-
-
 def shares_of_the_teachers_training_are_known(suite: Suite) -> Iterator[Complaint]:
     trained = (PretrainOptions, ShippedOptions)
     untrained = [teacher.name for teacher in suite.teachers if not isinstance(teacher, trained)]
-    for where, entry in _entries(suite):
+    for where, entry in entries(suite):
         budgets = (entry.budgets or suite.budgets) if entry.spec.trains else []
         if untrained and any(budget.unit == "teacher" for budget in budgets):
             message = f"a budget in shares of the teacher's training, and the suite does not train {untrained[0]!r}"
@@ -106,23 +102,10 @@ def shares_of_the_teachers_training_are_known(suite: Suite) -> Iterator[Complain
 
 def labels_are_taken_where_teachers_need_them(suite: Suite) -> Iterator[Complaint]:
     conditional = [teacher for teacher in suite.teachers if teacher.conditional]
-    for where, entry in _entries(suite):
+    for where, entry in entries(suite):
         if conditional and entry.spec.trains and not entry.spec.conditional:
             message = f"{entry.name} trains without labels, and teacher {conditional[0].shown()} needs them"
             yield (*where, "name"), message + "; leave one of the two out"
-
-
-def rows_are_told_apart(suite: Suite) -> Iterator[Complaint]:
-    """Rows of a table by method and variant, tables by teacher: a name twice would hide a result."""
-    rows = [(entry.name, entry.label()) for entry in suite.methods]
-    for i, row in enumerate(rows):
-        if row in rows[:i]:
-            message = f"{row[0]} appears twice with the same options; give one of them a variant"
-            yield ("methods", i, "name"), message
-    labels = [teacher.shown() for teacher in suite.teachers]
-    for i, label in enumerate(labels):
-        if label in labels[:i]:
-            yield ("teachers", i), f"{label!r} appears twice; give one of them a label"
 
 
 def datasets_are_known(suite: Suite) -> Iterator[Complaint]:
@@ -141,41 +124,17 @@ def datasets_have_the_metrics(suite: Suite) -> Iterator[Complaint]:
                 yield ("metrics", j), f"unknown metric {metric!r}{registry.did_you_mean(metric, METRICS)}"
             elif metric not in (known := defined(spec.metrics, spec.quality)):
                 yield ("metrics", j), f"{metric} is not defined on {name}, which has {', '.join(known)}"
-        for where, entry in _entries(suite):
+        for where, entry in entries(suite):
             if (entry.tune or entry.checked().needs_quality) and not spec.quality:
                 message = f"{entry.name} with these options selects by a Fréchet distance, which {name} does not have"
                 yield (*where, "options"), message
 
 
-def teachers_fit_the_datasets(suite: Suite) -> Iterator[Complaint]:
-    for name in suite.datasets:
-        spec = DATASETS[name]
-        images = len(spec.shape) == 3
-        for k, teacher in enumerate(suite.teachers):
-            network = getattr(teacher, "network", None)
-            if network is not None and (network.name == "unet") != images:
-                message = f"a {network.name} does not fit {name}, whose samples have shape {spec.shape}"
-                yield ("teachers", k, "network"), message
-            levels = len(network.multipliers) if isinstance(network, UNetOptions) else 1
-            if images and spec.shape[-1] % 2 ** (levels - 1):
-                message = f"{levels} levels halve the resolution {levels - 1} times, and {name}'s images have side "
-                yield ("teachers", k, "network", "multipliers"), f"{message}{spec.shape[-1]}; leave some out"
-            if isinstance(teacher, CheckpointOptions) and not images:
-                message = f"its network is one of images, and {name}'s samples have shape {spec.shape}"
-                yield ("teachers", k, "file"), message
-            if teacher.conditional and not spec.classes:
-                place = ("label_dropout",) if isinstance(teacher, PretrainOptions) else ()
-                yield ("teachers", k, *place), f"{name} has no labels, and {teacher.shown()} needs them; leave it out"
-
-
-def grids_of_labels_have_a_discrete_path(suite: Suite) -> Iterator[Complaint]:
-    """Of the teachers that fewstep has none is on a discrete path; a plug-in's may be."""
-    built_in = all(registry.TEACHERS[teacher.name].target.startswith(METHODS_PACKAGE) for teacher in suite.teachers)
-    for where, entry in _entries(suite):
-        grid = getattr(entry.checked(), "grid", None)
-        if built_in and isinstance(grid, Grid) and grid.spacing.startswith("ddim-"):
-            message = f"{grid.spacing} is a grid of the labels of a discrete path, which no teacher of this suite has"
-            yield (*where, "options", "grid", "spacing"), f"{message}; use uniform, quadratic, log-snr or karras"
+def labels_are_there_for_teachers_that_need_them(suite: Suite) -> Iterator[Complaint]:
+    for place, teacher, name in places(suite):
+        if teacher.conditional and not DATASETS[name].classes:
+            key = ("label_dropout",) if isinstance(teacher, PretrainOptions) else ()
+            yield (*place, *key), f"{name} has no labels, and {teacher.shown()} needs them; leave it out"
 
 
 def references_are_published_moments(suite: Suite) -> Iterator[Complaint]:
@@ -202,44 +161,40 @@ def checkpoints_are_files(suite: Suite) -> Iterator[Complaint]:
 
 def shipped_teachers_are_known(suite: Suite) -> Iterator[Complaint]:
     """By name and data set, those that learned solvers are fitted on as well."""
-    used: list[tuple[Location, Teacher, str]] = [
-        (("teachers", k, "file"), teacher, dataset)
-        for k, teacher in enumerate(suite.teachers)
-        for dataset in suite.datasets
-    ]
-    for where, entry in _entries(suite):
-        if entry.fitted_on is not None:
-            elsewhere = [entry.fitted_on.teacher] if entry.fitted_on.teacher else suite.teachers
-            used += [((*where, "fitted_on", "teacher", "file"), t, entry.fitted_on.dataset) for t in elsewhere]
-    for place, teacher, dataset in used:
+    for place, teacher, dataset in places(suite):
         if not isinstance(teacher, ShippedOptions):
             continue
         if teacher.file not in frozen.teachers():
             near = registry.did_you_mean(teacher.file, frozen.teachers())
-            yield place, f"no teacher {teacher.file!r} is shipped{near}"
+            yield (*place, "file"), f"no teacher {teacher.file!r} is shipped{near}"
         elif (own := frozen.NETWORKS[teacher.file].dataset) != dataset:
-            yield place, f"{teacher.file} was trained on {own}, not on {dataset}"
-
-
-def _entries(suite: Suite) -> Iterator[tuple[Location, MethodEntry]]:
-    return ((("methods", i), entry) for i, entry in enumerate(suite.methods))
+            yield (*place, "file"), f"{teacher.file} was trained on {own}, not on {dataset}"
 
 
 RULES: tuple[Rule, ...] = (
     methods_are_known,
+    trained_methods_have_a_budget,
     options_are_theirs,
+    datasets_are_known,
+    fits.the_grid_has_an_end,
     only_learned_solvers_are_fitted_elsewhere,
     trials_can_share_a_budget,
+    repeats.entries_differ,
     tuned_students_can_be_evaluated,
-    formulas_have_no_network_to_train,
+    fits.formulas_have_no_network_to_train,
     shares_of_the_teachers_training_are_known,
     labels_are_taken_where_teachers_need_them,
-    rows_are_told_apart,
-    datasets_are_known,
+    repeats.rows_are_told_apart,
+    repeats.datasets_are_told_apart,
     datasets_have_the_metrics,
-    teachers_fit_the_datasets,
-    grids_of_labels_have_a_discrete_path,
+    fits.networks_fit_the_images,
+    labels_are_there_for_teachers_that_need_them,
     references_are_published_moments,
     checkpoints_are_files,
     shipped_teachers_are_known,
+    fits.grids_are_on_the_teachers_path,
+    fits.levels_are_drawn_where_the_teacher_is,
+    fits.lpips_compares_images,
+    fits.learned_solvers_move_along_one_path,
+    fits.budgets_buy_a_step,
 )

@@ -13,6 +13,8 @@ from ..errors import InputError
 from .reading import Unclear, parsed
 
 Location = tuple[int | str, ...]
+MAPPING = "must be a valid dictionary.*"
+INDEX = "0|[1-9][0-9]{0,8}"
 
 
 class Document:
@@ -23,7 +25,7 @@ class Document:
         try:
             self.data, self._root = parsed(text)
         except yaml.YAMLError as error:
-            raise InputError(_not_read(name, error)) from None
+            raise InputError(_not_read(name, text, error)) from None
         if not isinstance(self.data, dict):
             raise InputError(f"{name}: a suite is a mapping of keys to values")
         self._set: dict[Location, str] = {}
@@ -34,22 +36,32 @@ class Document:
         shown = shortened(setting)
         if not equals or not key:
             raise InputError(f"--set {shown}: expected KEY=VALUE, such as --set seeds=[0,1]")
-        location: Location = tuple(int(part) if re.fullmatch("[0-9]{1,9}", part) else part for part in key.split("."))
-        if location in self._set:
-            raise InputError(f"--set {shown}: {key!r} is set twice, also by --set {shortened(self._set[location])}")
+        location: Location = tuple(int(part) if re.fullmatch(INDEX, part) else part for part in key.split("."))
+        for given, earlier in self._set.items():
+            if given[: len(location)] == location:
+                how = "is set twice, also by" if given == location else "would replace what is set by"
+                raise InputError(f"--set {shown}: {shortened(key)!r} {how} --set {shortened(earlier)}")
         try:
-            given, _ = parsed(value)
+            data, _ = parsed(value)
         except yaml.YAMLError as error:
             problem = getattr(error, "problem", None) if isinstance(error, Unclear) else None
             raise InputError(f"--set {shown}: {problem or 'the value is not YAML'}") from None
+        self._lay(location, data, shown)
+        self._set[location] = setting
+
+    def _lay(self, location: Location, value: Any, shown: str) -> None:
         parent = self.data
         try:
-            for part in location[:-1]:
-                parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent[part]
-            parent[location[-1]] = given
+            for depth, part in enumerate(location):
+                if isinstance(parent, dict) and isinstance(part, int):
+                    above = repr(_dotted(location[:depth])) if depth else "the suite"
+                    raise InputError(f"--set {shown}: {above} is no list: leave out the {part}")
+                if depth == len(location) - 1:
+                    parent[part] = value
+                else:
+                    parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent[part]
         except (IndexError, TypeError, AttributeError):
-            raise InputError(f"--set {shown}: the suite has nothing at {shortened(key)!r}") from None
-        self._set[location] = setting
+            raise InputError(f"--set {shown}: the suite has nothing at {_dotted(location)!r}") from None
 
     def at(self, location: Location, message: str, first: Location | None = None) -> str:
         """ "file:line: key.path: message", in one line; a value that --set gave is named by it.
@@ -58,7 +70,7 @@ class Document:
         """
         message = shortened(message, 300)
         if first is not None:
-            message += f", as {_key(first)}" + ("" if self._setting(first) else f" on line {self._line(first)}")
+            message += f" (first {_key(first)}" + (")" if self._setting(first) else f" on line {self._line(first)})")
         if (setting := self._setting(location)) is not None:
             place = f"{_key(location)}: " if first is not None else ""
             return f"--set {shortened(setting)}: {place}{message}"
@@ -104,19 +116,27 @@ def shortened(text: str, most: int = 80) -> str:
     return line if len(line) <= most else f"{line[: most // 2]} ... {line[-most // 3 :]}"
 
 
+def _dotted(location: Location) -> str:
+    return shortened(".".join(map(str, location)))
+
+
 def _key(location: Location) -> str:
     shown = (part if isinstance(part, int) or part.isprintable() else repr(part)[1:-1] for part in location)
     joined = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in shown).lstrip(".")
     return shortened(joined, 200)
 
 
-def _not_read(name: str, error: yaml.YAMLError) -> str:
+def _not_read(name: str, text: str, error: yaml.YAMLError) -> str:
     """What is wrong with the text of a file, with its line where that is known."""
     mark = getattr(error, "problem_mark", None)
     place = f"{name}:{mark.line + 1}" if mark else name
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{place}:{text.count(chr(10), 0, error.position) + 1}: not YAML: the character {chr(error.character)!r}"
     problem = shortened(str(getattr(error, "problem", None) or error), 300)
     if not isinstance(error, Unclear):
-        return f"{place}: not YAML: {problem}"
+        opened = getattr(error, "context_mark", None)
+        where = f", in what begins on line {opened.line + 1}" if mark and opened and opened.line != mark.line else ""
+        return f"{place}: not YAML: {problem}{where}"
     return f"{place}: {problem}" + (f", first on line {error.first}" if error.first is not None else "")
 
 
@@ -127,7 +147,12 @@ def _unlisted(location: Location) -> Location:
 
 def complaint(prefix: Location, error: ValidationError, model: type[BaseModel]) -> tuple[Location, str]:
     """(location, message) of the first complaint of `error`; `prefix` is where `model`'s data lie in the document."""
-    first = error.errors()[0]
+    errors = error.errors()
+    first = errors[0]
+    if first["type"] == "missing":
+        # What is missing may only be misspelt.
+        beside = (e for e in errors if e["type"] == "extra_forbidden" and e["loc"][:-1] == first["loc"][:-1])
+        first = next(beside, first)
     location, kind = tuple(first["loc"]), first["type"]
     place = tuple(part for part in location if not _is_tag(model, location, part))
     if kind == "extra_forbidden":
@@ -135,14 +160,18 @@ def complaint(prefix: Location, error: ValidationError, model: type[BaseModel]) 
         message = f"unknown key {str(location[-1])!r}{did_you_mean(str(location[-1]), known)}"
     elif kind == "missing":
         message, place = f"{location[-1]!r} is missing", place[:-1]
-    elif kind in ("union_tag_invalid", "union_tag_not_found"):
-        expected = first["ctx"].get("expected_tags", "'name'")
-        message = f"'name' must be one of {expected}, not {first['ctx'].get('tag', 'left out')!r}"
+    elif kind == "union_tag_not_found":
+        message = "'name' is missing"
+    elif kind == "union_tag_invalid":
+        message = f"'name' must be one of {first['ctx']['expected_tags']}, not {first['ctx']['tag']!r}"
+    elif kind == "too_short":
+        message = f"must have at least {first['ctx']['min_length']} item"
     else:
         given = first.get("input")
         shown = f", not {_repr(given)}" if isinstance(given, str | int | float | bool | type(None)) else ""
         quoted = "; put it in quotes" if kind == "string_type" and isinstance(given, int | float) else ""
-        message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be") + shown + quoted
+        message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        message = re.sub(MAPPING, "must be a mapping", message.replace("String should", "must")) + shown + quoted
     return (*prefix, *place), message
 
 

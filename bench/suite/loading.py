@@ -45,16 +45,25 @@ def load(suite: str, settings: Sequence[str] = ()) -> Suite:
     try:
         if path.stat().st_size > LARGEST:
             raise InputError(f"{path}: larger than a suite can be, which is {LARGEST // 1000} kB")
-        document = Document(path.name if path.parent == SHIPPED else str(path), path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{line}: not UTF-8; save the file in this encoding") from None
+    except OSError as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
+    return checked(path.name if path.parent == SHIPPED else str(path), text, settings)
+
+
+def checked(name: str, text: str, settings: Sequence[str] = ()) -> Suite:
+    """The suite that `text` is, called `name` in the message of InputError."""
+    document = Document(name, text)
     for setting in settings:
         document.set(setting)
     try:
-        checked = Suite.model_validate(document.data)
+        suite = Suite.model_validate(document.data)
     except ValidationError as error:
         raise InputError(document.at(*complaint((), error, Suite))) from None
     for rule in RULES:
-        for complaint_ in rule(checked):
+        for complaint_ in rule(suite):
             raise InputError(document.at(*complaint_))
-    return checked
+    return suite

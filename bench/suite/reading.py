@@ -52,7 +52,7 @@ def parsed(text: str) -> tuple[Any, yaml.Node | None]:
         root = loader.get_single_node()
         return (None if root is None else loader.data(root)), root
     except (ValueError, OverflowError) as error:  # PyYAML's own, of escapes and directives
-        raise yaml.YAMLError(str(error)) from None
+        raise yaml.MarkedYAMLError(problem=str(error), problem_mark=loader.get_mark()) from None
     finally:
         loader.dispose()
 
@@ -95,6 +95,8 @@ class _Loader(yaml.SafeLoader):
             value = key.value if key.tag == f"{PREFIX}merge" else self.data(key)
             if value in lines:
                 raise Unclear(f"the key {value!r} appears twice", key.start_mark, lines[value])
+            if not isinstance(value, str):
+                raise Unclear(f"a key must be text: put {key.value[:40]!r} in quotes", key.start_mark)
             lines[value] = key.start_mark.line + 1
         return node
 

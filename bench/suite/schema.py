@@ -6,8 +6,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...methods import registry
 from ...methods.missing import Missing
-from ...methods.options import Checked, Options
-from ...methods.specs.teachers.base import TeacherOptions
+from ...methods.options import LARGEST_INTEGER, Checked, Options
+from ...methods.portable import name_refusal
+from ...methods.specs.teachers.base import TeacherOptions, printable
+from ..machine import device_refusal
 
 
 def _listed(value: Any) -> Any:
@@ -15,12 +17,21 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def _unique(values: list[Any]) -> list[Any]:
-    shown = [value.label() if isinstance(value, Budget) else repr(value) for value in values]
-    for i, value in enumerate(shown):
-        if value in shown[:i]:
-            raise ValueError(f"{value} appears twice, as items {shown.index(value) + 1} and {i + 1}")
-    return values
+def _rows(value: Any) -> Any:
+    """A list of methods, of which each is a mapping or, with all its defaults, a name alone."""
+    return [{"name": row} if isinstance(row, str) else row for row in _listed(value)]
+
+
+def _folder(name: str) -> str:
+    if refusal := name_refusal(name):
+        raise ValueError(refusal)
+    return name
+
+
+def _device(value: Any) -> Any:
+    if isinstance(value, str) and (refusal := device_refusal(value)):
+        raise ValueError(refusal)
+    return value
 
 
 def _several(values: list[Any]) -> list[Any]:
@@ -29,8 +40,9 @@ def _several(values: list[Any]) -> list[Any]:
     return values
 
 
-Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Samples = Annotated[int, Field(ge=1, le=10**9)]
+NFE = Annotated[int, Field(ge=1, le=100_000)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 
 
 class Budget(Options):
@@ -40,11 +52,11 @@ class Budget(Options):
     seconds: of the steps, on this machine: not reproducible. teacher: a share of what training the teacher took.
     """
 
-    evaluations: float | None = Field(None, gt=0)
-    flops: float | None = Field(None, gt=0)
-    images: float | None = Field(None, gt=0)
-    seconds: float | None = Field(None, gt=0)
-    teacher: float | None = Field(None, gt=0)
+    evaluations: float | None = Field(None, gt=0, le=1e18)
+    flops: float | None = Field(None, gt=0, le=1e30)
+    images: float | None = Field(None, gt=0, le=1e18)
+    seconds: float | None = Field(None, gt=0, le=1e10)
+    teacher: float | None = Field(None, gt=0, le=1e6)
 
     @model_validator(mode="after")
     def _one_unit(self) -> "Budget":
@@ -70,8 +82,8 @@ class Budget(Options):
 class Truth(Options):
     """The exact ODE solutions: RK45 with rtol = atol = tolerance, for the first `samples` noises of each seed."""
 
-    samples: Positive = 256
-    tolerance: float = Field(1e-6, gt=0)
+    samples: Samples = 256
+    tolerance: float = Field(1e-6, ge=1e-12, le=1)
 
 
 if TYPE_CHECKING:
@@ -100,9 +112,9 @@ class Tuning(Options):
     first.
     """
 
-    trials: Annotated[list[dict[str, Any]], AfterValidator(_unique), AfterValidator(_several)]
-    samples: int = Field(512, ge=2)
-    nfe: Positive | None = None
+    trials: Annotated[list[dict[str, Any]], AfterValidator(_several)]
+    samples: int = Field(512, ge=2, le=10**9)
+    nfe: NFE | None = None
 
 
 class MethodEntry(Options):
@@ -112,11 +124,9 @@ class MethodEntry(Options):
 
     name: str
     options: dict[str, Any] = {}
-    nfe: Annotated[list[Positive], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)] | None = None
-    budgets: Annotated[list[Budget], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)] | None = (
-        None
-    )
-    variant: str | None = None
+    nfe: Annotated[list[NFE], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    variant: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)] | None = None
     fitted_on: FittedOn | None = None
     tune: Tuning | None = None
 
@@ -167,16 +177,17 @@ def _short(option: Any, dumped: Any) -> Any:
 class Suite(Checked):
     """A grid of cells: datasets x teachers x methods x budgets x seeds x nfe."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Annotated[str, AfterValidator(_folder)] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     description: str = ""
-    datasets: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
+    datasets: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
     teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)]
-    methods: Annotated[list[MethodEntry], BeforeValidator(_listed), Field(min_length=1)]
-    budgets: Annotated[list[Budget], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
-    seeds: Annotated[list[Seed], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)] = [0]
-    nfe: Annotated[list[Positive], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
-    samples: Positive = 1797
-    metrics: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
+    methods: Annotated[list[MethodEntry], BeforeValidator(_rows), Field(min_length=1)]
+    budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)] = []
+    """Left out where no method is trained."""
+    seeds: Annotated[list[Seed], BeforeValidator(_listed), Field(min_length=1)] = [0]
+    nfe: Annotated[list[NFE], BeforeValidator(_listed), Field(min_length=1)]
+    samples: Samples = 1797
+    metrics: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
     truth: Truth = Truth()
     rounding: Literal["round", "truncate"] = "round"
     """How samples become the 8 bits that published networks see: to the nearest level (EDM), or cut off (ADM)."""
@@ -185,4 +196,4 @@ class Suite(Checked):
     classifier: Literal["shipped", "trained"] = "shipped"
     """The network behind fd_digits and its like: the one that fewstep ships for the data set, or one that this suite
     trains, as it does where none is shipped."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], BeforeValidator(_device)] = "auto"

@@ -4,27 +4,28 @@ Counters, averages and the budget live in one callback placed first; data and no
 (seed, step). A run killed at any moment and started again ends with the same weights and the same ledger.
 """
 
+import gc
 import logging
-import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from ...datasets.base import Batches, Dataset
 from ...methods.denoiser import Exhausted
 from ...methods.method import Diverged, Trainable
-from ...reports.status import Kind
-from ..errors import OutOfBudget, TaskError
+from ...methods.portable import rename
+from ..errors import OutOfBudget
 from .ledger import Ledger
 from .memory import held
 from .memory import is_measured as memory_is_measured
+from .readings import DivergedError as DivergedError
+from .readings import Readings
 from .step_meter import StepMeter, is_checked
 from .tracking import Tracker
 
@@ -32,25 +33,18 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT = "last.ckpt"
 CHECKPOINT_SECONDS = 5.0
+CHEAP_SECONDS = 0.01 * CHECKPOINT_SECONDS
+"""What a checkpoint may take; one that takes longer is written more rarely."""
 RECORDS = 100
 """Rows that a run writes to its record, evenly over its budget."""
-
-
-class DivergedError(TaskError):
-    """Training cannot go on, since `step`."""
-
-    kind = Kind.DIVERGED
-
-    def __init__(self, step: int, reason: str = "the loss is not finite") -> None:
-        super().__init__(f"{reason} at step {step}")
-        self.step = step
 
 
 class BudgetCallback(Callback):
     """Measures, charges, averages, schedules, records, and stops: in this order, after every step."""
 
     def __init__(self, ledger: Ledger, seed: int, tracker: Tracker, on_progress: Callable[[float], None]) -> None:
-        self.ledger, self.seed, self.tracker, self.on_progress = ledger, seed, tracker, on_progress
+        self.ledger, self.seed, self.on_progress = ledger, seed, on_progress
+        self.readings = Readings(tracker)
         self.dropped = ""
         """What the step was that ran past the budget, if one did."""
         self._step: StepMeter | None = None
@@ -108,7 +102,10 @@ class BudgetCallback(Callback):
         pl_module.spent = self.ledger.spent
         if pl_module.finished or not self.ledger.affords(pl_module.step_kind(self.ledger.steps), pl_module.batch_size):
             trainer.should_stop = True
-        self._record(float(outputs["loss"].detach()), trainer.should_stop)
+        row = self._row(trainer.should_stop)
+        self.readings.add(self.ledger.steps, outputs["loss"].detach(), pl_module.watched(), row)
+        if trainer.should_stop:
+            self.readings.read()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._step is None:
@@ -125,40 +122,43 @@ class BudgetCallback(Callback):
         limit = f"{self.ledger.limit:.6g} {self.ledger.unit}"
         self.dropped = f"one step costs more than is left of the {limit} ({step.kind!r}{share})"
 
-    def _record(self, loss: float, last: bool) -> None:
-        if not math.isfinite(loss):
-            raise DivergedError(self.ledger.steps)
+    def _row(self, last: bool) -> dict[str, Any] | None:
+        """The step's row of the record without its loss, None for most steps."""
         mark = int(self.ledger.spent * RECORDS)
-        if mark > self._recorded or last:
-            self._recorded = mark
-            self.tracker.log(
-                {
-                    "step": self.ledger.steps,
-                    "loss": loss,
-                    "budget/evaluations": self.ledger.evaluations,
-                    "budget/images": self.ledger.images,
-                    "budget/spent": self.ledger.spent,
-                    "seconds": self.ledger.seconds,
-                }
-            )
-            self.on_progress(self.ledger.spent)
+        if mark <= self._recorded and not last:
+            return None
+        self._recorded = mark
+        self.on_progress(self.ledger.spent)
+        return {
+            "step": self.ledger.steps,
+            "budget/evaluations": self.ledger.evaluations,
+            "budget/images": self.ledger.images,
+            "budget/spent": self.ledger.spent,
+            "seconds": self.ledger.seconds,
+        }
 
 
 class CheckpointCallback(Callback):
-    """Every few seconds the whole state, written aside and renamed: a kill costs those seconds at most."""
+    """Every few seconds the whole state, written aside and renamed: a kill costs those seconds at most.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._saved = time.monotonic()
+    Where writing takes long the pauses are longer, so that it takes about one per cent of the time.
+    """
+
+    def __init__(self, path: Path, readings: Readings) -> None:
+        self.path, self.readings = path, readings
+        self._saved, self._pause = time.monotonic(), CHECKPOINT_SECONDS
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if time.monotonic() - self._saved >= CHECKPOINT_SECONDS and not trainer.should_stop:
+        started = time.monotonic()
+        if started - self._saved >= self._pause and not trainer.should_stop:
+            self.readings.read()
             aside = self.path.with_suffix(".part")
             trainer.save_checkpoint(aside)
-            os.replace(aside, self.path)
+            rename(aside, self.path)
             self._saved = time.monotonic()
+            self._pause = CHECKPOINT_SECONDS * max(1.0, (self._saved - started) / CHEAP_SECONDS)
 
 
 def fit(
@@ -185,7 +185,7 @@ def fit(
         accelerator=device,
         devices=1,
         max_epochs=-1,
-        callbacks=[budget, CheckpointCallback(checkpoint)],
+        callbacks=[budget, CheckpointCallback(checkpoint, budget.readings)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -193,10 +193,11 @@ def fit(
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-    loader = DataLoader(Batches(data, module.batch_size, seed, start), batch_size=None)
+    batches = Batches(data, module.batch_size, seed, start)
     module.train()
     try:
-        trainer.fit(module, loader, ckpt_path=str(checkpoint) if state else None, weights_only=True)
+        with budget.readings.complete(), _frozen_garbage():
+            trainer.fit(module, batches, ckpt_path=str(checkpoint) if state else None, weights_only=True)
     except Diverged as error:
         raise DivergedError(ledger.steps, str(error)) from None
     except Exhausted:
@@ -206,6 +207,16 @@ def fit(
         log.info("step %d is dropped: %s", ledger.steps + 1, budget.dropped)
         on_progress(ledger.spent)
     checkpoint.unlink(missing_ok=True)
+
+
+@contextmanager
+def _frozen_garbage() -> Iterator[None]:
+    """Inside, the garbage collector leaves out what is there already: it takes a tenth of a second per look at it."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _saved_state(checkpoint: Path) -> dict[str, Any] | None:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..denoiser import Condition, Denoiser, EDMDenoiser
-from ..ema import follow
+from ..ema import Paired
 from ..method import Draws
-from ..nfe import UnreachableNFE
+from ..nfe import UnreachableNFE, whole
 from ..paths import expand
 from ..randomness import drawn_seed, generator, noise, seeded
 from ..solvers.base import Run
@@ -46,8 +46,8 @@ class ConsistencyFunction(EDMDenoiser):
 
 def boundary_scalings(sigma: Tensor, sigma_data: float, sigma_min: float) -> tuple[Tensor, Tensor, Tensor]:
     """(c_skip, c_out, c_in) with c_skip = 1 and c_out = 0 at sigma_min."""
-    shifted, total = sigma - sigma_min, sigma**2 + sigma_data**2
-    return sigma_data**2 / (shifted**2 + sigma_data**2), shifted * sigma_data / total.sqrt(), 1 / total.sqrt()
+    shifted, root = sigma - sigma_min, (sigma**2 + sigma_data**2).sqrt()
+    return sigma_data**2 / (shifted**2 + sigma_data**2), shifted * sigma_data / root, 1 / root
 
 
 ODE_STEPS = {"heun": (heun, HeunOptions()), "euler": (euler, SolverOptions())}
@@ -112,7 +112,9 @@ class ConsistencyModel(StudentMethod):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         if self.options.optimizer == "adam":
             return super().configure_optimizers()
-        return torch.optim.RAdam(self.student.parameters(), self.options.learning_rate, betas=self.options.betas)
+        return torch.optim.RAdam(
+            self.student.parameters(), self.options.learning_rate, betas=self.options.betas, foreach=True
+        )
 
     def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
         """The loss of one training step."""
@@ -205,7 +207,7 @@ class ConsistencyModel(StudentMethod):
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by multistep consistency sampling (algorithm 1) over `levels`."""
         return consistency_sampling(
-            self.function(condition), noise, self.levels(nfe).to(noise.device), self.floor, draws
+            self.function(condition), noise, self.levels(whole(nfe)).to(noise.device), self.floor, draws
         )
 
 
@@ -222,6 +224,7 @@ class Consistency(ConsistencyModel):
         u = torch.linspace(0.0, 1.0, options.grid_points, dtype=torch.float64)
         self.grid = karras(u, teacher.path.t_max, teacher.path.t_min)
         self.target = copy.deepcopy(self.student).requires_grad_(False) if options.target_ema else None
+        self._following = None if self.target is None else Paired(self.target, self.student)
 
     def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
         x0, condition = batch["x0"], self.condition_of(batch)
@@ -238,5 +241,5 @@ class Consistency(ConsistencyModel):
 
     def update_averages(self) -> None:
         super().update_averages()
-        if self.target is not None and not self.finished:
-            follow(self.target, self.student, self.options.target_ema)
+        if self._following is not None and not self.finished:
+            self._following.follow(self.options.target_ema)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..denoiser import Denoiser, EDMDenoiser
-from ..ema import follow
+from ..ema import Paired
 from ..networks.initialise import drawn_anew
 from ..paths import Path, expand
 from ..randomness import drawn_seed, generator
@@ -189,6 +189,7 @@ class ConsistencyTraining(ConsistencyModel):
         super().__init__(teacher, student, options, seed, floor)
         self.recipe = recipe
         self.target = copy.deepcopy(self.student).requires_grad_(False) if recipe.decay else None
+        self._following = None if self.target is None else Paired(self.target, self.student)
 
     def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
         x0, condition = batch["x0"], self.condition_of(batch)
@@ -213,5 +214,5 @@ class ConsistencyTraining(ConsistencyModel):
 
     def update_averages(self) -> None:
         super().update_averages()
-        if self.target is not None and self.recipe.decay is not None and not self.finished:
-            follow(self.target, self.student, self.recipe.decay(self.progress))
+        if self._following is not None and self.recipe.decay is not None and not self.finished:
+            self._following.follow(self.recipe.decay(self.progress))

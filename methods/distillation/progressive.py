@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from .. import solvers
 from ..denoiser import Clipped, Condition, Denoiser, EDMDenoiser, NetworkDenoiser
-from ..ema import averaged, ramped_ema
+from ..ema import Average, ramped_ema
 from ..method import Draws
+from ..nfe import whole
 from ..paths import EDM, Path, VPCosine
 from ..randomness import generator
 from ..solvers import grids
@@ -109,7 +109,7 @@ class Progressive(AdamStudent):
         self.gradient_clip = options.gradient_clip
         self.batch_size = options.batch
         self.sigma_data = network.sigma_data if isinstance(network, EDMDenoiser) else 1.0
-        self.averages = nn.ModuleDict({str(n): averaged(self.student, ramped_ema(options.ema)) for n in options.steps})
+        self.averages = nn.ModuleDict({str(n): Average(self.student, ramped_ema(options.ema)) for n in options.steps})
         self.register_buffer("phase", torch.tensor(0))
 
     def train(self, mode: bool = True) -> "Progressive":
@@ -125,9 +125,9 @@ class Progressive(AdamStudent):
         assert isinstance(denoiser, Denoiser)
         return denoiser
 
-    def _average(self, steps: int) -> AveragedModel:
+    def _average(self, steps: int) -> Average:
         average = self.averages[str(steps)]
-        assert isinstance(average, AveragedModel)
+        assert isinstance(average, Average)
         return average
 
     def phase_at(self, spent: float) -> int:
@@ -193,6 +193,7 @@ class Progressive(AdamStudent):
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """DDIM with the student of so many steps. Raises UnreachableNFE where the halvings pass through none."""
+        nfe = whole(nfe)
         student = self.student_of(halvings(nfe, self.options.steps))
         bound = self.teacher.sample_bound
         if self.options.clip_x0 and bound is not None:

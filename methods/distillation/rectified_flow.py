@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..denoiser import Condition, Denoiser
 from ..method import Draws
+from ..nfe import whole
 from ..paths import FlowOT, expand
 from ..randomness import generator
 from ..specs.rectified_flow import RectifiedFlowOptions, rectified_flow
@@ -126,7 +127,7 @@ class RectifiedFlow(StudentMethod):
         weights = self.result().state_dict()
         self.flow.load_state_dict(weights)
         self.student.load_state_dict(weights)
-        self.average.n_averaged.zero_()
+        self.average.n_averaged = 0
         self.pairs.clear()
         self.distilling.fill_(True)
 
@@ -148,5 +149,6 @@ class RectifiedFlow(StudentMethod):
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by `nfe` Euler steps; UnreachableNFE for another number than a distilled student's."""
+        nfe = whole(nfe)
         rectified_flow(nfe, self.options.distil)
         return euler_flow(partial(flow_velocity, self.averaged_student, condition=condition), noise, nfe)

@@ -16,19 +16,29 @@ import torch
 from torch import Tensor, nn
 
 from ..denoiser import Condition, Denoiser, EDMDenoiser
-from ..method import Diverged, Draws
+from ..method import Draws, Watched
 from ..nfe import one_evaluation
 from ..paths import expand
 from ..randomness import generator
 from ..solvers.grids import karras
 from ..specs.score_matching import ScoreMatchingOptions
 from ..uses import spent_on
-from .student import StudentMethod
+from .student import StudentMethod, clip_gradient
 
 FAKE, GENERATOR = "fake score", "generator"
 Levels = tuple[float, float] | None
 COLLAPSED, EXPLODED = 0.01, 100.0
 """Spread and size of the student's samples, in units of the data's spread, beyond which it has failed."""
+
+
+def exploded(size: float) -> str | None:
+    """Of the size of a student's samples, in units of the data's spread."""
+    return f"the student's samples have grown to {size:.3g} times the data's spread" if size > EXPLODED else None
+
+
+def collapsed(spread: float) -> str | None:
+    """Of the spread between a student's samples, in units of the data's."""
+    return "collapsed: the student makes one and the same sample from every noise" if spread < COLLAPSED else None
 
 
 class Noised(NamedTuple):
@@ -80,6 +90,7 @@ class ScoreMatching(StudentMethod):
         self.shape, self.path, self.sigma_data = network.sample_shape, network.path, network.sigma_data
         self.sigma_init = options.sigma_init or self.path.t_max
         self._kind = FAKE
+        self._watched: list[Watched] = []
 
     def student_loss(self, noised: Noised) -> Tensor:
         """Per sample (B,): its gradient with respect to the student is the method."""
@@ -95,7 +106,7 @@ class ScoreMatching(StudentMethod):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         step = int(batch["step"])
-        self._kind = self.step_kind(step)
+        self._kind, self._watched = self.step_kind(step), []
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
         student_optimizer, fake_optimizer = optimizers
@@ -114,8 +125,7 @@ class ScoreMatching(StudentMethod):
             share = loss(part).sum() / self.batch_size
             self.manual_backward(share)
             total += share.detach()
-        if self.options.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), self.options.gradient_clip)
+        clip_gradient(optimizer, self.options.gradient_clip)
         optimizer.step()
         optimizer.zero_grad()
         return total
@@ -153,12 +163,13 @@ class ScoreMatching(StudentMethod):
             yield Part(rows, z[rows], sigma.to(self.device)[rows], eps[rows], own)
 
     def _watch(self, x0: Tensor) -> None:
-        """Raises Diverged where the student's samples are no longer data of any kind."""
-        size = float(x0.square().mean().sqrt()) / self.sigma_data
-        if size > EXPLODED:
-            raise Diverged(f"the student's samples have grown to {size:.3g} times the data's spread")
-        if self.spent > 0.5 and len(x0) > 1 and float(x0.std(0).square().mean().sqrt()) < COLLAPSED * self.sigma_data:
-            raise Diverged("collapsed: the student makes one and the same sample from every noise")
+        """Note whether the student's samples x0 (b, ...) are still data of any kind."""
+        self._watched.append(Watched(x0.square().mean().sqrt() / self.sigma_data, exploded))
+        if self.spent > 0.5 and len(x0) > 1:
+            self._watched.append(Watched(x0.std(0).square().mean().sqrt() / self.sigma_data, collapsed))
+
+    def watched(self) -> list[Watched]:
+        return self._watched
 
     def update_averages(self) -> None:
         if self._kind != FAKE:

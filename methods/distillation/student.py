@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..denoiser import Denoiser, EDMDenoiser
-from ..ema import averaged, ramped_ema
+from ..ema import Average, ramped_ema
 from ..method import Method
 from ..paths import EDM
 from ..specs.base import StudentOptions
@@ -18,6 +18,12 @@ def preconditioned_network(teacher: Denoiser, method: str) -> EDMDenoiser:
     if not isinstance(network, EDMDenoiser) or not isinstance(teacher.path, EDM):
         raise ValueError(f"{method} starts from a teacher network with EDM preconditioning")
     return network
+
+
+def clip_gradient(optimizer: torch.optim.Optimizer, largest: float | None) -> None:
+    """Scale the gradient of what the optimiser trains down to the norm `largest`, if it is larger; None: any norm."""
+    if largest is not None:
+        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], largest)
 
 
 class AdamOptions(Protocol):
@@ -44,8 +50,7 @@ class AdamStudent(Method):
         return torch.optim.Adam(self.student.parameters(), self._adam.learning_rate, betas=self._adam.betas, fused=True)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.student.parameters(), self.gradient_clip)
+        clip_gradient(optimizer, self.gradient_clip)
 
 
 class StudentMethod(AdamStudent):
@@ -57,7 +62,7 @@ class StudentMethod(AdamStudent):
         super().__init__(teacher, student, options, seed)
         self._warmup_steps = max(1, options.warmup_steps)
         self.batch_size = options.batch
-        self.average = averaged(self.student, ramped_ema(options.ema))
+        self.average = Average(self.student, ramped_ema(options.ema))
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         return min(1.0, (step + 1) / self._warmup_steps) * (1 - spent)

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from ..denoiser import Clipped, Condition, Denoiser, EDMDenoiser, edm_scalings
-from ..ema import Weights, averaged, bias_corrected_ema
+from ..ema import Average, Weights, bias_corrected_ema
 from ..method import Draws
+from ..nfe import whole
 from ..paths import EDM, PATHS, Path, expand
 from ..randomness import generator
 from ..solvers.base import Run, nodes
@@ -137,8 +138,8 @@ class Tract(AdamStudent):
         self.path: Path = teacher.path if options.path == "edm" else PATHS[options.path]
         self.times = timesteps(self.path, options.teacher_steps)
         self.bound = teacher.sample_bound if options.clip_x0 else None
-        self.self_teacher = averaged(self.student, bias_corrected_ema(options.self_teacher_ema))
-        self.averages = nn.ModuleDict({str(n): averaged(self.student, self._update_average) for n in options.phases})
+        self.self_teacher = Average(self.student, bias_corrected_ema(options.self_teacher_ema))
+        self.averages = nn.ModuleDict({str(n): Average(self.student, self._update_average) for n in options.phases})
         self.register_buffer("phase_start", torch.zeros((), dtype=torch.float64))
 
     def train(self, mode: bool = True) -> "Tract":
@@ -168,7 +169,7 @@ class Tract(AdamStudent):
 
     def steps_into(self, number: int) -> int:
         """Optimiser steps that this phase has made: its average counts them."""
-        return int(self.average(number).n_averaged)
+        return self.average(number).n_averaged
 
     def average(self, number: int) -> Any:
         return self.averages[str(self.options.phases[number])]
@@ -237,12 +238,12 @@ class Tract(AdamStudent):
         self.self_teacher.update_parameters(self.student)
         self.average(self.phase_at(self.spent)).update_parameters(self.student)
 
-    def _update_average(self, average: Weights, current: Weights, count: Tensor | int) -> None:
+    def _update_average(self, average: Weights, current: Weights, count: int) -> None:
         """Bias-corrected with mu = r^(1/steps of the phase), as many as its first `count` steps let expect."""
         number = self.phase_at(self.spent)
         start, end = self.share_of(number)
         progress = (self.spent - float(self.phase_start)) / (end - start)
-        bias_corrected_ema(self.options.ema_per_phase ** (progress / int(count)))(average, current, count)
+        bias_corrected_ema(self.options.ema_per_phase ** (progress / count))(average, current, count)
 
     def result(self) -> nn.Module:
         """The students by their number of steps."""
@@ -251,6 +252,7 @@ class Tract(AdamStudent):
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by `nfe` DDIM steps of the student that has as many. UnreachableNFE where there is none."""
+        nfe = whole(nfe)
         number = self.options.phases.index(phase_end(nfe, self.options.phases))
         predict = self.jump(self.average(number).module, condition)
         times = self.times[:: self.options.teacher_steps // nfe].flip(0)

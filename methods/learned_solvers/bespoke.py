@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..denoiser import Condition, Denoiser
 from ..method import Diverged, Draws, Method
-from ..nfe import UnreachableNFE
+from ..nfe import UnreachableNFE, whole
 from ..paths import FlowCosine, FlowOT
 from ..randomness import generator, noise
 from ..solvers.rk45 import AdaptiveSolver
@@ -171,7 +171,7 @@ def rmse_loss(solver: BespokeSolver, velocity: Velocity, truth: Tensor, slopes: 
 
 LOSSES = {"bound": bound_loss, "lte": lte_loss, "rmse": rmse_loss}
 FIRST_LOT = 8
-"""True paths that are solved first; each further lot doubles their number."""
+"""True paths that are solved first; what they cost tells how many the second lot can be."""
 FLOWS = {"flow-ot": FlowOT(), "flow-cosine": FlowCosine()}
 
 
@@ -201,13 +201,15 @@ class Bespoke(Method):
             self.register_buffer("exact", torch.full((options.select_samples, *self.shape), torch.nan))
 
     def next_lot(self) -> int:
-        """How many true paths to solve before the next step: as many again as there are, while the budget's
-        share for them allows it.
+        """How many true paths to solve before the next step: FIRST_LOT, then as many as the budget's share for them
+        buys at the price so far, if these are at least as many again. Paths are the cheaper the more are solved
+        together.
         """
         solved, wanted = int(self.truth.solved), self.options.trajectories
-        if solved and 2 * self.spent > self.options.truth_share:
-            return 0
-        return min(max(solved, FIRST_LOT), wanted - solved)
+        if not solved:
+            return min(FIRST_LOT, wanted)
+        affordable = min(wanted, int(solved * self.options.truth_share / max(self.spent, 1e-9)))
+        return affordable - solved if affordable >= min(2 * solved, wanted) else 0
 
     def selects(self, step: int) -> bool:
         return self.options.select != "last" and step % self.options.select_every == 0
@@ -286,6 +288,6 @@ class Bespoke(Method):
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by the learned solver. Raises UnreachableNFE for another NFE than the one it was trained for."""
-        if nfe != self.solver.nfe:
+        if whole(nfe) != self.solver.nfe:
             raise UnreachableNFE(f"this bespoke solver was trained for {self.solver.nfe} evaluations")
         return self.best.solve(partial(self.flow.velocity, condition=condition), self.flow.start(noise))

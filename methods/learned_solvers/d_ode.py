@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .. import solvers
 from ..denoiser import Condition, Denoiser
 from ..method import Draws, Method
-from ..nfe import UnreachableNFE
+from ..nfe import UnreachableNFE, whole
 from ..randomness import noise
 from ..solvers.adams import EQUAL_STEPS, history, weighted
 from ..solvers.base import Node, Run, Solver, ddim, eps_of, transfer
@@ -327,7 +327,7 @@ class DODE(Method):
     @torch.no_grad()
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by the corrected solver. Raises UnreachableNFE for another NFE than the one it was fitted for."""
-        if nfe != self.nfe:
+        if whole(nfe) != self.nfe:
             raise UnreachableNFE(f"these lambdas were fitted for {self.nfe} evaluations")
         solver = corrected(self.options.solver, self.base, stored(self.corrections.lambdas.tolist()))
         return solver.sample(self.teacher, noise, nfe=nfe, condition=condition)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .. import solvers
 from ..denoiser import Condition, Denoiser
 from ..method import Draws, Method
-from ..nfe import UnreachableNFE
+from ..nfe import UnreachableNFE, whole
 from ..randomness import noise
 from ..solvers import grids
 from ..solvers.adams import weighted
@@ -160,6 +160,6 @@ class IIA(Method):
 
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by the fitted solver. Raises UnreachableNFE for another NFE than the one it was fitted for."""
-        if nfe != self.nfe:
+        if whole(nfe) != self.nfe:
             raise UnreachableNFE(f"this IIA solver was fitted for {self.nfe} evaluations")
         return self.solver.sample(self.teacher, noise, nfe=nfe, condition=condition)

@@ -1,7 +1,6 @@
 """What every training-free solver shares: nodes, the run over them, the start from noise, the exact NFE."""
 
 import math
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..denoiser import Condition, Denoiser, metered
-from ..nfe import Rule, Steps, singlestep_steps, steps_for
+from ..nfe import Rule, Steps, singlestep_steps, steps_for, whole
 from ..paths import PATHS, Path, expand
 from ..randomness import draws_from
 from ..specs.solver import Grid, SolverOptions
@@ -124,16 +123,7 @@ def _thresholded(x0: Tensor, least: float) -> Tensor:
     return x0.clamp(-size, size) / size
 
 
-def _whole(nfe: Any) -> int:
-    """`nfe` as an integer; ValueError for what is none, or less than 1."""
-    if isinstance(nfe, bool) or not hasattr(nfe, "__index__"):
-        raise ValueError(f"nfe must be an integer, not {nfe!r}")
-    if (whole := operator.index(nfe)) < 1:
-        raise ValueError(f"nfe must be at least 1, not {whole}")
-    return whole
-
-
-def _decreasing(times: Any, path: Path) -> Tensor:
+def decreasing(times: Any, path: Path) -> Tensor:
     """`times` as a float64 tensor; ValueError unless they are two or more finite numbers that decrease, at most to
     where the path has clean data.
     """
@@ -192,10 +182,10 @@ class Solver:
         if (nfe is None) == (times is None):
             raise ValueError("give nfe or times, one of the two")
         if nfe is not None:
-            nfe = _whole(nfe)
+            nfe = whole(nfe)
         denoiser, grid = self._on_path(denoiser)
         if times is not None:
-            times = _decreasing(times, denoiser.path)
+            times = decreasing(times, denoiser.path)
         steps, times = self.schedule(denoiser.path, nfe, times, grid)
         run = Run(
             lambda x, t: denoiser(x, t, condition),

@@ -5,7 +5,7 @@ which is smooth.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from ..denoiser import Condition, Denoiser
 from ..errors import IntegrationError
 from ..paths import expand
 from ..specs.rk45 import adaptive
+from .base import decreasing
 
 A = (
     (1 / 5,),
@@ -145,7 +146,7 @@ class AdaptiveSolver:
         denoiser: Denoiser,
         noise: Tensor,
         nfe: int | None = None,
-        times: Tensor | None = None,
+        times: Tensor | Sequence[float] | None = None,
         condition: Condition = None,
         draws: Callable[[int], Tensor] | None = None,
     ) -> Tensor:
@@ -157,7 +158,7 @@ class AdaptiveSolver:
         if nfe is not None:
             adaptive(nfe)
         path = denoiser.path
-        ends = torch.tensor([path.t_max, path.t_min], dtype=torch.float64) if times is None else times.double()
+        ends = decreasing([path.t_max, path.t_min] if times is None else times, path)
         first, last = ends[0], path.time_at(0.0) if times is None else ends[-1]
         levels = path.noise_level(ends[[0, -1]]).clamp(*SOLVED_LEVELS)
         start, end = path.time_at(levels)

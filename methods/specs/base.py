@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,14 @@ from ..options import Options as Options
 Kind = Literal["solver", "learned solver", "student"]
 KINDS: tuple[Kind, ...] = ("solver", "learned solver", "student")
 """In the order in which methods are listed."""
+
+Betas = tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
+"""Adam's decays of the mean and of the square of the gradient."""
+LOWEST, HIGHEST = 1e-8, 1e6
+"""Between these lies every noise level: its square is a number in single precision."""
+MOST_STEPS = 65_536
+"""Of what is divided into steps whose times are all kept."""
+LARGEST_BATCH = 1_000_000
 
 METHODS = __package__.rpartition(".")[0]
 """The package that the built-in targets are in."""
@@ -89,8 +97,6 @@ class StudentOptions(Options):
         gt=0,
         description="Adam's largest learning rate, reached after the warm-up; it falls linearly to 0 with the budget.",
     )
-    betas: tuple[float, float] = Field(
-        (0.9, 0.99), description="Adam's decays of the mean and of the square of the gradient."
-    )
+    betas: Betas = Field((0.9, 0.99), description="Adam's decays of the mean and of the square of the gradient.")
     warmup_steps: int = Field(20, ge=0, description="Steps in which the learning rate rises linearly from 0.")
-    batch: int = Field(64, ge=1, description="Samples per training step.")
+    batch: int = Field(64, ge=1, le=LARGEST_BATCH, description="Samples per training step.")

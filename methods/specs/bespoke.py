@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from ..nfe import Steps, UnreachableNFE
-from .base import METHODS, MethodSpec, Options
+from .base import LARGEST_BATCH, METHODS, MOST_STEPS, MethodSpec, Options
 
 
 def bespoke_steps(nfe: int, order: int) -> int:
@@ -33,18 +33,23 @@ class BespokeOptions(Options):
         "flow-ot", description="Path that is scaled and retimed; the teacher is converted to it exactly."
     )
     trajectories: int = Field(
-        128, ge=1, description="True paths to learn from; fewer where they would take more than truth_share."
+        128,
+        ge=1,
+        le=LARGEST_BATCH,
+        description="True paths to learn from; fewer where they would take more than truth_share.",
     )
     truth_share: float = Field(
         0.3, gt=0, lt=1, description="Largest share of the budget that solving the true paths may take."
     )
-    nodes: int = Field(33, ge=5, description="Times at which a true path is kept.")
-    tolerance: float = Field(1e-5, gt=0, description="Tolerance, relative and absolute, of RK45 on the true paths.")
+    nodes: int = Field(33, ge=5, le=MOST_STEPS, description="Times at which a true path is kept.")
+    tolerance: float = Field(
+        1e-5, ge=1e-12, le=1, description="Tolerance, relative and absolute, of RK45 on the true paths."
+    )
     learning_rate: float = Field(
         2e-2, gt=0, description="Adam's learning rate at the start; it falls linearly to 0 with the budget."
     )
     gradient_clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    batch: int = Field(32, ge=1, description="True paths per training step.")
+    batch: int = Field(32, ge=1, le=LARGEST_BATCH, description="True paths per training step.")
     select: Literal["last", "best-rmse", "best-fd"] = Field(
         "last",
         description="Which parameters are kept: the last, or the best by rmse to the exact solutions or by the suite's "
@@ -52,7 +57,7 @@ class BespokeOptions(Options):
     )
     select_every: int = Field(25, ge=1, description="Training steps from one look at the parameters to the next.")
     select_samples: int = Field(
-        64, ge=2, description="Noises, the selection's own, on which the parameters are judged."
+        64, ge=2, le=LARGEST_BATCH, description="Noises, the selection's own, on which the parameters are judged."
     )
 
     @property

@@ -17,7 +17,7 @@ class BootOptions(StudentOptions):
         "evenly in the cosine path's time.",
     )
     delta: float = Field(
-        0.04, gt=0, lt=1, description="Length of a bootstrapping step, as a share of the way from noise to data."
+        0.04, ge=1e-6, lt=1, description="Length of a bootstrapping step, as a share of the way from noise to data."
     )
     step: Literal["ddim", "first-order", "heun"] = Field(
         "ddim",

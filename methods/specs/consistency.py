@@ -7,7 +7,7 @@ from pydantic import Field
 from .. import assets
 from ..missing import Missing
 from ..nfe import Steps, UnreachableNFE, one_per_step
-from .base import METHODS, MethodSpec, StudentOptions
+from .base import LARGEST_BATCH, METHODS, MOST_STEPS, MethodSpec, StudentOptions
 
 Distance = Annotated[
     Literal["l2", "l1", "pseudo-huber", "lpips"],
@@ -48,10 +48,15 @@ class ConsistencyStudentOptions(StudentOptions):
         description="Where spread levels end on the curve from sigma_max (0) to sigma_min (1). The paper's two-step "
         "choices lie between 0.44 and 0.56; ours was picked once, on two seeds of digits.",
     )
-    searched_nfe: int = Field(4, ge=2, description="Largest NFE that levels are searched for.")
-    search_samples: int = Field(512, ge=2, description="Noises, the search's own, on which a level is judged.")
+    searched_nfe: int = Field(4, ge=2, le=1000, description="Largest NFE that levels are searched for.")
+    search_samples: int = Field(
+        512, ge=2, le=LARGEST_BATCH, description="Noises, the search's own, on which a level is judged."
+    )
     search_rounds: int = Field(
-        5, ge=1, description="Rounds of the search per level; each judges two levels and drops a third of the interval."
+        5,
+        ge=1,
+        le=1000,
+        description="Rounds of the search per level; each judges two levels and drops a third of the interval.",
     )
     clip_x0: bool = Field(
         False, description="Clamp every output of the network to [-1, 1] in sampling, as the released code does."
@@ -74,6 +79,7 @@ class ConsistencyOptions(ConsistencyStudentOptions):
     grid_points: int = Field(
         18,
         ge=2,
+        le=MOST_STEPS,
         description="N, the noise levels of the rho = 7 grid whose neighbours are paired. Paper: 18 on CIFAR-10, 40 "
         "elsewhere.",
     )

@@ -1,12 +1,13 @@
 """Consistency training: CT, iCT and ECT."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from .. import assets
 from ..missing import Missing
-from .base import METHODS, MethodSpec, Options
+from .base import HIGHEST, METHODS, MOST_STEPS, MethodSpec, Options
 from .consistency import ConsistencyStudentOptions, Distance, Weight
 
 
@@ -33,8 +34,15 @@ class CTOptions(_Growing):
     """Consistency training as first published (Song et al. 2023)."""
 
     name: Literal["ct"] = Field("ct", description="Chooses this variant.")
-    s0: int = Field(2, ge=1, description="Steps of the noise grid at the start of the training. Paper: 2.")
-    s1: int = Field(50, ge=1, description="Steps of the noise grid at the end. Paper: 150 on CIFAR-10, 200 elsewhere.")
+    s0: int = Field(
+        2, ge=1, le=MOST_STEPS, description="Steps of the noise grid at the start of the training. Paper: 2."
+    )
+    s1: int = Field(
+        50,
+        ge=1,
+        le=MOST_STEPS,
+        description="Steps of the noise grid at the end. Paper: 150 on CIFAR-10, 200 elsewhere.",
+    )
     mu0: float = Field(
         0.01,
         gt=0,
@@ -54,19 +62,27 @@ class ICTOptions(_Growing):
     """Improved consistency training (Song & Dhariwal 2023)."""
 
     name: Literal["ict"] = Field("ict", description="Chooses this variant.")
-    s0: int = Field(10, ge=1, description="Steps of the noise grid at the start of the training. Paper: 10.")
+    s0: int = Field(
+        10, ge=1, le=MOST_STEPS, description="Steps of the noise grid at the start of the training. Paper: 10."
+    )
     s1: int = Field(
         160,
         ge=1,
+        le=MOST_STEPS,
         description="Steps of the noise grid at the end, reached by doubling at equal shares of the budget. Paper: "
         "1280.",
     )
     log_sigma_mean: float = Field(
-        -1.1, description="Mean of the normal law of ln sigma by which levels are drawn. Paper: -1.1."
+        -1.1, ge=-20, le=20, description="Mean of the normal law of ln sigma by which levels are drawn. Paper: -1.1."
     )
-    log_sigma_std: float = Field(2.0, gt=0, description="Standard deviation of the normal law of ln sigma. Paper: 2.")
+    log_sigma_std: float = Field(
+        2.0, ge=0.01, le=10, description="Standard deviation of the normal law of ln sigma. Paper: 2."
+    )
     huber: float = Field(
-        0.00054, ge=0, description="c of the pseudo-Huber distance over sqrt(dimensions of a sample). Paper: 0.00054."
+        0.00054,
+        ge=0,
+        le=HIGHEST,
+        description="c of the pseudo-Huber distance over sqrt(dimensions of a sample). Paper: 0.00054.",
     )
 
 
@@ -75,18 +91,35 @@ class ECTOptions(_Variant):
 
     name: Literal["ect"] = Field("ect", description="Chooses this variant.")
     q: float = Field(
-        2.0, gt=1, description="Factor by which the gap t - r shrinks from a stage to the next. Fast recipe: 256."
+        2.0,
+        gt=1,
+        le=HIGHEST,
+        description="Factor by which the gap t - r shrinks from a stage to the next. Fast recipe: 256.",
     )
-    k: float = Field(8.0, ge=0, description="How much wider the gap is at small noise levels. Paper: 8.")
-    b: float = Field(1.0, gt=0, description="How fast that widening fades with the noise level. Paper: 1.")
+    k: float = Field(8.0, ge=0, le=HIGHEST, description="How much wider the gap is at small noise levels. Paper: 8.")
+    b: float = Field(1.0, gt=0, le=HIGHEST, description="How fast that widening fades with the noise level. Paper: 1.")
     stages: int = Field(
-        8, ge=1, description="Stages, at equal shares of the budget. The authors' fast recipe has one, with q = 256."
+        8,
+        ge=1,
+        le=64,
+        description="Stages, at equal shares of the budget. The authors' fast recipe has one, with q = 256.",
     )
-    log_sigma_mean: float = Field(-1.1, description="Mean of the normal law of ln sigma by which levels are drawn.")
-    log_sigma_std: float = Field(2.0, gt=0, description="Standard deviation of the normal law of ln sigma.")
+    log_sigma_mean: float = Field(
+        -1.1, ge=-20, le=20, description="Mean of the normal law of ln sigma by which levels are drawn."
+    )
+    log_sigma_std: float = Field(2.0, ge=0.01, le=10, description="Standard deviation of the normal law of ln sigma.")
     huber: float = Field(
-        0.0, ge=0, description="c of the pseudo-Huber distance itself, in units of the data; 0 is the norm."
+        0.0, ge=0, le=HIGHEST, description="c of the pseudo-Huber distance itself, in units of the data; 0 is the norm."
     )
+
+    @model_validator(mode="after")
+    def _gap_stays(self) -> "ECTOptions":
+        # q^stages is the factor of the last stage's gap: beyond double precision r and t are one number.
+        if self.stages * math.log2(self.q) > 50:
+            raise ValueError(
+                f"q: {self.q:g} over {self.stages} stages leaves no gap between t and r: lower one of them"
+            )
+        return self
 
 
 def _named(value: Any) -> Any:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ..nfe import Steps
 from . import deis, dpm_solver, euler, heun, pndm
-from .base import METHODS, MethodSpec, Options
+from .base import LARGEST_BATCH, METHODS, MOST_STEPS, MethodSpec, Options
 from .solver import Grid
 
 BASES = {spec.name: spec for spec in (euler.SPEC, heun.SPEC, *deis.SPECS, *dpm_solver.SPECS, *pndm.SPECS)}
@@ -37,10 +37,11 @@ class DODEOptions(Options):
         "the student's own steps; official those of the released code, whose teacher has `scale` times as "
         "many steps on a grid of its own and so is elsewhere at the same count.",
     )
-    scale: int = Field(10, ge=1, description="Teacher steps per evaluation of the student. Paper: 10.")
+    scale: int = Field(10, ge=1, le=MOST_STEPS, description="Teacher steps per evaluation of the student. Paper: 10.")
     batch: int = Field(
         100,
         ge=1,
+        le=LARGEST_BATCH,
         description="Noises that the scalars are fitted on; halved, up to three times, where the budget does not "
         "reach. Paper: 100.",
     )

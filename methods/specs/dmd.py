@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from .base import METHODS, MethodSpec
+from .base import HIGHEST, METHODS, MethodSpec
 from .pairs import PairSource
 from .score_matching import FakeLevels, GeneratorLevels, ScoreMatchingOptions
 
@@ -18,6 +18,7 @@ class DMDOptions(ScoreMatchingOptions, PairSource):
     regression: float = Field(
         0.0,
         ge=0,
+        le=HIGHEST,
         description="Weight of |G(z) - x|^2 on pairs (z, x) of the teacher's ODE. With 0 no pairs are made, and the "
         "options of pairs mean nothing. DMD: 0.25, with LPIPS.",
     )

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from .. import nfe
 from .solver import PACKAGE, SolverOptions, SolverSpec
@@ -27,7 +27,7 @@ class HeunOptions(SolverOptions):
     )
     alpha: float = Field(
         1.0,
-        gt=0,
+        ge=0.01,
         le=1,
         description="Where in a step the second evaluation is made: 1 is Heun's method, 1/2 the midpoint method, 2/3 "
         "Ralston's (appendix D.2).",
@@ -38,6 +38,12 @@ class HeunOptions(SolverOptions):
     def _unbounded(cls, level: Any) -> Any:
         """EDM's own default is infinity, the one number here that need not be finite."""
         return None if level == math.inf else level
+
+    @model_validator(mode="after")
+    def _churn_has_a_range(self) -> "HeunOptions":
+        if self.S_max is not None and self.S_min > self.S_max:
+            raise ValueError(f"S_min must be at most S_max: {self.S_min:g} is above {self.S_max:g}")
+        return self
 
 
 SPEC = SolverSpec(

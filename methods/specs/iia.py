@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ..nfe import Steps, UnreachableNFE
 from . import ddim, dpm_solver, heun, pndm
-from .base import METHODS, MethodSpec, Options
+from .base import LARGEST_BATCH, METHODS, MOST_STEPS, MethodSpec, Options
 from .solver import Grid
 
 BASES = {spec.name: spec for spec in (heun.SPEC, *ddim.SPECS, *dpm_solver.SPECS, *pndm.SPECS)}
@@ -32,16 +32,20 @@ class IIAOptions(Options):
     r: int = Field(
         1,
         ge=0,
+        le=1000,
         description="How many steps back the fitted columns reach; 0 only for Heun, which has columns in the step "
         "itself. Paper: mostly 1.",
     )
     substeps: int = Field(
         10,
         ge=2,
+        le=MOST_STEPS,
         description="M, steps of the base solver inside each interval, which the coefficients imitate. The value is "
         "ours.",
     )
-    batch: int = Field(128, ge=1, description="Noises that the coefficients are fitted on. The value is ours.")
+    batch: int = Field(
+        128, ge=1, le=LARGEST_BATCH, description="Noises that the coefficients are fitted on. The value is ours."
+    )
 
     @property
     def base(self) -> str:

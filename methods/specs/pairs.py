@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from .. import nfe
-from .base import Options, StudentOptions
+from .base import MOST_STEPS, Options, StudentOptions
 
 
 class PairSource(Options):
@@ -14,7 +14,7 @@ class PairSource(Options):
     solver: Literal["euler", "heun", "dpmpp-2m", "dpmpp-3m", "unipc-3"] = Field(
         "dpmpp-2m", description="The sampler that makes the pairs from the teacher, on its default grid."
     )
-    solver_nfe: int = Field(16, ge=1, description="Teacher evaluations per pair.")
+    solver_nfe: int = Field(16, ge=1, le=MOST_STEPS, description="Teacher evaluations per pair.")
     pairs_share: float = Field(
         0.35,
         gt=0,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..nfe import Steps, UnreachableNFE
 from .solver import PACKAGE, SolverOptions, SolverSpec
@@ -15,6 +15,12 @@ class PNDMOptions(SolverOptions):
         False,
         description="On a discrete path, round the midpoint's transfer down to a label, as the authors' code does.",
     )
+
+    @model_validator(mode="after")
+    def _labels_are_of_the_path(self) -> "PNDMOptions":
+        if self.integer_labels and self.path is not None:
+            raise ValueError(f"integer_labels needs a discrete path, which {self.path} is not")
+        return self
 
 
 class IPNDMOptions(SolverOptions):

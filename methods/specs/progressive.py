@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ..nfe import Steps, UnreachableNFE, one_per_step
-from .base import METHODS, MethodSpec, Options
+from .base import LARGEST_BATCH, METHODS, MOST_STEPS, Betas, MethodSpec, Options
 
 
 def halvings(nfe: int, steps: Sequence[int]) -> int:
@@ -25,7 +25,9 @@ class ProgressiveOptions(Options):
     or both for networks with that head.
     """
 
-    start_steps: int = Field(32, ge=2, description="Steps of the first teacher; last_steps doubled one or more times.")
+    start_steps: int = Field(
+        32, ge=2, le=MOST_STEPS, description="Steps of the first teacher; last_steps doubled one or more times."
+    )
     last_steps: int = Field(1, ge=1, description="Steps of the last student.")
     last_shares: tuple[float, ...] = Field(
         (2.0, 3.0),
@@ -58,13 +60,11 @@ class ProgressiveOptions(Options):
     learning_rate: float = Field(
         1e-3, gt=0, description="Adam's learning rate at the start of a phase; it falls linearly to 0 in each."
     )
-    betas: tuple[float, float] = Field(
-        (0.9, 0.99), description="Adam's decays of the mean and of the square of the gradient."
-    )
+    betas: Betas = Field((0.9, 0.99), description="Adam's decays of the mean and of the square of the gradient.")
     gradient_clip: float | None = Field(
         None, gt=0, description="Largest norm of the gradient; no limit by default. Paper: 1."
     )
-    batch: int = Field(64, ge=1, description="Samples per training step.")
+    batch: int = Field(64, ge=1, le=LARGEST_BATCH, description="Samples per training step.")
 
     @model_validator(mode="after")
     def _halves(self) -> "ProgressiveOptions":

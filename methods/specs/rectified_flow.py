@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from ..nfe import Steps, UnreachableNFE, one_per_step
-from .base import METHODS, MethodSpec
+from .base import METHODS, MOST_STEPS, MethodSpec
 from .pairs import PairOptions
 
 
@@ -20,6 +20,7 @@ class RectifiedFlowOptions(PairOptions):
     distil: int = Field(
         0,
         ge=0,
+        le=MOST_STEPS,
         description="Euler steps that the flow is distilled for after the reflow, from pairs of its own by solver_nfe "
         "Euler steps; 0 leaves the flow as it is, 1 is InstaFlow.",
     )

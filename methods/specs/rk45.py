@@ -15,7 +15,10 @@ class AdaptiveOptions(Options):
     """Dormand-Prince with one error control per sample."""
 
     tolerance: float = Field(
-        1e-5, gt=0, description="Largest error of a step, relative and absolute (rtol = atol), in units of the data."
+        1e-5,
+        ge=1e-12,
+        le=1,
+        description="Largest error of a step, relative and absolute (rtol = atol), in units of the data.",
     )
 
     def steps_for(self, nfe: int) -> Steps:

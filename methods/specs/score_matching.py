@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from ..nfe import Steps, one_evaluation
-from .base import StudentOptions
+from .base import HIGHEST, LOWEST, MOST_STEPS, Betas, StudentOptions
 
 GeneratorLevels = Annotated[
     tuple[float, float] | None,
@@ -28,14 +28,19 @@ class ScoreMatchingOptions(StudentOptions):
 
     sigma_init: float | None = Field(
         2.5,
-        gt=0,
+        ge=LOWEST,
+        le=HIGHEST,
         description="Noise level at which the student, a copy of the teacher, reads its noise; null is the largest.",
     )
-    log_sigma_mean: float = Field(-0.6, description="Mean of the normal law of ln sigma that levels are drawn by.")
-    log_sigma_std: float = Field(1.3, gt=0, description="Standard deviation of the normal law of ln sigma.")
+    log_sigma_mean: float = Field(
+        -0.6, ge=-20, le=20, description="Mean of the normal law of ln sigma that levels are drawn by."
+    )
+    log_sigma_std: float = Field(1.3, ge=0.01, le=10, description="Standard deviation of the normal law of ln sigma.")
     generator_levels: GeneratorLevels = None
     fake_levels: FakeLevels = None
-    fake_updates: int = Field(1, ge=1, description="Updates of the fake-score network for each of the student.")
+    fake_updates: int = Field(
+        1, ge=1, le=MOST_STEPS, description="Updates of the fake-score network for each of the student."
+    )
     warm_up: float = Field(
         0.1, ge=0, lt=1, description="First share of the budget, in which the fake-score network alone is trained."
     )
@@ -50,7 +55,7 @@ class ScoreMatchingOptions(StudentOptions):
         gt=0,
         description="Adam's largest learning rate of the fake-score network, which rises and falls likewise.",
     )
-    betas: tuple[float, float] = Field(
+    betas: Betas = Field(
         (0.0, 0.99), description="Adam's decays of the mean and of the square of the gradient, of both networks."
     )
     gradient_clip: float | None = Field(

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import METHODS, MethodSpec
+from .base import HIGHEST, METHODS, MethodSpec
 from .score_matching import GeneratorLevels, ScoreMatchingOptions
 
 Distance = Annotated[
@@ -20,7 +20,9 @@ class SIMOptions(ScoreMatchingOptions):
     """Score Implicit Matching (Luo et al. 2024). The paper's c, w(t) and rates are not public: these are ours."""
 
     distance: Distance = "pseudo-huber"
-    c: float = Field(0.3, gt=0, description="c of the pseudo-Huber distance, in units of what `of` compares.")
+    c: float = Field(
+        0.3, gt=0, le=HIGHEST, description="c of the pseudo-Huber distance, in units of what `of` compares."
+    )
     alpha: Alpha = 1.0
     of: Literal["denoiser", "score"] = Field(
         "denoiser", description="What is compared: the two denoisers' outputs, or the two scores."

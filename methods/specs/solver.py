@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from .. import nfe
-from .base import METHODS, Kind, MethodSpec, Options
+from .base import HIGHEST, LOWEST, METHODS, Kind, MethodSpec, Options
 
 PACKAGE = f"{METHODS}.solvers"
 """The package that the built-in solvers' targets are in."""
@@ -21,24 +21,31 @@ class Grid(Options):
         "level^(1/rho), log-snr in the log of the level, uniform in t, quadratic in sqrt(t). ddim-uniform and "
         "ddim-quad are DDIM's labels on a discrete path, the last of them followed by clean data.",
     )
-    rho: float = Field(7.0, gt=0, description="Exponent of the spacing karras; 7 in the paper. 1 is even in the level.")
+    rho: float = Field(
+        7.0, ge=0.1, le=1000, description="Exponent of the spacing karras; 7 in the paper. 1 is even in the level."
+    )
     end: Literal["zero", "append-zero", "min"] = Field(
         "zero",
         description="zero replaces the last node by noise level 0, so that no evaluation is spent at the smallest "
         "level; append-zero adds 0 after that level, as EDM does; min stops at the smallest level.",
     )
     noise_min: float | None = Field(
-        None, gt=0, description="Smallest noise level, as sigma/alpha; by default the path's own."
+        None, ge=LOWEST, le=HIGHEST, description="Smallest noise level, as sigma/alpha; by default the path's own."
     )
     noise_max: float | None = Field(
-        None, gt=0, description="Largest noise level, as sigma/alpha; by default the path's own."
+        None, ge=LOWEST, le=HIGHEST, description="Largest noise level, as sigma/alpha; by default the path's own."
     )
 
     @model_validator(mode="after")
-    def _noise_falls(self) -> "Grid":
+    def _falls(self) -> "Grid":
         if self.noise_min is not None and self.noise_max is not None and self.noise_min >= self.noise_max:
             raise ValueError(f"noise_min, {self.noise_min:g}, must be less than noise_max, {self.noise_max:g}")
         return self
+
+    @property
+    def of_labels(self) -> bool:
+        """Whether the nodes are labels of a discrete path, which no other path has."""
+        return self.spacing in ("ddim-uniform", "ddim-quad")
 
     def label(self) -> str:
         spacing = f"karras-{self.rho:g}" if self.spacing == "karras" else self.spacing
@@ -78,6 +85,22 @@ class SolverOptions(Options):
     def _ends_once(self) -> "SolverOptions":
         if self.denoise_to_zero and self.grid.end != "min":
             raise ValueError("denoise_to_zero needs grid.end: min; other grids end at clean data by themselves")
+        return self
+
+    @model_validator(mode="after")
+    def _grid_is_of_the_path(self) -> "SolverOptions":
+        if self.path is None:
+            return self
+        if self.grid.of_labels:
+            raise ValueError(f"{self.grid.spacing} is a grid of labels, which {self.path} does not have")
+        if self.path.startswith("flow") and self.grid.noise_min is None:
+            if self.grid.spacing in ("karras", "log-snr"):
+                raise ValueError(
+                    f"{self.path} goes down to noise level 0, which a {self.grid.spacing} grid cannot reach: "
+                    "give grid.noise_min, or grid.spacing: uniform"
+                )
+            if self.denoise_to_zero:
+                raise ValueError(f"denoise_to_zero: {self.path} ends at clean data by itself; give grid.noise_min")
         return self
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ..nfe import Steps, UnreachableNFE, one_per_step
-from .base import METHODS, MethodSpec, Options
+from .base import LARGEST_BATCH, METHODS, MOST_STEPS, Betas, MethodSpec, Options
 
 
 def phase_end(nfe: int, phases: Sequence[int]) -> int:
@@ -27,6 +27,7 @@ class TractOptions(Options):
     teacher_steps: int = Field(
         32,
         ge=2,
+        le=MOST_STEPS,
         description="T, the steps of the first phase's teacher and of the grid of times. Paper: 1024 (EDM: 40).",
     )
     phases: tuple[int, ...] = Field(
@@ -67,14 +68,12 @@ class TractOptions(Options):
     learning_rate_decay: Literal["linear", "constant"] = Field(
         "linear", description="Whether the learning rate falls linearly to 0 with the budget. Paper: constant."
     )
-    betas: tuple[float, float] = Field(
-        (0.9, 0.99), description="Adam's decays of the mean and of the square of the gradient."
-    )
+    betas: Betas = Field((0.9, 0.99), description="Adam's decays of the mean and of the square of the gradient.")
     warmup_steps: int = Field(20, ge=0, description="Steps in which the learning rate rises linearly from 0.")
     gradient_clip: float | None = Field(
         None, gt=0, description="Largest norm of the gradient; no limit by default. Paper: 1 (EDM: none)."
     )
-    batch: int = Field(64, ge=1, description="Samples per training step.")
+    batch: int = Field(64, ge=1, le=LARGEST_BATCH, description="Samples per training step.")
 
     @model_validator(mode="after")
     def _consistent(self) -> "TractOptions":

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .. import networks
 from ..denoiser import EDMDenoiser
-from ..ema import averaged, ramped_ema
+from ..ema import Average, ramped_ema
 from ..method import Trainable
 from ..paths import EDM, expand
 from ..randomness import generator
@@ -41,7 +41,7 @@ class Pretrain(Trainable):
         self.classes = classes
         self.batch_size = options.batch
         self.denoiser = denoiser(options, shape, classes)
-        self.average = averaged(self.denoiser, ramped_ema(options.ema))
+        self.average = Average(self.denoiser, ramped_ema(options.ema))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         x0 = batch["x0"]

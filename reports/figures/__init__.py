@@ -56,13 +56,14 @@ def figure(
     from .choose import choose
 
     chosen = choose(
-        [Path(folder) for folder in folders], metric, methods, nfes, width, (dataset, teacher), labels, by_run
-    )
+        [Path(folder) for folder in folders], metric, methods, nfes, width, (dataset, teacher), labels, by_run,
+        together=kind == "methods",
+    )  # fmt: skip
     return _drawn(chosen, kind)
 
 
 def for_report(board: "Board", folders: Mapping[str, Path]) -> dict[str, str]:
-    """The figures that the report of these folders, by label, shows, as SVG text by name, such as `nfe_fd_digits` and `samples`:
+    """The figures of the report of these folders, by label: SVG text by name, such as `nfe_fd_digits` and `samples`.
     REPORTED of the first metric, for each problem, as far as they tell something. Ids differ between figures; each has
     a title.
     """

@@ -20,8 +20,11 @@ def choose(
     problem: tuple[str | None, str | None],
     labels: Sequence[str],
     by_run: bool,
+    together: bool = False,
 ) -> Chosen:
-    """ValueError for a name or number that the runs do not have, and for an unfit width."""
+    """together: several problems make one figure. ValueError for a name or number that the runs do not have, for
+    several problems where they do not, and for an unfit width.
+    """
     if not NARROWEST <= width <= WIDEST:
         raise ValueError(f"width {width:g}: give {NARROWEST:g} to {WIDEST:g} inches")
     whole = leaderboard.read(*folders, labels=labels, by_run=by_run)
@@ -30,15 +33,16 @@ def choose(
     board = whole
     if methods or nfes:
         board = leaderboard.read(*folders, labels=labels, by_run=by_run, methods=methods, nfes=nfes)
-    named = dict(zip(whole.labels, folders, strict=False))
-    one = _problem(board, *problem)
-    return Chosen(board, metric or whole.metrics[0], one, width, tuple(nfes), named, whole)
+    unlike = folders if labels else list({folder.resolve(): folder for folder in folders}.values())
+    named = dict(zip(whole.labels, unlike, strict=True))
+    found = _problems(board, *problem, together)
+    return Chosen(board, metric or whole.metrics[0], found[0], width, tuple(nfes), named, whole, tuple(found))
 
 
-def _problem(board: Board, dataset: str | None, teacher: str | None) -> tuple[str, str]:
+def _problems(board: Board, dataset: str | None, teacher: str | None, together: bool) -> list[tuple[str, str]]:
     found = [p for p in board.problems if dataset in (None, p[0]) and teacher in (None, p[1])]
-    if len(found) == 1:
-        return found[0]
+    if len(found) == 1 or (found and together):
+        return found
     listed = ", ".join(f"{name} with {other}" for name, other in board.problems)
     if found:
         raise ValueError(

@@ -30,7 +30,7 @@ class Chosen:
     """One metric on one problem (data set, teacher), of the rows of `board`.
 
     whole: the board before methods and NFEs were chosen. folders: by label. nfes: those asked for, empty for all.
-    width: in inches.
+    width: in inches. problems: those of a figure that compares over several.
     """
 
     board: Board
@@ -40,6 +40,7 @@ class Chosen:
     nfes: tuple[int, ...] = ()
     folders: Mapping[str, Path] = field(default_factory=dict)
     whole: Board | None = None
+    problems: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def entries(self) -> list[Entry]:

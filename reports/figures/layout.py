@@ -54,7 +54,7 @@ def end_labels(axes: Axes, labels: Sequence[Label], inches: float, size: float =
     """Names to the right of the axes, `inches` high, beside their points and never over one another, with leaders."""
     at = [axes.transAxes.inverted().transform(axes.transData.transform((label.x, label.y))) for label in labels]
     heights = [height_of(label.text, size) for label in labels]
-    middles = keep_apart([float(y) * inches for _, y in at], heights, -0.1, inches + 0.1)
+    middles = keep_apart([float(y) * inches for _, y in at], heights, -0.15, inches + 0.04)
     across = inches / (axes.bbox.height / axes.bbox.width)
     for label, (x, y), middle in zip(labels, at, middles, strict=True):
         end = 1 + GAP / across

@@ -40,8 +40,7 @@ def parameters(chosen: Chosen) -> Figure:
     rows = _rows(_records(chosen))
     if not rows:
         raise NothingToDrawError("no method has learned only a few numbers")
-    names = naming.labels(chosen.board, [row for row in rows if row in {e.key.row for e in chosen.board.entries}])
-    rows = {row: members for row, members in rows.items() if row in names}
+    names = naming.labels(chosen.board, rows)
     rows = dict(list(rows.items())[: int((HIGHEST - 0.4) / (ABOVE + HEIGHT + BELOW))])
     nfes = sorted({member["nfe"] for members in rows.values() for member in members})[: len(PALETTE)]
     colour = dict(zip(nfes, PALETTE, strict=False))
@@ -66,13 +65,14 @@ def parameters(chosen: Chosen) -> Figure:
 
 
 def _records(chosen: Chosen) -> list[Record]:
-    """Of the folders together; one that several have is taken once."""
+    """Of the rows of the board, from the folders together; one that several have is taken once."""
+    known = {(entry.key.row, entry.nfe) for entry in chosen.board.entries}
     apart = any(entry.key.run for entry in chosen.board.entries)
     found: dict[tuple[Any, ...], Record] = {}
     for label, folder in chosen.folders.items():
         for record in run_folder.learned(folder):
             row = (record["method"], record["variant"], record["budget"], *([label] if apart else []))
-            if (record["dataset"], record["teacher"]) == chosen.problem:
+            if (record["dataset"], record["teacher"]) == chosen.problem and (row, record["nfe"]) in known:
                 found.setdefault((row, record["seed"], record["nfe"]), {**record, "row": row})
     return list(found.values())
 

@@ -72,7 +72,8 @@ def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
     right, texts = gutter([label.text for label in labels], space)
     labels = [Label(text, old.x, old.y, old.colour) for text, old in zip(texts, labels, strict=True)]
     one_right, one_names = gutter([names[row] for row in single], space)
-    below = 0.0 if beside or not single else ABOVE + BELOW + 0.14 * len(single)
+    listed = _height_of_list(gutter([names[row] for row in single], 0.4 * chosen.width)[1])
+    below = 0.0 if beside or not single else ABOVE + BELOW + listed
     sheet = Sheet(f"{chosen.where} against {across}", chosen.width, ABOVE / 2 + HEIGHT + BELOW + below + note.height)
     values = extent(chosen, entries) + ([chosen.teacher[1]] if chosen.teacher else [])
     width = chosen.width - LEFT - GAP - right - RIGHT - ((ONE + GAP + one_right + 0.12) if beside else 0.0)
@@ -154,11 +155,15 @@ def _beside(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: flo
     end_labels(axes, [Label(name, 0, chosen.mean(entry)) for name, entry in single.items()], HEIGHT)
 
 
+def _height_of_list(names: Sequence[str]) -> float:
+    return (0.22 if any("\n" in name for name in names) else 0.14) * len(names)
+
+
 def _below(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], top: float) -> None:
     """One-step methods as a list, the best first."""
     ordered = sorted(single.items(), key=lambda pair: chosen.mean(pair[1]), reverse=chosen.higher)
     right, names = gutter([name for name, _ in ordered], 0.4 * chosen.width)
-    height = 0.14 * len(ordered)
+    height = _height_of_list(names)
     axes = sheet.axes(right + 0.1, top, chosen.width - right - 0.1 - 0.15, height)
     for place, (_, entry) in enumerate(ordered):
         axes.errorbar(

@@ -155,8 +155,8 @@ def _trained(
     if cost_of_teacher:
         axes.axvline(cost_of_teacher, color=INK, linewidth=0.6, linestyle=(0, (1, 1)), zorder=1)
         axes.text(
-            cost_of_teacher, 0.99, "teacher's training ", transform=axes.get_xaxis_transform(), fontsize=SMALL,
-            ha="right", va="top",
+            cost_of_teacher, 1.0, "teacher's training ", transform=axes.get_xaxis_transform(), fontsize=SMALL,
+            ha="right", va="bottom",
         )  # fmt: skip
     if chosen.teacher is not None:
         line_of_the_teacher(axes, chosen.teacher[1])

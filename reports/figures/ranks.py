@@ -34,7 +34,8 @@ def critical_difference(chosen: Chosen) -> Figure:
 
     Of NFEs those at which most rows can be compared, rows at their largest budgets, all problems of the board.
     """
-    entries = at_largest_budget([entry for entry in chosen.board.entries if entry.values.get(chosen.metric)])
+    valued = [entry for entry in chosen.board.entries if entry.values.get(chosen.metric)]
+    entries = _at_largest_budget([entry for entry in valued if entry.key.problem in chosen.problems])
     values = _comparable(chosen, entries)
     rows, blocks = list(values), list(next(iter(values.values()), {}))
     if len(rows) < LEAST or len(blocks) < LEAST_BLOCKS:
@@ -61,6 +62,12 @@ def tested(table: np.ndarray) -> tuple[np.ndarray, float, float]:
     p = float(chi2.sf(between / within, count - 1)) if within else 1.0
     quantile = float(studentized_range.ppf(1 - LEVEL, count, np.inf)) / 2**0.5
     return means, quantile * (count * (count + 1) / (6 * blocks)) ** 0.5, p
+
+
+def _at_largest_budget(entries: Sequence[Entry]) -> list[Entry]:
+    """On each problem apart."""
+    problems = dict.fromkeys(entry.key.problem for entry in entries)
+    return [e for problem in problems for e in at_largest_budget([e for e in entries if e.key.problem == problem])]
 
 
 def _comparable(chosen: Chosen, entries: Sequence[Entry]) -> dict[Row, dict[Block, float]]:

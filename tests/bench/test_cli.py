@@ -1,6 +1,7 @@
 """The command line: quick answers, one line for a mistake, nothing half-written."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,7 @@ def test_a_dry_run_prints_the_cells_and_writes_nothing(tmp_path, suite):
     assert result.exit_code == 0
     assert "mixture-2d euler [grid=karras-7 zero] budget 0 seed 0 NFE 2: missing: not run yet" in result.output
     assert "skipped: Heun takes two evaluations" in result.output
+    assert re.search(r"^2 cells, \d+ tasks, \d+ to do: .*\b1 score$", result.output, re.MULTILINE)
     assert sorted(os.listdir(tmp_path)) == before
 
 

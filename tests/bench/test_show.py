@@ -155,7 +155,7 @@ def test_options_inside_options_are_indented_below_them():
     assert place["with name: unet"] < place["with name: mlp"]
     channels = next(line for line in lines if line.strip().startswith("channels "))
     assert channels.startswith("      channels ")
-    assert "16 (integer >= 8, a multiple of 8)" in channels
+    assert "16 (integer in [8, 4096], a multiple of 8)" in channels
     (iia,) = objects("show", "iia")
     grid = next(option for option in iia["options"] if option["name"] == "grid")
     assert "karras" in next(option["choices"] for option in grid["options"] if option["name"] == "spacing")

@@ -127,12 +127,11 @@ def bespoke(teacher, budget, folder, **options):
 
 
 def test_every_lot_of_true_paths_is_charged_what_it_took(tmp_path):
-    """Lots of 8, 8, 16, ... of one adaptive solver: no two cost the same, and the ledger is exact."""
+    """A lot of 8 and one of the other 56 of one adaptive solver: each has a cost, and the ledger is exact."""
     with FlopCounterMode(display=False) as counter:
         _, ledger = bespoke(killing.small_teacher(), 12_000, tmp_path, trajectories=64, tolerance=1e-2)
     lots = [uses["ground truth"] for kind, uses in ledger.step_uses.items() if "true paths" in kind]
-    assert len(lots) == 4
-    assert len(set(lots)) == 4
+    assert len(set(lots)) == len(lots) == 2
     assert ledger.flops == counter.get_total_flops() - probe(ledger)
     assert set(ledger.peak_bytes) >= {"step", *[kind for kind in ledger.step_uses if "true paths 9" in kind]}
 

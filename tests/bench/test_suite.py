@@ -42,6 +42,21 @@ def test_single_values_stand_for_lists(tmp_path):
     assert (suite.seeds, suite.nfe, suite.datasets) == ([3], [4], ["digits"])
 
 
+def test_a_suite_that_trains_nothing_needs_no_budget(tmp_path):
+    assert suites.load(write(tmp_path, budgets=None, methods=["euler", "dpmpp-2m"])).budgets == []
+
+
+def test_a_row_with_a_budget_needs_none_of_the_suite(tmp_path):
+    rows = ["euler", {"name": "consistency", "budgets": {"evaluations": 1000}}]
+    assert suites.load(write(tmp_path, budgets=None, methods=rows)).methods[1].budgets[0].amount == 1000
+
+
+def test_names_stand_for_methods_with_their_defaults(tmp_path):
+    mixed = suites.load(write(tmp_path, methods=["euler", {"name": "ddim", "options": {"eta": 1}}, "heun"]))
+    assert [entry.name for entry in mixed.methods] == ["euler", "ddim", "heun"]
+    assert mixed.methods[0] == suites.load(write(tmp_path, methods="euler")).methods[0]
+
+
 @pytest.mark.parametrize(
     ("changes", "place", "message"),
     [
@@ -57,7 +72,9 @@ def test_single_values_stand_for_lists(tmp_path):
             "budgets:",
             "give exactly one of evaluations, flops, images, seconds, teacher",
         ),
-        ({"budgets": None}, "name: test", "'budgets' is missing"),
+        ({"budgets": None}, "name: test", "'budgets' is missing: consistency is trained"),
+        ({"methods": ["euler", "hoin"]}, "- hoin", "methods[1].name: unknown method 'hoin'"),
+        ({"methods": ["euler", {"name": "heun"}, "euler"]}, "- euler", "euler appears twice with the same options"),
         ({"datasets": "digit"}, "datasets:", "unknown dataset 'digit'; did you mean 'digits'?"),
         ({"metrics": ["fib"]}, "- fib", "unknown metric 'fib'; did you mean 'fid'?"),
         (
@@ -129,7 +146,7 @@ def test_single_values_stand_for_lists(tmp_path):
         ),
         ({"teachers": {"name": "exact", "guidance": 2}}, "guidance:", "unknown key 'guidance'"),
         ({"teachers": {"name": "exact"}}, "- name: consistency", "teacher 'exact' is a formula"),
-        ({"seeds": [0, 0]}, "seeds:", "0 appears twice, as items 1 and 2"),
+        ({"seeds": [0, 0]}, "- 0", "seeds[1]: 0 appears twice (first seeds[0] on line "),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, changes, place, message):

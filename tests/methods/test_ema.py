@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from fewstep.methods.ema import averaged, bias_corrected_ema, ema, halflife_decay, halflife_ema
+from fewstep.methods.ema import Average, bias_corrected_ema, ema, halflife_decay, halflife_ema
 
 EXACT = {"rtol": 1e-12, "atol": 1e-14}
 
@@ -64,10 +64,10 @@ def test_bias_corrected_average_is_the_weighted_mean_of_what_it_saw():
 
 
 def test_a_models_average_counts_its_updates():
-    """What AveragedModel hands to an update is the number of updates before it, and the first one copies."""
+    """What an average hands to its rule is the number of updates before it, and the first one copies."""
     model = nn.Linear(3, 2).double()
     values = [torch.full((2, 3), float(k), dtype=torch.float64) for k in (5, 1, 2)]
-    average = averaged(model, bias_corrected_ema(0.5))
+    average = Average(model, bias_corrected_ema(0.5))
     for value in values:
         with torch.no_grad():
             model.weight.copy_(value)

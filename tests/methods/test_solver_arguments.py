@@ -17,7 +17,7 @@ def denoiser():
     return GaussianDenoiser(torch.zeros(2), torch.ones(2), EDM())
 
 
-@pytest.mark.parametrize("name", FIXED_STEP)
+@pytest.mark.parametrize("name", [*FIXED_STEP, "rk45"])
 @pytest.mark.parametrize(
     "times",
     [
@@ -39,11 +39,12 @@ def test_times_that_are_no_grid_are_refused(denoiser, name, times):
         solvers.get(name).sample(denoiser, NOISE, times=times)
 
 
+@pytest.mark.parametrize("name", ["euler", "rk45"])
 @pytest.mark.parametrize("form", [list, tuple, np.array, torch.tensor])
-def test_times_may_be_any_sequence_of_numbers(denoiser, form):
+def test_times_may_be_any_sequence_of_numbers(denoiser, form, name):
     times = [80.0, 10.0, 1.0, 0.0]
-    expected = solvers.get("euler").sample(denoiser, NOISE, times=torch.tensor(times, dtype=torch.float64))
-    assert torch.equal(solvers.get("euler").sample(denoiser, NOISE, times=form(times)), expected)
+    expected = solvers.get(name).sample(denoiser, NOISE, times=torch.tensor(times, dtype=torch.float64))
+    assert torch.equal(solvers.get(name).sample(denoiser, NOISE, times=form(times)), expected)
 
 
 @pytest.mark.parametrize("nfe", [2.0, "4", True, 0, -3, np.float64(2), [2], np.bool_(True)])

@@ -20,6 +20,7 @@ KINDS = {
     "sim": Method("SIM", "student", (), True),
     "consistency": Method("Consistency", "student", (), False),
 }
+ENVIRONMENT = {"fewstep": "0", "torch": "2", "python": "3", "platform": "Linux", "device": "cpu", "threads": 1}
 BIBLIOGRAPHY = "@article{zhao2023,\n  title = {{UniPC}: A Framework},\n  year = {2023},\n  eprint = {2302.04867},\n}\n"
 HOSTILE = "</style></script><script>document.title='run'</script>\"' onmouseover=alert(1) javascript:alert(2) {{7*7}}"
 
@@ -53,7 +54,7 @@ def folder(row, run_folder, no_figures):
     (made / PAPERS).write_text(BIBLIOGRAPHY)
     (made / SUITE).write_text("name: test\n")
     (made / "run.json").write_text(
-        json.dumps({"suite": "test", "argv": ["fewstep", "run", "a b.yaml"], "environment": {"torch": "2.0"}})
+        json.dumps({"suite": "test", "argv": ["fewstep", "run", "a b.yaml"], "environment": ENVIRONMENT})
     )
     return made
 
@@ -180,7 +181,12 @@ def test_labels_of_every_place_are_text(row, run_folder, no_figures, tmp_path):
     made = run_folder("hostile", rows)
     (made / METHODS).write_text(methods_json({HOSTILE: Method(HOSTILE, HOSTILE, ("k",))}))
     (made / PAPERS).write_text("@a{k,\n title = {<script>},\n url = {javascript:alert(1)},\n}")
-    facts = {"suite": HOSTILE, "description": HOSTILE, "argv": [HOSTILE], "environment": {"device": HOSTILE}}
+    facts = {
+        "suite": HOSTILE,
+        "description": HOSTILE,
+        "argv": [HOSTILE],
+        "environment": {**ENVIRONMENT, "device": HOSTILE},
+    }
     (made / "run.json").write_text(json.dumps(facts))
     found = page(made, labels=[HOSTILE])
     assert [tag for tag, _ in found.tags].count("script") == 1

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ...denoiser import Denoiser
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text; ValueError if a table cannot show it."""
     if not text.isprintable():
         raise ValueError("a label has printable characters only")
     return text
@@ -26,22 +27,27 @@ class TeacherOptions(Options, ABC):
     """What every teacher has. `name: Literal["mine"] = "mine"`, a constant of the subclass, says which kind it is.
 
     An option `guidance`, a number or None, is the scale of classifier-free guidance: fewstep applies it itself, and
-    the factory is never given it. What `missing` returns is a reason to skip the teacher's rows.
+    the factory is never given it. Options `sigma_min` and `sigma_max` are the noise levels between which solvers go.
+    What `missing` returns is a reason to skip the teacher's rows.
     """
 
     name: str
-    label: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_printable)] | None = Field(
+    label: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(printable)] | None = Field(
         None,
         description="What tables call this teacher, 1 to 60 printable characters; by default its kind and its main "
         "options. It is no part of what is computed.",
     )
 
     @model_validator(mode="after")
-    def _noise_has_a_range(self) -> "TeacherOptions":
-        low, high = (getattr(self, name, None) for name in ("sigma_min", "sigma_max"))
-        if low is not None and high is not None and low >= high:
-            raise ValueError(f"sigma_min, {low:g}, must be less than sigma_max, {high:g}")
+    def _levels_fall(self) -> "TeacherOptions":
+        if (ends := self.levels()) is not None and ends[0] >= ends[1]:
+            raise ValueError(f"sigma_min, {ends[0]:g}, must be less than sigma_max, {ends[1]:g}")
         return self
+
+    def levels(self) -> tuple[float, float] | None:
+        """The smallest and the largest noise level that solvers go to, None where the options do not say."""
+        lowest, highest = getattr(self, "sigma_min", None), getattr(self, "sigma_max", None)
+        return None if lowest is None or highest is None else (lowest, highest)
 
     @abstractmethod
     def default_label(self) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..base import METHODS
+from ..base import HIGHEST, LOWEST, METHODS
 from .base import TeacherOptions, TeacherSpec
 
 
@@ -18,10 +18,16 @@ class CheckpointOptions(TeacherOptions):
         ".json beside it, or a name that `fewstep doctor` lists."
     )
     sigma_min: float = Field(
-        0.002, gt=0, description="Smallest noise level that solvers go to, at least the network's own. EDM: 0.002."
+        0.002,
+        ge=LOWEST,
+        le=HIGHEST,
+        description="Smallest noise level that solvers go to, at least the network's own. EDM: 0.002.",
     )
     sigma_max: float = Field(
-        80.0, gt=0, description="Largest noise level, where solvers start, at most the network's own. EDM: 80."
+        80.0,
+        ge=LOWEST,
+        le=HIGHEST,
+        description="Largest noise level, where solvers start, at most the network's own. EDM: 80.",
     )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="Dropout of students that copy the network; 0 in consistency distillation."

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..base import METHODS
+from ..base import HIGHEST, LOWEST, METHODS
 from .base import TeacherOptions, TeacherSpec
 
 
@@ -15,11 +15,12 @@ class ExactOptions(TeacherOptions):
     bandwidth: float = Field(
         0.0,
         ge=0,
+        le=HIGHEST,
         description="Standard deviation, in units of the data, of a Gaussian put on each image of a finite set; it "
         "widens the components of a mixture.",
     )
-    sigma_min: float = Field(0.01, gt=0, description="Smallest noise level that solvers go to.")
-    sigma_max: float = Field(40.0, gt=0, description="Largest noise level, where solvers start.")
+    sigma_min: float = Field(0.01, ge=LOWEST, le=HIGHEST, description="Smallest noise level that solvers go to.")
+    sigma_max: float = Field(40.0, ge=LOWEST, le=HIGHEST, description="Largest noise level, where solvers start.")
 
     def default_label(self) -> str:
         return f"exact-h{self.bandwidth:g}" if self.bandwidth else "exact"
