@@ -21,6 +21,7 @@ HEIGHT = 52
 
 HEAD = r"""\begin{table}[tbp]
 \centering
+\setlength{\belowcaptionskip}{4pt}
 \caption{%s}
 \label{%s}
 \footnotesize
@@ -126,11 +127,10 @@ def _cell(cell: Cell) -> str:
     r"""`\textbf{2.41}\,{\scriptsize$\pm$\,0.12}`, `Bespoke~\cite{shaul2024bespoke} {\scriptsize[RK1]}`."""
     text = escape(cell.text)
     text = rf"\textbf{{{text}}}" if cell.best else rf"\underline{{{text}}}" if cell.second else text
-    text += r"\rlap{$^\dagger$}" * cell.unbeaten
     cites = rf"~\cite{{{','.join(cell.cites)}}}" if cell.cites else ""
     detail = rf" {{\scriptsize[{escape(cell.detail)}]}}" if cell.detail else ""
     error = rf"\,{{\scriptsize$\pm$\,{escape(cell.error)}}}" if cell.error else ""
-    return text + cites + detail + error
+    return text + cites + detail + error + r"\rlap{$^\dagger$}" * cell.unbeaten
 
 
 def _points(cell: Cell) -> float:

@@ -108,7 +108,7 @@ def _measurement(board: Board, grid: Grid) -> list[str]:
     counts = {entry.samples[metric] for entry in measured}
     notes = [_about(board, grid, counts)]
     if facts.pair is not None:
-        notes.append(f"{facts.display} is starred only where it and {facts.pair} are at least {FLOOR:g}")
+        notes.append(f"{facts.display} is marked only where it and {facts.pair} are at least {FLOOR:g}")
     if not facts.known:
         notes.append(f"no metrics.json describes {metric}: lower is taken to be better")
     if min(counts) < facts.enough:
@@ -124,7 +124,7 @@ def _about(board: Board, grid: Grid, counts: set[int]) -> str:
     about = "mean ± standard deviation over" if most > 1 else "value of"
     parts = [f"{about} {_span(seeds)} seed{'s' if most > 1 else ''}, {_span(counts)} samples each"]
     if any(entry.rivals[metric] < LEAST for entry in measured):
-        parts.append(f"no star among fewer than three rows{' of a budget' * board.by_budget}")
+        parts.append(f"no mark among fewer than three rows{' of a budget' * board.by_budget}")
     if most < 3:
         parts.append(f"{'two seeds say' if most == 2 else 'one seed says'} little about luck in training")
     return "; ".join(parts)

@@ -7,7 +7,7 @@ import numpy as np
 
 from .entries import Board, Entry
 from .run_folder import Metric
-from .significance import differ_from
+from .significance import differ_from, differing
 
 LEAST = 3
 """Among fewer entries nothing is starred."""
@@ -97,12 +97,11 @@ class Values:
 
     def apart_from(self, position: int, others: np.ndarray) -> np.ndarray:
         """Whether an entry differs beyond doubt from each of the others, which are given by their positions."""
-        return differ_from(self.values[position], self.values[others], self.blocks[position], self.blocks[others])
+        return differ_from(self.values[position], self.blocks[position], self.values[others], self.blocks[others])
 
     def apart(self) -> np.ndarray:
         """The same of each pair of entries."""
-        everyone = np.arange(len(self.values))
-        return np.stack([self.apart_from(position, everyone) for position in range(len(everyone))])
+        return differing(self.values, self.blocks)
 
 
 def _whole(entry: Entry, metric: str, pair: str | None) -> bool:

@@ -46,10 +46,20 @@ def differ(
     values, others = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     known = len(without) == len(values)
     blocks = [np.array([pair[i] for pair in without]) if known else _unknown(len(values)) for i in (0, 1)]
-    return bool(differ_from(values, others[None], blocks[0], blocks[1][None])[0])
+    return bool(differ_from(values, blocks[0], others[None], blocks[1][None])[0])
 
 
-def differ_from(values: np.ndarray, others: np.ndarray, blocks: np.ndarray, their_blocks: np.ndarray) -> np.ndarray:
+def differing(values: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """Which of M entries differ, as `differ` says, on the seeds that both have: (M, M), bool.
+
+    values (M, S): by seed, NaN where there is none. without (M, S, B): the values without each block of samples, NaN
+    where they are unknown.
+    """
+    found = [differ_from(*one, values, without) for one in zip(values, without, strict=True)]
+    return np.array(found)
+
+
+def differ_from(values: np.ndarray, blocks: np.ndarray, others: np.ndarray, their_blocks: np.ndarray) -> np.ndarray:
     """Whether one method differs from each of n others, as `differ` says, on the seeds that both have: booleans (n,).
 
     values (S,), others (n, S): by seed, NaN where there is none. blocks (S, B), their_blocks (n, S, B): the values

@@ -1,6 +1,9 @@
 """Seeds become entries, entries are ranked, and a rank is shared where the difference is not significant."""
 
+import itertools
 import math
+import random
+import time
 
 import pytest
 
@@ -210,3 +213,22 @@ def test_a_count_that_is_small_for_the_metric_is_said(board, row):
     text = leaderboard.render(board([row("a", 0, 1.0, samples=500)]), "table", width=1000)
     assert "500 samples are few for FD (digits): 1000 are asked for" in text
     assert "are few" not in leaderboard.render(board([row("a", 0, 1.0, samples=1797)]), "table", width=1000)
+
+
+def test_two_thousand_rows_take_seconds(run_folder, row):
+    """CPU time of reading, ranking and every format."""
+    rng = random.Random(0)
+    rows, blocks = [], []
+    for method, nfe, seed in itertools.product(range(125), (1, 2, 4, 8), (0, 1)):
+        value, cell = rng.random(), f"{method}-{nfe}-{seed}"
+        for metric in ("fd_digits", "recall"):
+            rows.append(row(f"m{method}", seed, value, nfe=nfe, metric=metric, cell=cell))
+        without = " ".join(repr(value + rng.gauss(0, 0.01)) for _ in range(20))
+        blocks.append({"cell": cell, "metric": "fd_digits", "without": without})
+    folder = run_folder("run", rows, blocks)
+    assert len(rows) == 2000
+    start = time.process_time()
+    found = leaderboard.read(folder)
+    for style in ("table", "markdown", "latex", "csv", "html"):
+        leaderboard.render(found, style)
+    assert time.process_time() - start < 5

@@ -63,7 +63,7 @@ def test_two_rows_have_no_best(read, row, methods, stars):
     board = read([row(m, s, v + 0.01 * s) for v, m in enumerate(methods, 1) for s in range(3)])
     assert starred(board, "fd_digits") == stars
     assert ("*" in text(board)) == bool(stars)
-    assert ("no star among fewer than three rows" in text(board)) == (not stars)
+    assert ("no mark among fewer than three rows" in text(board)) == (not stars)
 
 
 def test_the_note_says_that_ranks_are_within_a_budget_where_they_are(read, row):
@@ -80,7 +80,7 @@ def test_rows_of_another_budget_make_no_third(read, row):
     table = [row(m, 0, float(v), budget=b) for b in BUDGETS for v, m in enumerate("ab", 1)]
     board = read(table)
     assert starred(board, "fd_digits") == set()
-    assert "no star among fewer than three rows of a budget" in text(board)
+    assert "no mark among fewer than three rows of a budget" in text(board)
 
 
 def test_precision_has_no_star_where_recall_is_near_zero(read, shares):
@@ -90,7 +90,7 @@ def test_precision_has_no_star_where_recall_is_near_zero(read, shares):
     assert starred(board, "recall") == set()
     board = read(shares({"blur": (0.5, 0.05), "good": (0.9, 0.6), "poor": (0.2, 0.3)}))
     assert starred(board, "precision") == starred(board, "recall") == {"good"}
-    assert "precision is starred only where it and recall are at least 0.1" in text(board, "precision")
+    assert "precision is marked only where it and recall are at least 0.1" in text(board, "precision")
 
 
 def test_one_half_of_a_pair_alone_is_not_starred(read, row):
