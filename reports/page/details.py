@@ -5,8 +5,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import pandas as pd
-
 from .. import naming
 from ..entries import Board, Entry
 from ..merge import Merged
@@ -19,6 +17,7 @@ from .strips import Strip, Strips
 Problem = tuple[str, str]
 Record = dict[str, object]
 UNTUNED = ("", "default")
+DATA = {True: "needs no images", False: "is trained on images of the data set", None: ""}
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,9 @@ class Details:
         for cell in cells.fillna({"rules": ""}).to_dict("records"):
             self.cells.setdefault(tuple(cell[name] for name in key), []).append({str(k): v for k, v in cell.items()})
         self.variants = {method: set(rows) for method, rows in merged.results.groupby("method")["variant"]}
-        self.spent = dict(iter(merged.costs.groupby(key, sort=False)))
+        self.spent: dict[tuple[object, ...], list[Record]] = {}
+        for row in merged.costs.to_dict("records"):
+            self.spent.setdefault(tuple(row[name] for name in key), []).append({str(k): v for k, v in row.items()})
         errors = merged.results[merged.results["standard_error"].astype("string").fillna("") != ""]
         places = errors[[*key, "seed", "metric"]].itertuples(index=False, name=None)
         self.errors = dict(zip(places, errors["standard_error"].astype(float), strict=True))
@@ -86,30 +87,31 @@ class Details:
         return [self._detail(ids[place], names[place[0]][place[1]], entries[place]) for place in ids]
 
     def _detail(self, place: str, name: str, entries: list[Entry]) -> Detail:
+        method = self.board.method(entries[0].method)
+        facts = [(what, text) for what, text in {**self._facts(entries), **self._protocols(entries)}.items() if text]
+        points = [self._point(place, name, entry) for entry in sorted(entries, key=lambda entry: entry.nfe)]
+        papers = [self.papers[key] for key in method.papers if key in self.papers]
+        return Detail(place, name, method.kind, facts, papers, self._commands(entries), points)
+
+    def _facts(self, entries: list[Entry]) -> dict[str, str]:
         first = entries[0]
         method = self.board.method(first.method)
-        known = {True: "needs no images", False: "is trained on images of the data set", None: ""}
-        facts = {
+        rules = dict.fromkeys(str(cell["rules"]) for entry in entries for cell in self._cells(entry))
+        return {
             "method": f"{method.display} ({first.method})" if method.display != first.method else first.method,
             "options": first.variant or "the defaults",
             "budget": "" if first.budget == FREE else naming.budget(first.budget, unit=True),
-            "data": known[method.data_free],
+            "data": DATA[method.data_free],
             "data set, teacher": f"{first.dataset}, {first.teacher}",
-            "tuning": ", ".join(
-                dict.fromkeys(str(c["rules"]) for e in entries for c in self._cells(e) if c["rules"] not in UNTUNED)
-            ),
+            "tuning": ", ".join(rule for rule in rules if rule not in UNTUNED),
         }
-        protocols = {
-            naming.metric(self.board, metric): ", ".join(
-                dict.fromkeys(entry.protocols[metric] for entry in entries if entry.protocols.get(metric))
-            )
-            for metric in self.board.metrics
-        }
-        facts |= {f"{metric} by": text for metric, text in protocols.items()}
-        points = [self._point(place, name, entry) for entry in sorted(entries, key=lambda entry: entry.nfe)]
-        papers = [self.papers[key] for key in method.papers if key in self.papers]
-        shown = [(label, text) for label, text in facts.items() if text]
-        return Detail(place, name, method.kind, shown, papers, self._commands(entries), points)
+
+    def _protocols(self, entries: list[Entry]) -> dict[str, str]:
+        found = {}
+        for metric in self.board.metrics:
+            used = dict.fromkeys(entry.protocols[metric] for entry in entries if entry.protocols.get(metric))
+            found[f"{naming.metric(self.board, metric)} by"] = ", ".join(used)
+        return found
 
     def _cells(self, entry: Entry) -> list[Record]:
         key = (*(getattr(entry.key, name) for name in ENTRY_KEY), entry.key.run)
@@ -159,15 +161,16 @@ class Details:
         if entry.budget == FREE:
             return ""
         key = (*(getattr(entry.key, name) for name in ENTRY_KEY), entry.key.run)
-        spent = self.spent.get(key)
+        spent = self.spent.get(key, [])
         parts = []
-        if spent is not None:
-            runs = max(1, spent["seed"].nunique())
-            uses = spent.groupby("use", sort=False)[["evaluations", "flops"]].sum() / runs
-            total = uses.sum()
-            by_use = ", ".join(f"{use} {row['evaluations']:,.0f}" for use, row in uses.iterrows())
-            parts = [f"{total['evaluations']:,.0f} evaluations ({by_use})", f"{_short(total['flops'])}FLOP"]
-            parts += [", ".join(dict.fromkeys(spent["training"].astype(str)))]
+        if spent:
+            runs = len({row["seed"] for row in spent})
+            uses = dict.fromkeys(str(row["use"]) for row in spent)
+            by_use = {use: _sum(spent, "evaluations", use) / runs for use in uses}
+            listed = ", ".join(f"{use} {evaluations:,.0f}" for use, evaluations in by_use.items())
+            parts = [f"{sum(by_use.values()):,.0f} evaluations ({listed})"]
+            parts += [f"{_short(_sum(spent, 'flops') / runs)}FLOP"]
+            parts += [", ".join(dict.fromkeys(str(row["training"]) for row in spent))]
         elif entry.evaluations:
             parts = [f"{entry.evaluations:,.0f} evaluations"]
         measured = [f"{_short(mean)}{unit}" for name, unit in UNITS.items() if (mean := _mean(cells, name)) is not None]
@@ -188,9 +191,14 @@ def _sampling(cells: Sequence[Record]) -> str:
     return ", ".join(filter(None, parts))
 
 
+def _sum(rows: Sequence[Record], name: str, use: str | None = None) -> float:
+    return sum(float(str(row[name])) for row in rows if use is None or row["use"] == use)
+
+
 def _mean(cells: Sequence[Record], name: str) -> float | None:
-    values = pd.to_numeric(pd.Series([cell[name] for cell in cells], dtype=object), errors="coerce").dropna()
-    return float(values.mean()) if len(values) else None
+    values = [float(str(cell[name])) for cell in cells if cell[name] not in ("", None)]
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else None
 
 
 def _short(number: float) -> str:
