@@ -45,7 +45,7 @@ def differ(
     """
     values, others = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     known = len(without) == len(values)
-    blocks = [np.array([pair[i] for pair in without]) if known else _unknown(len(values)) for i in (0, 1)]
+    blocks = [_rows([pair[i] for pair in without] if known else [[]] * len(values)) for i in (0, 1)]
     return bool(differ_from(values, blocks[0], others[None], blocks[1][None])[0])
 
 
@@ -93,8 +93,12 @@ def _squared_errors(blocks: np.ndarray, others: np.ndarray) -> tuple[np.ndarray,
     return np.where(known, (some - 1) / some * np.square(centred).sum(-1), 0.0), known
 
 
-def _unknown(seeds: int) -> np.ndarray:
-    return np.full((seeds, 0), np.nan)
+def _rows(lists: Sequence[Sequence[float]]) -> np.ndarray:
+    """The lists as rows of one array, NaN behind the shorter ones."""
+    found = np.full((len(lists), max(map(len, lists), default=0)), np.nan)
+    for row, values in zip(found, lists, strict=True):
+        row[: len(values)] = values
+    return found
 
 
 def t_quantile(degrees: int) -> float:

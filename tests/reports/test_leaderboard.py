@@ -42,6 +42,12 @@ def test_what_only_rounding_separates_does_not_differ():
     assert not differ([0.314, 0.32, 0.31], [0.314 + 1e-8, 0.32 + 1.1e-8, 0.31 + 1e-8])
 
 
+def test_seeds_may_have_different_numbers_of_blocks():
+    sure = [([1.0, 1.1], [5.0, 5.1]), ([1.0, 1.1, 1.0], [5.0, 5.1, 5.0])]
+    assert differ([1.0, 1.0], [5.0, 5.1], sure)
+    assert not differ([1.0, 1.0], [1.01, 1.02], [([1.0, 1.1], [1.1, 1.0]), ([1.0, 1.1, 1.0], [1.2, 0.9, 1.0])])
+
+
 def test_false_differences_are_rare():
     """Under no difference about 5 % of tests call one."""
     import numpy as np
