@@ -53,7 +53,8 @@ STYLE: Any = {
     **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color", "axes.labelcolor", "text.color"), INK),
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlepad": 3.0,
     "font.family": "DejaVu Sans", "lines.linewidth": 1.0, "lines.markersize": 3.0,
-    "text.hinting": "none", "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "fewstep",
+    "text.hinting": "none", "text.parse_math": False,
+    "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "fewstep",
     "savefig.dpi": DOTS_PER_INCH,
 }  # fmt: skip
 """Text of SVG files is drawn as outlines: labels are placed by the measures of one font, which a browser may lack."""

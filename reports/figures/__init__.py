@@ -63,9 +63,9 @@ def figure(
 
 
 def for_report(board: "Board", folders: Mapping[str, Path]) -> dict[str, str]:
-    """The figures of the report of these folders, by label: SVG text by name, such as `nfe_fd_digits` and `samples`.
-    REPORTED of the first metric, for each problem, as far as they tell something. Ids differ between figures; each has
-    a title.
+    """The figures that a report of these folders (by label) shows, as SVG text by name, such as `nfe_fd_digits` and
+    `samples`: REPORTED of the first metric, for each problem, as far as they tell something. Ids differ between
+    figures; each has a title.
     """
     from ..drawing import svg
     from .chosen import Chosen, NothingToDrawError

@@ -85,39 +85,45 @@ def _measured(chosen: Chosen, curves: Curves) -> bool:
 
 def _figure_of_curves(chosen: Chosen, option: str, curves: Curves) -> Figure:
     entries = [entry for own in curves.values() for _, entry in own]
-    nfes = sorted({entry.nfe for entry in entries if entry.values.get(chosen.metric)})
-    nfes = nfes[: max(1, int(chosen.width / PANEL))]
-    values = extent(chosen, [entry for entry in entries if entry.values.get(chosen.metric) and entry.nfe in nfes])
-    methods = naming.displays(chosen.board)
-    by = ", ".join(dict.fromkeys(methods[entry.method] for entry in entries))
-    lost = any(not entry.values.get(chosen.metric) for entry in entries)
-    note = Note(chosen.width, [], f"{by}.", chosen.about_errors, "Crosses: diverged." if lost else "")
-    title = f"{chosen.where} by {option}"
-    sheet = Sheet(title, chosen.width, ABOVE + HEIGHT + BELOW + note.height)
+    valued = [entry for entry in entries if entry.values.get(chosen.metric)]
+    nfes = sorted({entry.nfe for entry in valued})[: max(1, int(chosen.width / PANEL))]
+    note = _note_of_curves(chosen, entries, len(valued) < len(entries))
+    sheet = Sheet(f"{chosen.where} by {option}", chosen.width, ABOVE + HEIGHT + BELOW + note.height)
     right, texts = gutter(list(curves), 0.28 * chosen.width / len(nfes) ** 0.5)
+    named = dict(zip(curves, texts, strict=True))
     width = (chosen.width - LEFT - RIGHT - (right + 0.25) * len(nfes) + 0.15) / len(nfes)
     for place, nfe in enumerate(nfes):
         axes = sheet.axes(LEFT + place * (width + right + 0.25), ABOVE, width, HEIGHT)
-        quality_axis(axes, chosen, HEIGHT, values)
+        quality_axis(axes, chosen, HEIGHT, extent(chosen, [entry for entry in valued if entry.nfe in nfes]))
         _across(axes, [x for own in curves.values() for x, _ in own], width)
         axes.set_title(f"NFE {nfe}", fontsize=BODY)
         axes.set_xlabel(option.replace("_", " "), fontsize=BODY)
-        labels = []
-        for text, colour, own in zip(texts, PALETTE, curves.values(), strict=False):
-            at = [(x, entry) for x, entry in own if entry.nfe == nfe]
-            kept = [(x, entry) for x, entry in at if entry.values.get(chosen.metric)]
-            points(axes, chosen, [x for x, _ in kept], [entry for _, entry in kept], colour, marker="o")
-            if kept:
-                labels.append(Label(text, kept[-1][0], chosen.mean(kept[-1][1]), colour))
-            gone = [x for x, entry in at if not entry.values.get(chosen.metric)]
-            axes.plot(gone, [1.0] * len(gone), "x", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
-        end_labels(axes, labels, HEIGHT)
+        _panel(axes, chosen, {named[name]: [p for p in own if p[1].nfe == nfe] for name, own in curves.items()})
         if place:
             axes.tick_params(axis="y", labelleft=False)
         else:
             axes.set_ylabel(chosen.quality, fontsize=BODY)
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure
+
+
+def _note_of_curves(chosen: Chosen, entries: Sequence[Entry], lost: bool) -> Note:
+    methods = naming.displays(chosen.board)
+    by = ", ".join(dict.fromkeys(methods[entry.method] for entry in entries))
+    return Note(chosen.width, [], f"{by}.", chosen.about_errors, "Crosses: diverged." if lost else "")
+
+
+def _panel(axes: Axes, chosen: Chosen, curves: Curves) -> None:
+    """The curves of one NFE, with their names."""
+    labels = []
+    for (text, own), colour in zip(curves.items(), PALETTE, strict=False):
+        kept = [(x, entry) for x, entry in own if entry.values.get(chosen.metric)]
+        points(axes, chosen, [x for x, _ in kept], [entry for _, entry in kept], colour, marker="o")
+        if kept:
+            labels.append(Label(text, kept[-1][0], chosen.mean(kept[-1][1]), colour))
+        gone = [x for x, entry in own if not entry.values.get(chosen.metric)]
+        axes.plot(gone, [1.0] * len(gone), "x", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
+    end_labels(axes, labels, HEIGHT)
 
 
 def _across(axes: Axes, values: Sequence[float], inches: float) -> None:
@@ -133,14 +139,24 @@ def _across(axes: Axes, values: Sequence[float], inches: float) -> None:
         linear(axes.xaxis, inches, 0.5)
 
 
-def _figure_of_dots(chosen: Chosen, entries: Sequence[Entry]) -> Figure:
+def _with_options(entries: Sequence[Entry]) -> list[Entry]:
+    """Those of methods that have several options."""
     variants: dict[str, set[str]] = {}
     for entry in entries:
         variants.setdefault(entry.method, set()).add(entry.variant)
-    entries = [entry for entry in entries if len(variants[entry.method]) > 1]
+    return [entry for entry in entries if len(variants[entry.method]) > 1]
+
+
+def _fullest(chosen: Chosen, entries: Sequence[Entry]) -> list[int]:
+    """As many NFEs as fit, those at which most rows have a value."""
     found = [entry.nfe for entry in entries if entry.values.get(chosen.metric)]
     fullest = sorted(set(found), key=lambda nfe: (-found.count(nfe), nfe))
-    nfes = sorted(fullest[: max(1, int((chosen.width - 1.2) / 1.3))])
+    return sorted(fullest[: max(1, int((chosen.width - 1.2) / 1.3))])
+
+
+def _figure_of_dots(chosen: Chosen, entries: Sequence[Entry]) -> Figure:
+    entries = _with_options(entries)
+    nfes = _fullest(chosen, entries)
     rows = list(dict.fromkeys(entry.key.row for entry in entries if entry.nfe in nfes))
     if not rows:
         raise NothingToDrawError("no method has rows with several options")

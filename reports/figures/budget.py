@@ -40,19 +40,13 @@ def against_budget(chosen: Chosen) -> Figure:
     nfes = _nfes(lines)[: max(1, int(chosen.width / PANEL))]
     if not nfes:
         raise NothingToDrawError("no row was trained at several budgets")
-    lines = {row: [e for e in line if e.nfe in nfes] for row, line in lines.items()}
+    lines = {row: found for row, line in lines.items() if (found := [e for e in line if e.nfe in nfes])}
     names = naming.labels(chosen.board, lines)
-    colour = colours(chosen, {row: line for row, line in lines.items() if line})
+    colour = colours(chosen, lines)
     free = [entry for entry in chosen.entries if entry.budget == FREE and entry.nfe in nfes]
-    grey = [names[row] for row in colour if colour[row] == GREY]
-    note = Note(
-        chosen.width, [chosen.board.method(row[0]).kind for row in lines], chosen.about_errors,
-        "Thin lines: methods without training." if free else "", f"Grey: {', '.join(grey)}." if grey else "",
-    )  # fmt: skip
+    note = _note(chosen, names, colour, bool(free))
     sheet = Sheet(f"{chosen.where} against the budget", chosen.width, ABOVE + HEIGHT + BELOW + note.height)
-    shown = {row: names[row] for row in lines if colour.get(row, GREY) != GREY}
-    right, texts = gutter(list(shown.values()), 0.3 * chosen.width / len(nfes) ** 0.5)
-    shown = dict(zip(shown, texts, strict=True))
+    right, shown = _beside(names, colour, 0.3 * chosen.width / len(nfes) ** 0.5)
     between = right + 0.2
     width = (chosen.width - LEFT - RIGHT - right - 0.1 - between * (len(nfes) - 1)) / len(nfes)
     values = extent(chosen, [entry for line in lines.values() for entry in line])
@@ -60,13 +54,27 @@ def against_budget(chosen: Chosen) -> Figure:
     for place, nfe in enumerate(nfes):
         axes = sheet.axes(LEFT + place * (width + between), ABOVE, width, HEIGHT)
         quality_axis(axes, chosen, HEIGHT, values)
-        _panel(axes, chosen, lines, [e for e in free if e.nfe == nfe], nfe, colour, shown, width)
+        _panel(axes, chosen, lines, free, nfe, colour, shown, width)
         if place:
             axes.tick_params(axis="y", labelleft=False)
         else:
             axes.set_ylabel(chosen.quality, fontsize=BODY)
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure
+
+
+def _note(chosen: Chosen, names: Mapping[Row, str], colour: Mapping[Row, str], free: bool) -> Note:
+    kinds = [chosen.board.method(row[0]).kind for row in names]
+    grey = ", ".join(name for row, name in names.items() if colour[row] == GREY)
+    thin = "Thin lines: methods without training." if free else ""
+    return Note(chosen.width, kinds, chosen.about_errors, thin, f"Grey: {grey}." if grey else "")
+
+
+def _beside(names: Mapping[Row, str], colour: Mapping[Row, str], inches: float) -> tuple[float, dict[Row, str]]:
+    """(inches that they take, names of the lines in colour)."""
+    shown = [row for row in names if colour[row] != GREY]
+    right, texts = gutter([names[row] for row in shown], inches)
+    return right, dict(zip(shown, texts, strict=True))
 
 
 def check_worth(chosen: Chosen) -> None:
@@ -108,12 +116,7 @@ def _panel(
     span = max(spent) / min(spent)
     logarithmic(axes.xaxis, min(spent) / span**0.06, max(spent) * span**0.06, inches, 0.28)
     axes.set_xlabel("evaluations of training", fontsize=BODY)
-    low, high = axes.get_ylim()
-    inside = [entry for entry in free if low <= chosen.mean(entry) <= high]
-    beyond = f" (best solver: {naming.number(chosen.mean(chosen.best(free)))})" if free and not inside else ""
-    axes.set_title(f"NFE {nfe}{beyond}", fontsize=BODY)
-    for entry in inside:
-        axes.axhline(chosen.mean(entry), color="0.8", linewidth=0.5, zorder=0.5)
+    _without_training(axes, chosen, [entry for entry in free if entry.nfe == nfe], nfe)
     if chosen.teacher is not None:
         line_of_the_teacher(axes, chosen.teacher[1])
     labels = []
@@ -124,3 +127,13 @@ def _panel(
             if row in names:
                 labels.append(Label(names[row], own[-1].evaluations, chosen.mean(own[-1]), colour[row]))
     end_labels(axes, labels, HEIGHT)
+
+
+def _without_training(axes: Axes, chosen: Chosen, free: Sequence[Entry], nfe: int) -> None:
+    """Lines across, or where they are all off the scale the best of them in the title."""
+    low, high = axes.get_ylim()
+    inside = [entry for entry in free if low <= chosen.mean(entry) <= high]
+    beyond = f" (best solver: {naming.number(chosen.mean(chosen.best(free)))})" if free and not inside else ""
+    axes.set_title(f"NFE {nfe}{beyond}", fontsize=BODY)
+    for entry in inside:
+        axes.axhline(chosen.mean(entry), color="0.8", linewidth=0.5, zorder=0.5)

@@ -44,8 +44,8 @@ class Chosen:
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """Those that have a value."""
-        found = [e for e in self.board.entries if e.key.problem == self.problem and e.values.get(self.metric)]
+        """Those that have a finite value."""
+        found = [e for e in self.board.entries if e.key.problem == self.problem and math.isfinite(self.mean(e))]
         if not found:
             raise NothingToDrawError(f"no row has a value of {self.metric}")
         return found
@@ -66,7 +66,7 @@ class Chosen:
     def error(self, entry: Entry) -> float:
         """The standard deviation over seeds, 0 where there is one seed."""
         spread = entry.spread(self.metric)
-        return spread.std if spread and spread.n > 1 else 0.0
+        return spread.std if spread and math.isfinite(spread.std) else 0.0
 
     def best(self, entries: Sequence[Entry]) -> Entry:
         return (max if self.higher else min)(entries, key=self.mean)

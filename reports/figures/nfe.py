@@ -61,11 +61,7 @@ def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
     names = naming.labels(chosen.board, rows)
     lines, single = _one_step_apart(rows)
     colour = colours(chosen, lines)
-    labels = [Label(names[row], x(line[-1]), chosen.mean(line[-1]), colour[row]) for row, line in lines.items()]
-    labels = [label for label in labels if label.colour != GREY]
-    if chosen.teacher is not None:
-        furthest = max(map(x, (entry for line in lines.values() for entry in line)))
-        labels.append(Label(chosen.teacher[0], furthest, chosen.teacher[1]))
+    labels = _labels(chosen, lines, names, colour, x)
     note = _note(chosen, rows, {row: names[row] for row in lines if colour[row] == GREY})
     beside = bool(single) and chosen.width >= NARROW
     space = (0.22 if beside else 0.3) * chosen.width
@@ -90,6 +86,22 @@ def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
         _below(sheet, chosen, marked, ABOVE / 2 + HEIGHT + BELOW + ABOVE)
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure
+
+
+def _labels(
+    chosen: Chosen,
+    lines: Mapping[Row, list[Entry]],
+    names: Mapping[Row, str],
+    colour: Mapping[Row, str],
+    x: Callable[[Entry], float],
+) -> list[Label]:
+    """At the ends of the lines in colour and of the teacher's."""
+    labels = [Label(names[row], x(line[-1]), chosen.mean(line[-1]), colour[row]) for row, line in lines.items()]
+    labels = [label for label in labels if label.colour != GREY]
+    if chosen.teacher is not None:
+        furthest = max(x(entry) for line in lines.values() for entry in line)
+        labels.append(Label(chosen.teacher[0], furthest, chosen.teacher[1]))
+    return labels
 
 
 def _one_step_apart(rows: Mapping[Row, list[Entry]]) -> tuple[dict[Row, list[Entry]], dict[Row, Entry]]:

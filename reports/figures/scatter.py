@@ -1,7 +1,7 @@
 """Names beside points that are scattered."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,17 +39,26 @@ def name_points(
         text = wrap(label.text, WIDEST, SMALL, lines=1)
         width, height = text_size(text, SMALL)
         boxes = {place: _box(float(x), float(y), place, width, height) for place in OFFSETS}
-        free = [
-            place for place, box in boxes.items() if _within(box, inside) and not any(_touch(box, o) for o in taken)
-        ]
-        clear = [place for place in free if not any(_touch(boxes[place], other) for other in crossed)]
-        place = next(iter(clear or free), None)
+        place = _best_place(boxes, inside, taken, crossed)
         if place is None:
             left_out.append(label.text)
         else:
             taken.append(boxes[place])
             _draw(axes, label, text, place, height)
     return left_out
+
+
+def _best_place(
+    boxes: Mapping[tuple[int, int], Box], inside: Box, taken: Sequence[Box], crossed: Sequence[Box]
+) -> tuple[int, int] | None:
+    """The first place inside the axes that is not taken, and if there is one not crossed by a line either."""
+    free = [place for place, box in boxes.items() if _within(box, inside) and not _touches(box, taken)]
+    clear = (place for place in free if not _touches(boxes[place], crossed))
+    return next(clear, free[0] if free else None)
+
+
+def _touches(box: Box, others: Sequence[Box]) -> bool:
+    return any(_touch(box, other) for other in others)
 
 
 def _around(x: float, y: float, half: float) -> Box:

@@ -237,6 +237,19 @@ def test_ranks_are_averaged_over_all_problems_where_others_take_one(tmp_path):
         figures.figure([tmp_path], "nfe")
 
 
+def test_names_are_drawn_as_they_are_and_infinite_values_are_left_out(row, run_folder):
+    name = r"$\frac{x}$ <b>_^ & 100% --> #1"
+    rows = [row("euler", s, v, nfe=n, variant=name) for s in (0, 1) for n, v in ((1, 9.0), (2, 3.0), (4, float("inf")))]
+    rows += [row("heun", s, 2.0 / n, nfe=n) for s in (0, 1) for n in (1, 2)]
+    rows += [row("heun", s, 1.0, nfe=2, variant="other") for s in (0, 1)]
+    rows += [row("euler", s, 1.0, nfe=2, variant="other") for s in (0, 1)]
+    folder = run_folder("run", rows)
+    drawn = figures.figure([folder], "nfe")
+    assert any(name.split()[0] in text for text in texts_of(drawn))
+    ElementTree.fromstring(drawing.svg(drawn))
+    assert drawn.axes[0].get_xlim()[1] < 4
+
+
 def test_the_same_folder_twice_is_one():
     twice = figures.figure([BOARDS / "quickstart"] * 2, "learned")
     assert drawing.svg(twice) == drawing.svg(figures.figure([BOARDS / "quickstart"], "learned"))
@@ -289,7 +302,7 @@ def test_a_kind_without_its_file_says_which(tmp_path):
 
 
 def test_a_report_shows_few_figures_that_differ():
-    drawn = figures.for_report(leaderboard.read(BOARDS / "digits"), BOARDS / "digits")
+    drawn = figures.for_report(leaderboard.read(BOARDS / "digits"), {"digits": BOARDS / "digits"})
     assert list(drawn) == ["nfe_fd_digits", "pareto_fd_digits", "learned"]
     assert len(set(drawn.values())) == 3
 
