@@ -38,6 +38,7 @@ FILES = (
     run_folder.METRICS,
     run_folder.METHODS,
     run_folder.PAPERS,
+    run_folder.SUITE,
     run_folder.LEARNED,
     run_folder.CURVES,
 )

@@ -32,11 +32,11 @@ FILES = {
     LEADERBOARD: "a row per entry and metric: mean over the seeds, spread, error, rank",
     REPORT: "the report, which opens from disk without a network",
     FIGURES: "its figures, as SVG files in a folder",
-    FACTS: "the suite, its teachers and feature networks, and where it ran",
+    FACTS: "the suite, its teachers and feature networks; by which command, when and where it ran",
     METRICS: "the facts of each metric: name to print, summary, direction, enough samples, scale of its axis, its pair",
-    METHODS: "the facts of each method: name to print, kind, keys of its papers",
+    METHODS: "the facts of each method: name to print, kind, keys of its papers, whether it needs no images",
     PAPERS: "these papers, for BibTeX",
-    SUITE: "the suite as it was run",
+    SUITE: "the suite as it was run, with what `--set` changed",
     PICTURES: "the first samples of each image cell, and the exact solutions",
     LEARNED: "the numbers of methods that learn only a few",
     CURVES: "the loss during training: some 40 rows per training run",
@@ -213,12 +213,13 @@ class Method:
     """The facts of a method, an object of methods.json.
 
     kind: `solver`, `learned solver` or `student`; empty for a method that no methods.json describes. papers: keys of
-    papers.bib.
+    papers.bib. data_free: whether it needs no images of the data set; None where nobody says.
     """
 
     display: str
     kind: str = ""
     papers: tuple[str, ...] = ()
+    data_free: bool | None = None
 
 
 def methods_json(found: Mapping[str, Method]) -> str:
