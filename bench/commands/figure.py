@@ -12,7 +12,7 @@ from .rows import require_labels, rows_options
 FORMATS = ("pdf", "svg", "png")
 
 
-@click.command()
+@click.command(short_help="Draw a figure for a paper.")
 @click.argument("places", metavar="DIR|SUITE...", nargs=-1, required=True)
 @click.option("--kind", required=True, help=f"What to draw: {', '.join(KINDS)}.")
 @click.option("--metric", metavar="NAME", help="Of which metric [default: the suite's first].")

@@ -9,7 +9,7 @@ from .places import require_writable_file, results_folder
 from .rows import require_labels, rows_options
 
 
-@click.command()
+@click.command(short_help="Print the tables of runs.")
 @click.argument("places", metavar="DIR|SUITE...", nargs=-1, required=True)
 @click.option("--format", "style", type=click.Choice(["table", "markdown", "latex", "csv", "html"]), default="table")
 @click.option("--metric", metavar="NAME", help="Only this metric [default: all; as LaTeX the suite's first].")

@@ -8,7 +8,7 @@ from ..errors import InputError
 from .places import require_run_folder, require_writable_file, results_folder
 
 
-@click.command()
+@click.command(short_help="Write a report as one HTML file.")
 @click.argument("places", metavar="DIR|SUITE...", nargs=-1, required=True)
 @click.option(
     "--out",

@@ -28,13 +28,13 @@ class Recorded(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=Recorded)
+@click.command(cls=Recorded, short_help="Run a suite and print its leaderboard.")
 @click.argument("suite", shell_complete=complete_suite)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/<suite>].")
 @store_option
 @data_root_option
-@click.option("--only", multiple=True, metavar="KEY=VALUE", help="Only the cells with this method, nfe, seed, ...")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
+@click.option("--only", multiple=True, metavar="KEY=VALUE", help="Only these cells: method=euler, nfe=4, seed=0, ...")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite: nfe=[1,2].")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per GPU, or per core].")
 @click.option(
     "--threads",
