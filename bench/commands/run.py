@@ -8,6 +8,7 @@ import click
 
 from ..errors import INTERRUPTED, TERMINATED, InputError, Terminated
 from .completion import complete_suite
+from .mirroring import mirrored, tracking_options
 from .places import RUNS, data_root_option, require_run_folder, require_writable, store_option
 
 
@@ -23,6 +24,7 @@ from .places import RUNS, data_root_option, require_run_folder, require_writable
 @click.option("--executor", default="local", show_default=True, help="Where tasks run: see `fewstep list executors`.")
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
 @click.option("--cached", is_flag=True, help="Compute nothing: write and print what the store holds.")
+@tracking_options
 def run(
     suite: str,
     out: Path | None,
@@ -34,6 +36,8 @@ def run(
     executor: str,
     dry_run: bool,
     cached: bool,
+    project: str | None,
+    tags: list[str],
 ) -> None:
     """Run SUITE (a file, or the name of a shipped suite) and print its leaderboard.
 
@@ -65,22 +69,33 @@ def run(
     def make_executor(tasks: int) -> Executor:
         return place.start(Resources(artifacts.root, min(shared, tasks), each, gpus))
 
-    try:
-        outcome = (
-            stale.stored(plan, artifacts) if cached else runner.run(plan.tasks(), artifacts, make_executor, Progress())
-        )
-    except KeyboardInterrupt as stop:
-        click.echo("fewstep: stopped; the same command resumes from here", err=True)
-        sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
-    outputs.write(plan, outcome, folder)
-    _print_run(folder)
-    failed = outputs.failures(plan, outcome)
+    with mirrored(plan, artifacts.root, folder, project, tags) as mirror:
+        try:
+            outcome = (
+                stale.stored(plan, artifacts)
+                if cached
+                else runner.run(plan.tasks(), artifacts, make_executor, Progress())
+            )
+        except KeyboardInterrupt as stop:
+            click.echo("fewstep: stopped; the same command resumes from here", err=True)
+            sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
+        outputs.write(plan, outcome, folder)
+        _print_run(folder)
+        faults = _print_faults(plan, outcome)
+        mirror(outcome)
+    sys.exit(1 if faults else 0)
+
+
+def _print_faults(plan: Any, outcome: Any) -> int:
+    """One line for each cell that failed and each metric that something is missing for; how many."""
+    from ..results import write as outputs
+
+    failed, unmeasured = outputs.failures(plan, outcome), outputs.unmeasured(plan)
     for cell, status in failed:
         click.echo(f"fewstep: {cell.method} NFE {cell.nfe} seed {cell.seed}: {status}", err=True)
-    unmeasured = outputs.unmeasured(plan)
     for metric, reason in unmeasured.items():
         click.echo(f"fewstep: {metric}: skipped: {reason}", err=True)
-    sys.exit(1 if failed or unmeasured else 0)
+    return len(failed) + len(unmeasured)
 
 
 def _check_place(folder: Path) -> None:

@@ -91,8 +91,8 @@ def _save_png(images: np.ndarray, path: Path) -> None:
 def read_events(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run in order of step, each step once; a row cut off by a kill is left out."""
     rows: dict[int, dict[str, Any]] = {}
-    for line in (folder / EVENTS).read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
+    for line in (folder / EVENTS).read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError, TypeError, KeyError):
             row = json.loads(line)
             rows[row["step"]] = row
     return [rows[step] for step in sorted(rows)]
@@ -108,10 +108,10 @@ def wandb_mode() -> str:
     """WANDB_MODE if it is set; else online for somebody who is logged in, offline for everybody else."""
     if mode := os.environ.get("WANDB_MODE"):
         return mode
-    return "online" if _logged_in() else "offline"
+    return "online" if is_logged_in() else "offline"
 
 
-def _logged_in() -> bool:
+def is_logged_in() -> bool:
     """A key in the environment, or in netrc for the server in use (`wandb login` writes it there)."""
     if os.environ.get("WANDB_API_KEY"):
         return True
