@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 EVENTS, SAMPLES = "events.jsonl", "previews"
 PREVIEWS = 10
 """Pictures of samples that a run keeps, evenly over its budget, the first and the last step among them."""
+PIXELS = 64
+"""The least height of a sample in a picture."""
 SERVERS = ("api.wandb.ai", "api.forge.coreweave.com")
 """W&B's default servers: until and since version 0.31."""
 
@@ -78,12 +80,18 @@ class Record:
         self._file.close()
 
 
+def side_by_side(images: np.ndarray) -> np.ndarray:
+    """One picture, uint8 (H, n W, C), of images uint8 (n, C, H, W); small ones are enlarged to PIXELS or more."""
+    row = np.concatenate(list(images.transpose(0, 2, 3, 1)), axis=1)
+    scale = -(-PIXELS // images.shape[2])
+    return row.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
 def _save_png(images: np.ndarray, path: Path) -> None:
     """Images uint8 (n, C, H, W) side by side."""
     from PIL import Image
 
-    row = np.concatenate(list(images.transpose(0, 2, 3, 1)), axis=1)
-    buffer = io.BytesIO()
+    row, buffer = side_by_side(images), io.BytesIO()
     Image.fromarray(row.squeeze(-1) if row.shape[-1] == 1 else row).save(buffer, "png")
     write_atomic(path, buffer.getvalue())
 

@@ -21,6 +21,7 @@ from ...run.runner import Outcome
 from ..rows import status_and_metrics
 
 FOLDER, RUNS = "wandb", "runs.json"
+SPENT = ("evaluations", "flops", "images", "steps", "seconds")
 
 
 class Described(BaseModel):
@@ -65,8 +66,12 @@ def read(folder: Path) -> Runs:
 def describe(plan: Plan, outcome: Outcome, store: Path, folder: Path) -> Runs:
     """The runs of a plan, with the values that its outcome has."""
     name = plan.suite.name
-    asked = plan.suite.model_dump(mode="json", exclude={"name", "description", "methods"}, exclude_none=True)
-    methods = list(dict.fromkeys(f"{cell.method} {cell.variant}".strip() for cell in plan.cells))
+    asked = plan.suite.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True)
+    shown = {
+        "teachers": [cell.teacher for cell in plan.cells],
+        "methods": [f"{cell.method} {cell.variant}".strip() for cell in plan.cells],
+        "budgets": [cell.budget for cell in plan.cells if cell.budget != "0"],
+    }
     ended = [status_and_metrics(cell, outcome)[0] for cell in plan.cells] if outcome.artifacts else []
     return Runs(
         store=os.path.relpath(store, folder),
@@ -75,7 +80,7 @@ def describe(plan: Plan, outcome: Outcome, store: Path, folder: Path) -> Runs:
             name=name,
             group=name,
             job_type="leaderboard",
-            config={"suite": name, **_flat(asked), "methods": methods},
+            config={"suite": name, **_flat(asked), **{key: list(dict.fromkeys(words)) for key, words in shown.items()}},
             summary={"cells": len(ended), "done": sum(status.done for status in ended)},
         ),
         trainings=[*_networks(plan, outcome), *_students(plan, outcome)],
@@ -91,12 +96,17 @@ def _run(plan: Plan, task: Task, **facts: Any) -> Described:
 def _networks(plan: Plan, outcome: Outcome) -> Iterator[Described]:
     """The suite's teachers and feature networks."""
     for task in plan.tasks():
-        if isinstance(task.params, TeacherParams | ExtractorParams):
-            artifact = outcome.artifacts.get(task.name)
-            answer = artifact.result if artifact else {}
-            config = {"suite": plan.suite.name, "dataset": task.params.dataset, "device": task.params.device}
-            config |= _flat(getattr(task.params, "teacher", {}))
-            yield _run(plan, task, name=task.label, job_type=task.kind, config=config, summary=_numbers(_flat(answer)))
+        params = task.params
+        if not isinstance(params, TeacherParams | ExtractorParams):
+            continue
+        options = _flat(params.teacher) if isinstance(params, TeacherParams) else {}
+        config = {"suite": plan.suite.name, "dataset": params.dataset, task.kind: options.get("name", "classifier")}
+        config |= {"device": params.device, **{f"options/{name}": value for name, value in options.items()}}
+        artifact = outcome.artifacts.get(task.name)
+        answer = artifact.result if artifact else {}
+        spent = answer.get("ledger") or answer.get("training") or {}
+        summary = _numbers(answer) | {f"train/{name}": spent[name] for name in SPENT if name in spent}
+        yield _run(plan, task, name=task.label, job_type=task.kind, config=config, summary=summary)
 
 
 def _students(plan: Plan, outcome: Outcome) -> Iterator[Described]:
@@ -151,7 +161,7 @@ def _student(plan: Plan, outcome: Outcome, task: Task, trial: int | None, cells:
     trained = artifact.answer(Trained) if artifact else None
     summary: dict[str, Any] = {}
     if trained is not None:
-        spent = {name: getattr(trained.ledger, name) for name in ("evaluations", "flops", "images", "steps", "seconds")}
+        spent = {name: getattr(trained.ledger, name) for name in SPENT}
         summary = {"status": str(trained.status), "trainable_parameters": trained.trainable_parameters}
         summary |= {f"train/{name}": value for name, value in spent.items()}
     for cell in cells:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ....reports import run_folder
+from ...training.tracking import side_by_side
 
 SHOWN = 8
 """Samples in a thumbnail."""
@@ -78,10 +79,6 @@ def _entry(header: Sequence[str], row: Sequence[str]) -> tuple[str, ...]:
 
 
 def _thumbnails(folder: Path, header: list[str], rows: list[list[str]]) -> dict[tuple[str, ...], np.ndarray]:
-    """Entry -> its first samples side by side, uint8 (H, n W, C)."""
+    """Entry -> its first samples side by side."""
     pictures, cell = run_folder.pictures(folder), header.index("cell")
-    return {_entry(header, row): _strip(pictures[row[cell]][:SHOWN]) for row in rows if row[cell] in pictures}
-
-
-def _strip(images: np.ndarray) -> np.ndarray:
-    return np.concatenate(list(images.transpose(0, 2, 3, 1)), axis=1)
+    return {_entry(header, row): side_by_side(pictures[row[cell]][:SHOWN]) for row in rows if row[cell] in pictures}

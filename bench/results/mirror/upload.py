@@ -141,12 +141,13 @@ class Mirror:
             reinit="create_new",
             settings=wandb.Settings(**{name: value for name, value in wanted.items() if name in known}),
         )
-        for axis in AXES:
-            opened.define_metric(axis)
-        opened.define_metric("*", step_metric=AXES[0])
-        if getattr(opened, "resumed", False) and run.task:
-            # W&B takes no row of a step that it has passed.
-            self._logged[run.id] = max(self._logged.get(run.id, -1), opened.step - 1)
+        if run.task:
+            for axis in AXES:
+                opened.define_metric(axis)
+            opened.define_metric("*", step_metric=AXES[0])
+            if opened.resumed:
+                # W&B takes no row of a step that it has passed.
+                self._logged[run.id] = max(self._logged.get(run.id, -1), opened.step - 1)
         self._open[run.id] = opened
         return opened
 
