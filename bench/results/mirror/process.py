@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import traceback
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -77,6 +78,7 @@ def main(connection: Connection, folder: Path, mode: str, follow: bool) -> None:
     except EOFError:
         return
     except BaseException as error:
+        traceback.print_exc()
         connection.send(("failed", _reason(error)))
     # What W&B would still do at the exit of the interpreter may wait for a server.
     os._exit(0)

@@ -147,7 +147,7 @@ class Mirror:
             opened.define_metric("*", step_metric=AXES[0])
             if opened.resumed:
                 # W&B takes no row of a step that it has passed.
-                self._logged[run.id] = max(self._logged.get(run.id, -1), opened.step - 1)
+                self._logged[run.id] = max(self._logged.get(run.id, -1), opened.starting_step - 1)
         self._open[run.id] = opened
         return opened
 
