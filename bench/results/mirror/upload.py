@@ -118,7 +118,7 @@ class Mirror:
         if run.id in self._open:
             return self._open[run.id]
         wanted = {
-            "init_timeout": INIT_SECONDS,
+            "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT", INIT_SECONDS)),
             "finish_timeout": FINISH_SECONDS,
             "finish_timeout_raises": True,
             "silent": True,
