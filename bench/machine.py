@@ -1,10 +1,42 @@
-"""What this machine offers to worker processes: cores and GPUs. No torch."""
+"""What this machine offers to worker processes: cores and GPUs. No torch, unless a suite asks for a GPU."""
 
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
+from .errors import InputError
+
+# Where a task runs changes no number beyond rounding.
+PART_OF_RESULTS = False
+
 DEVICES = Path("/dev")
+"""Where Linux has one file per GPU."""
+NO_FLOAT64 = (
+    "must be auto, cpu or cuda (Apple's GPUs have no float64, in which exact solutions, closed-form teachers and the"
+    " targets of some methods are computed)"
+)
+
+
+def device_refusal(device: str) -> str | None:
+    """What a suite's `device` must be, and why; None for auto, cpu and cuda."""
+    if device in ("auto", "cpu", "cuda"):
+        return None
+    if device.startswith("cuda:"):
+        return "must be cuda, all GPUs that are seen (CUDA_VISIBLE_DEVICES chooses among them)"
+    return NO_FLOAT64 if device.startswith("mps") else "must be auto, cpu or cuda"
+
+
+def require(device: str) -> None:
+    """InputError if a suite's `device` cannot be had here. Imports torch for cuda."""
+    if device != "cuda":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        reason = "torch is built without CUDA" if torch.version.cuda is None else "torch sees no GPU"
+        raise InputError(f"device: cuda: {reason} on this machine; set device: auto or cpu")
 
 
 def cores() -> int:
@@ -20,7 +52,28 @@ def gpus(device: str) -> list[str]:
     if visible is not None:
         return [name.strip() for name in visible.split(",") if name.strip()]
     found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in DEVICES.glob("nvidia*"))
-    return sorted((match[1] for match in found if match), key=int)
+    return sorted((match[1] for match in found if match), key=int) or _listed_by_driver()
+
+
+def _listed_by_driver() -> list[str]:
+    """Windows has no such files, but the driver's own program."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    try:
+        listed = subprocess.run([program, "-L"], capture_output=True, text=True, encoding="utf-8", timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return re.findall(r"^GPU (\d+):", listed.stdout, re.MULTILINE)
+
+
+def teacher_threads(teachers: int, workers: int, threads: int) -> int:
+    """The threads of each teacher's training: all other cores wait for it, so the teachers of a suite divide them.
+
+    By what the suite asks and not by what happens to be idle: another count rounds differently, and a run that was
+    stopped and goes on must end with the same bytes.
+    """
+    return max(threads, workers * threads // max(1, teachers))
 
 
 def shares(device: str, workers: int | None, threads: int | None) -> tuple[int, int, list[str]]:

@@ -15,14 +15,16 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
+from ..methods.portable import rename
 from ..reports.writing import PART, write_atomic
 from .errors import CorruptError as CorruptError
 from .errors import InputError
@@ -40,6 +42,10 @@ MANIFEST = "manifest.json"
 UNHASHED = {"log.txt", "events.jsonl"}
 ALWAYS_HASHED = 16 * 2**20
 """Files up to this size are hashed whenever an artifact is looked up; larger ones when they are read."""
+
+
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What reading a manifest raises that is no JSON, or JSON of another form."""
 
 
 class BusyError(Exception):
@@ -61,11 +67,22 @@ class Artifact:
 
     def asked(self, model: type[M]) -> M:
         """What the task was asked, which must be of this model."""
-        return _checked(ASKED[self.manifest["kind"]].model_validate(self.manifest["params"]), model)
+        return self._checked(ASKED, self.manifest["params"], model)
 
     def answer(self, model: type[M]) -> M:
         """What it answered, which must be of this model."""
-        return _checked(ANSWERS[self.manifest["kind"]].model_validate(self.result), model)
+        return self._checked(ANSWERS, self.result, model)
+
+    def _checked(self, models: Mapping[str, type[Model]], content: dict[str, Any], model: type[M]) -> M:
+        """CorruptError for an artifact of another kind, or of a version with other fields."""
+        kind = self.manifest["kind"]
+        try:
+            found = models[kind].model_validate(content)
+        except (KeyError, ValidationError):
+            raise CorruptError(f"{self.folder} is of another version of fewstep") from None
+        if not isinstance(found, model):
+            raise CorruptError(f"{self.folder}: expected {model.__name__}, found {type(found).__name__}")
+        return found
 
     def file(self, name: str) -> Path:
         """The path of a file whose hash has just been checked."""
@@ -90,20 +107,24 @@ class Store:
         except OSError as error:
             raise InputError(f"{self.root}: cannot write there: {error.strerror}") from None
 
+    def names(self) -> set[str]:
+        """The finished artifacts, sound or not."""
+        return {path.name for path in self.root.iterdir() if path.is_dir()} if self.root.is_dir() else set()
+
     def get(self, name: str) -> Artifact | None:
         """The finished artifact `name`, or None. Raises CorruptError."""
         folder = self.root / name
-        if not folder.is_dir():
+        if not os.path.lexists(folder):
             return None
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             digest = manifest.pop("digest")
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise CorruptError(f"{folder / MANIFEST}: {error}") from None
-        if digest != _digest(manifest) or f"{manifest['kind']}-{manifest['key']}" != name:
-            raise CorruptError(f"{folder / MANIFEST}: its content does not match its digest")
-        for file, facts in manifest["files"].items():
-            _check(folder, file, facts, whole=facts["bytes"] <= ALWAYS_HASHED)
+            if digest != _digest(manifest) or f"{manifest['kind']}-{manifest['key']}" != name:
+                raise CorruptError(f"{folder / MANIFEST}: its content does not match its digest")
+            for file, facts in manifest["files"].items():
+                _check(folder, file, facts, whole=facts["bytes"] <= ALWAYS_HASHED)
+        except UNREADABLE as error:
+            raise CorruptError(f"{folder / MANIFEST}: {_reason(error)}") from None
         return Artifact(folder, manifest)
 
     def sound(self, name: str) -> Artifact | None:
@@ -115,7 +136,7 @@ class Store:
             log.warning("corrupt artifact: %s; set aside as %s, to be built again", error, aside)
             aside.parent.mkdir(exist_ok=True)
             with suppress(FileNotFoundError):  # Another process has set it aside.
-                os.replace(self.root / name, aside)
+                rename(self.root / name, aside)
             with suppress(OSError):
                 aside.parent.rmdir()
             return None
@@ -160,9 +181,11 @@ class Store:
         }
         write_atomic(folder / MANIFEST, json.dumps({**manifest, "digest": _digest(manifest)}, indent=1, sort_keys=True))
         target = self.root / f"{task['kind']}-{task['key']}"
-        if target.exists():
+        if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)
-        os.replace(folder, target)
+        else:
+            target.unlink(missing_ok=True)
+        rename(folder, target)
 
 
 UNWRITABLE = {errno.ENOSPC, errno.EROFS, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
@@ -179,10 +202,9 @@ def unwritable(error: BaseException | None) -> str | None:
     return None
 
 
-def _checked(found: Model, model: type[M]) -> M:
-    if not isinstance(found, model):
-        raise CorruptError(f"expected {model.__name__}, found {type(found).__name__}")
-    return found
+def _reason(error: BaseException) -> str:
+    """In one line, and without a path that the message has already."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
 
 
 def _digest(manifest: dict[str, Any]) -> str:

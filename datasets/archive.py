@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..methods.portable import rename
 from .base import ImageSet, to_unit_range
 from .decoding import Pixels, decode
 from .facts import CAPTIONS, LABELS, MAPPED, ArchiveError, check_directory, opened, read_facts
@@ -150,7 +151,7 @@ def _aside(target: Path) -> Iterator[Path]:
     try:
         yield aside
         try:
-            os.replace(aside, target)
+            rename(aside, target)
         except PermissionError:
             # Windows replaces no file that another process reads, and that one laid down the same.
             if not target.is_file():

@@ -4,7 +4,6 @@ import hashlib
 import io
 import itertools
 import json
-import os
 import struct
 import zipfile
 import zlib
@@ -18,6 +17,7 @@ from typing import IO, Any, NamedTuple
 from filelock import FileLock, Timeout
 from PIL import Image
 
+from ..methods.portable import rename
 from .decoding import Pixels, decode
 from .facts import CAPTIONS, FACTS, LABELS, MAPPED, ArchiveError, directory_hash
 
@@ -82,7 +82,7 @@ def write(
             part.unlink()
             state.unlink()
             raise
-        os.replace(part, target)
+        rename(part, target)
         state.unlink()
     return facts
 

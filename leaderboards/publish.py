@@ -2,8 +2,8 @@
 
     python leaderboards/publish.py runs/quickstart
 
-copies that run and renders every marked part; without a run it only renders. A part lies between its mark and
-`<!-- end -->`:
+copies that run, and renders every leaderboard.csv and every marked part; without a run it only renders. A part lies
+between its mark and `<!-- end -->`:
 
     <!-- table SUITE -->          every table of a suite: all metrics, costs, trials
     <!-- table SUITE METRIC -->   the table of one metric; `costs` and `trials` name those tables
@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from fewstep.reports import leaderboard, run_folder
-from fewstep.reports.tables import Table, write
+from fewstep.reports.formats import write
+from fewstep.reports.tables import Cell, Group, Table
 
 ROOT = Path(__file__).parent.parent
 FILES = (
@@ -121,9 +122,6 @@ def columns(file: str) -> dict[str, str]:
     found = run_folder.COLUMNS[file]
     if file != run_folder.RESULTS:
         found = {name: text for name, text in found.items() if name not in run_folder.KEY_COLUMNS}
-    if file == run_folder.LEADERBOARD:
-        each = run_folder.LEADERBOARD_METRIC_COLUMNS
-        found = {**found, **{f"<metric>_{name}": text for name, text in each.items()}}
     return found
 
 
@@ -135,18 +133,17 @@ def described(what: str, texts: Mapping[str, str]) -> str:
 
 def published(file: Path, dataset: str) -> Table:
     """The papers' FIDs on one data set by NFE, each with where it was read."""
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["dataset"] == dataset]
     nfes = sorted({int(row["nfe"]) for row in rows})
     methods: dict[tuple[str, ...], dict[int, str]] = {}
     for row in rows:
         source = f"{row['paper']}, {row['table']}" + ("*" if row["read_in"] == "digest" else "")
         methods.setdefault((row["name"], row["conditioning"], source), {})[int(row["nfe"])] = row["fid"]
-    cells = [[*key, *(fids.get(nfe, "") for nfe in nfes)] for key, fids in methods.items()]
+    cells = [[Cell(text) for text in (*key, *(fids.get(nfe, "") for nfe in nfes))] for key, fids in methods.items()]
     notes = ["each paper's own teacher, training budget and FID code; * read in a digest or another paper"]
-    return Table(
-        f"FID on {dataset}, as published", ["method", "labels", "source", *(f"NFE {n}" for n in nfes)], cells, notes
-    )
+    columns = ["method", "labels", "source", *(f"NFE {nfe}" for nfe in nfes)]
+    return Table(f"FID on {dataset}, as published", columns, [Group("", cells)], notes, left=3)
 
 
 def figures(suite: str, root: Path = ROOT) -> set[str]:
@@ -181,6 +178,9 @@ def main() -> None:
     try:
         for run in sys.argv[1:]:
             copy(Path(run))
+        for results in sorted((ROOT / "leaderboards").glob(f"*/{run_folder.RESULTS}")):
+            text = leaderboard.render(leaderboard.read(results.parent), "csv")
+            (results.parent / run_folder.LEADERBOARD).write_text(text + "\n", encoding="utf-8")
         rendered = {name: render((ROOT / name).read_text(encoding="utf-8")) for name in pages()}
     except FileNotFoundError as error:
         sys.stderr.write(f"{error.filename} is missing: publish a finished run of that suite first\n")

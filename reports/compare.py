@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from . import jackknife
 from .entries import Board, Entry
+from .lines import Line, fill
 from .run_folder import EntryKey
 from .significance import ERRORS, ROUNDING, differ
-from .tables import Table
+from .tables import Cell, Table
 
 
 class Verdict(StrEnum):
@@ -155,31 +156,18 @@ def _number(value: float, scale: float | None = None) -> str:
     return f"{value:.{3 if size < 1 else 2 if size < 100 else 1}f}"
 
 
-def table(found: list[Change], names: tuple[str, str]) -> Table:
-    """The changes, a line each; options only if there are any, data set and teacher only if there are several."""
+def table(found: list[Change], names: tuple[str, str], boards: tuple[Board, Board]) -> Table:
+    """The changes, a line each; data set and teacher only if there are several."""
+    old, new = boards
+    both = replace(new, entries=[*old.entries, *new.entries], methods={**old.methods, **new.methods})
     several = len({change.key.problem for change in found}) > 1
-    options = any(change.key.variant for change in found)
-    budgets = any(change.key.budget not in ("", "0") for change in found)
-    heads = [
-        *(["data set", "teacher"] if several else []),
-        "method",
-        *(["options"] if options else []),
-        *(["budget"] if budgets else []),
-        "metric",
-    ]
-    rows = []
+    lines = []
     for change in found:
-        key = change.key
-        place = [
-            *(key.problem if several else ()),
-            key.method,
-            *([key.variant] if options else []),
-            *([key.budget if key.budget != "0" else ""] if budgets else []),
-            change.metric,
-        ]
         values = [str(value) if value is not None else "–" for value in (change.old, change.new, change.difference)]
-        rows.append([*place, str(key.nfe), *values, change.words])
-    return Table("", [*heads, "NFE", "A", "B", "B - A", ""], rows, _notes(found, names), left=len(heads))
+        cells = [both.about(change.metric).display, change.words, str(change.key.nfe), *values]
+        lines.append(Line(change.key.row, [Cell(text) for text in cells], change.key.problem if several else ()))
+    empty = Table("", ["metric", "verdict", "NFE", "A", "B", "B - A"], [], _notes(found, names), left=2)
+    return fill(both, empty, lines, ["data set", "teacher"] if several else [])
 
 
 def _notes(found: list[Change], names: tuple[str, str]) -> list[str]:

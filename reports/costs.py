@@ -4,20 +4,22 @@ import math
 
 import pandas as pd
 
+from .entries import Board
+from .lines import Line, fill
 from .merge import Merged
-from .naming import naming
+from .naming import named
 from .run_folder import CELL_KEY
-from .tables import Table
+from .tables import Cell, Table
 
 SHOWN = {
     "ground truth": ("ground truth", "pairs"),
     "selection": ("selection", "search"),
 }
-"""Columns of the table: uses that are not the training itself."""
+"""Columns of the table, if any run has them: uses that are not the training itself."""
 MEASURED = {"train_seconds": "seconds", "trainable_parameters": "parameters", "train_peak_bytes": "peak MB"}
 
 
-def table(merged: Merged) -> Table | None:
+def table(board: Board, merged: Merged) -> Table | None:
     """The training runs, a line per method, options and budget; None if nothing was trained.
 
     A method that is trained anew for each NFE has a range where these runs differ.
@@ -25,18 +27,23 @@ def table(merged: Merged) -> Table | None:
     frame = _runs(merged)
     if frame.empty:
         return None
-    named = naming(frame)
-    rows = []
-    for key, runs in frame.groupby(list(named), sort=False):
-        by_nfe = runs.groupby("nfe")[["train_evaluations", *SHOWN, *MEASURED]].mean()
-        cells = [_span(by_nfe[name]) for name in by_nfe]
-        rows.append([*map(str, key), _trained_for(runs), *cells])
+    spent = {name: name for name in SHOWN if frame[name].any()}
+    columns = {"train_evaluations": "evaluations", **spent, **MEASURED}
+    places, rows = named(frame)
+    lines = []
+    for key, runs in frame.groupby([*places, *rows], sort=False):
+        names = tuple(map(str, key))
+        by_nfe = runs.groupby("nfe")[list(columns)].mean()
+        cells = [_trained_for(runs), *(_span(by_nfe[name]) for name in by_nfe)]
+        lines.append(Line(names[len(places) :], list(map(Cell, cells)), names[: len(places)]))
     suite = " + ".join(dict.fromkeys(frame["suite"]))
-    columns = [*named.values(), "trained for", "evaluations", *SHOWN, *MEASURED.values()]
     note = (
         "one evaluation is one teacher forward on one sample, in measured FLOPs; means over the seeds, ranges over NFE"
     )
-    return Table(f"{suite}: what training cost", columns, rows, [note], left=len(named))
+    empty = Table(
+        f"{suite}: what training cost", ["trained for", *columns.values()], [], [note], left=1, key=(suite, "costs")
+    )
+    return fill(board, empty, lines, list(places.values()))
 
 
 def _trained_for(runs: pd.DataFrame) -> str:
@@ -68,5 +75,5 @@ def _span(values: pd.Series) -> str:
     digits = 1 if high < 100 and high != int(high) else 0
     if high - low <= 0.02 * high:
         low = high = float(values.mean())
-    ends = dict.fromkeys(f"{end:,.{digits}f}" for end in (low, high))
+    ends = dict.fromkeys(f"{end:,.{digits}f}" if end else "0" for end in (low, high))
     return "–".join(ends)

@@ -36,6 +36,11 @@ class Entry:
     rivals: dict[str, int] = field(default_factory=dict)
     """The number of entries ranked together, this one included."""
     starred: set[str] = field(default_factory=set)
+    """Metrics by which none that it is ranked among is better beyond doubt."""
+    unbeaten: set[str] = field(default_factory=set)
+    """Those of them by which none of at most its NFE and budget is, either."""
+    second: set[str] = field(default_factory=set)
+    """Metrics by which only starred ones are."""
 
     @property
     def dataset(self) -> str:
@@ -91,10 +96,10 @@ class Board:
     facts: dict[str, Metric] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
     """Of the folders that were read."""
-    costs: Table | None = None
-    trials: Table | None = None
     methods: dict[str, Method] = field(default_factory=dict)
     papers: str = ""
+    costs: Table | None = None
+    trials: Table | None = None
 
     def about(self, metric: str) -> Metric:
         return self.facts.get(metric, Metric.unknown(metric))

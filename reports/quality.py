@@ -1,14 +1,18 @@
 """The tables of quality: one per data set, teacher, metric and protocol, methods down, NFE across."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import sources
 from .entries import Board, Entry
+from .lines import Line, fill
+from .naming import displays, groups, mean_and_error
+from .order import ordered
 from .ranking import FLOOR, LEAST
 from .significance import ERRORS
-from .tables import Table
+from .tables import Cell, Table
+
+UNBEATEN = "nor is any of fewer NFE, or of a smaller budget"
 
 
 @dataclass(frozen=True)
@@ -32,55 +36,67 @@ class Grid:
         return [entry for entry in self.entries if entry.values.get(self.metric)]
 
 
-def grids(board: Board, metrics: Sequence[str]) -> list[Grid]:
-    """Every value of these metrics in exactly one cell of one grid."""
-    asked = {
-        (problem, metric): [e for e in board.entries if e.key.problem == problem and metric in e.statuses]
-        for problem in board.problems
-        for metric in metrics
+def grids(board: Board, metrics: Sequence[str], sort: str = "") -> list[Grid]:
+    """Every value of these metrics in exactly one cell of one grid; `sort` its lines as `ordered` does."""
+    asked: dict[tuple[tuple[str, str], str], list[Entry]] = {
+        (problem, metric): [] for problem in board.problems for metric in metrics
     }
-    return [grid for (_, metric), entries in asked.items() if entries for grid in _by_protocol(entries, metric)]
+    for entry in board.entries:
+        for metric in metrics:
+            if metric in entry.statuses:
+                asked[entry.key.problem, metric].append(entry)
+    return [g for (_, metric), entries in asked.items() if entries for g in _by_protocol(board, entries, metric, sort)]
 
 
-def _by_protocol(entries: list[Entry], metric: str) -> list[Grid]:
+def _by_protocol(board: Board, entries: list[Entry], metric: str, sort: str) -> list[Grid]:
     protocols = dict.fromkeys(e.protocols[metric] for e in entries if metric in e.protocols) or [""]
-    return [_grid([e for e in entries if e.protocols.get(metric, p) == p], metric, p) for p in protocols]
+    of_each = {p: [e for e in entries if e.protocols.get(metric, p) == p] for p in protocols}
+    return [_grid(board, own, metric, protocol, sort) for protocol, own in of_each.items()]
 
 
-def _grid(entries: list[Entry], metric: str, protocol: str) -> Grid:
+def _grid(board: Board, entries: list[Entry], metric: str, protocol: str, sort: str) -> Grid:
     nfes = sorted({entry.nfe for entry in entries})
     places = {(entry.key.row, entry.nfe): entry for entry in entries}
-    rows = dict.fromkeys(entry.key.row for entry in entries)
-    return Grid(metric, protocol, nfes, {row: [places.get((row, nfe)) for nfe in nfes] for row in rows})
+    rows = ordered(board, dict.fromkeys(entry.key.row for entry in entries), places, metric, sort)
+    lines = {row: [places.get((row, nfe)) for nfe in nfes] for row in rows}
+    return Grid(metric, protocol, nfes, {row: line for _, own in groups(board, lines) for row, line in own.items()})
 
 
-def tables(board: Board, metrics: Sequence[str]) -> list[Table]:
-    return [table(board, grid) for grid in grids(board, metrics)]
+def tables(board: Board, metrics: Sequence[str], sort: str = "") -> list[Table]:
+    """A table for each grid of these metrics; `sort` as in `ordered`."""
+    return [table(board, grid) for grid in grids(board, metrics, sort)]
 
 
 def table(board: Board, grid: Grid) -> Table:
-    facts, (dataset, teacher) = board.about(grid.metric), grid.entries[0].key.problem
-    better = "higher" if facts.higher_is_better else "lower"
-    names = ["method", "options", "budget", *(["run"] if grid.entries[0].key.run else [])]
-    return Table(
-        f"{board.suite}: {grid.metric} ({better} is better) on {dataset}, teacher {teacher}",
-        [*names, *(f"NFE {nfe}" for nfe in grid.nfes)],
-        [[*row, *(_cell(entry, grid.metric) for entry in line)] for row, line in grid.lines.items()],
-        [*_measurement(board, grid), *sources.notes(grid.measured, grid.metric, board.labels), *_reasons(grid)],
-        left=len(names),
+    measured, metric, (dataset, teacher) = grid.measured, grid.metric, grid.entries[0].key.problem
+    better = "higher" if board.about(metric).higher_is_better else "lower"
+    notes = [*_measurement(board, grid), *sources.notes(measured, metric, board.labels), *_reasons(board, grid)]
+    protocols = {entry.protocols[metric] for entry in board.entries if metric in entry.protocols}
+    apart = [name for name in (dataset, teacher) if len(board.problems) > 1] + [grid.protocol] * (len(protocols) > 1)
+    empty = Table(
+        f"{board.suite}: {board.about(metric).display}, {better} is better, on {dataset}, teacher {teacher}",
+        [f"NFE {nfe}" for nfe in grid.nfes],
+        [],
+        notes,
+        left=0,
+        best=_star(board, grid) if any(metric in entry.starred for entry in measured) else "",
+        unbeaten=UNBEATEN if any(metric in entry.unbeaten for entry in measured) else "",
+        second="only the best are significantly better" if any(metric in e.second for e in measured) else "",
+        key=(board.suite, metric, *apart),
     )
+    return fill(board, empty, [Line(row, [_cell(entry, metric) for entry in line]) for row, line in grid.lines.items()])
 
 
-def _cell(entry: Entry | None, metric: str) -> str:
+def _cell(entry: Entry | None, metric: str) -> Cell:
     """Empty where the suite did not ask, a dash where the value could not be had."""
     if entry is None:
-        return ""
+        return Cell()
     found = entry.spread(metric)
     if found is None:
-        return "–"
-    digits = 3 if abs(found.mean) < 1 else 2 if abs(found.mean) < 100 else 1
-    value = f"{found.mean:.{digits}f}" + ("" if math.isnan(found.std) else f" ± {found.std:.{digits}f}")
-    return value + "*" * (metric in entry.starred)
+        return Cell("–")
+    mean, error = mean_and_error(found.mean, found.std)
+    best, unbeaten, second = (metric in marked for marked in (entry.starred, entry.unbeaten, entry.second))
+    return Cell(mean, error=error, best=best, unbeaten=unbeaten, second=second)
 
 
 def _measurement(board: Board, grid: Grid) -> list[str]:
@@ -92,41 +108,42 @@ def _measurement(board: Board, grid: Grid) -> list[str]:
     counts = {entry.samples[metric] for entry in measured}
     notes = [_about(board, grid, counts)]
     if facts.pair is not None:
-        notes.append(f"{metric} is starred only where it and {facts.pair} are at least {FLOOR:g}")
+        notes.append(f"{facts.display} is marked only where it and {facts.pair} are at least {FLOOR:g}")
     if not facts.known:
         notes.append(f"no metrics.json describes {metric}: lower is taken to be better")
     if min(counts) < facts.enough:
-        notes.append(f"{min(counts)} samples are few for {metric}: {facts.enough} are asked for")
+        notes.append(f"{min(counts)} samples are few for {facts.display}: {facts.enough} are asked for")
     return [*notes, f"protocol {grid.protocol}"] if grid.protocol else notes
 
 
 def _about(board: Board, grid: Grid, counts: set[int]) -> str:
-    """What a cell is, and what its star says."""
+    """What a cell is, and where there is no star."""
     metric, measured = grid.metric, grid.measured
     seeds = {len(entry.values[metric]) for entry in measured}
     most = max(seeds)
     about = "mean ± standard deviation over" if most > 1 else "value of"
     parts = [f"{about} {_span(seeds)} seed{'s' if most > 1 else ''}, {_span(counts)} samples each"]
-    if any(metric in entry.starred for entry in measured):
-        parts.append(_star(most, any(metric in entry.without for entry in measured), board.by_budget))
     if any(entry.rivals[metric] < LEAST for entry in measured):
-        parts.append(f"no star among fewer than three rows{' of a budget' * board.by_budget}")
+        parts.append(f"no mark among fewer than three rows{' of a budget' * board.by_budget}")
     if most < 3:
         parts.append(f"{'two seeds say' if most == 2 else 'one seed says'} little about luck in training")
     return "; ".join(parts)
 
 
-def _star(seeds: int, blocks: bool, by_budget: bool) -> str:
+def _star(board: Board, grid: Grid) -> str:
+    """What is said of a starred value."""
+    seeds = max(len(entry.values[grid.metric]) for entry in grid.measured)
+    blocks = any(grid.metric in entry.without for entry in grid.measured)
     tests = [f"paired jackknife over noises, {ERRORS:g} s.e."] * blocks
     if seeds > 1:
         tests.append("paired t test over seeds, 95 %" if seeds > 2 else f"{ERRORS:g} s.e. over seeds")
-    budget = " of the same budget" * by_budget
+    budget = " of the same budget" * board.by_budget
     if not tests:
-        return f"* best{' row' * by_budget}{budget}; one seed cannot tell how surely"
-    return f"* no row{budget} is significantly better ({'; '.join(tests)})"
+        return f"best{' row' * board.by_budget}{budget}; one seed cannot tell how surely"
+    return f"no row{budget} is significantly better ({'; '.join(tests)})"
 
 
-def _reasons(grid: Grid) -> list[str]:
+def _reasons(board: Board, grid: Grid) -> list[str]:
     """Why cells have no value: a method's first reason, and how many more there are.
 
     A reason that all of several methods have is given once.
@@ -140,8 +157,9 @@ def _reasons(grid: Grid) -> list[str]:
             reasons[entry.method].append(status.note)
     if len(reasons) > 1 and len({tuple(found) for found in reasons.values()}) == 1:
         reasons = {"all": next(iter(reasons.values()))}
+    names = displays(board)
     return [
-        f"– {method}: {found[0]}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+        f"– {names.get(method, method)}: {found[0]}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
         for method, found in reasons.items()
     ]
 

@@ -6,10 +6,10 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from . import figures, leaderboard, learned, run_folder
+from .formats import to_html
 from .options import quality_against_options
 from .run_folder import EntryKey
 from .samples import samples_side_by_side
-from .tables import to_html
 from .writing import file_name, write_atomic
 
 

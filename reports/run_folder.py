@@ -5,6 +5,7 @@ A file that is not as fewstep writes it is a DamagedError: one line with the fil
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ FILES = {
     BLOCKS: "what the jackknife needs: a row per cell and metric",
     COSTS: "what training spent: a row per trained cell and use",
     TRIALS: "what was tried where options were tuned: a row per cell and trial",
-    LEADERBOARD: "a row per entry: mean, spread, error and rank of each metric over the seeds",
+    LEADERBOARD: "a row per entry and metric: mean over the seeds, spread, error, rank",
     REPORT: "the report, which opens from disk without a network",
     FIGURES: "its figures, as SVG files in a folder",
     FACTS: "the suite, its teachers and feature networks, and where it ran",
@@ -142,20 +143,20 @@ TRIAL_COLUMNS = {
 }
 LEADERBOARD_COLUMNS = {
     **{name: text for name, text in KEY_COLUMNS.items() if name != "seed"},
-    "run": "where several folders were read: the labels of those that the values came from",
-    "seeds": "number of seeds that have a value of the first metric",
-    "status": "done, or the first reason why a seed has no value of the first metric",
-}
-"""Columns of leaderboard.csv, beside <metric>_<name> for each metric and name of LEADERBOARD_METRIC_COLUMNS."""
-LEADERBOARD_METRIC_COLUMNS = {
-    "mean": "over the seeds",
+    "run": "label of the run where runs are kept apart; where several folders were pooled, those that have a value",
+    "metric": "name of the metric, described in metrics.json",
+    "mean": "of the value over the seeds, in the metric's unit as are all below up to `corrected`",
     "std": "standard deviation over the seeds (n - 1); empty for one seed",
-    "low": "lower end of Student's 95 % interval of the mean",
+    "low": "lower end of Student's 95 % interval of the mean; empty for one seed",
     "high": "its upper end",
+    "standard_error": "of the mean over the noises, by the jackknife; empty without blocks",
+    "corrected": "the mean without its bias of order 1/samples, by the jackknife; empty without blocks",
     "rank": "from the best to the worst rank that is not ruled out, such as 1, 1-3 or 5; by budget where there are "
     "several, and by protocol",
-    "se": "standard error of the mean over the noises, by the jackknife",
-    "corrected": "the mean without its bias of order 1/samples, by the jackknife",
+    "best": "1 if starred in a table, otherwise 0",
+    "seeds": "number of seeds that have a value",
+    "samples": "number of samples that each value was measured on",
+    "status": "done, or the first reason why a seed has no value",
     "protocol": "how it was measured",
 }
 
@@ -292,6 +293,12 @@ def methods(folder: Path) -> dict[str, Method]:
 def papers(folder: Path) -> str:
     """papers.bib: the papers that methods.json cites."""
     return text(folder / PAPERS) if (folder / PAPERS).exists() else ""
+
+
+def papers_by_key(text: str) -> dict[str, str]:
+    """Key -> entry of the BibTeX that `papers` reads, in which a blank line parts entries."""
+    entries = filter(None, map(str.strip, text.split("\n\n")))
+    return {found[1]: entry for entry in entries if (found := re.match(r"@\w+\{([^,\s]+)", entry))}
 
 
 def facts(folder: Path) -> dict[str, Any]:

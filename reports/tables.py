@@ -1,98 +1,70 @@
-"""One table model and its writers: terminal, Markdown, LaTeX, HTML."""
+"""A table before it is fitted to a place: groups of rows, whose cells know what they say."""
 
 from dataclasses import dataclass
 
-from jinja2 import Environment
+
+@dataclass(frozen=True)
+class Cell:
+    """A text or a number.
+
+    detail: of a name, what tells its row from others of the method. error: of a number, its standard deviation.
+    cites: keys of papers.bib. unbeaten: best, and by none that costs less either.
+    """
+
+    text: str = ""
+    detail: str = ""
+    error: str = ""
+    best: bool = False
+    unbeaten: bool = False
+    second: bool = False
+    cites: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """`Bespoke [RK1]`, `2.41 ± 0.12*`."""
+        detail = f"[{self.detail}]" * bool(self.detail)
+        error = f"± {self.error}" * bool(self.error)
+        return " ".join(filter(None, (self.text, detail, error))) + self.stars
+
+    @property
+    def stars(self) -> str:
+        return "*" * (self.best + self.unbeaten)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of one kind; without a title if the table has no kinds."""
+
+    title: str
+    rows: list[list[Cell]]
 
 
 @dataclass(frozen=True)
 class Table:
+    """left: so many columns hold text; the others hold numbers and are set to the right. best: what a star says,
+    unbeaten: what two say, second: what underlining says, each empty without such cells. key: what names the table
+    among those of its board.
+    """
+
     title: str
     columns: list[str]
-    rows: list[list[str]]
+    groups: list[Group]
     notes: list[str]
-    left: int = 3
-    """So many columns hold text; the others hold numbers and are set to the right."""
+    left: int = 1
+    best: str = ""
+    unbeaten: str = ""
+    second: str = ""
+    key: tuple[str, ...] = ()
 
+    @property
+    def rows(self) -> list[list[Cell]]:
+        return [row for group in self.groups for row in group.rows]
 
-def write(table: Table, style: str) -> str:
-    """The table as text in one of the styles table, markdown, latex, html."""
-    return {"table": to_text, "markdown": to_markdown, "latex": to_latex, "html": to_html}[style](table)
+    @property
+    def texts(self) -> list[list[str]]:
+        return [[str(cell) for cell in row] for row in self.rows]
 
-
-def to_text(table: Table) -> str:
-    lines = [table.columns, *table.rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
-    body = [
-        "  ".join(
-            cell.ljust(widths[i]) if i < table.left else cell.rjust(widths[i]) for i, cell in enumerate(line)
-        ).rstrip()
-        for line in lines
-    ]
-    return "\n".join([table.title, "", body[0], "-" * max(map(len, body)), *body[1:], *table.notes])
-
-
-def to_markdown(table: Table) -> str:
-    def line(cells: list[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in cells) + " |"
-
-    rule = "|" + "|".join("---" if i < table.left else "--:" for i in range(len(table.columns))) + "|"
-    body = [line(table.columns), rule, *map(line, table.rows)]
-    notes = [note.replace("*", "\\*") for note in table.notes]
-    return "\n".join([f"**{table.title}**", "", *body, "", "<br>".join(notes)])
-
-
-def to_latex(table: Table) -> str:
-    """A booktabs table that compiles as it is."""
-    columns = "".join("l" if i < table.left else "r" for i in range(len(table.columns)))
-    lines = [" & ".join(map(escape_latex, cells)) + r" \\" for cells in (table.columns, *table.rows)]
-    caption = escape_latex(". ".join([table.title, *table.notes]))
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{caption}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            lines[0],
-            r"\midrule",
-            *lines[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-    )
-
-
-LATEX = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    "–": "--",
-    "*": r"$^*$",
-}
-
-
-def escape_latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
-
-
-_HTML = Environment(autoescape=True).from_string(
-    """<table><caption>{{ table.title }}</caption>
-<thead><tr>{% for column in table.columns %}<th>{{ column }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in table.rows %}
-<tr>{% for cell in row %}<td\
-{% if loop.index0 >= table.left %} class="number{{ ' best' if cell.endswith('*') }}"{% endif %}>\
-{{ cell }}</td>{% endfor %}</tr>{% endfor %}
-</tbody></table>
-{% for note in table.notes %}<p class="note">{{ note }}</p>
-{% endfor %}"""
-)
-
-
-def to_html(table: Table) -> str:
-    return _HTML.render(table=table)
+    @property
+    def said(self) -> list[str]:
+        """The notes, with those of the stars."""
+        stars = [f"{stars} {text}" for stars, text in (("*", self.best), ("**", self.unbeaten)) if text]
+        return [*stars, *self.notes]

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..methods.portable import DEVICES, rename
+
 PART = ".part"
 STALE_SECONDS = 60.0
 """A part that is older was left by a killed process: what is written here takes no second."""
 
 NAME_BYTES = 120
 """Room for what is put before and after a name: file systems take 255 bytes."""
-RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(10))}
 PLAIN = set("._-+=,@()[]# ")
 
 
@@ -42,7 +43,7 @@ def aside(path: Path) -> Iterator[Path]:
             yield part
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
-            os.replace(part, target)
+            rename(part, target)
         except BaseException:
             with suppress(OSError):
                 part.unlink()
@@ -73,7 +74,7 @@ def file_name(text: str) -> str:
     Different texts have different names, but for case.
     """
     plain = "".join(c if c.isalnum() or c in PLAIN else "_" for c in text).strip(" ").rstrip(".")
-    if text and plain == text and len(text.encode()) <= NAME_BYTES and text.partition(".")[0].upper() not in RESERVED:
+    if text and plain == text and len(text.encode()) <= NAME_BYTES and text.partition(".")[0].lower() not in DEVICES:
         return text
     while len(plain.encode("utf-8", "replace")) > NAME_BYTES:
         plain = plain[:-1]

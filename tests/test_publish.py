@@ -91,7 +91,7 @@ def test_a_mark_that_means_nothing_is_one_line(publish, mark, why):
 def test_a_page_shows_the_kept_run_and_is_the_same_when_rendered_again(publish, checkout, run):
     publish.copy(run, checkout)
     page = publish.render((checkout / "README.md").read_text(), checkout / "leaderboards")
-    assert "**quickstart: recall (higher is better) on digits" in page
+    assert "**quickstart: recall, higher is better, on digits" in page
     assert page.count("**quickstart: ") == 1
     assert publish.render(page, checkout / "leaderboards") == page
 

@@ -3,10 +3,13 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from fewstep.reports import leaderboard
-from fewstep.reports.significance import differ
+from fewstep.reports.jackknife import standard_error
+from fewstep.reports.significance import differing
 
 BOARDS = Path(__file__).parent.parent / "leaderboards"
 
@@ -114,6 +117,13 @@ def test_pseudo_huber_tolerates_no_larger_rates_than_the_squared_distance():
         assert min(huber) < max(squared)
 
 
+def by_seed(*entries):
+    """fd_digits (entries, seeds), and without each block (entries, seeds, blocks)."""
+    seeds = (0, 1, 2)
+    values = np.array([[e.values["fd_digits"][seed] for seed in seeds] for e in entries])
+    return values, np.array([[e.without["fd_digits"][seed] for seed in seeds] for e in entries])
+
+
 BUDGETS = ("30000 evaluations", FULL, "300000 evaluations")
 
 
@@ -127,10 +137,9 @@ def test_tuning_that_is_paid_for_helps_only_where_training_has_saturated():
     for method in ("consistency", "knowledge", "sim", "bespoke"):
         for budget in BUDGETS:
             frozen, tuned = (entries[method, variant, budget] for variant in ("", "tuned of 3"))
-            values = [[e.values["fd_digits"][seed] for seed in (0, 1, 2)] for e in (frozen, tuned)]
-            blocks = [(frozen.without["fd_digits"][s], tuned.without["fd_digits"][s]) for s in (0, 1, 2)]
-            better = "frozen" if sum(values[0]) < sum(values[1]) else "tuned"
-            found[method, budget] = better if differ(*values, blocks) else "neither"
+            values, blocks = by_seed(frozen, tuned)
+            better = "frozen" if values[0].sum() < values[1].sum() else "tuned"
+            found[method, budget] = better if differing(values, blocks)[0, 1] else "neither"
     assert {found["consistency", budget] for budget in BUDGETS} == {"frozen"}
     assert {found["knowledge", budget] for budget in BUDGETS} == {"frozen"}
     assert [found["sim", budget] for budget in BUDGETS] == ["frozen", "frozen", "neither"]
@@ -161,12 +170,14 @@ def test_every_claim_of_rank_is_backed_by_the_paired_test():
             groups.setdefault((entry.nfe, entry.budget), []).append(entry)
     claimed = 0
     for members in groups.values():
-        for entry in members:
+        values, blocks = by_seed(*members)
+        for entry, own, own_blocks in zip(members, values, blocks, strict=True):
             better = 0
-            for other in members:
-                own, others = ([e.values["fd_digits"][s] for s in (0, 1, 2)] for e in (entry, other))
-                blocks = [(entry.without["fd_digits"][s], other.without["fd_digits"][s]) for s in (0, 1, 2)]
-                better += sum(others) < sum(own) and differ(own, others, blocks)
+            for others, others_blocks in zip(values, blocks, strict=True):
+                worse = own - others
+                error = sum(standard_error(one) ** 2 for one in own_blocks - others_blocks) ** 0.5 / 3
+                apart = worse.mean() > 2 * error and np.abs(worse).max() > 1e-5 * np.abs(own).max()
+                better += apart and ttest_1samp(worse, 0).pvalue < 0.05
             assert entry.ranks["fd_digits"] == 1 + better
             claimed += better
     assert claimed > 100

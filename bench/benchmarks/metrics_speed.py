@@ -10,8 +10,8 @@ recall against torch-fidelity (`pip install fewstep[metrics]`), plain and with i
 
 import argparse
 import multiprocessing
-import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -90,12 +90,15 @@ def in_turn(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, 
 
 
 def memory(name: str, rows: int, threads: int) -> float:
-    """GB at the peak beyond what was resident with the features made, in a process of its own."""
+    """GB at the peak beyond what was resident with the features made, in a process of its own. Linux alone."""
+    assert sys.platform == "linux"
+    import resource
+
     torch.set_num_threads(threads)
     real, fake = features(rows, 1), features(rows, 2, 0.95)
     # The packages' modules are loaded, and the thread pools started, before the count begins.
     MANIFOLDS[name](real[:100], fake[:100])
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     MANIFOLDS[name](real, fake)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident) / 1e9
 
@@ -147,6 +150,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000, help="of either set, for precision and recall")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
+    if sys.platform != "linux":
+        parser.error("memory is read from /proc, which Linux alone has")
     torch.set_num_threads(arguments.threads)
     frechet_rows(arguments.repeats)
     manifold_rows(arguments.rows, arguments.repeats, arguments.threads)

@@ -41,11 +41,11 @@ class Choice:
     def suite(self) -> Suite:
         """Checked: InputError for whatever cannot be run here."""
         suite = checked("choose", self.text())
-        missing = Problem(suite, suite.datasets[0], suite.teachers[0]).missing()
-        if missing is not None:
-            raise InputError(str(missing))
+        problem = Problem(suite, suite.datasets[0], suite.teachers[0])
+        if problem.missing is not None:
+            raise InputError(str(problem.missing))
         # Opens the network's file.
-        _ = Problem(suite, suite.datasets[0], suite.teachers[0]).teacher_task
+        _ = problem.teacher_task
         return suite
 
     def text(self) -> str:

@@ -7,7 +7,7 @@ import click
 
 from ..errors import InputError
 from .completion import complete_dataset, complete_metric, complete_solver
-from .places import RUNS, data_root_option, require_writable, store_option
+from .places import RUNS, data_root_option, require_results_folder, store_option
 
 
 @click.command()
@@ -74,7 +74,7 @@ def choose(
     )
     suite = wanted.suite()
     folder = out or RUNS / suite.name
-    require_writable(folder)
+    require_results_folder(folder)
     written = folder / "suite.yaml"
     write_atomic(written, wanted.text())
     try:

@@ -27,7 +27,7 @@ def compare(old: str, new: str, metric: str | None, everything: bool, fail: bool
     fewstep compare leaderboards/quickstart runs/quickstart --fail
     """
     from ...reports import compare as comparing
-    from ...reports.tables import write
+    from ...reports.formats import write
 
     boards = [_board(place) for place in (old, new)]
     _require_metric(metric, boards)
@@ -36,7 +36,7 @@ def compare(old: str, new: str, metric: str | None, everything: bool, fail: bool
     found = [change for change in comparing.changes(*boards) if metric in (None, change.metric)]
     shown = found if everything else [change for change in found if change.verdict in comparing.CHANGES]
     if shown:
-        click.echo(write(comparing.table(shown, (old, new)), "table").lstrip("\n"))
+        click.echo(write(comparing.table(shown, (old, new), (boards[0], boards[1])), "table").lstrip("\n"))
     click.echo(comparing.summary(found))
     worse = any(change.verdict is comparing.Verdict.WORSE for change in found)
     sys.exit(1 if fail and worse else 0)

@@ -38,7 +38,7 @@ from .places import NFE, RUNS, SEED, data_root_option, require_run_folder, requi
 @click.option("--budget", default="elsewhere", show_default=True, help="What its training cost.")
 @click.option("--nfe", type=NFE, default=0, help="Its network evaluations per image, if known.")
 @click.option("--seed", type=SEED, default=0, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/evaluated/<method>]."
 )
@@ -62,15 +62,13 @@ def evaluate(
 
     The results can stand beside a suite's: `fewstep leaderboard DIR OTHER`.
     """
-    from ..machine import gpus, shares
+    from ..machine import shares
     from .evaluate_request import Request, named
 
     row = named(row, images)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     references = dict(_assignment("--reference", word) for word in given)
-    # As a suite on the CPU names it, whose features are then found in the store.
-    device = "cpu" if device == "auto" and not gpus(device) else device
-    request = Request(images, dataset, names, row, references, rounding, captions, device)
+    request = Request(images, dataset, names, row, references, rounding, captions, _had(device))
     request.wanted()
     folder = out or RUNS / "evaluated" / file_name(row["method"])
     from ..results import evaluated
@@ -111,3 +109,13 @@ def _assignment(option: str, word: str) -> tuple[str, str]:
     if not (key and equals and value):
         raise InputError(f"{option} {word}: expected METRIC=FILE")
     return key, value
+
+
+def _had(device: str) -> str:
+    """The device, named as a suite on the CPU names it, whose features are then found in the store. InputError."""
+    from ..machine import device_refusal, gpus, require
+
+    if refusal := device_refusal(device):
+        raise InputError(f"--device {refusal}, not {device!r}")
+    require(device)
+    return "cpu" if device == "auto" and not gpus(device) else device

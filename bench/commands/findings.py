@@ -16,7 +16,7 @@ from .. import published_files
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS
 from ..plan import checkpoints, frozen, references
-from ..plan.cells import Problem
+from ..plan.problem import Problem
 from ..suite.schema import Suite
 from ..training.tracking import wandb_mode
 

@@ -10,7 +10,18 @@ import click
 
 from ... import __version__
 from ...reports.writing import WriteError
-from ..errors import CorruptError, DamagedError, InputError, RegisterError, UnknownNameError, printable, shortened
+from ..errors import (
+    INTERRUPTED,
+    TERMINATED,
+    CorruptError,
+    DamagedError,
+    InputError,
+    RegisterError,
+    Terminated,
+    UnknownNameError,
+    printable,
+    shortened,
+)
 from .captions import captions
 from .check import check
 from .choose import choose
@@ -20,6 +31,7 @@ from .evaluate import evaluate
 from .export import export
 from .leaderboard import leaderboard
 from .list import list_names
+from .new import new
 from .prepare import prepare
 from .report import report
 from .run import run
@@ -31,6 +43,13 @@ from .sync import sync
 
 class OneLineErrors(click.Group):
     """What is wrong with an input, a file or a disk becomes one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            click.echo("fewstep: stopped", err=True)
+            ctx.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:
@@ -57,7 +76,7 @@ def _refuse(message: str) -> NoReturn:
         sys.stdout.flush()
     except (OSError, ValueError):
         # What a full device has not taken would fail again when Python ends.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     sys.exit(2)
 
 
@@ -78,6 +97,7 @@ for verb in (
     export,
     leaderboard,
     list_names,
+    new,
     prepare,
     report,
     run,

@@ -93,6 +93,15 @@ def require_run_folder(folder: Path) -> None:
             raise InputError(f"{shortened(folder / name)}: cannot write there: it is in the way of a run's {name}")
 
 
+def require_results_folder(folder: Path) -> None:
+    """As `require_run_folder`; nor may it be a folder of `fewstep evaluate`, whose results no store could give back."""
+    from ..results import evaluated
+
+    require_run_folder(folder)
+    if evaluated.made_of(folder) is not None:
+        raise InputError(f"{folder} holds results of `fewstep evaluate`; choose another folder with --out")
+
+
 def _unwritable(path: Path, error: Exception) -> InputError:
     reason = getattr(error, "strerror", None) or str(error)
     return InputError(f"{shortened(path)}: cannot write there: {reason}")

@@ -1,15 +1,21 @@
 """`fewstep run`: a suite, from nothing to its leaderboard."""
 
+import shlex
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import INTERRUPTED, TERMINATED, InputError, Terminated
+from ..errors import INTERRUPTED, TERMINATED, Terminated
 from .completion import complete_suite
 from .mirroring import mirrored, tracking_options
-from .places import RUNS, data_root_option, require_run_folder, require_writable, store_option
+from .places import RUNS, data_root_option, require_results_folder, require_writable, store_option
+
+if TYPE_CHECKING:
+    from ...reports.status import Status
+    from ..plan.cells import Cell
 
 
 @click.command()
@@ -20,10 +26,21 @@ from .places import RUNS, data_root_option, require_run_folder, require_writable
 @click.option("--only", multiple=True, metavar="KEY=VALUE", help="Only the cells with this method, dataset, seed, nfe.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per GPU, or per core].")
-@click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker [default: 1; more with GPUs].")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Torch threads per worker [default: 1; more with GPUs, and for teachers].",
+)
 @click.option("--executor", default="local", show_default=True, help="Where tasks run: see `fewstep list executors`.")
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
 @click.option("--cached", is_flag=True, help="Compute nothing: write and print what the store holds.")
+@click.option("--quiet", "verbosity", flag_value="QUIET", help="Show no progress.")
+@click.option(
+    "--verbose",
+    "verbosity",
+    flag_value="VERBOSE",
+    help="Print a line as each task starts and ends; with --dry-run, each task.",
+)
 @tracking_options
 def run(
     suite: str,
@@ -36,6 +53,7 @@ def run(
     executor: str,
     dry_run: bool,
     cached: bool,
+    verbosity: str | None,
     project: str | None,
     tags: list[str],
 ) -> None:
@@ -43,12 +61,13 @@ def run(
 
     Artifacts go to runs/store, or to DIR/store with --out DIR; what stands there is not done again.
     """
-    from ..machine import shares
+    from .. import machine
     from ..plan.cells import make_plan
     from ..plan.select import select
     from ..run import runner, stale
-    from ..run.executor import EXECUTORS, Executor, Resources
-    from ..run.progress import Progress
+    from ..run.executor import EXECUTORS, LOCAL, Executor, Resources
+    from ..run.progress import Progress, Verbosity
+    from ..run.so_far import SoFar
     from ..store import Store
     from ..suite.loading import load
 
@@ -57,76 +76,89 @@ def run(
     artifacts = Store(store or (out or RUNS) / "store")
     folder = out or RUNS / plan.suite.name
     if dry_run:
-        return _print_plan(plan, artifacts)
+        return _print_plan(plan, artifacts, verbosity == "VERBOSE")
     from ..results import write as outputs
 
-    require_run_folder(folder)
+    if not cached and place is LOCAL:
+        machine.require(plan.suite.device)
+    require_results_folder(folder)
     require_writable(artifacts.root)
-    _check_place(folder)
     artifacts.prepare()
-    shared, each, gpus = shares(plan.suite.device, workers, threads)
+    shared, each, gpus = machine.shares(plan.suite.device, workers, threads)
+    tasks = plan.tasks()
+    wide = {} if threads or gpus else _teachers_threads(tasks, shared, each)
 
-    def make_executor(tasks: int) -> Executor:
-        return place.start(Resources(artifacts.root, min(shared, tasks), each, gpus))
+    def make_executor(missing: int) -> Executor:
+        return place.start(Resources(artifacts.root, min(shared, missing), each, gpus, wide))
 
     with mirrored(plan, artifacts.root, folder, project, tags) as mirror:
         try:
-            outcome = (
-                stale.stored(plan, artifacts)
-                if cached
-                else runner.run(plan.tasks(), artifacts, make_executor, Progress())
-            )
+            progress = Progress(verbosity=Verbosity[verbosity or "NORMAL"], so_far=SoFar(plan))
+            outcome = stale.stored(plan, artifacts) if cached else runner.run(tasks, artifacts, make_executor, progress)
         except KeyboardInterrupt as stop:
             click.echo("fewstep: stopped; the same command resumes from here", err=True)
             sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
+        progress.note("writing the report")
         outputs.write(plan, outcome, folder)
         _print_run(folder)
-        faults = _print_faults(plan, outcome)
+        lacks = _said_what_lacks(outputs.failures(plan, outcome), outputs.unmeasured(plan))
         mirror(outcome)
-    sys.exit(1 if faults else 0)
+    sys.exit(1 if lacks else 0)
 
 
-def _print_faults(plan: Any, outcome: Any) -> int:
-    """One line for each cell that failed and each metric that something is missing for; how many."""
-    from ..results import write as outputs
-
-    failed, unmeasured = outputs.failures(plan, outcome), outputs.unmeasured(plan)
-    for cell, status in failed:
-        click.echo(f"fewstep: {cell.method} NFE {cell.nfe} seed {cell.seed}: {status}", err=True)
+def _said_what_lacks(failed: Any, unmeasured: Any) -> bool:
+    _print_failures(failed)
     for metric, reason in unmeasured.items():
         click.echo(f"fewstep: {metric}: skipped: {reason}", err=True)
-    return len(failed) + len(unmeasured)
+    return bool(failed or unmeasured)
 
 
-def _check_place(folder: Path) -> None:
-    """InputError for a folder of `fewstep evaluate`, whose results no store could give back."""
-    from ..results import evaluated
+def _teachers_threads(tasks: list[Any], workers: int, threads: int) -> dict[str, int]:
+    from ..machine import teacher_threads
 
-    if evaluated.made_of(folder) is not None:
-        raise InputError(f"{folder} holds results of `fewstep evaluate`; choose another folder with --out")
+    teachers = [task.name for task in tasks if task.kind == "teacher"]
+    return dict.fromkeys(teachers, teacher_threads(len(teachers), workers, threads))
 
 
-def _print_plan(plan: Any, artifacts: Any) -> None:
+def _print_plan(plan: Any, artifacts: Any, verbose: bool) -> None:
     from ...reports.status import DONE
     from ..run.stale import reasons
 
     tasks = plan.tasks()
-    present = {task.name for task in tasks if (artifacts.root / task.name).is_dir()}
+    present = artifacts.names()
     absent = reasons(plan, artifacts, present)
+    lines = []
     for cell in plan.cells:
         state = cell.skipped if cell.score is None else absent.get(cell.score.name, DONE)
-        click.echo(
+        lines.append(
             f"{cell.dataset} {cell.method} [{cell.variant}] budget {cell.budget} "
             f"seed {cell.seed} NFE {cell.nfe}: {state}"
         )
     missing = [task for task in tasks if task.name not in present]
-    click.echo(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do:")
-    for task in missing:
-        click.echo(f"  {task.name}  {task.label}")
+    kinds = Counter(task.kind for task in missing)
+    counts = f": {', '.join(f'{count} {kind}' for kind, count in kinds.items())}" if kinds else ""
+    lines.append(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do{counts}")
+    lines += [f"  {task.name}  {task.label}" for task in missing if verbose]
+    click.echo("\n".join(lines))
+
+
+def _print_failures(failed: "list[tuple[Cell, Status]]") -> None:
+    """A line for each reason, with the first cell that has it."""
+    alike: dict[str, list[Cell]] = {}
+    for cell, status in failed:
+        alike.setdefault(str(status), []).append(cell)
+    for reason, (first, *others) in alike.items():
+        more = f" and {len(others)} more cell{'s' if len(others) > 1 else ''}" if others else ""
+        click.echo(f"fewstep: {first.method} NFE {first.nfe} seed {first.seed}{more}: {reason}", err=True)
 
 
 def _print_run(folder: Path) -> None:
+    """The first metric, how to see the rest, and where it all is."""
     from ...reports import leaderboard
 
-    click.echo(leaderboard.render(leaderboard.read(folder), "table"))
+    board = leaderboard.read(folder)
+    click.echo(leaderboard.render(board, "table", board.metrics[0]))
+    others = [*board.metrics[1:], *(["costs"] if board.costs else []), *(["trials"] if board.trials else [])]
+    if others:
+        click.echo(f"\n{', '.join(others)}:\n  fewstep leaderboard {shlex.quote(str(folder))}")
     click.echo("\n".join(str(folder / name) for name in ("results.csv", "leaderboard.csv", "report.html")))

@@ -14,8 +14,11 @@ from .kinds import Params
 PACKAGE = source_version.PACKAGE
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
 def canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _CANONICAL.encode(value)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Task:
         asked = {role: task.question for role, task in self.inputs.items()}
         return hashed({"kind": self.kind, "params": self.asked, "inputs": asked})
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The artifact's folder name."""
         return f"{self.kind}-{self.key}"
@@ -96,9 +99,11 @@ def in_order(tasks: Iterable[Task]) -> list[Task]:
     ordered: dict[str, Task] = {}
 
     def visit(task: Task) -> None:
+        if task.name in ordered:
+            return
         for needed in task.inputs.values():
             visit(needed)
-        ordered.setdefault(task.name, task)
+        ordered[task.name] = task
 
     for task in tasks:
         visit(task)

@@ -12,6 +12,8 @@ from . import rows as results
 from .write import metric_facts
 
 SUITE = "evaluated"
+OUTDATED = [name for name in run_folder.FILES if name not in (run_folder.SUITE, run_folder.FIGURES)]
+"""Files that would say something of results that are replaced, results.csv first."""
 
 
 def made_of(folder: Path) -> dict[str, Any] | None:
@@ -47,7 +49,9 @@ def check_place(folder: Path, asked: Mapping[str, Any]) -> None:
 
 def write(folder: Path, asked: Mapping[str, Any], rows: list[dict[str, Any]], blocks: list[dict[str, Any]]) -> None:
     """Write the files of the folder, results.csv last: without it the folder holds nothing yet. WriteError."""
-    (folder / run_folder.RESULTS).unlink(missing_ok=True)
+    if (folder / run_folder.RESULTS).exists():
+        for name in OUTDATED:
+            (folder / name).unlink(missing_ok=True)
     write_atomic(folder / run_folder.FACTS, json.dumps({"suite": SUITE, "evaluated": asked}, indent=1))
     write_atomic(folder / run_folder.METRICS, metric_facts(asked["metrics"]))
     write_atomic(folder / run_folder.BLOCKS, results.to_csv(blocks, results.BLOCK_COLUMNS))

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ...datasets.registry import DATASETS
 from ...methods import bibliography
 from ...methods.missing import Missing
 from ...methods.registry import METHODS
+from ...reports import run_folder
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,
@@ -34,6 +36,7 @@ from ...reports.run_folder import (
 from ...reports.run_folder import METHODS as METHOD_FACTS
 from ...reports.status import Status
 from ...reports.writing import remove_parts, write_atomic
+from ..errors import DamagedError
 from ..metrics import register
 from ..plan import source_version
 from ..plan.cells import Cell, Plan
@@ -75,9 +78,8 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     )
     for folder in (out, out / FIGURES):
         remove_parts(folder)
-    previous = _read_json(out / FACTS)
     complete = all((out / name).is_file() for name in (RESULTS, LEADERBOARD, REPORT))
-    if complete and previous.get("stamp") == stamp.hexdigest():
+    if complete and _stamp(out) == stamp.hexdigest():
         return
     # First without its stamp: what a killed run has left half-written is not taken for complete.
     write_atomic(out / FACTS, json.dumps(facts, indent=1))
@@ -180,12 +182,11 @@ def _to_uint8(x0: Any) -> Any:
     return np.clip(x0 * 127.5 + 128, 0, 255).astype(np.uint8)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _stamp(folder: Path) -> str | None:
+    """What the files of a folder were written from; None where its run.json does not say."""
+    with suppress(DamagedError):
+        return run_folder.facts(folder).get("stamp")
+    return None
 
 
 def unmeasured(plan: Plan) -> dict[str, Missing]:

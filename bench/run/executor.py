@@ -1,7 +1,7 @@
 """Where tasks run: what the runner asks of an executor, and those that there are. No torch."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,12 +46,16 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Resources:
-    """root: the store's folder. gpus: as CUDA_VISIBLE_DEVICES names them; each worker sees one, in turn."""
+    """root: the store's folder. threads: torch threads of a task; threads_of: of tasks, by name, that take more.
+
+    gpus: as CUDA_VISIBLE_DEVICES names them; each worker sees one, in turn.
+    """
 
     root: Path
     workers: int
     threads: int
     gpus: Sequence[str] = ()
+    threads_of: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Runs tasks: those that are missing from the store, in the order of their inputs, on the workers."""
+"""Runs tasks: those that are missing from the store, on the workers, the first of the list that can be done first."""
 
 import time
 from collections import Counter
@@ -14,10 +14,6 @@ from .executor import Executor
 from .progress import Progress
 from .signals import terminable
 
-# What others wait for longest comes first; within a kind, the plan's order.
-PRIORITY = {
-    kind: i for i, kind in enumerate(["teacher", "extractor", "reference", "train", "tune", "truth", "sample", "score"])
-}
 BUSY_SECONDS, IDLE_SECONDS, EVENT_SECONDS = 1.0, 0.05, 0.5
 ATTEMPTS = 2
 """How often a task is tried whose worker was killed, or whose artifact turned out to be corrupt."""
@@ -48,11 +44,10 @@ def run(tasks: list[Task], store: Store, make_executor: Callable[[int], Executor
     missing = [task for task in tasks if task.name not in outcome.artifacts]
     if not missing:
         return outcome
-    with terminable():
+    with terminable(), progress.over(missing):
         executor = make_executor(len(missing))
         try:
-            with progress.over(missing):
-                Schedule(missing, store, executor, outcome, progress).work()
+            Schedule(missing, store, executor, outcome, progress).work()
         finally:
             executor.close()
     return outcome
@@ -64,7 +59,7 @@ class Schedule:
     def __init__(self, missing: list[Task], store: Store, executor: Executor, outcome: Outcome, progress: Progress):
         self.tasks = {task.name: task for task in missing}
         self.store, self.executor, self.outcome, self.progress = store, executor, outcome, progress
-        self._waiting = sorted(missing, key=lambda task: PRIORITY[task.kind])
+        self._waiting = list(missing)
         self._not_before: dict[str, float] = {}
         self._attempts: Counter[str] = Counter()
         self._handlers: dict[str, Callable[[Task, Any], None]] = {
@@ -81,6 +76,7 @@ class Schedule:
         while self._waiting or self.executor.running:
             self._drop_doomed()
             self._submit_ready()
+            self.progress.tick()
             if not self.executor.running:
                 time.sleep(IDLE_SECONDS)
                 continue
@@ -98,9 +94,11 @@ class Schedule:
                 self.progress.dropped(task)
 
     def _submit_ready(self) -> None:
-        for task in [task for task in self._waiting if self._is_ready(task)]:
+        for task in list(self._waiting):
             if not self.executor.has_room:
                 break
+            if not self._is_ready(task):
+                continue
             self._waiting.remove(task)
             self.progress.started(task)
             self.executor.submit(task)
@@ -120,7 +118,7 @@ class Schedule:
         if artifact is None:
             return self._again(task, "its artifact is corrupt again")
         self.outcome.artifacts[task.name] = artifact
-        self.progress.finished(task)
+        self.progress.finished(task, artifact)
 
     def _again(self, task: Task, reason: str) -> None:
         """Its worker died or its artifact is corrupt: that may have been chance, once."""

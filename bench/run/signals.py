@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def terminable() -> Iterator[None]:
 @contextmanager
 def held_back(*numbers: signal.Signals) -> Iterator[None]:
     """These signals wait until the block ends; for a process started inside, until it asks for them (POSIX)."""
-    if not hasattr(signal, "pthread_sigmask"):
+    if sys.platform == "win32":
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
@@ -56,7 +57,7 @@ def end_when_told() -> None:
     signal.signal(signal.SIGTERM, _end)
     signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(heard,), daemon=True).start()
-    if hasattr(signal, "pthread_sigmask"):
+    if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 

@@ -2,17 +2,28 @@
 
 import json
 from collections.abc import Container
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from ...reports.status import Kind, Status
 from ..plan.cells import Plan
 from ..plan.task import Task, in_order
-from ..store import MANIFEST, Store
+from ..store import MANIFEST, UNREADABLE, Store
 from .runner import Outcome, look_up
 
 MISSING = Status(Kind.NOT_RUN, "not run yet")
 NAMED = 3
 """How many of the changed modules a reason names."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """When an artifact was made, and by what: torch's release, and module -> hash of its source."""
+
+    ended: float
+    torch: str
+    sources: dict[str, str]
 
 
 def stored(plan: Plan, store: Store) -> Outcome:
@@ -29,9 +40,9 @@ def reasons(plan: Plan, store: Store, present: Container[str]) -> dict[str, Stat
     return {score.name: _reason(score, present, older) for score in scores}
 
 
-def _reason(score: Task, present: Container[str], older: dict[str, dict[str, Any]]) -> Status:
+def _reason(score: Task, present: Container[str], older: dict[str, Made]) -> Status:
     """Not run or, where the same question was answered by other code, stale with what changed."""
-    if score.question not in older:
+    if not older or score.question not in older:
         return MISSING
     changed: dict[str, None] = {}
     for task in in_order([score]):
@@ -43,22 +54,23 @@ def _reason(score: Task, present: Container[str], older: dict[str, dict[str, Any
     return Status(Kind.STALE, f"{', '.join(names[:NAMED])}{more} changed since") if names else MISSING
 
 
-def _changed(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
+def _changed(now: dict[str, Any], before: Made) -> list[str]:
     """The modules whose source is another one than when `before` was made, and torch."""
-    modules = sorted(now["sources"].keys() | before["sources"].keys())
-    found = [name for name in modules if now["sources"].get(name) != before["sources"].get(name)]
-    return found if now["torch"] == before["torch"] else [*found, "torch"]
+    modules = sorted(now["sources"].keys() | before.sources.keys())
+    found = [name for name in modules if now["sources"].get(name) != before.sources.get(name)]
+    return found if now["torch"] == before.torch else [*found, "torch"]
 
 
-def _by_question(store: Store) -> dict[str, dict[str, Any]]:
-    """The manifests of the store's artifacts by what they answer, the latest of each."""
-    found: dict[str, dict[str, Any]] = {}
+def _by_question(store: Store) -> dict[str, Made]:
+    """How the store's artifacts were made by what they answer, the latest of each; what cannot be read is not there."""
+    found: dict[str, Made] = {}
     for path in store.root.glob(f"*/{MANIFEST}"):
-        try:
+        with suppress(*UNREADABLE):
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            question, ended = manifest["question"], manifest["ended"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if question not in found or found[question]["ended"] < ended:
-            found[question] = manifest
+            question, made = (
+                str(manifest["question"]),
+                Made(manifest["ended"] + 0.0, manifest["torch"], dict(manifest["sources"])),
+            )
+            if question not in found or found[question].ended < made.ended:
+                found[question] = made
     return found

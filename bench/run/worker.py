@@ -26,19 +26,19 @@ from .signals import end_when_told
 LOG = "log.txt"
 
 
-def main(connection: Connection, root: Path, threads: int) -> None:
-    """Serve tasks until the connection closes. Messages out: (event, task name, payload)."""
+def main(connection: Connection, root: Path) -> None:
+    """Serve tasks until the connection closes. Messages in: (task, its torch threads); out: (event, name, payload)."""
     end_when_told()
     import torch
 
-    torch.set_num_threads(threads)
     _quiet_libraries()
     store = Store(root)
     while True:
         try:
-            task = connection.recv()
+            task, threads = connection.recv()
         except (EOFError, OSError):
             return
+        torch.set_num_threads(threads)
         name = _name(task)
         event, payload = execute(task, store, partial(_report, connection, name))
         connection.send((event, name, payload))
@@ -61,11 +61,13 @@ def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share:
                 return "done", None
             with _logged(folder / LOG):
                 try:
-                    _make(task, store, folder, on_progress)
+                    result, facts = _make(task, store, folder, on_progress)
                 except BaseException:
                     with contextlib.suppress(OSError):
                         traceback.print_exc()
                     raise
+            # With the log closed: Windows renames no folder with an open file in it.
+            store.commit(task, folder, result, facts)
         return "done", None
     except BusyError:
         return "busy", None
@@ -82,7 +84,8 @@ def _status(error: Exception, log_file: Path) -> Status:
     return Status(Kind.FAILED, f"{type(error).__name__}: {first} (see {log_file})")
 
 
-def _make(task: dict[str, Any], store: Store, folder: Path, on_progress: Any) -> None:
+def _make(task: dict[str, Any], store: Store, folder: Path, on_progress: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The stage's answer, and what it was made with."""
     from ..stages.context import Context
 
     inputs = {role: store.need(name) for role, name in task["inputs"].items()}
@@ -91,17 +94,12 @@ def _make(task: dict[str, Any], store: Store, folder: Path, on_progress: Any) ->
     stage = import_module(f"..stages.{task['kind']}", __package__)
     params = ASKED[task["kind"]].model_validate(task["params"])
     result = stage.run(Context(task["key"], task["label"], params, inputs, folder, on_progress))
-    store.commit(
-        task,
-        folder,
-        result.dumped(),
-        {
-            "started": started,
-            "ended": time.time(),
-            "cpu_seconds": time.process_time() - cpu,
-            "environment": environment(),
-        },
-    )
+    return result.dumped(), {
+        "started": started,
+        "ended": time.time(),
+        "cpu_seconds": time.process_time() - cpu,
+        "environment": environment(),
+    }
 
 
 def environment() -> dict[str, Any]:
@@ -124,10 +122,10 @@ def environment() -> dict[str, Any]:
 def _git_commit(root: Path) -> str | None:
     """The checkout's commit, read from .git without running git; None outside a checkout."""
     with contextlib.suppress(OSError):
-        head = (root / ".git" / "HEAD").read_text().strip()
+        head = (root / ".git" / "HEAD").read_text(encoding="utf-8").strip()
         if not head.startswith("ref: "):
             return head
-        return (root / ".git" / head.removeprefix("ref: ")).read_text().strip()
+        return (root / ".git" / head.removeprefix("ref: ")).read_text(encoding="utf-8").strip()
     return None
 
 

@@ -7,7 +7,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from ...methods import registry
 from ...methods.missing import Missing
 from ...methods.options import LARGEST_INTEGER, Checked, Options
+from ...methods.portable import name_refusal
 from ...methods.specs.teachers.base import TeacherOptions, printable
+from ..machine import device_refusal
 
 
 def _listed(value: Any) -> Any:
@@ -18,6 +20,18 @@ def _listed(value: Any) -> Any:
 def _rows(value: Any) -> Any:
     """A list of methods, of which each is a mapping or, with all its defaults, a name alone."""
     return [{"name": row} if isinstance(row, str) else row for row in _listed(value)]
+
+
+def _folder(name: str) -> str:
+    if refusal := name_refusal(name):
+        raise ValueError(refusal)
+    return name
+
+
+def _device(value: Any) -> Any:
+    if isinstance(value, str) and (refusal := device_refusal(value)):
+        raise ValueError(refusal)
+    return value
 
 
 def _several(values: list[Any]) -> list[Any]:
@@ -163,7 +177,7 @@ def _short(option: Any, dumped: Any) -> Any:
 class Suite(Checked):
     """A grid of cells: datasets x teachers x methods x budgets x seeds x nfe."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    name: Annotated[str, AfterValidator(_folder)] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     description: str = ""
     datasets: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
     teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)]
@@ -182,4 +196,4 @@ class Suite(Checked):
     classifier: Literal["shipped", "trained"] = "shipped"
     """The network behind fd_digits and its like: the one that fewstep ships for the data set, or one that this suite
     trains, as it does where none is shipped."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], BeforeValidator(_device)] = "auto"

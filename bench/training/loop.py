@@ -6,7 +6,6 @@ Counters, averages and the budget live in one callback placed first; data and no
 
 import gc
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from torch import Tensor
 from ...datasets.base import Batches, Dataset
 from ...methods.denoiser import Exhausted
 from ...methods.method import Diverged, Trainable
+from ...methods.portable import rename
 from ..errors import OutOfBudget
 from .ledger import Ledger
 from .memory import held
@@ -165,7 +165,7 @@ class CheckpointCallback(Callback):
             self.readings.read()
             aside = self.path.with_suffix(".part")
             trainer.save_checkpoint(aside)
-            os.replace(aside, self.path)
+            rename(aside, self.path)
             self._saved = time.monotonic()
             self._pause = CHECKPOINT_SECONDS * max(1.0, (self._saved - started) / CHEAP_SECONDS)
 

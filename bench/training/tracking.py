@@ -97,12 +97,13 @@ def _save_png(images: np.ndarray, path: Path) -> None:
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run in order of step, each step once; a row cut off by a kill is left out."""
+    """The rows of a run in order of step, each step once; a row cut off by a kill, or of another form, is left out."""
     rows: dict[int, dict[str, Any]] = {}
-    for line in (folder / EVENTS).read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(ValueError, TypeError, KeyError):
+    for line in (folder / EVENTS).read_bytes().split(b"\n"):
+        with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
-            rows[row["step"]] = row
+            if isinstance(row, dict) and type(row.get("step")) is int:
+                rows[row["step"]] = row
     return [rows[step] for step in sorted(rows)]
 
 

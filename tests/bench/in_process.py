@@ -48,6 +48,10 @@ class InProcess:
 
 @pytest.fixture
 def in_process(monkeypatch):
+    run_in_process(monkeypatch)
+
+
+def run_in_process(monkeypatch):
     monkeypatch.setattr(local, "LocalExecutor", InProcess)
     monkeypatch.setattr(reports, "_figures", lambda folder, board: {"figure": "<svg></svg>"})
 

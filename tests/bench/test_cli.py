@@ -1,6 +1,7 @@
 """The command line: quick answers, one line for a mistake, nothing half-written."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,7 @@ def test_a_dry_run_prints_the_cells_and_writes_nothing(tmp_path, suite):
     assert result.exit_code == 0
     assert "mixture-2d euler [grid=karras-7 zero] budget 0 seed 0 NFE 2: missing: not run yet" in result.output
     assert "skipped: Heun takes two evaluations" in result.output
+    assert re.search(r"^2 cells, \d+ tasks, \d+ to do: .*\b1 score$", result.output, re.MULTILINE)
     assert sorted(os.listdir(tmp_path)) == before
 
 
@@ -200,3 +202,40 @@ def test_two_values_for_one_row_are_one_line_and_labels_keep_them_apart(tmp_path
         assert "114.5" in shown.output
         assert "200.2" in shown.output
     assert call("leaderboard", mine, other, "--label", "ours").exit_code == 2
+
+
+def test_the_leaderboard_shows_the_methods_and_nfes_asked_for_within_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = call(
+        "leaderboard", str(BOARD), "--metric", "fd_digits", "--methods", "dpm*, SIM", "--nfe", "1,8", "--sort", "nfe:8"
+    )
+    assert shown.exit_code == 0, shown.stderr
+    names = [line.split()[0] for line in shown.output.splitlines() if " ± " in line and not line.startswith("mean")]
+    assert names == ["DPM-Solver++(2M)", "DPM-Solver-2", "SIM"]
+    assert max(map(len, shown.output.splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--methods", "dpmpp"], "no row of method 'dpmpp'; there are euler, heun"),
+        (["--nfe", "1,x"], "--nfe: expected numbers such as 1,2,4"),
+        (["--nfe", "7"], "no row has NFE 7; there are 1, 2, 3"),
+        (["--sort", "fid"], "cannot sort by 'fid': give one of method, budget, nfe:N"),
+        (["--metric", "fid"], "no metric 'fid' in these results"),
+    ],
+)
+def test_what_a_leaderboard_lacks_is_one_line_that_says_what_it_has(options, message):
+    refused = call("leaderboard", str(BOARD), *options)
+    assert refused.exit_code == 2
+    assert message in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_the_papers_that_a_latex_table_cites_are_written_beside_it(tmp_path):
+    file = tmp_path / "papers.bib"
+    shown = call("leaderboard", str(BOARD), "--format", "latex", "--methods", "bespoke,sim", "--bib", str(file))
+    assert shown.output.count(r"\begin{table}") == 1
+    keys = re.findall(r"\\cite\{(.*?)\}", shown.output)
+    assert keys
+    assert sorted(re.findall(r"@\w+\{([^,]+),", file.read_text())) == sorted(keys)

@@ -295,7 +295,7 @@ def test_an_evaluated_row_is_ranked_with_a_suites_by_the_same_protocol(tmp_path)
     board = leaderboard.read(tmp_path / "suite", tmp_path / "evaluated")
     assert {entry.method: entry.ranks["fid"] for entry in board.entries} == {"mine": 1, "euler": 2, "other": 1}
     result = CliRunner().invoke(main, ["leaderboard", str(tmp_path / "suite"), str(tmp_path / "evaluated")])
-    assert result.output.count("fid (lower is better)") == 2
+    assert result.output.count("fid, lower is better") == 2
 
 
 def call(*words):

@@ -132,7 +132,11 @@ def small_disk(tmp_path):
 @pytest.mark.parametrize("size", ["20k", "40k", "60k", "200k"])
 def test_a_run_on_a_small_disk_goes_on_when_there_is_room(tmp_path, small_disk, size):
     trained = {"name": "consistency", "options": {"batch": 16}}
-    suite = write_suite(tmp_path, teachers={"name": "pretrain", "images": 640}, methods=[{"name": "euler"}, trained])
+    suite = write_suite(
+        tmp_path,
+        teachers={"name": "pretrain", "images": 640, "network": {"name": "mlp"}},
+        methods=[{"name": "euler"}, trained],
+    )
     assert fewstep("run", suite, "--out", tmp_path / "whole").returncode == 0
     subprocess.run(["mount", "-o", f"remount,size={size}", small_disk], check=True)
     refused = fewstep("run", suite, "--out", small_disk / "out")

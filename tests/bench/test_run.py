@@ -149,15 +149,17 @@ def test_the_report_stands_alone(finished):
 
 def test_the_run_prints_its_table_and_paths(finished):
     _, out, result = finished
-    assert "small: fd_digits (lower is better) on digits" in result.stdout
+    assert "small: FD (digits), lower is better, on digits" in result.stdout
     for name in ("results.csv", "leaderboard.csv", "report.html"):
         assert str(out / name) in result.stdout
         assert (out / name).is_file()
 
 
-def test_progress_says_what_runs_and_how_long(finished):
-    assert "about" in finished[2].stderr
-    assert "finished teacher" in finished[2].stderr
+def test_progress_says_that_it_starts_and_how_long_it_took(finished):
+    first, *_, last, report = finished[2].stderr.splitlines()
+    assert first == "0:00, starting workers"
+    assert re.fullmatch(r"(\d+) of \1 tasks in \d+:\d\d", last)
+    assert report == "writing the report"
 
 
 def test_each_task_has_a_log_and_a_manifest(finished):
@@ -273,7 +275,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_worker(tmp_path):
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    assert "started" in process.stderr.readline()
+    assert "starting workers" in process.stderr.readline()
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

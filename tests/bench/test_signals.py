@@ -86,8 +86,10 @@ def test_a_worker_in_the_middle_of_a_step_ends_at_once(long):
 
 
 def run(suite, out):
-    code = f"from fewstep.bench.cli import main; main(['run', {str(suite)!r}, '--out', {str(out)!r}, '--workers', '1'])"
-    return python(code, stderr=subprocess.PIPE, start_new_session=True)
+    words = ["run", str(suite), "--out", str(out), "--workers", "1", "--verbose"]
+    return python(
+        f"from fewstep.bench.cli import main; main({words!r})", stderr=subprocess.PIPE, start_new_session=True
+    )
 
 
 def gone(group):

@@ -6,9 +6,8 @@ import pytest
 
 from fewstep.bench.results import costs as bench_costs
 from fewstep.bench.results.rows import COLUMNS, to_csv
-from fewstep.reports import costs, leaderboard, learned, run_folder
+from fewstep.reports import leaderboard, learned, run_folder
 from fewstep.reports.figures import quality_against_budget
-from fewstep.reports.merge import merge
 
 KEY = {"suite": "test", "dataset": "digits", "teacher": "small"}
 
@@ -59,15 +58,14 @@ def folder(tmp_path):
 
 
 def test_the_cost_table_has_a_line_per_trained_row_with_its_uses(folder):
-    table = costs.table(merge([folder]))
-    assert table.columns[3:] == [
-        "trained for", "evaluations", "ground truth", "selection", "seconds", "parameters", "peak MB",
+    table = leaderboard.read(folder).costs
+    assert table.columns[1:] == [
+        "budget (evals)", "trained for", "evaluations", "ground truth", "selection", "seconds", "parameters", "peak MB",
     ]  # fmt: skip
-    small, large, student = table.rows
-    assert small[0] == "bespoke"
-    assert small[2:] == ["1000 evaluations", "each NFE", "1,000", "300", "200–400", "2.5–6.5", "31", "2.5"]
-    assert large[4] == "5,000"
-    assert student[3:] == ["all NFEs", "5,000", "0", "0", "9.5", "31", "2.5"]
+    small, large, student = table.texts
+    assert small == ["bespoke", "1k", "each NFE", "1,000", "300", "200–400", "2.5–6.5", "31", "2.5"]
+    assert large[3] == "5,000"
+    assert student[2:] == ["all NFEs", "5,000", "0", "0", "9.5", "31", "2.5"]
 
 
 def test_the_leaderboard_ends_with_the_costs_unless_one_metric_is_asked(folder):
@@ -78,7 +76,7 @@ def test_the_leaderboard_ends_with_the_costs_unless_one_metric_is_asked(folder):
 
 def test_results_without_training_have_no_costs(tmp_path):
     (tmp_path / "results.csv").write_text(to_csv([result("euler", "0", 4, 0, 0, 0)]))
-    assert costs.table(merge([tmp_path])) is None
+    assert leaderboard.read(tmp_path).costs is None
 
 
 def test_quality_is_drawn_against_what_training_spent(folder):

@@ -8,6 +8,7 @@ import pytest
 
 from fewstep.reports import leaderboard
 from fewstep.reports.merge import ConflictError
+from fewstep.reports.naming import number
 from fewstep.reports.quality import grids, table
 
 AXES = {
@@ -53,7 +54,7 @@ def shown(board):
                 own = list(entry.values.get(grid.metric, {}).values()) if entry else []
                 found.update(own)
                 if own:
-                    assert cell.startswith(f"{sum(own) / len(own):.3f}")
+                    assert cell.text == number(sum(own) / len(own))
     return found
 
 

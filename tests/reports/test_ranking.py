@@ -1,9 +1,13 @@
 """Ranks are spans, and a star says what the note under its table says."""
 
+import numpy as np
 import pytest
 
-from fewstep.reports import leaderboard
-from fewstep.reports.run_folder import LEADERBOARD_COLUMNS, LEADERBOARD_METRIC_COLUMNS
+from fewstep.reports import jackknife, leaderboard
+from fewstep.reports.entries import Entry
+from fewstep.reports.ranking import Values
+from fewstep.reports.run_folder import LEADERBOARD_COLUMNS, EntryKey
+from fewstep.reports.significance import ROUNDING, t_quantile
 
 BUDGETS = ("100 evaluations", "900 evaluations")
 
@@ -33,7 +37,7 @@ def starred(board, metric):
 
 
 def text(board, metric="fd_digits"):
-    return leaderboard.render(board, "table", metric)
+    return leaderboard.render(board, "table", metric, width=1000)
 
 
 def test_a_rank_reaches_from_the_best_to_the_worst_that_is_not_ruled_out(read, row):
@@ -49,14 +53,9 @@ def test_a_rank_reaches_from_the_best_to_the_worst_that_is_not_ruled_out(read, r
 def test_every_metric_has_its_rank_in_the_csv(read, row):
     table = [row("a", 0, 1.0), row("a", 0, 0.2, metric="recall"), row("b", 0, 2.0), row("b", 0, 0.9, metric="recall")]
     frame = leaderboard.to_frame(read([*table, row("c", 0, None, status="failed: diverged")]))
-    assert frame["fd_digits_rank"].tolist() == ["1", "2", ""]
-    assert frame["recall_rank"].tolist() == ["2", "1", ""]
-    assert "rank" not in frame
-    documented = [
-        *LEADERBOARD_COLUMNS,
-        *(f"{m}_{n}" for m in ("fd_digits", "recall") for n in LEADERBOARD_METRIC_COLUMNS),
-    ]
-    assert set(frame) | {"run"} == set(documented)
+    found = {metric: rows["rank"].tolist() for metric, rows in frame.groupby("metric")}
+    assert found == {"fd_digits": ["1", "2", ""], "recall": ["2", "1"]}
+    assert list(frame) == list(LEADERBOARD_COLUMNS)
 
 
 @pytest.mark.parametrize(("methods", "stars"), [("ab", set()), ("abc", {"a"})])
@@ -64,7 +63,7 @@ def test_two_rows_have_no_best(read, row, methods, stars):
     board = read([row(m, s, v + 0.01 * s) for v, m in enumerate(methods, 1) for s in range(3)])
     assert starred(board, "fd_digits") == stars
     assert ("*" in text(board)) == bool(stars)
-    assert ("no star among fewer than three rows" in text(board)) == (not stars)
+    assert ("no mark among fewer than three rows" in text(board)) == (not stars)
 
 
 def test_the_note_says_that_ranks_are_within_a_budget_where_they_are(read, row):
@@ -81,7 +80,7 @@ def test_rows_of_another_budget_make_no_third(read, row):
     table = [row(m, 0, float(v), budget=b) for b in BUDGETS for v, m in enumerate("ab", 1)]
     board = read(table)
     assert starred(board, "fd_digits") == set()
-    assert "no star among fewer than three rows of a budget" in text(board)
+    assert "no mark among fewer than three rows of a budget" in text(board)
 
 
 def test_precision_has_no_star_where_recall_is_near_zero(read, shares):
@@ -91,7 +90,7 @@ def test_precision_has_no_star_where_recall_is_near_zero(read, shares):
     assert starred(board, "recall") == set()
     board = read(shares({"blur": (0.5, 0.05), "good": (0.9, 0.6), "poor": (0.2, 0.3)}))
     assert starred(board, "precision") == starred(board, "recall") == {"good"}
-    assert "precision is starred only where it and recall are at least 0.1" in text(board, "precision")
+    assert "precision is marked only where it and recall are at least 0.1" in text(board, "precision")
 
 
 def test_one_half_of_a_pair_alone_is_not_starred(read, row):
@@ -114,3 +113,74 @@ def test_without_metrics_json_lower_is_taken_to_be_better_and_that_is_said(run_f
     assert starred(board, "recall") == {"a"}
     assert "no metrics.json describes recall: lower is taken to be better" in text(board, "recall")
     assert not board.about("recall").log_scale
+
+
+def test_two_stars_say_that_nothing_cheaper_is_better_either(read, row):
+    """At NFE 4 the best is beaten by a row of NFE 1; the best of the larger budget is beaten by one of the smaller."""
+
+    def rows(values, **changes):
+        return [row(m, s, v + 0.01 * s, **changes) for m, v in values.items() for s in range(3)]
+
+    free = rows({"a": 2.0, "b": 3.0, "c": 4.0}) + rows({"d": 2.5, "e": 3.5, "f": 4.5}, nfe=4)
+    free += rows({"d": 1.0, "e": 3.5, "f": 4.5}, nfe=8)
+    board = read(free)
+    assert {(e.method, e.nfe) for e in board.entries if e.starred} == {("a", 1), ("d", 4), ("d", 8)}
+    assert {(e.method, e.nfe) for e in board.entries if e.unbeaten} == {("a", 1), ("d", 8)}
+    assert "** nor is any of fewer NFE, or of a smaller budget" in text(board)
+    trained = [
+        r for b, v in zip(BUDGETS, (1.0, 2.0), strict=True) for r in rows({"a": v, "b": 5.0, "c": 6.0}, budget=b)
+    ]
+    board = read(trained)
+    assert [e.budget for e in board.entries if e.starred] == list(BUDGETS)
+    assert [e.budget for e in board.entries if e.unbeaten] == [BUDGETS[0]]
+
+
+def test_budgets_of_other_units_are_neither_larger_nor_smaller(read, row):
+    rows = [
+        row(m, s, v + 0.01 * s, budget=b)
+        for b, first in (("9 images", 1.0), ("100 flops", 2.0))
+        for m, v in {"a": first, "b": 5.0, "c": 6.0}.items()
+        for s in range(3)
+    ]
+    assert [e.budget for e in read(rows).entries if e.unbeaten] == ["9 images", "100 flops"]
+
+
+def test_the_second_is_beaten_by_the_best_alone(read, row):
+    board = read([row(m, s, v + 0.01 * s) for v, m in enumerate("abcd") for s in range(3)])
+    assert [e.method for e in board.entries if e.second] == ["b"]
+    assert "second" not in text(board)
+
+
+def test_all_pairs_at_once_are_as_the_pairs_one_by_one():
+    """Missing seeds, one common seed or none, equal values, and blocks of some seeds only."""
+    rng = np.random.default_rng(0)
+    entries = []
+    for i in range(12):
+        entry = Entry(EntryKey("d", "t", str(i), "", "0", 1))
+        seeds = [s for s in range(4) if rng.random() < 0.7] or [0]
+        entry.values["m"] = {s: float(rng.choice([1.0, 1.2, 3.0]) + rng.normal(0, 0.1) * (i % 3)) for s in seeds}
+        blocked = {s: list(v + rng.normal(0, 0.05, 6)) for s, v in entry.values["m"].items() if rng.random() < 0.8}
+        entry.without |= {"m": blocked} if blocked else {}
+        entries.append(entry)
+    found = Values(entries, "m").apart()
+    for i, one in enumerate(entries):
+        for j, two in enumerate(entries):
+            common = sorted(set(one.values["m"]) & set(two.values["m"]))
+            known = [e.without.get("m", {}) for e in (one, two)]
+            blocks = [(known[0][s], known[1][s]) for s in common if all(s in k for k in known)]
+            values = [[e.values["m"][s] for s in common] for e in (one, two)]
+            assert found[i, j] == (bool(common) and differ_by_hand(*values, blocks))
+    assert 20 < found.sum() < 124
+
+
+def differ_by_hand(one, two, blocks):
+    """The rules of the paired jackknife and the paired t test, seed by seed."""
+    differences = np.subtract(one, two)
+    if np.abs(differences).max() <= ROUNDING * np.abs(one).max():
+        return False
+    n, mean = len(differences), abs(differences.mean())
+    if len(blocks) == n:
+        errors = [jackknife.standard_error(np.subtract(*pair)) for pair in blocks]
+        if mean <= 2 * np.sqrt(np.square(errors).sum()) / n:
+            return False
+    return n < 2 or mean > (t_quantile(n - 1) if n > 2 else 2) * differences.std(ddof=1) / n**0.5

@@ -1,6 +1,7 @@
 """Properties of executors, on a trivial graph of tasks: an exact teacher, samples of it, a failure, a lock."""
 
 import multiprocessing
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -97,8 +98,9 @@ def running(start: Callable[[Path, int], Any]) -> Iterator[ExecutorUnderTest]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "store")
         store.prepare()
-        # A process of Python's own, which stays.
-        resource_tracker.ensure_running()
+        # A process of Python's own, which stays. Windows has none.
+        if sys.platform != "win32":
+            resource_tracker.ensure_running()
         subject = ExecutorUnderTest(start(store.root, WORKERS), store, Path(folder))
         try:
             yield subject
@@ -203,7 +205,7 @@ def children() -> set[int]:
     tracker = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
     found = {process.pid for process in multiprocessing.active_children() if process.pid is not None}
     for file in Path("/proc/self/task").glob("*/children"):
-        found |= {int(pid) for pid in file.read_text().split()}
+        found |= {int(pid) for pid in file.read_text(encoding="ascii").split()}
     return found - {tracker}
 
 

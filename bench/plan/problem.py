@@ -1,0 +1,156 @@
+"""What every method of a suite is run on, and the tasks that all cells of a problem share. No torch."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from ...datasets.registry import DATASETS
+from ...methods.missing import Missing
+from ...methods.registry import TEACHERS
+from ...methods.specs.teachers.pretrain import PretrainOptions
+from ..metrics.extractors import EXTRACTORS
+from ..metrics.metric import CLASSIFIER, LPIPS, PIXELS
+from ..metrics.register import METRICS
+from ..suite.schema import MethodEntry, Suite, Teacher
+from . import frozen
+from .checkpoints import checkpoint, missing_checkpoint
+from .kinds import ScoreParams, TeacherParams, TruthParams, reference_role
+from .references import data_code, extractor_task, identity, lacking, needs_own, published, reference_task
+from .task import Task
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One data set with one teacher: what every method of the suite is run on."""
+
+    suite: Suite
+    dataset: str
+    teacher: Teacher
+
+    @cached_property
+    def missing(self) -> Missing | None:
+        """What of data set and teacher is missing; None if nothing."""
+        return DATASETS[self.dataset].missing() or missing_checkpoint(self.teacher) or self.teacher.missing()
+
+    @cached_property
+    def data_code(self) -> tuple[str, ...]:
+        return data_code(self.dataset)
+
+    @property
+    def guidance(self) -> float | None:
+        """What the tasks after the teacher's know of guidance: the weights are trained once for all its scales."""
+        scale: float | None = getattr(self.teacher, "guidance", None)
+        return scale
+
+    @cached_property
+    def teacher_task(self) -> Task:
+        guided = self.guidance is not None
+        trained = self.teacher.model_copy(update={"guidance": None}) if guided else self.teacher
+        params = TeacherParams(
+            dataset=self.dataset,
+            teacher=trained.model_dump(mode="json", exclude={"guidance", "label"}),
+            device=self.suite.device,
+            **identity(self.dataset),
+            **checkpoint(trained, DATASETS[self.dataset].shape),
+            identity=trained.identity() or None,
+            **frozen.identity(frozen.teacher(trained)),
+        )
+        cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
+        code = (*self.data_code, TEACHERS[trained.name].module, type(trained).__module__)
+        return Task(params, {}, code, cost, f"teacher {trained.shown()} on {self.dataset}")
+
+    @cached_property
+    def teacher_cost(self) -> float:
+        """What training the teacher takes, in its own evaluations; roughly, for one that is not shipped."""
+        shipped = frozen.teacher(self.teacher)
+        return frozen.training(shipped) if shipped else 4.0 * getattr(self.teacher, "images", 0)
+
+    @cached_property
+    def extractor_task(self) -> Task:
+        return extractor_task(self.dataset, self.suite.device, self.suite.classifier)
+
+    @cached_property
+    def references(self) -> dict[str, dict[str, str]]:
+        return published(self.suite.references)
+
+    @cached_property
+    def unmeasured(self) -> dict[str, Missing]:
+        """The metrics that this machine lacks something for: what, and how to get it."""
+        return lacking(self.suite.metrics, self.suite.references)
+
+    @cached_property
+    def truth_task(self) -> Callable[[int], Task]:
+        """By the seed."""
+        return cache(self._truth_task)
+
+    def _truth_task(self, seed: int) -> Task:
+        samples = min(self.suite.truth.samples, self.suite.samples)
+        params = TruthParams(
+            seed=seed,
+            samples=samples,
+            tolerance=self.suite.truth.tolerance,
+            device=self.suite.device,
+            guidance=self.guidance,
+        )
+        cost = 170.0 * samples * (1 if self.guidance is None else 2)
+        return Task(params, {"teacher": self.teacher_task}, self.data_code, cost, f"truth{self._place} seed {seed}")
+
+    def called(self, entry: MethodEntry) -> str:
+        """A row as progress shows it: options, data set and teacher only where several would look alike."""
+        return entry.name + (f" [{entry.label()}]" if entry.name in self._repeated else "") + self._place
+
+    @cached_property
+    def _repeated(self) -> set[str]:
+        counts = Counter(entry.name for entry in self.suite.methods)
+        return {name for name, count in counts.items() if count > 1}
+
+    @cached_property
+    def _place(self) -> str:
+        several = len(self.suite.datasets) * len(self.suite.teachers) > 1
+        return f" on {DATASETS[self.dataset].shown} {self.teacher.shown()}" if several else ""
+
+    def score_task(self, sample: Task, seed: int, what: str) -> Task:
+        """The score of a cell's samples by the metrics that can be had here."""
+        inputs = {"sample": sample}
+        for name in self._features:
+            inputs |= {"truth": self.truth_task(seed)} if name in (PIXELS, LPIPS) else self._compared[name]
+        return Task(self._score_params, inputs, self._score_code, 1_500.0, f"score {what}")
+
+    @cached_property
+    def _metrics(self) -> list[str]:
+        return [name for name in self.suite.metrics if name not in self.unmeasured]
+
+    @cached_property
+    def _features(self) -> list[str]:
+        """What the metrics look at."""
+        return list(dict.fromkeys(METRICS[metric].features for metric in self._metrics))
+
+    @property
+    def _published(self) -> list[str]:
+        """The published networks among the features."""
+        return [name for name in self._features if name not in (PIXELS, LPIPS, CLASSIFIER)]
+
+    @cached_property
+    def _compared(self) -> dict[str, dict[str, Task]]:
+        """By feature network, the task that has its features of the data; none where published statistics suffice."""
+        found = {CLASSIFIER: {"extractor": self.extractor_task}} if CLASSIFIER in self._features else {}
+        for name in self._published:
+            own = needs_own([m for m in self._metrics if METRICS[m].features == name], self.suite.references)
+            task = reference_task(self.dataset, name, self.suite.device) if own else None
+            found[name] = {} if task is None else {reference_role(name): task}
+        return found
+
+    @cached_property
+    def _score_code(self) -> tuple[str, ...]:
+        return (*self.data_code, *dict.fromkeys(METRICS[name].module for name in self._metrics))
+
+    @cached_property
+    def _score_params(self) -> ScoreParams:
+        return ScoreParams(
+            metrics=sorted(self._metrics),
+            device=self.suite.device,
+            rounding=self.suite.rounding,
+            references={name: self.references[name] for name in self._metrics if name in self.references},
+            extractors={name: EXTRACTORS[name].protocol() for name in self._published},
+        )

@@ -1,0 +1,99 @@
+"""How much of a run is done and how long the rest will take."""
+
+import math
+from collections.abc import Iterable
+
+from ..plan.task import Task
+
+MEMORY_SECONDS = 120.0
+"""After so long of one kind of work, what was measured before weighs 1/e."""
+LEAST_WORK = 100.0
+"""What a task of cost 0 counts for, so that each moves the share."""
+FIRST_SHARE = 0.05
+"""Before so much is done nothing is said about the rest."""
+
+
+def work(task: Task) -> float:
+    """In rough network evaluations."""
+    return max(task.cost, LEAST_WORK)
+
+
+class Rate:
+    """Work per second on one worker, the latest counting most."""
+
+    def __init__(self) -> None:
+        self.work = self.seconds = 0.0
+
+    def add(self, work: float, seconds: float) -> None:
+        kept = math.exp(-seconds / MEMORY_SECONDS)
+        self.work, self.seconds = kept * self.work + work, kept * self.seconds + seconds
+
+    @property
+    def known(self) -> bool:
+        return self.work > 0 and self.seconds > 0
+
+    @property
+    def seconds_per_work(self) -> float:
+        return self.seconds / self.work
+
+
+class Estimate:
+    """Of a run over `tasks`; `now` is in seconds from any zero."""
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self.tasks = {task.name: task for task in tasks}
+        self.shares: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+        self._rates: dict[str, Rate] = {}
+        self._overall = Rate()
+        self._total = sum(work(task) for task in self.tasks.values())
+        self._workers = 1
+
+    def started(self, task: Task, now: float) -> None:
+        self._since[task.name] = now
+        self._workers = max(self._workers, len(self._since))
+
+    def stopped(self, task: Task) -> None:
+        """It runs no longer, whether or not it is done."""
+        self._since.pop(task.name, None)
+
+    def advanced(self, task: Task, share: float, now: float) -> None:
+        """A share that is smaller than before, or not within 0 and 1, moves nothing."""
+        before = self.shares.get(task.name, 0.0)
+        share = min(max(share, before), 1.0) if share == share else before
+        self.shares[task.name] = share
+        if task.name in self._since:
+            seconds = now - self._since[task.name]
+            self._since[task.name] = now
+            for rate in (self._rates.setdefault(task.kind, Rate()), self._overall):
+                rate.add((share - before) * work(task), seconds)
+
+    @property
+    def share(self) -> float:
+        done = sum(work(self.tasks[name]) * share for name, share in self.shares.items())
+        return min(done / self._total, 1.0) if self._total else 1.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None as long as too little is done to tell. At least what the longest running task needs."""
+        if self.share < FIRST_SHARE or not self._overall.known:
+            return None
+        left = {name: self._left(task) for name, task in self.tasks.items() if self.shares.get(name, 0.0) < 1.0}
+        return max(sum(left.values()) / self._workers, max((left[n] for n in self._since if n in left), default=0.0))
+
+    def _left(self, task: Task) -> float:
+        rate = self._rates.get(task.kind)
+        known = rate if rate is not None and rate.known else self._overall
+        return (1.0 - self.shares.get(task.name, 0.0)) * work(task) * known.seconds_per_work
+
+
+def rounded(seconds: float) -> str:
+    """As one says it: under a minute, about 7 min, about 45 min, about 3 h."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return "under a minute"
+    if minutes < 10:
+        return f"about {math.ceil(minutes)} min"
+    if minutes < 90:
+        return f"about {5 * math.ceil(minutes / 5)} min"
+    return f"about {math.ceil(minutes / 60)} h"

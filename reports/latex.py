@@ -1,0 +1,192 @@
+r"""A table as a booktabs float that compiles as it is, in a text width of 5.5 inches.
+
+Number columns are broken into blocks where they are too wide, and blocks into floats where they are too high. The best
+value of a column is bold, the second underlined. Packages: booktabs.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from .tables import Cell, Table
+
+WIDTH = 5.5 * 72.27
+"""Points."""
+GAP = 6.0
+"""Points between two columns."""
+NAME = 150.0
+"""Points of a text column at most, in which longer ones are broken."""
+HEIGHT = 52
+"""Lines of a float."""
+
+HEAD = r"""\begin{table}[tbp]
+\centering
+\setlength{\belowcaptionskip}{4pt}
+\caption{%s}
+\label{%s}
+\footnotesize
+\setlength{\tabcolsep}{%gpt}"""
+NOTES = r"""
+\par\smallskip
+\begin{minipage}{\linewidth}
+\scriptsize\raggedright
+%s
+\end{minipage}"""
+
+
+def write(table: Table) -> str:
+    """One float, or several of which the last has the notes."""
+    text = [max(_points(row[i]) for row in [_heads(table), *table.rows]) for i in range(len(table.columns))]
+    left = list(range(table.left))
+    room = WIDTH - sum(min(text[i], NAME) + GAP for i in left)
+    tabulars = []
+    for chosen in _split(text, table.left, room):
+        tabulars += [_tabular(table, [*left, *chosen], text, lines) for lines in _lines(table, [*left, *chosen])]
+    floats = _packed(tabulars)
+    label = "tab:" + re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(table.key or (table.title,)))
+    parts = []
+    for number, bodies in enumerate(floats, 1):
+        more = "" if number == 1 else " (continued)"
+        head = HEAD % (escape(table.title) + more, label + f"-{number}" * (number > 1), GAP / 2)
+        notes = _notes(table) if number == len(floats) else ""
+        parts.append("\n".join([head, "\n\\par\\medskip\n".join(bodies) + notes, r"\end{table}"]))
+    return "\n\n".join(parts)
+
+
+def _heads(table: Table) -> list[Cell]:
+    return [Cell(column) for column in table.columns]
+
+
+def _split(text: Sequence[float], first: int, room: float) -> list[list[int]]:
+    """The number columns of each block: as many as fit, one at least."""
+    blocks: list[list[int]] = [[]]
+    for i in range(first, len(text)):
+        if blocks[-1] and sum(text[j] + GAP for j in blocks[-1]) + text[i] > room:
+            blocks.append([])
+        blocks[-1].append(i)
+    return blocks
+
+
+def _lines(table: Table, chosen: Sequence[int]) -> list[list[str]]:
+    """The lines of the rows that have anything in these columns, for as many tabulars as their height asks for."""
+    numbers = [i for i in chosen if i >= table.left]
+    found: list[list[str]] = [[]]
+    for group in table.groups:
+        rows = [row for row in group.rows if not numbers or any(str(row[i]) for i in numbers)]
+        title = [rf"\multicolumn{{{len(chosen)}}}{{@{{}}l}}{{\emph{{{escape(group.title)}}}}} \\"] * bool(group.title)
+        begun = False
+        for row in rows:
+            if len(found[-1]) >= HEIGHT:
+                found.append([])
+            if not begun or not found[-1]:
+                found[-1] += [*([r"\midrule"] if found[-1] else []), *title]
+            found[-1].append(" & ".join(_cell(row[i]) for i in chosen) + r" \\")
+            begun = True
+    return found
+
+
+def _tabular(table: Table, chosen: Sequence[int], text: Sequence[float], lines: list[str]) -> str:
+    kinds = "".join("r" if i >= table.left else "l" if text[i] <= NAME else f"p{{{NAME:g}pt}}" for i in chosen)
+    broken = any(i < table.left and text[i] > NAME for i in chosen[:1])
+    indented = [rf"\raggedright\hangindent=1em {line}" if broken and line[0] != "\\" else line for line in lines]
+    heads = " & ".join(escape(table.columns[i]) for i in chosen) + r" \\"
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
+            r"\toprule",
+            heads,
+            r"\midrule",
+            *indented,
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+    )
+
+
+def _packed(tabulars: Sequence[str]) -> list[list[str]]:
+    """As many tabulars in each float as its height takes."""
+    floats: list[list[str]] = []
+    height = HEIGHT
+    for tabular in tabulars:
+        lines = tabular.count("\n") + 1
+        if height + lines > HEIGHT:
+            floats.append([])
+            height = 0
+        floats[-1].append(tabular)
+        height += lines
+    return floats
+
+
+def _notes(table: Table) -> str:
+    marks = [("Bold: ", table.best), (r"$^\dagger$", table.unbeaten), ("Underlined: ", table.second)]
+    lines = [*(mark + escape(text) for mark, text in marks if text), *map(escape, table.notes)]
+    return NOTES % "\\\\\n".join(lines) if lines else ""
+
+
+def _cell(cell: Cell) -> str:
+    r"""`\textbf{2.41}\,{\scriptsize$\pm$\,0.12}`, `Bespoke~\cite{shaul2024bespoke} {\scriptsize[RK1]}`."""
+    text = escape(cell.text)
+    text = rf"\textbf{{{text}}}" if cell.best else rf"\underline{{{text}}}" if cell.second else text
+    cites = rf"~\cite{{{','.join(cell.cites)}}}" if cell.cites else ""
+    detail = rf" {{\scriptsize[{escape(cell.detail)}]}}" if cell.detail else ""
+    error = rf"\,{{\scriptsize$\pm$\,{escape(cell.error)}}}" if cell.error else ""
+    return text + cites + detail + error + r"\rlap{$^\dagger$}" * cell.unbeaten
+
+
+def _points(cell: Cell) -> float:
+    r"""A width that a cell does not exceed, nearly: characters of Computer Modern in 8 points, \scriptsize in 7."""
+    cites = 5.0 + 12.0 * len(cell.cites) if cell.cites else 0.0
+    detail = 0.9 * _wide(cell.detail) + 8.0 if cell.detail else 0.0
+    error = 0.9 * _wide(cell.error) + 11.0 if cell.error else 0.0
+    return _wide(cell.text) * (1.15 if cell.best else 1.0) + cites + detail + error
+
+
+def _wide(text: str) -> float:
+    return sum(7.5 if c in "mwMW@%" else 6.2 if c.isupper() or c in "+=<>" else 4.6 for c in text)
+
+
+LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",
+    "]": "{]}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "σ": r"$\sigma$",
+    "–": "--",
+    "…": r"\ldots{}",
+    "*": r"$^*$",
+}
+LONG = 16
+"""Characters of a word after which it may be broken."""
+
+
+def escape(text: str) -> str:
+    """The text for LaTeX, on one line, in which long words may be broken."""
+    return " ".join(_word(word) for word in text.split())
+
+
+def _word(word: str) -> str:
+    found, since, before = "", 0, ""
+    for character in word:
+        ligature = "{}" * (character == before and character in "-'")
+        found, since, before = found + ligature + _character(character), since + 1, character
+        if len(word) > LONG and (character in "/=,@_-:." or since >= LONG):
+            found, since = found + r"\allowbreak{}", 0
+    return found
+
+
+def _character(character: str) -> str:
+    """What LaTeX cannot set is written without its accents, or as its code point."""
+    if character in LATEX or character.isascii() or "À" <= character <= "ſ":
+        return LATEX.get(character, character if character.isprintable() else "")
+    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return "".join(LATEX.get(c, c) for c in plain) or f"U+{ord(character):04X}"
