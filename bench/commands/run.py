@@ -77,8 +77,6 @@ def run(
     folder = out or RUNS / plan.suite.name
     if dry_run:
         return _print_plan(plan, artifacts, verbosity == "VERBOSE")
-    from ..results import write as outputs
-
     if not cached and place is LOCAL:
         machine.require(plan.suite.device)
     require_results_folder(folder)
@@ -99,11 +97,18 @@ def run(
             click.echo("fewstep: stopped; the same command resumes from here", err=True)
             sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
         progress.note("writing the report")
-        outputs.write(plan, outcome, folder)
-        _print_run(folder)
-        lacks = _said_what_lacks(outputs.failures(plan, outcome), outputs.unmeasured(plan))
+        lacks = _write(plan, outcome, folder)
         mirror(outcome)
     sys.exit(1 if lacks else 0)
+
+
+def _write(plan: Any, outcome: Any, folder: Path) -> bool:
+    """Write and print the results; whether some of them lack."""
+    from ..results import write as outputs
+
+    outputs.write(plan, outcome, folder)
+    _print_run(folder)
+    return _said_what_lacks(outputs.failures(plan, outcome), outputs.unmeasured(plan))
 
 
 def _said_what_lacks(failed: Any, unmeasured: Any) -> bool:

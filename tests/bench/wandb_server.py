@@ -14,7 +14,8 @@ KEY = "a" * 40
 class Server(ThreadingHTTPServer):
     """behaviour: "good", "error" (500), "garbage", or "hang" (no answer until the server closes).
 
-    rows: run id -> the steps of its history as they came; runs: run id -> what it was called and given.
+    rows: run id -> the steps of its history as they came; runs: run id -> what it was called and given. files: those
+    uploaded, by name. artifacts: what was given for each. calls: how many came.
     """
 
     daemon_threads = True
@@ -27,6 +28,10 @@ class Server(ThreadingHTTPServer):
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server_port}"
+
+    def histories(self):
+        """Name of a run -> the steps of its history as they came."""
+        return {self.runs[key]["displayName"]: steps for key, steps in self.rows.items()}
 
     def handle_error(self, request, client_address):
         pass  # W&B closes connections whenever it likes.
@@ -46,7 +51,7 @@ class Server(ThreadingHTTPServer):
             files = [{"name": f, "uploadUrl": f"{self.url}/upload/{given['run']}/{f}"} for f in given["files"]]
             return {"createRunFiles": {"runID": "x", "uploadHeaders": [], "files": files}}
         if operation == "CreateArtifact":
-            self.artifacts.append((given.get("runName"), given.get("artifactTypeName")))
+            self.artifacts.append(given)
             kept = {"id": "a", "versionIndex": 0}
             sequence = {"id": "s", "latestArtifact": kept}
             return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": sequence}}}
@@ -84,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.calls += 1
+        self.server.calls += not self.path.startswith("/sdk/otel")  # W&B's telemetry comes when it likes.
         if self.server.behaviour == "hang":
             self.server.closing.wait()
             return
