@@ -1,6 +1,7 @@
 """A run on W&B: offline, online, or not at all. What fails there is one line, and changes no result."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from ..errors import InputError, shortened
 if TYPE_CHECKING:
     from ..plan.cells import Plan
     from ..run.runner import Outcome
+
+log = logging.getLogger(__name__)
 
 MODES = {"online": "online", "run": "online", "shared": "online", "offline": "offline", "dryrun": "offline"}
 """What WANDB_MODE may say, but for disabled, and what it means."""
@@ -52,7 +55,7 @@ def mirrored(
 ) -> Iterator[Callable[["Outcome"], None]]:
     """finish(outcome), to be called once the results are written; online, trainings are followed until then."""
     from ..results.mirror import described
-    from ..results.mirror.process import MirrorError, Mirroring
+    from ..results.mirror.process import Mirroring
     from ..run.runner import Outcome
     from ..training.tracking import wandb_mode
 
@@ -75,10 +78,13 @@ def mirrored(
         try:
             start(outcome, follow=False)
             found = processes[0].finish()
-        except (OSError, MirrorError, KeyboardInterrupt) as error:
-            return _say_not_mirrored(folder, str(error) or "stopped")
+            if found.url is not None:
+                keep_url(folder, found.url)
+        except KeyboardInterrupt:
+            return _say_not_mirrored(folder, "stopped")
+        except Exception as error:  # whatever it is, the results are there
+            return _say_not_mirrored(folder, str(error) or type(error).__name__)
         if found.url is not None:
-            keep_url(folder, found.url)
             click.echo(f"W&B: {found.url}")
         elif found.written:
             click.echo(f"W&B: offline; `fewstep sync {folder}` uploads it")
@@ -87,9 +93,8 @@ def mirrored(
         if mode == "online":
             try:
                 start(Outcome(), follow=True)
-            except OSError as error:
-                _say_not_mirrored(folder, str(error))
-                mode = None
+            except Exception as error:  # again at the end
+                log.info("W&B does not follow the trainings: %s", error)
         elif mode is None and asked != "disabled":
             click.echo(f"fewstep: W&B: WANDB_MODE={asked} is none of online, offline, disabled", err=True)
         yield finish

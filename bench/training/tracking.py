@@ -128,7 +128,7 @@ def is_logged_in() -> bool:
     hosts = [url.partition("://")[2].partition("/")[0]] if url else SERVERS
     try:
         entries = netrc.netrc(os.environ.get("NETRC"))
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, ValueError, netrc.NetrcParseError):
         return False
     return any(entries.authenticators(host) is not None for host in hosts)
 

@@ -68,12 +68,16 @@ def main(connection: Connection, folder: Path, mode: str, follow: bool) -> None:
         _log_to(folder / described.FOLDER / LOG)
         from .upload import Mirror
 
-        mirror = Mirror(folder, described.read(folder), mode, lambda name: connection.send(("written", name)))
+        mirror = Mirror(folder, described.read(folder), mode)
         while follow and not connection.poll(FOLLOW_SECONDS):
-            mirror.follow()
+            try:
+                mirror.follow()
+            except Exception:  # until the end the server may be well again
+                traceback.print_exc()
+                mirror, follow = Mirror(folder, described.read(folder), mode), False
         connection.recv()
         mirror.runs = described.read(folder)
-        written = mirror.complete()
+        written = mirror.complete(lambda name: connection.send(("written", name)))
         connection.send(("done", (written, mirror.url)))
     except EOFError:
         return

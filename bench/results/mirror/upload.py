@@ -23,10 +23,10 @@ AXES = ("budget/evaluations", "budget/images", "budget/spent", "seconds", "step"
 
 
 class Mirror:
-    """folder: of the run. report: called with a run's name after each that is written."""
+    """What a run folder's wandb/runs.json describes, in W&B's mode `online` or `offline`."""
 
-    def __init__(self, folder: Path, runs: Runs, mode: str, report: Callable[[str], None] = lambda name: None) -> None:
-        self.folder, self.runs, self.mode, self.report = folder, runs, mode, report
+    def __init__(self, folder: Path, runs: Runs, mode: str) -> None:
+        self.folder, self.runs, self.mode = folder, runs, mode
         self.store = folder / runs.store
         self.project = runs.project or os.environ.get("WANDB_PROJECT") or PROJECT
         self._open: dict[str, Any] = {}
@@ -61,8 +61,8 @@ class Mirror:
                     if ended:
                         self._open.pop(run.id).finish()
 
-    def complete(self) -> int:
-        """Write all that is not there yet, the suite last; how many runs were written."""
+    def complete(self, on_written: Callable[[str], None] = lambda name: None) -> int:
+        """Write all that is not there yet, the suite last, each announced by its name; how many there were."""
         written = 0
         for run in self.runs.trainings:
             if self._record(run) is not None and self._differs(run, digest := self._digest(run)):
@@ -71,6 +71,7 @@ class Mirror:
                 if run.learned:
                     opened.log({"learned": _learned_table(run)})
                 self._close(run, digest)
+                on_written(run.name)
                 written += 1
         suite = self.runs.suite
         if self._differs(suite, digest := _hashed(suite.model_dump(), fingerprint(self.folder))):
@@ -79,6 +80,7 @@ class Mirror:
             opened.summary.update(suite.summary)
             self._log_artifact(opened)
             self._close(suite, digest)
+            on_written(suite.name)
             written += 1
         return written
 
@@ -157,7 +159,6 @@ class Mirror:
         opened.finish()
         self.mirrored[run.id] = {"digest": digest, **({"url": url} if url else {})}
         write_atomic(self.folder / FOLDER / MIRRORED, json.dumps(self._state, indent=1))
-        self.report(run.name)
 
     def _log_artifact(self, opened: Any) -> None:
         import wandb
