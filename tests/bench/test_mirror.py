@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import sys
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from click.testing import CliRunner
 
 from fewstep.bench.commands.main import main
 from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.results.mirror import described
 from fewstep.bench.results.mirror.described import describe
+from fewstep.bench.results.mirror.upload import Mirror
 from fewstep.bench.run import local
 from fewstep.bench.run.runner import Outcome
 from fewstep.bench.suite.loading import load
@@ -165,6 +169,60 @@ def test_sync_uploads_all_and_a_second_time_nothing(copied, good_server):  # noq
     assert CliRunner().invoke(main, ["sync", str(copied / "out")]).exit_code == 0
     assert good_server.calls > calls
     assert good_server.histories()[STUDENT] == list(range(1, 13))
+
+
+class Client:
+    """In W&B's place: one client that has one run at a time per id, and keeps what it logs."""
+
+    Settings = dict
+
+    def Image(self, data):  # noqa: N802
+        return str(data)
+
+    def Table(self, **words):  # noqa: N802
+        return MagicMock()
+
+    def Html(self, *words, **options):  # noqa: N802
+        return MagicMock()
+
+    Artifact = Html
+
+    def __init__(self):
+        self.rows, self.open, self.summaries = {}, set(), {}
+
+    def init(self, id, resume, mode, **words):
+        assert id not in self.open
+        self.open.add(id)
+        kept = self.rows.setdefault(id, [])
+        run = MagicMock(resumed=bool(kept), starting_step=kept[-1]["step"] + 1 if kept else 0, url="page")
+        run.summary = self.summaries.setdefault(id, {})
+        run.log = lambda row, step=None: kept.append(row) if step is not None else None
+        run.finish = lambda: self.open.remove(id)
+        return run
+
+
+def test_trainings_are_followed_while_they_run(copied, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", client := Client())
+    runs = described.read(copied / "out")
+    student = next(run for run in runs.trainings if run.name == STUDENT)
+    done, work = (copied / "out" / "store" / part / student.task for part in ("", ".work"))
+    rows = (done / "events.jsonl").read_text().splitlines(keepends=True)
+    shutil.move(done, work)
+    (work / "events.jsonl").write_text("".join(rows[:5]) + rows[5][:10])
+    mirror = Mirror(copied / "out", runs, "online")
+    for _ in range(2):
+        mirror.follow()
+        assert [row["step"] for row in client.rows[student.id]] == [1, 2, 3, 4, 5]
+    assert set(client.rows) == client.open == {student.id}
+    (work / "events.jsonl").write_text("".join(rows))
+    shutil.move(work, done)
+    mirror.follow()
+    assert not client.open
+    mirror.complete()
+    assert not client.open
+    assert [row["step"] for row in client.rows[student.id]] == list(range(1, 13))
+    assert sum("samples" in row for row in client.rows[student.id]) == 10
+    assert "rmse/nfe1" in client.summaries[student.id]
 
 
 def test_a_run_online_prints_its_page(copied, good_server):  # noqa: F811
