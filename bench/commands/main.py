@@ -29,6 +29,7 @@ from .compare import compare
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
+from .figure import figure
 from .leaderboard import leaderboard
 from .list import list_names
 from .new import new
@@ -95,6 +96,7 @@ for verb in (
     doctor,
     evaluate,
     export,
+    figure,
     leaderboard,
     list_names,
     new,

@@ -58,7 +58,7 @@ def _one_thread():
 @pytest.fixture(autouse=True)
 def _here(monkeypatch):
     monkeypatch.setattr(local, "LocalExecutor", InProcess)
-    monkeypatch.setattr(reports, "_figures", lambda folder, board: FIGURES)
+    monkeypatch.setattr(reports.figures, "for_report", lambda board, folders: FIGURES)
     for name in ("PROJECT", "TAGS", "ENTITY", "DIR", "API_KEY", "BASE_URL"):
         monkeypatch.delenv(f"WANDB_{name}", raising=False)
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "2")
@@ -89,7 +89,7 @@ def offline(tmp_path_factory):
     folder = tmp_path_factory.mktemp("offline")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "LocalExecutor", InProcess)
-        patch.setattr(reports, "_figures", lambda folder, board: FIGURES)
+        patch.setattr(reports.figures, "for_report", lambda board, folders: FIGURES)
         patch.setenv("WANDB_MODE", "offline")
         run(folder, "--project", "few", "--tags", "a, b")
     return folder
@@ -129,9 +129,11 @@ def test_the_suite_has_tables_with_thumbnails_figures_and_its_files(offline):
     suite = offline_runs(offline / "out")["shown"]
     (row,) = suite.rows
     assert row["results/nrows"] == row["leaderboard/nrows"] == 6
-    assert "figures/figure/path" in row
+    assert row["figures/nfe_rmse/_type"] == "image-file"
     assert sum(path.endswith(".png") for path in suite.artifacts["run_table"][1]) == 6
-    assert {"results.csv", "leaderboard.csv", "report.html", "run.json"} <= set(suite.artifacts["results"][1])
+    assert {"results.csv", "suite.yaml", "leaderboard.csv", "report.html", "run.json", "figures/figure.svg"} <= set(
+        suite.artifacts["results"][1]
+    )
 
 
 def test_the_same_run_again_writes_nothing(copied, monkeypatch):

@@ -2,13 +2,14 @@
 
 import csv
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ....reports import run_folder
+from ....reports import drawing, figures, leaderboard, run_folder
 from ...training.tracking import side_by_side
 
 SHOWN = 8
@@ -18,7 +19,8 @@ COMPARED = (run_folder.RESULTS, run_folder.LEADERBOARD, run_folder.REPORT, run_f
 
 
 def artifact_files(folder: Path) -> list[Path]:
-    return [folder / name for name in ARTIFACT if (folder / name).is_file()]
+    drawn = sorted((folder / run_folder.FIGURES).glob("*.svg"))
+    return [folder / name for name in ARTIFACT if (folder / name).is_file()] + drawn
 
 
 def fingerprint(folder: Path) -> list[str]:
@@ -45,11 +47,14 @@ def log_results(run: Any, folder: Path) -> None:
 
 
 def _figures(folder: Path) -> dict[str, Any]:
+    """The report's figures as images."""
     import wandb
+    from PIL import Image
 
+    board = leaderboard.read(folder)
     return {
-        f"figures/{path.stem}": wandb.Html(path.read_text(encoding="utf-8"), inject=False)
-        for path in sorted((folder / run_folder.FIGURES).glob("*.svg"))
+        f"figures/{name}": wandb.Image(Image.open(io.BytesIO(drawing.rendered(figure, "png"))))
+        for name, figure in figures.shown(board, {board.labels[0]: folder})
     }
 
 

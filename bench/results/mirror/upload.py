@@ -165,7 +165,7 @@ class Mirror:
 
         artifact = wandb.Artifact(f"{_plain(self.runs.suite.name)}-results", type="results")
         for path in artifact_files(self.folder):
-            artifact.add_file(str(path), name=path.name)
+            artifact.add_file(str(path), name=path.relative_to(self.folder).as_posix())
         opened.log_artifact(artifact)
 
 
