@@ -81,7 +81,6 @@ def run(
     from ..run.so_far import SoFar
     from ..store import Store
     from ..suite.loading import find, load
-    from ..suite.writing import require_replaceable
 
     command = click.get_current_context().meta[Recorded.__name__], time.time()
     place = EXECUTORS.pick(executor)
@@ -91,14 +90,9 @@ def run(
     if dry_run:
         count, _, _ = machine.shares(plan.suite.device, workers, threads)
         return _print_plan(plan, artifacts, count, verbosity == "VERBOSE")
-    from ...reports.run_folder import SUITE
-
     if not cached and place is LOCAL:
         machine.require(plan.suite.device)
-    require_results_folder(folder)
-    require_replaceable(folder / SUITE, find(suite), settings)
-    require_writable(artifacts.root)
-    artifacts.prepare()
+    _require_places(folder, find(suite), settings, artifacts)
     tasks = plan.tasks()
     resources = _resources(plan.suite.device, tasks, artifacts.root, workers, threads)
 
@@ -116,6 +110,17 @@ def run(
         lacks = _write(plan, outcome, folder, command)
         mirror(outcome)
     sys.exit(1 if lacks else 0)
+
+
+def _require_places(folder: Path, suite: Path, settings: tuple[str, ...], artifacts: Any) -> None:
+    """InputError unless results and artifacts can be written; the store's folders are made."""
+    from ...reports.run_folder import SUITE
+    from ..suite.writing import require_replaceable
+
+    require_results_folder(folder)
+    require_replaceable(folder / SUITE, suite, settings)
+    require_writable(artifacts.root)
+    artifacts.prepare()
 
 
 def _write(plan: Any, outcome: Any, folder: Path, command: Any) -> bool:

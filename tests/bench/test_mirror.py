@@ -227,12 +227,16 @@ def test_trainings_are_followed_while_they_run(copied, monkeypatch):
     assert "rmse/nfe1" in client.summaries[student.id]
 
 
+@pytest.mark.slow
 def test_a_run_online_prints_its_page(copied, good_server):  # noqa: F811
     output = run(copied)
     assert f"W&B: {good_server.url}" in output
 
 
-@pytest.mark.parametrize("behaviour", ["error", "garbage", "hang"])
+@pytest.mark.parametrize(
+    "behaviour",
+    [pytest.param("error", marks=pytest.mark.slow), pytest.param("garbage", marks=pytest.mark.slow), "hang"],
+)
 def test_a_server_that_answers_badly_costs_one_line(copied, monkeypatch, behaviour):
     before = (copied / "out" / "results.csv").read_bytes()
     with serving(monkeypatch, behaviour) as server:
