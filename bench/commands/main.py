@@ -39,6 +39,7 @@ from .run import run
 from .sample import sample
 from .show import show
 from .solvers import solvers
+from .sync import sync
 
 
 class OneLineErrors(click.Group):
@@ -105,5 +106,6 @@ for verb in (
     sample,
     show,
     solvers,
+    sync,
 ):
     main.add_command(verb)

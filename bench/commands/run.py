@@ -12,6 +12,7 @@ import click
 
 from ..errors import INTERRUPTED, TERMINATED, Terminated
 from .completion import complete_suite
+from .mirroring import mirrored, tracking_options
 from .places import RUNS, data_root_option, require_results_folder, require_writable, store_option
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Recorded(click.Command):
     flag_value="VERBOSE",
     help="Print a line as each task starts and ends; with --dry-run, each task.",
 )
+@tracking_options
 def run(
     suite: str,
     out: Path | None,
@@ -63,6 +65,8 @@ def run(
     dry_run: bool,
     cached: bool,
     verbosity: str | None,
+    project: str | None,
+    tags: list[str],
 ) -> None:
     """Run SUITE (a file, or the name of a shipped suite) and print its leaderboard.
 
@@ -77,7 +81,6 @@ def run(
     from ..run.so_far import SoFar
     from ..store import Store
     from ..suite.loading import find, load
-    from ..suite.writing import require_replaceable
 
     command = click.get_current_context().meta[Recorded.__name__], time.time()
     place = EXECUTORS.pick(executor)
@@ -87,31 +90,46 @@ def run(
     if dry_run:
         count, _, _ = machine.shares(plan.suite.device, workers, threads)
         return _print_plan(plan, artifacts, count, verbosity == "VERBOSE")
-    from ...reports.run_folder import SUITE
-    from ..results import write as outputs
-
     if not cached and place is LOCAL:
         machine.require(plan.suite.device)
-    require_results_folder(folder)
-    require_replaceable(folder / SUITE, find(suite), settings)
-    require_writable(artifacts.root)
-    artifacts.prepare()
+    _require_places(folder, find(suite), settings, artifacts)
     tasks = plan.tasks()
     resources = _resources(plan.suite.device, tasks, artifacts.root, workers, threads)
 
     def make_executor(missing: int) -> Executor:
         return place.start(replace(resources, workers=min(resources.workers, missing)))
 
-    try:
-        progress = Progress(verbosity=Verbosity[verbosity or "NORMAL"], so_far=SoFar(plan))
-        outcome = stale.stored(plan, artifacts) if cached else runner.run(tasks, artifacts, make_executor, progress)
-    except KeyboardInterrupt as stop:
-        click.echo("fewstep: stopped; the same command resumes from here", err=True)
-        sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
-    progress.note("writing the report")
+    with mirrored(plan, artifacts.root, folder, project, tags) as mirror:
+        try:
+            progress = Progress(verbosity=Verbosity[verbosity or "NORMAL"], so_far=SoFar(plan))
+            outcome = stale.stored(plan, artifacts) if cached else runner.run(tasks, artifacts, make_executor, progress)
+        except KeyboardInterrupt as stop:
+            click.echo("fewstep: stopped; the same command resumes from here", err=True)
+            sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
+        progress.note("writing the report")
+        lacks = _write(plan, outcome, folder, command)
+        mirror(outcome)
+    sys.exit(1 if lacks else 0)
+
+
+def _require_places(folder: Path, suite: Path, settings: tuple[str, ...], artifacts: Any) -> None:
+    """InputError unless results and artifacts can be written; the store's folders are made."""
+    from ...reports.run_folder import SUITE
+    from ..suite.writing import require_replaceable
+
+    require_results_folder(folder)
+    require_replaceable(folder / SUITE, suite, settings)
+    require_writable(artifacts.root)
+    artifacts.prepare()
+
+
+def _write(plan: Any, outcome: Any, folder: Path, command: Any) -> bool:
+    """Write and print the results; whether some of them lack."""
+    from ..results import write as outputs
+
     outputs.write(plan, outcome, folder, outputs.Command(*command))
     _print_run(folder)
-    sys.exit(1 if _said_what_lacks(outputs.failures(plan, outcome), outputs.unmeasured(plan)) else 0)
+    return _said_what_lacks(outputs.failures(plan, outcome), outputs.unmeasured(plan))
 
 
 def _said_what_lacks(failed: Any, unmeasured: Any) -> bool:

@@ -1,7 +1,7 @@
 """Figures of run folders, one file per kind: `figure` draws one, `for_report` those that a report shows."""
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,24 +63,30 @@ def figure(
 
 
 def for_report(board: "Board", folders: Mapping[str, Path]) -> dict[str, str]:
-    """The figures that a report of these folders (by label) shows, as SVG text by name, such as `nfe_fd_digits` and
-    `samples`: REPORTED of the first metric, for each problem, as far as they tell something. Ids differ between
-    figures; each has a title.
+    """The figures that a report of these folders (by label) shows, as SVG text by name. Ids differ between figures;
+    each has a title.
     """
     from ..drawing import svg
+
+    return {name: svg(drawn) for name, drawn in shown(board, folders)}
+
+
+def shown(board: "Board", folders: Mapping[str, Path]) -> Iterator[tuple[str, "Figure"]]:
+    """The figures of these folders (by label) with their names, such as `nfe_fd_digits` and `samples`: REPORTED of the
+    first metric, for each problem, as far as they tell something.
+    """
     from .chosen import Chosen, NothingToDrawError
 
-    drawn = {}
     for problem in board.problems:
         several = "_".join(["", *problem]) if len(board.problems) > 1 else ""
         chosen = Chosen(board, board.metrics[0], problem, folders=folders)
         for kind in REPORTED:
             name = kind if kind in WITHOUT_METRIC else f"{kind}_{chosen.metric}"
             try:
-                drawn[f"{name}{several}"] = svg(_drawn(chosen, kind, select=True))
+                drawn = _drawn(chosen, kind, select=True)
             except NothingToDrawError:
                 continue
-    return drawn
+            yield f"{name}{several}", drawn
 
 
 def _drawn(chosen: "Chosen", kind: str, select: bool = False) -> "Figure":

@@ -389,24 +389,6 @@ def test_sample_draws_a_finished_method(finished, tmp_path):
     assert len(set(image.tobytes())) > 10
 
 
-def test_training_is_mirrored_to_an_offline_wandb_run(tmp_path):
-    changes = {
-        "datasets": "mixture-2d",
-        "teachers": {"name": "pretrain", "images": 640, "network": {"name": "mlp", "width": 8, "blocks": 1}},
-        "methods": {"name": "consistency"},
-        "samples": 10,
-        "metrics": "rmse",
-        "seeds": 0,
-        "budgets": {"images": 640},
-    }
-    result = run(write_suite(tmp_path, **changes), tmp_path / "out", WANDB_MODE="offline")
-    assert result.returncode == 0, result.stderr
-    for kind in ("teacher", "train"):
-        (folder,) = artifacts(tmp_path / "out", kind)
-        assert len(list(folder.glob("wandb/offline-run-*/*.wandb"))) == 1
-        assert (folder / "events.jsonl").read_text().count("\n") >= 10
-
-
 def test_students_of_one_run_share_it_and_each_costs_what_was_spent_up_to_it(tmp_path):
     """Three NFEs of progressive distillation are one training run; an NFE between them is a gap with its reason."""
     suite = write_suite(
