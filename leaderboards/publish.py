@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from fewstep.reports import leaderboard, run_folder
+from fewstep.reports.drawing import write as write_figure
+from fewstep.reports.figures import figure
 from fewstep.reports.formats import write
 from fewstep.reports.tables import Cell, Group, Table
 
@@ -36,7 +38,12 @@ FILES = (
     run_folder.METRICS,
     run_folder.METHODS,
     run_folder.PAPERS,
+    run_folder.SUITE,
+    run_folder.LEARNED,
+    run_folder.CURVES,
 )
+SAMPLES = "samples"
+"""The figure that needs the pictures, which are kept for it only."""
 MARK = re.compile(
     r"(<!-- (table|made|published|files|columns)(?: ([^ >]+))?(?: (\w+))? -->\n).*?<!-- end -->", re.DOTALL
 )
@@ -159,7 +166,7 @@ def figures(suite: str, root: Path = ROOT) -> set[str]:
 
 
 def copy(run: Path, root: Path = ROOT) -> None:
-    """Results, provenance and those figures that a page links to, into leaderboards/<suite>."""
+    """Results, provenance and the figures that a page links to, drawn anew, into leaderboards/<suite>."""
     facts = json.loads((run / run_folder.FACTS).read_text(encoding="utf-8"))
     facts.pop("stamp", None)
     target = root / "leaderboards" / facts["suite"]
@@ -167,11 +174,16 @@ def copy(run: Path, root: Path = ROOT) -> None:
     for name in filter(lambda name: (run / name).is_file(), FILES):
         shutil.copyfile(run / name, target / name)
     (target / run_folder.FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    linked = figures(facts["suite"], root)
-    for figure in sorted((run / run_folder.FIGURES).glob("*.svg")):
-        for name in linked:
-            if figure.stem == name or figure.stem.startswith(f"{name}_"):
-                shutil.copyfile(figure, target / f"{name}.svg")
+    for name in sorted(figures(facts["suite"], root)):
+        if name == SAMPLES:
+            shutil.copyfile(run / run_folder.PICTURES, target / run_folder.PICTURES)
+        draw(run, name, target / f"{name}.svg")
+
+
+def draw(run: Path, name: str, file: Path) -> None:
+    """The figure that a page links to as KIND.svg or KIND_METRIC.svg. ValueError if the run does not hold it."""
+    kind, _, metric = name.partition("_")
+    write_figure(figure([run], kind, metric=metric or None), file)
 
 
 def main() -> None:

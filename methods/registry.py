@@ -32,6 +32,17 @@ METHODS: Register[MethodSpec] = Register(
 )
 TEACHERS: Register[TeacherSpec] = Register("teacher", "fewstep.teachers", lambda: announced(teachers), of=TeacherSpec)
 
+TRAINED_ON_IMAGES = ("consistency", "consistency-training", "progressive", "tract")
+"""Methods here whose training takes images of the data set; the others have enough in the teacher."""
+
+
+def data_free(spec: MethodSpec) -> bool | None:
+    """Whether the method needs no image of the data set; None for one of another package that does not say so by an
+    attribute `data_free` of its spec.
+    """
+    own = not spec.trains or spec.target.startswith(f"{__package__}.")
+    return getattr(spec, "data_free", spec.name not in TRAINED_ON_IMAGES if own else None)
+
 
 def method(name: str) -> MethodSpec:
     """The method of that name; UnknownNameError names the nearest."""

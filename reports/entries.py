@@ -24,6 +24,9 @@ class Entry:
     """The values without each block of samples, where they are known."""
     evaluations: float = 0.0
     """What training spent, the mean over seeds."""
+    train_flops: float = math.nan
+    """The same in FLOPs, and below of sampling per sample; NaN where unknown."""
+    flops_per_image: float = math.nan
     suite: str = ""
     sources: dict[str, dict[int, tuple[str, ...]]] = field(default_factory=dict)
     """The labels of the folders that have the value."""

@@ -58,8 +58,9 @@ def read(
 def _entry(key: EntryKey, rows: Sequence[Any], merged: Merged) -> Entry:
     """The entry of these rows of `Merged.results`."""
     entry = Entry(key, suite=" + ".join(dict.fromkeys(row.suite for row in rows)))
-    spent = [row.train_evaluations for row in rows if not math.isnan(row.train_evaluations)]
-    entry.evaluations = float(np.mean(spent)) if spent else 0.0
+    entry.evaluations = _mean([row.train_evaluations for row in rows], 0.0)
+    entry.train_flops = _mean([row.train_flops for row in rows])
+    entry.flops_per_image = _mean([row.flops_per_image for row in rows])
     for metric in dict.fromkeys(row.metric for row in rows):
         own = [row for row in rows if row.metric == metric]
         bad = (status for status in map(_parsed, (row.status for row in own)) if not status.done)
@@ -73,6 +74,12 @@ def _entry(key: EntryKey, rows: Sequence[Any], merged: Merged) -> Entry:
 @lru_cache
 def _parsed(status: str) -> Status:
     return Status.parse(status)
+
+
+def _mean(numbers: Sequence[float], otherwise: float = math.nan) -> float:
+    """Of those that are there."""
+    known = [number for number in numbers if not math.isnan(number)]
+    return float(np.mean(known)) if known else otherwise
 
 
 def _add_values(entry: Entry, metric: str, rows: Sequence[Any], merged: Merged) -> None:

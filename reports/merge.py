@@ -51,7 +51,7 @@ def merge(folders: Sequence[Path], labels: Sequence[str] = (), by_run: bool = Fa
 
     FileNotFoundError where a folder has no results.csv; ConflictError as above; ValueError for unfit labels.
     """
-    named = _named(folders, labels)
+    named = named_folders(folders, labels)
     apart = by_run or bool(labels)
     found = {label: run_folder.results(folder) for label, folder in named.items()}
     for label, frame in found.items():
@@ -74,7 +74,7 @@ def merge(folders: Sequence[Path], labels: Sequence[str] = (), by_run: bool = Fa
     )
 
 
-def _named(folders: Sequence[Path], labels: Sequence[str]) -> dict[str, Path]:
+def named_folders(folders: Sequence[Path], labels: Sequence[str]) -> dict[str, Path]:
     """Label -> folder; the same folder given twice is one. Folders of one name are labelled by their paths."""
     if labels:
         if len(labels) != len(folders):

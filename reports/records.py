@@ -26,6 +26,7 @@ class MethodFacts(TypedDict):
     display: NotRequired[str]
     kind: NotRequired[str]
     papers: NotRequired[tuple[str, ...]]
+    data_free: NotRequired[bool | None]
 
 
 @with_config(OPEN)
@@ -74,6 +75,9 @@ class RunFacts(TypedDict):
     truth: NotRequired[Truth]
     environment: NotRequired[Environment]
     evaluated: NotRequired[dict[str, Any]]
+    argv: NotRequired[list[str]]
+    started: NotRequired[str]
+    ended: NotRequired[str]
     stamp: NotRequired[str]
 
 

@@ -22,7 +22,7 @@ RESULTS, BLOCKS, COSTS, TRIALS = "results.csv", "blocks.csv", "costs.csv", "tria
 LEADERBOARD, REPORT, FIGURES = "leaderboard.csv", "report.html", "figures"
 FACTS, METRICS, SUITE = "run.json", "metrics.json", "suite.yaml"
 METHODS, PAPERS = "methods.json", "papers.bib"
-PICTURES, LEARNED = "pictures.npz", "learned.json"
+PICTURES, LEARNED, CURVES = "pictures.npz", "learned.json", "curves.csv"
 
 FILES = {
     RESULTS: "a row per data set, teacher, method, variant, budget, seed, NFE and metric",
@@ -32,13 +32,14 @@ FILES = {
     LEADERBOARD: "a row per entry and metric: mean over the seeds, spread, error, rank",
     REPORT: "the report, which opens from disk without a network",
     FIGURES: "its figures, as SVG files in a folder",
-    FACTS: "the suite, its teachers and feature networks, and where it ran",
+    FACTS: "the suite, its teachers and feature networks; by which command, when and where it ran",
     METRICS: "the facts of each metric: name to print, summary, direction, enough samples, scale of its axis, its pair",
-    METHODS: "the facts of each method: name to print, kind, keys of its papers",
+    METHODS: "the facts of each method: name to print, kind, keys of its papers, whether it needs no images",
     PAPERS: "these papers, for BibTeX",
-    SUITE: "the suite as it was run",
+    SUITE: "the suite as it was run, with what `--set` changed",
     PICTURES: "the first samples of each image cell, and the exact solutions",
     LEARNED: "the numbers of methods that learn only a few",
+    CURVES: "the loss during training: some 40 rows per training run",
 }
 
 
@@ -141,6 +142,11 @@ TRIAL_COLUMNS = {
     "distance": "Fréchet distance on the noises of the selection; inf where there is none",
     "chosen": "1 for the trial that was chosen, otherwise 0",
 }
+CURVE_COLUMNS = {
+    "run": "name of the training run's artifact, as in costs.csv",
+    "evaluations": "what the run had spent, in forward passes of the teacher on one sample",
+    "loss": "mean loss of the recorded steps since the row before, in the method's own unit",
+}
 LEADERBOARD_COLUMNS = {
     **{name: text for name, text in KEY_COLUMNS.items() if name != "seed"},
     "run": "label of the run where runs are kept apart; where several folders were pooled, those that have a value",
@@ -165,6 +171,7 @@ COLUMNS = {
     BLOCKS: BLOCK_COLUMNS,
     COSTS: COST_COLUMNS,
     TRIALS: TRIAL_COLUMNS,
+    CURVES: CURVE_COLUMNS,
     LEADERBOARD: LEADERBOARD_COLUMNS,
 }
 
@@ -206,12 +213,13 @@ class Method:
     """The facts of a method, an object of methods.json.
 
     kind: `solver`, `learned solver` or `student`; empty for a method that no methods.json describes. papers: keys of
-    papers.bib.
+    papers.bib. data_free: whether it needs no images of the data set; None where nobody says.
     """
 
     display: str
     kind: str = ""
     papers: tuple[str, ...] = ()
+    data_free: bool | None = None
 
 
 def methods_json(found: Mapping[str, Method]) -> str:
@@ -223,7 +231,7 @@ FIRST = (*KEY_COLUMNS, "metric", "value", "samples", "status")
 """The columns of the first results.csv. Those of RESULT_COLUMNS that are not among them came later, in that order."""
 KINDS = {
     **dict.fromkeys(("seed", "nfe", "trial", "chosen"), "count"),
-    **dict.fromkeys(("value", "standard_error", "corrected", "distance"), "any"),
+    **dict.fromkeys(("value", "standard_error", "corrected", "distance", "loss"), "any"),
     **dict.fromkeys(
         ("samples", "train_evaluations", "train_flops", "train_seconds", "trainable_parameters", "seconds_per_image"),
         "number",
@@ -267,6 +275,10 @@ def costs(folder: Path) -> pd.DataFrame:
 
 def trials(folder: Path) -> pd.DataFrame:
     return _table(folder / TRIALS, TRIAL_COLUMNS)
+
+
+def curves(folder: Path) -> pd.DataFrame:
+    return _table(folder / CURVES, CURVE_COLUMNS)
 
 
 def leaderboard(folder: Path) -> pd.DataFrame:

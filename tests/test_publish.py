@@ -26,7 +26,7 @@ def publish():
 def checkout(tmp_path):
     """A root with pages that show one suite and link to one of its figures."""
     (tmp_path / "leaderboards").mkdir()
-    page = "<!-- table quickstart recall -->\n<!-- end -->\n![](quickstart/fd_digits.svg)\n"
+    page = "<!-- table quickstart recall -->\n<!-- end -->\n![](quickstart/nfe_fd_digits.svg)\n"
     for name in ("README.md", "leaderboards/README.md"):
         (tmp_path / name).write_text(page)
     return tmp_path
@@ -34,21 +34,18 @@ def checkout(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    """A finished run: the committed one, with figures."""
+    """A finished run: the committed one."""
     folder = tmp_path / "runs" / "quickstart"
     shutil.copytree(ROOT / "leaderboards" / "quickstart", folder, ignore=shutil.ignore_patterns("*.svg"))
-    (folder / "figures").mkdir()
-    for name in ("fd_digits_digits_small", "recall_digits_small"):
-        (folder / "figures" / f"{name}.svg").write_text(name)
     return folder
 
 
-def test_a_run_is_kept_with_the_facts_of_its_metrics_and_the_figures_that_are_linked(publish, checkout, run):
+def test_a_run_is_kept_with_the_facts_of_its_metrics_and_the_figures_that_are_linked_drawn(publish, checkout, run):
     publish.copy(run, checkout)
     kept = {file.name: file for file in (checkout / "leaderboards" / "quickstart").iterdir()}
     assert set(kept) == {
         "results.csv", "blocks.csv", "costs.csv", "leaderboard.csv", "metrics.json", "methods.json", "papers.bib",
-        "run.json", "fd_digits.svg",
+        "run.json", "learned.json", "curves.csv", "nfe_fd_digits.svg",
     }  # fmt: skip
     for name in ("results.csv", "metrics.json", "methods.json"):
         assert kept[name].read_bytes() == (run / name).read_bytes()
@@ -57,10 +54,17 @@ def test_a_run_is_kept_with_the_facts_of_its_metrics_and_the_figures_that_are_li
 def test_a_figure_is_kept_for_the_page_of_its_suite_too(publish, checkout, run):
     folder = checkout / "leaderboards" / "quickstart"
     folder.mkdir()
-    (folder / "README.md").write_text("![](recall.svg)\n")
+    (folder / "README.md").write_text("![](nfe_recall.svg) ![](samples.svg)\n")
     publish.copy(run, checkout)
-    assert (folder / "recall.svg").read_text() == "recall_digits_small"
-    assert publish.figures("quickstart", checkout) == {"fd_digits", "recall"}
+    assert "recall on digits" in (folder / "nfe_recall.svg").read_text()
+    assert (folder / "pictures.npz").is_file()
+    assert publish.figures("quickstart", checkout) == {"nfe_fd_digits", "nfe_recall", "samples"}
+
+
+def test_a_link_to_a_figure_of_no_kind_is_refused(publish, checkout, run):
+    (checkout / "README.md").write_text("![](leaderboards/quickstart/fd_digits.svg)\n")
+    with pytest.raises(ValueError, match="no kind of figure 'fd'"):
+        publish.copy(run, checkout)
 
 
 def test_what_made_a_run_is_read_from_its_facts_and_protocols(publish, checkout, run):

@@ -5,7 +5,7 @@ import click
 from .places import data_root_option
 
 
-@click.command()
+@click.command(short_help="Print captions of a data set.")
 @click.argument("dataset")
 @click.option("--count", type=click.IntRange(min=1), help="How many [default: the whole list].")
 @data_root_option

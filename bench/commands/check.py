@@ -15,7 +15,7 @@ KINDS = ("method", "solver", "dataset", "metric", "executor")
 DATASETS = ("mixture-2d", "digits")
 
 
-@click.command()
+@click.command(short_help="Check a method, solver or data set of yours.")
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), help="What NAME is, where it is the name of several things.")
 @click.option(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ...reports.entries import Board
 
 
-@click.command()
+@click.command(short_help="Say what changed between two runs.")
 @click.argument("old", metavar="A")
 @click.argument("new", metavar="B")
 @click.option("--metric", help="Only this metric [default: all].")

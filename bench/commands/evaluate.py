@@ -11,7 +11,7 @@ from ..errors import InputError
 from .places import NFE, RUNS, SEED, data_root_option, require_run_folder, require_writable, store_option
 
 
-@click.command()
+@click.command(short_help="Measure images that were made elsewhere.")
 @click.argument("images", type=click.Path(path_type=Path))
 @click.option("--dataset", required=True, help="What they are compared with: a name, or other images.")
 @click.option("--metrics", help="Names, with commas between [default: all that can be had here].")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 KINDS = ("methods", "solvers", "datasets", "teachers", "metrics", "suites", "executors")
 
 
-@click.command("list")
+@click.command("list", short_help="List what a suite may name.")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option("--ready", is_flag=True, help="Only the metrics that can be measured on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects for other programs.")

@@ -29,6 +29,7 @@ from .compare import compare
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
+from .figure import figure
 from .leaderboard import leaderboard
 from .list import list_names
 from .new import new
@@ -38,6 +39,7 @@ from .run import run
 from .sample import sample
 from .show import show
 from .solvers import solvers
+from .sync import sync
 
 
 class OneLineErrors(click.Group):
@@ -94,6 +96,7 @@ for verb in (
     doctor,
     evaluate,
     export,
+    figure,
     leaderboard,
     list_names,
     new,
@@ -103,5 +106,6 @@ for verb in (
     sample,
     show,
     solvers,
+    sync,
 ):
     main.add_command(verb)

@@ -22,7 +22,7 @@ MEANINGS = {
 }
 
 
-@click.command()
+@click.command(short_help="Write a commented copy of a suite.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--like",

@@ -9,7 +9,7 @@ from ..errors import InputError, printable
 from .places import data_root_option
 
 
-@click.command()
+@click.command(short_help="Make the archive of a data set.")
 @click.argument("dataset")
 @click.option("--from", "source", type=click.Path(path_type=Path), help="What you have of the data set.")
 @click.option("--download", is_flag=True, help="Let torchvision download it first (cifar10).")

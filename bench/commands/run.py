@@ -2,7 +2,9 @@
 
 import shlex
 import sys
+import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +12,30 @@ import click
 
 from ..errors import INTERRUPTED, TERMINATED, Terminated
 from .completion import complete_suite
+from .mirroring import mirrored, tracking_options
 from .places import RUNS, data_root_option, require_results_folder, require_writable, store_option
 
 if TYPE_CHECKING:
     from ...reports.status import Status
     from ..plan.cells import Cell
+    from ..run.executor import Resources
 
 
-@click.command()
+class Recorded(click.Command):
+    """Keeps the words that it was given, for the record that a run leaves."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[Recorded.__name__] = ["fewstep", str(ctx.info_name), *args]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=Recorded, short_help="Run a suite and print its leaderboard.")
 @click.argument("suite", shell_complete=complete_suite)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: runs/<suite>].")
 @store_option
 @data_root_option
-@click.option("--only", multiple=True, metavar="KEY=VALUE", help="Only the cells with this method, dataset, seed, nfe.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite.")
+@click.option("--only", multiple=True, metavar="KEY=VALUE", help="Only these cells: method=euler, nfe=4, seed=0, ...")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite: nfe=[1,2].")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per GPU, or per core].")
 @click.option(
     "--threads",
@@ -40,6 +52,7 @@ if TYPE_CHECKING:
     flag_value="VERBOSE",
     help="Print a line as each task starts and ends; with --dry-run, each task.",
 )
+@tracking_options
 def run(
     suite: str,
     out: Path | None,
@@ -52,51 +65,71 @@ def run(
     dry_run: bool,
     cached: bool,
     verbosity: str | None,
+    project: str | None,
+    tags: list[str],
 ) -> None:
     """Run SUITE (a file, or the name of a shipped suite) and print its leaderboard.
 
-    Artifacts go to runs/store, or to DIR/store with --out DIR; what stands there is not done again.
+    Artifacts go to runs/store, or to DIR/store with --out DIR; what is there already is not done again.
     """
     from .. import machine
     from ..plan.cells import make_plan
     from ..plan.select import select
     from ..run import runner, stale
-    from ..run.executor import EXECUTORS, LOCAL, Executor, Resources
+    from ..run.executor import EXECUTORS, LOCAL, Executor
     from ..run.progress import Progress, Verbosity
     from ..run.so_far import SoFar
     from ..store import Store
-    from ..suite.loading import load
+    from ..suite.loading import find, load
 
+    command = click.get_current_context().meta[Recorded.__name__], time.time()
     place = EXECUTORS.pick(executor)
     plan = select(make_plan(load(suite, settings)), only)
     artifacts = Store(store or (out or RUNS) / "store")
     folder = out or RUNS / plan.suite.name
     if dry_run:
-        return _print_plan(plan, artifacts, verbosity == "VERBOSE")
-    from ..results import write as outputs
-
+        count, _, _ = machine.shares(plan.suite.device, workers, threads)
+        return _print_plan(plan, artifacts, count, verbosity == "VERBOSE")
     if not cached and place is LOCAL:
         machine.require(plan.suite.device)
-    require_results_folder(folder)
-    require_writable(artifacts.root)
-    artifacts.prepare()
-    shared, each, gpus = machine.shares(plan.suite.device, workers, threads)
+    _require_places(folder, find(suite), settings, artifacts)
     tasks = plan.tasks()
-    wide = {} if threads or gpus else _teachers_threads(tasks, shared, each)
+    resources = _resources(plan.suite.device, tasks, artifacts.root, workers, threads)
 
     def make_executor(missing: int) -> Executor:
-        return place.start(Resources(artifacts.root, min(shared, missing), each, gpus, wide))
+        return place.start(replace(resources, workers=min(resources.workers, missing)))
 
-    try:
-        progress = Progress(verbosity=Verbosity[verbosity or "NORMAL"], so_far=SoFar(plan))
-        outcome = stale.stored(plan, artifacts) if cached else runner.run(tasks, artifacts, make_executor, progress)
-    except KeyboardInterrupt as stop:
-        click.echo("fewstep: stopped; the same command resumes from here", err=True)
-        sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
-    progress.note("writing the report")
-    outputs.write(plan, outcome, folder)
+    with mirrored(plan, artifacts.root, folder, project, tags) as mirror:
+        try:
+            progress = Progress(verbosity=Verbosity[verbosity or "NORMAL"], so_far=SoFar(plan))
+            outcome = stale.stored(plan, artifacts) if cached else runner.run(tasks, artifacts, make_executor, progress)
+        except KeyboardInterrupt as stop:
+            click.echo("fewstep: stopped; the same command resumes from here", err=True)
+            sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
+        progress.note("writing the report")
+        lacks = _write(plan, outcome, folder, command)
+        mirror(outcome)
+    sys.exit(1 if lacks else 0)
+
+
+def _require_places(folder: Path, suite: Path, settings: tuple[str, ...], artifacts: Any) -> None:
+    """InputError unless results and artifacts can be written; the store's folders are made."""
+    from ...reports.run_folder import SUITE
+    from ..suite.writing import require_replaceable
+
+    require_results_folder(folder)
+    require_replaceable(folder / SUITE, suite, settings)
+    require_writable(artifacts.root)
+    artifacts.prepare()
+
+
+def _write(plan: Any, outcome: Any, folder: Path, command: Any) -> bool:
+    """Write and print the results; whether some of them lack."""
+    from ..results import write as outputs
+
+    outputs.write(plan, outcome, folder, outputs.Command(*command))
     _print_run(folder)
-    sys.exit(1 if _said_what_lacks(outputs.failures(plan, outcome), outputs.unmeasured(plan)) else 0)
+    return _said_what_lacks(outputs.failures(plan, outcome), outputs.unmeasured(plan))
 
 
 def _said_what_lacks(failed: Any, unmeasured: Any) -> bool:
@@ -106,15 +139,19 @@ def _said_what_lacks(failed: Any, unmeasured: Any) -> bool:
     return bool(failed or unmeasured)
 
 
-def _teachers_threads(tasks: list[Any], workers: int, threads: int) -> dict[str, int]:
-    from ..machine import teacher_threads
+def _resources(device: str, tasks: list[Any], root: Path, workers: int | None, threads: int | None) -> "Resources":
+    """A worker per core or GPU; a teacher's training has the threads of all, unless `threads` says how many."""
+    from ..machine import shares, teacher_threads
+    from ..run.executor import Resources
 
-    teachers = [task.name for task in tasks if task.kind == "teacher"]
-    return dict.fromkeys(teachers, teacher_threads(len(teachers), workers, threads))
+    count, each, gpus = shares(device, workers, threads)
+    teachers = [] if threads or gpus else [task.name for task in tasks if task.kind == "teacher"]
+    return Resources(root, count, each, gpus, dict.fromkeys(teachers, teacher_threads(len(teachers), count, each)))
 
 
-def _print_plan(plan: Any, artifacts: Any, verbose: bool) -> None:
+def _print_plan(plan: Any, artifacts: Any, workers: int, verbose: bool) -> None:
     from ...reports.status import DONE
+    from ..run.forecast import forecast
     from ..run.stale import reasons
 
     tasks = plan.tasks()
@@ -131,6 +168,8 @@ def _print_plan(plan: Any, artifacts: Any, verbose: bool) -> None:
     kinds = Counter(task.kind for task in missing)
     counts = f": {', '.join(f'{count} {kind}' for kind, count in kinds.items())}" if kinds else ""
     lines.append(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do{counts}")
+    if missing:
+        lines.append(forecast(tasks, missing, artifacts).text(workers))
     lines += [f"  {task.name}  {task.label}" for task in missing if verbose]
     click.echo("\n".join(lines))
 

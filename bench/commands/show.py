@@ -9,7 +9,7 @@ from .completion import complete_name
 KINDS = ("method", "solver", "dataset", "teacher", "metric", "suite", "executor")
 
 
-@click.command()
+@click.command(short_help="Describe what a suite may name.")
 @click.argument("name", shell_complete=complete_name)
 @click.option("--kind", type=click.Choice(KINDS), help="Only what is of this kind.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects for other programs.")

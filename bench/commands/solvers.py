@@ -5,7 +5,7 @@ import click
 from .list import print_names
 
 
-@click.command()
+@click.command(short_help="List the training-free solvers.")
 @click.option("--orders", is_flag=True, help="Measure each solver's order of accuracy on laws with a known solution.")
 def solvers(orders: bool) -> None:
     """List the training-free solvers."""

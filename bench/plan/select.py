@@ -6,7 +6,7 @@ from ...methods.register import did_you_mean
 from ..errors import InputError
 from .cells import Cell, Plan
 
-KEYS = ("method", "dataset", "teacher", "budget", "seed", "nfe")
+KEYS = ("method", "variant", "dataset", "teacher", "budget", "seed", "nfe")
 
 
 def select(plan: Plan, only: Sequence[str]) -> Plan:

@@ -12,6 +12,9 @@ from .kinds import Sharing, TrainParams, TuneParams, trial_role
 from .problem import Problem
 from .task import Task
 
+OVERHEAD = 1.3
+"""Time of a training per evaluation that it is charged for, in evaluations: steps are more than their networks."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -82,7 +85,13 @@ class Training:
             shared=shared,
             guidance=problem.guidance,
         )
-        rate = {"evaluations": 1.3, "images": 8.0, "flops": 0.0, "seconds": 6000.0, "teacher": problem.teacher_cost}
+        rate = {
+            "evaluations": OVERHEAD,
+            "images": 8.0,
+            "flops": 0.0,
+            "seconds": 6000.0,
+            "teacher": problem.teacher_cost,
+        }
         cost = budget.amount * rate[budget.unit] / (shared.trials if shared else 1)
         label = f"train {problem.called(entry)} seed {seed}, {budget.label()}" + ("" if nfe is None else f", NFE {nfe}")
         inputs = {"teacher": problem.teacher_task}

@@ -56,6 +56,21 @@ def nearest_samples(folder: Path, wanted: Wanted, store: Store) -> Artifact:
     return store.need(score.manifest["inputs"]["sample"])
 
 
+def unsaid(folder: Path, wanted: Wanted) -> str | None:
+    """Which of several rows is taken where `wanted` does not say; None where there is one."""
+    table = run_folder.results(folder)
+    fitting = wanted.among(table)
+    rows = fitting[fitting["status"] == "done"]
+    found = list(dict.fromkeys(rows[["teacher", "variant", "budget"]].itertuples(index=False, name=None)))
+    if len(found) < 2:
+        return None
+    # As `nearest_samples` takes them: NFE first, then seed, then the order of the file.
+    near = max(range(len(rows)), key=lambda i: (*(rows[k].iloc[i] == getattr(wanted, k) for k in ("nfe", "seed")), -i))
+    teacher, variant, budget = (rows[name].iloc[near] for name in ("teacher", "variant", "budget"))
+    chosen = f"teacher {teacher}, variant {variant!r}, budget {budget!r}"
+    return f"{len(found)} rows of {wanted.method} fit; this is {chosen} (choose with --variant and --budget)"
+
+
 def _described(wanted: Wanted) -> str:
     words = [f"method {wanted.method!r}"]
     words += [f"{key} {value!r}" for key in ("variant", "budget") if (value := getattr(wanted, key)) is not None]

@@ -3,21 +3,26 @@
 import hashlib
 import io
 import json
+import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ... import reports
 from ...datasets.registry import DATASETS
 from ...methods import bibliography
 from ...methods.missing import Missing
-from ...methods.registry import METHODS
+from ...methods.registry import METHODS, data_free
 from ...reports import run_folder
 from ...reports.run_folder import (
     BLOCKS,
     COSTS,
+    CURVES,
     FACTS,
     FIGURES,
     LEADERBOARD,
@@ -27,6 +32,7 @@ from ...reports.run_folder import (
     PICTURES,
     REPORT,
     RESULTS,
+    SUITE,
     TRIALS,
     Method,
     Metric,
@@ -42,28 +48,48 @@ from ..plan import source_version
 from ..plan.cells import Cell, Plan
 from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
-from . import costs, trials
+from ..suite.writing import MARK, dump
+from . import costs, curves, trials
 from . import rows as results
 
+TEMPLATES = Path(reports.__file__).parent / "templates"
 SHOWN = 12
 """Samples per row of the picture that shows methods side by side."""
 
 
-def write(plan: Plan, outcome: Outcome, out: Path) -> None:
-    """Write all outputs of a run; what would come out the same as before is left as it is."""
+@dataclass(frozen=True)
+class Command:
+    """The command line of a run, and when it began, in seconds since 1970."""
+
+    argv: list[str]
+    started: float
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of it, now that the run is over."""
+        return {"argv": self.argv, "started": _utc(self.started), "ended": _utc(time.time())}
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = None) -> None:
+    """Write all outputs of a run; what would come out the same as before is left as it is, with its `command`."""
     text = results.to_csv(results.rows(plan, outcome))
     blocks = results.to_csv(results.block_rows(plan, outcome), results.BLOCK_COLUMNS)
     spent = results.to_csv(costs.rows(plan, outcome), costs.COLUMNS)
     found = trials.rows(plan, outcome)
     tried = results.to_csv(found, trials.COLUMNS) if found else ""
     learned = json.dumps(_learned(plan, outcome))
+    losses = results.to_csv(curves.rows(plan, outcome), curves.COLUMNS)
     facts, metrics = run_facts(plan, outcome), metric_facts(plan.suite.metrics)
     described, papers = method_facts(dict.fromkeys(cell.method for cell in plan.cells))
-    methods = methods_json(described)
+    methods, suite = methods_json(described), dump(plan.suite)
     stamp = hashlib.sha256(
         "\n".join(
             [
                 text,
+                suite,
                 blocks,
                 metrics,
                 methods,
@@ -71,8 +97,10 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
                 spent,
                 tried,
                 learned,
+                losses,
                 json.dumps(facts),
                 source_version.text_version(f"{source_version.PACKAGE}.reports.run"),
+                *(file.read_text(encoding="utf-8") for file in sorted(TEMPLATES.iterdir())),
             ]
         ).encode()
     )
@@ -81,8 +109,11 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     complete = all((out / name).is_file() for name in (RESULTS, LEADERBOARD, REPORT))
     if complete and _stamp(out) == stamp.hexdigest():
         return
+    facts |= {} if command is None else command.facts()
     # First without its stamp: what a killed run has left half-written is not taken for complete.
     write_atomic(out / FACTS, json.dumps(facts, indent=1))
+    if not (out / SUITE).is_file() or (out / SUITE).read_text(encoding="utf-8").startswith(MARK):
+        write_atomic(out / SUITE, suite)
     write_atomic(out / RESULTS, text)
     write_atomic(out / BLOCKS, blocks)
     write_atomic(out / METRICS, metrics)
@@ -94,11 +125,12 @@ def write(plan: Plan, outcome: Outcome, out: Path) -> None:
     else:
         (out / TRIALS).unlink(missing_ok=True)
     write_atomic(out / LEARNED, learned)
+    write_atomic(out / CURVES, losses)
     _save_pictures(plan, outcome, out / PICTURES)
     from ...reports import run as report
 
     report.write_leaderboard(out)
-    report.write_html(out, out / REPORT)
+    report.write_html([out], out / REPORT)
     write_atomic(out / FACTS, json.dumps({**facts, "stamp": stamp.hexdigest()}, indent=1))
 
 
@@ -112,7 +144,7 @@ def method_facts(names: Iterable[str]) -> tuple[dict[str, Method], str]:
     specs = {name: METHODS[name] for name in names}
     keys = {key: None for spec in specs.values() for key in spec.papers}
     cited = [paper.raw for key, paper in bibliography.entries().items() if key in keys]
-    facts = {name: Method(spec.display, spec.kind, spec.papers) for name, spec in specs.items()}
+    facts = {name: Method(spec.display, spec.kind, spec.papers, data_free(spec)) for name, spec in specs.items()}
     return facts, "\n\n".join(cited) + "\n"
 
 

@@ -67,7 +67,7 @@ def _trained(task: Context[ExtractorParams], data: ImageSet, recipe: Recipe, dev
     part = ImageSet(f"{data.name}-train", data.images[training], data.targets[training], data.max_value, data.classes)
     module = ClassifierTraining(recipe)
     ledger = Ledger(recipe.steps(len(part)) * recipe.batch, "images", 1.0)
-    with tracked(task.folder, task.key, task.label, "extractor", task.params.dumped()) as record:
+    with tracked(task.folder) as record:
         fit(module, part, module.seed, ledger, task.folder, record, task.on_progress, device)
     save_file(module.classifier.cpu().state_dict(), task.folder / WEIGHTS)
     return {"flops": ledger.flops, "images": ledger.images, "steps": ledger.steps}

@@ -24,6 +24,7 @@ from ..store import Artifact
 from ..training.ledger import Ledger, forward_flops
 from ..training.loop import fit
 from ..training.tracking import tracked
+from . import preview
 from .context import Context
 from .data import load as load_data
 from .device import accelerator
@@ -55,7 +56,7 @@ def _trained(task: Context[TeacherParams], data: Any) -> TeacherResult:
     result = _result(module.denoiser, data)
     ledger = Ledger(options.images, "images", result.flops_per_evaluation)
     device = accelerator(task.params.device)
-    with tracked(task.folder, task.key, task.label, "teacher", task.params.dumped()) as record:
+    with tracked(task.folder, preview.of_teacher(module, tuple(data.shape))) as record:
         fit(module, data, options.seed, ledger, task.folder, record, task.on_progress, device)
     save_file(module.result().state_dict(), task.folder / WEIGHTS)
     return result.model_copy(update={"ledger": TeacherTraining.model_validate(ledger.to_dict())})

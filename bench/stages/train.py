@@ -13,7 +13,7 @@ from ..store import Artifact
 from ..training.ledger import Ledger
 from ..training.loop import DivergedError, fit
 from ..training.tracking import tracked
-from . import extractor, teacher
+from . import extractor, preview, teacher
 from .context import Context
 from .data import load as load_data
 from .device import accelerator
@@ -31,10 +31,10 @@ def run(task: Context[TrainParams]) -> Trained:
     given = parent.asked(TeacherParams)
     data, device = load_data(given.dataset, given.content), accelerator(params.device)
     trainable, status = module.trainable_count(), DONE
-    with tracked(task.folder, task.key, task.label, params.method, params.dumped()) as record:
+    options = registry.method(params.method).options.model_validate(params.options)
+    with tracked(task.folder, preview.of_method(module, params.method, options, params.nfe)) as record:
         try:
             fit(module, data, params.seed, ledger, task.folder, record, task.on_progress, device)
-            options = registry.method(params.method).options.model_validate(params.options)
             saved.save(module, params.method, options, task.folder / WEIGHTS, params.nfe)
         except DivergedError as error:
             status = error.status

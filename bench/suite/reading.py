@@ -7,6 +7,7 @@ result, so that a change to one leaves the others as they are.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -132,6 +133,11 @@ def _scalar(kind: str, text: str) -> Any:
     return int(number) if whole else number
 
 
-for kind, (letters, pattern) in PATTERNS.items():
-    first = [letter.replace("\0", "") for letter in letters]
-    _Loader.add_implicit_resolver(f"{PREFIX}{kind}", re.compile(f"(?:{pattern})$"), first)
+def pattern_of() -> Iterator[tuple[str, str, list[str]]]:
+    """(kind, pattern of the whole, first letters) of each kind of plain scalar that is no text."""
+    for kind, (letters, pattern) in PATTERNS.items():
+        yield kind, f"(?:{pattern})$", [letter.replace("\0", "") for letter in letters]
+
+
+for kind, pattern, first in pattern_of():
+    _Loader.add_implicit_resolver(f"{PREFIX}{kind}", re.compile(pattern), first)

@@ -44,7 +44,7 @@ class BudgetCallback(Callback):
 
     def __init__(self, ledger: Ledger, seed: int, tracker: Tracker, on_progress: Callable[[float], None]) -> None:
         self.ledger, self.seed, self.on_progress = ledger, seed, on_progress
-        self.readings = Readings(tracker)
+        self.tracker, self.readings = tracker, Readings(tracker)
         self.dropped = ""
         """What the step was that ran past the budget, if one did."""
         self._step: StepMeter | None = None
@@ -102,10 +102,12 @@ class BudgetCallback(Callback):
         pl_module.spent = self.ledger.spent
         if pl_module.finished or not self.ledger.affords(pl_module.step_kind(self.ledger.steps), pl_module.batch_size):
             trainer.should_stop = True
-        row = self._row(trainer.should_stop)
+        row = self._row(trainer)
         self.readings.add(self.ledger.steps, outputs["loss"].detach(), pl_module.watched(), row)
         if trainer.should_stop:
             self.readings.read()
+        if row is not None:
+            self.tracker.look(self.ledger.steps, 1.0 if trainer.should_stop else self.ledger.spent)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._step is None:
@@ -122,20 +124,27 @@ class BudgetCallback(Callback):
         limit = f"{self.ledger.limit:.6g} {self.ledger.unit}"
         self.dropped = f"one step costs more than is left of the {limit} ({step.kind!r}{share})"
 
-    def _row(self, last: bool) -> dict[str, Any] | None:
-        """The step's row of the record without its loss, None for most steps."""
+    def _row(self, trainer: Trainer) -> dict[str, Any] | None:
+        """The step's row of the record without its loss, None for most steps; with what the method gives to `log`."""
         mark = int(self.ledger.spent * RECORDS)
-        if mark <= self._recorded and not last:
+        if mark <= self._recorded and not trainer.should_stop:
             return None
         self._recorded = mark
         self.on_progress(self.ledger.spent)
         return {
+            **{name: value.detach() for name, value in trainer.callback_metrics.items()},
+            **_learning_rates(trainer.optimizers),
             "step": self.ledger.steps,
             "budget/evaluations": self.ledger.evaluations,
             "budget/images": self.ledger.images,
             "budget/spent": self.ledger.spent,
             "seconds": self.ledger.seconds,
         }
+
+
+def _learning_rates(optimizers: list[Any]) -> dict[str, float]:
+    """By name; from the second optimiser on with its number."""
+    return {f"learning_rate{f'/{i}' if i else ''}": o.param_groups[0]["lr"] for i, o in enumerate(optimizers)}
 
 
 class CheckpointCallback(Callback):

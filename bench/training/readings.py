@@ -38,9 +38,17 @@ class _Step:
     watched: list[Watched]
     row: dict[str, Any] | None
 
+    def waiting(self) -> list[Tensor]:
+        """What is to be read: the watched numbers, then the row's."""
+        logged = [value for value in (self.row or {}).values() if isinstance(value, Tensor)]
+        return [watched.value for watched in self.watched] + logged
+
 
 class Readings:
-    """The losses, and what else methods watch, of the steps since the last `read`; and rows that lack their loss."""
+    """The losses, and what else methods watch, of the steps since the last `read`; and rows that lack their loss.
+
+    Tensors () in a row are read with it.
+    """
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
@@ -67,11 +75,14 @@ class Readings:
         steps, self._steps = self._steps, []
         if not steps:
             return
-        numbers = iter(torch.stack([watched.value for step in steps for watched in step.watched]).tolist())
+        like = steps[0].watched[0].value
+        waiting = [value.to(like) for step in steps for value in step.waiting()]
+        numbers = iter(torch.stack(waiting).tolist())
         for step in steps:
             values = [next(numbers) for _ in step.watched]
             for value, watched in zip(values, step.watched, strict=True):
                 if (reason := watched.wrong(value)) is not None:
                     raise DivergedError(step.number, reason)
             if step.row is not None:
-                self._tracker.log({**step.row, "loss": values[0]})
+                row = {name: next(numbers) if isinstance(v, Tensor) else v for name, v in step.row.items()}
+                self._tracker.log({**row, "loss": values[0]})

@@ -1,27 +1,43 @@
-"""The record of a training run: an append-only JSONL file on disk is the truth, W&B its mirror."""
+"""The record of a training run: an append-only JSONL file and a few pictures. W&B is its mirror."""
 
 import contextlib
+import io
 import json
 import logging
 import netrc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
+
+from ...reports.writing import write_atomic
 
 # A record is written for people and read by nobody's computation.
 PART_OF_RESULTS = False
 
 log = logging.getLogger(__name__)
 
-EVENTS = "events.jsonl"
+EVENTS, SAMPLES = "events.jsonl", "previews"
+PREVIEWS = 10
+"""Pictures of samples that a run keeps, evenly over its budget, the first and the last step among them."""
+PIXELS = 64
+"""The least height of a sample in a picture."""
 SERVERS = ("api.wandb.ai", "api.forge.coreweave.com")
 """W&B's default servers: until and since version 0.31."""
+
+
+Preview = Callable[[], np.ndarray]
 
 
 class Tracker(Protocol):
     def log(self, row: dict[str, Any]) -> None:
         """Enter one row; `step` tells which."""
+        ...
+
+    def look(self, step: int, share: float) -> None:
+        """Called between two steps, after those that have a row, at this share of the budget; 1 after the last."""
         ...
 
 
@@ -31,26 +47,53 @@ class NoTracker:
     def log(self, row: dict[str, Any]) -> None:
         pass
 
+    def look(self, step: int, share: float) -> None:
+        pass
+
 
 class Record:
-    """Rows appended to events.jsonl, each flushed; a resumed run may repeat steps, and the last row counts."""
+    """Rows appended to events.jsonl, each flushed; a resumed run may repeat steps, and the last row counts.
 
-    def __init__(self, folder: Path, mirror: Any = None) -> None:
+    preview: a few samples of what is trained, uint8 (n, C, H, W), kept as pictures at PREVIEWS shares of the budget.
+    """
+
+    def __init__(self, folder: Path, preview: Preview | None = None) -> None:
         self._file = (folder / EVENTS).open("a", encoding="utf-8")
-        self._mirror = mirror
+        self._folder, self._preview = folder / SAMPLES, preview
 
     def log(self, row: dict[str, Any]) -> None:
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
-        if self._mirror is not None:
-            try:
-                self._mirror.log(row)
-            except Exception as error:  # a mirror that breaks, however it breaks, must not stop the run
-                log.warning("W&B stopped mirroring: %s", error)
-                self._mirror = None
+
+    def look(self, step: int, share: float) -> None:
+        if self._preview is None:
+            return
+        mark = int(min(share, 1.0) * (PREVIEWS - 1))
+        if any(self._folder.glob(f"{mark}-*.png")):
+            return
+        try:
+            _save_png(self._preview(), self._folder / f"{mark}-{step}.png")
+        except Exception as error:  # a student that cannot sample yet, a full disk: training needs no pictures
+            log.info("no samples at step %d: %s", step, error)
 
     def close(self) -> None:
         self._file.close()
+
+
+def side_by_side(images: np.ndarray) -> np.ndarray:
+    """One picture, uint8 (H, n W, C), of images uint8 (n, C, H, W); small ones are enlarged to PIXELS or more."""
+    row = np.concatenate(list(images.transpose(0, 2, 3, 1)), axis=1)
+    scale = -(-PIXELS // images.shape[2])
+    return row.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def _save_png(images: np.ndarray, path: Path) -> None:
+    """Images uint8 (n, C, H, W) side by side."""
+    from PIL import Image
+
+    row, buffer = side_by_side(images), io.BytesIO()
+    Image.fromarray(row.squeeze(-1) if row.shape[-1] == 1 else row).save(buffer, "png")
+    write_atomic(path, buffer.getvalue())
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
@@ -64,14 +107,20 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
     return [rows[step] for step in sorted(rows)]
 
 
+def read_previews(folder: Path) -> dict[int, Path]:
+    """Step -> the picture of the samples after it."""
+    found = sorted((folder / SAMPLES).glob("*-*.png"))
+    return {int(path.stem.partition("-")[2]): path for path in found}
+
+
 def wandb_mode() -> str:
     """WANDB_MODE if it is set; else online for somebody who is logged in, offline for everybody else."""
     if mode := os.environ.get("WANDB_MODE"):
         return mode
-    return "online" if _logged_in() else "offline"
+    return "online" if is_logged_in() else "offline"
 
 
-def _logged_in() -> bool:
+def is_logged_in() -> bool:
     """A key in the environment, or in netrc for the server in use (`wandb login` writes it there)."""
     if os.environ.get("WANDB_API_KEY"):
         return True
@@ -79,47 +128,16 @@ def _logged_in() -> bool:
     hosts = [url.partition("://")[2].partition("/")[0]] if url else SERVERS
     try:
         entries = netrc.netrc(os.environ.get("NETRC"))
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, ValueError, netrc.NetrcParseError):
         return False
     return any(entries.authenticators(host) is not None for host in hosts)
 
 
 @contextlib.contextmanager
-def tracked(folder: Path, key: str, name: str, group: str, config: dict[str, Any]) -> Iterator[Record]:
-    """A record in `folder` mirrored to one W&B run of id `key`; without W&B, or if it fails, the record alone."""
-    run = _wandb_run(folder, key, name, group, config)
-    record = Record(folder, run)
+def tracked(folder: Path, preview: Preview | None = None) -> Iterator[Record]:
+    """A record in `folder`; with pictures of `preview` unless W&B, which shows them, is disabled."""
+    record = Record(folder, preview if wandb_mode() != "disabled" else None)
     try:
         yield record
     finally:
         record.close()
-        if run is not None:
-            with contextlib.suppress(Exception):
-                run.finish()
-
-
-def _wandb_run(folder: Path, key: str, name: str, group: str, config: dict[str, Any]) -> Any:
-    mode = wandb_mode()
-    if mode == "disabled":
-        return None
-    try:
-        import wandb
-
-        run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", "fewstep"),
-            id=key,
-            name=name,
-            group=group,
-            config=config,
-            dir=folder,
-            mode=mode,  # type: ignore[arg-type]
-            resume="allow",
-            settings=wandb.Settings(init_timeout=30, silent=True, console="off"),
-        )
-        for axis in ("budget/evaluations", "budget/images", "step"):
-            run.define_metric(axis)
-        run.define_metric("*", step_metric="budget/evaluations")
-        return run
-    except Exception as error:  # no network, no server, another version: the record on disk is enough
-        log.warning("W&B does not mirror this run: %s", error)
-        return None

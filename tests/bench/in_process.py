@@ -53,7 +53,7 @@ def in_process(monkeypatch):
 
 def run_in_process(monkeypatch):
     monkeypatch.setattr(local, "LocalExecutor", InProcess)
-    monkeypatch.setattr(reports, "_figures", lambda folder, board: {"figure": "<svg></svg>"})
+    monkeypatch.setattr(reports.figures, "for_report", lambda board, folders: {"figure": "<svg></svg>"})
 
 
 def write_suite(folder, **changes):

@@ -37,7 +37,7 @@ def here(made, monkeypatch):
 
     for module, name in (
         (runner, "run"),
-        (reports, "_figures"),
+        (reports.figures, "for_report"),
         (drawing, "nearest_samples"),
         (lookup, "nearest_samples"),
     ):

@@ -139,12 +139,13 @@ def test_values_have_errors_and_protocols(finished):
 def test_the_report_stands_alone(finished):
     _, out, _ = finished
     page = (out / "report.html").read_text()
-    assert page.count("<svg") == 5
-    assert "consistency" in page
-    links = [piece.split('"')[0] for piece in page.split('href="')[1:]]
-    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
-    assert "<script" not in page
-    assert "src=" not in page
+    assert page.count("<svg") >= 2
+    assert "Consistency distillation" in page
+    links = re.findall(r'(?:href|src)="([^"]*)"', page)
+    assert {"./results.csv", "./suite.yaml"} <= set(links)
+    assert all(link.startswith(("#", "./", "data:image/png;base64,", "https://arxiv.org/abs/")) for link in links)
+    assert page.count("<script") == 1
+    assert page.count('class="strip"') == 5
 
 
 def test_the_run_prints_its_table_and_paths(finished):
@@ -386,24 +387,6 @@ def test_sample_draws_a_finished_method(finished, tmp_path):
     image = Image.open(tmp_path / "x.png")
     assert image.size[0] == image.size[1]
     assert len(set(image.tobytes())) > 10
-
-
-def test_training_is_mirrored_to_an_offline_wandb_run(tmp_path):
-    changes = {
-        "datasets": "mixture-2d",
-        "teachers": {"name": "pretrain", "images": 640, "network": {"name": "mlp", "width": 8, "blocks": 1}},
-        "methods": {"name": "consistency"},
-        "samples": 10,
-        "metrics": "rmse",
-        "seeds": 0,
-        "budgets": {"images": 640},
-    }
-    result = run(write_suite(tmp_path, **changes), tmp_path / "out", WANDB_MODE="offline")
-    assert result.returncode == 0, result.stderr
-    for kind in ("teacher", "train"):
-        (folder,) = artifacts(tmp_path / "out", kind)
-        assert len(list(folder.glob("wandb/offline-run-*/*.wandb"))) == 1
-        assert (folder / "events.jsonl").read_text().count("\n") >= 10
 
 
 def test_students_of_one_run_share_it_and_each_costs_what_was_spent_up_to_it(tmp_path):

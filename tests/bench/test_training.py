@@ -10,11 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep import datasets
 from fewstep.bench.errors import TaskError
+from fewstep.bench.stages import preview
 from fewstep.bench.training import loop as training
 from fewstep.bench.training import step_meter
 from fewstep.bench.training.ledger import Ledger, forward_flops
 from fewstep.bench.training.loop import DivergedError, fit
-from fewstep.bench.training.tracking import NoTracker, Record, read_events
+from fewstep.bench.training.tracking import PREVIEWS, NoTracker, Record, read_events, read_previews
 from fewstep.methods.denoiser import EDMDenoiser, Guided
 from fewstep.methods.distillation.consistency import Consistency
 from fewstep.methods.learned_solvers.bespoke import Bespoke
@@ -317,15 +318,48 @@ def test_the_record_shows_what_was_spent(tmp_path):
     assert all(json.dumps(row) for row in rows)
 
 
-def test_a_mirror_that_fails_does_not_stop_the_run(tmp_path):
-    class Broken:
-        def log(self, row):
-            raise OSError("no network")
+class Logging(Consistency):
+    """It logs a number of its own in every step."""
 
-    record = Record(tmp_path, Broken())
-    record.log({"step": 1})
-    record.log({"step": 2})
-    assert len(read_events(tmp_path)) == 2
+    def training_step(self, batch, batch_idx):
+        self.log("twice_the_step", 2.0 * int(batch["step"]))
+        return super().training_step(batch, batch_idx)
+
+
+def test_the_record_has_the_learning_rate_and_what_the_method_logs(tmp_path):
+    method = Logging(mlp_teacher(), ConsistencyOptions(batch=8, learning_rate=1e-3))
+    record = Record(tmp_path)
+    fit(method, datasets.get("mixture-2d"), 0, Ledger(30 * method.batch_size, "images", 1.0), tmp_path, record)
+    rows = read_events(tmp_path)
+    assert [row["twice_the_step"] for row in rows] == [2 * (row["step"] - 1) for row in rows]
+    before = zip([0.0, *(row["budget/spent"] for row in rows)], rows, strict=False)
+    factors = [method.learning_rate_factor(row["step"] - 1, spent) for spent, row in before]
+    assert len(set(factors)) > 10
+    assert [row["learning_rate"] for row in rows] == pytest.approx([1e-3 * factor for factor in factors])
+    assert all(isinstance(row["loss"], float) for row in rows)
+
+
+def test_pictures_of_samples_change_no_weight_and_no_charge(tmp_path):
+    found = []
+    for name in ("with", "without"):
+        (folder := tmp_path / name).mkdir()
+        torch.manual_seed(1)
+        teacher = unet_teacher()
+        teacher.sample_shape = (1, 8, 8)
+        method = Consistency(teacher, ConsistencyOptions(batch=4))
+        shown = preview.of_method(method, "consistency", ConsistencyOptions(), None)
+        record = Record(folder, shown if name == "with" else None)
+        ledger = Ledger(30 * 4, "images", forward_flops(teacher, torch.randn(2, 1, 8, 8)))
+        fit(method, datasets.get("digits"), 0, ledger, folder, record)
+        found.append((weights(method), torch.rand(3), ledger.flops, ledger.steps, ledger.evaluations))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+    assert found[0][2:] == found[1][2:]
+    steps = list(read_previews(tmp_path / "with"))
+    assert len(steps) == PREVIEWS
+    assert steps[0] == 1
+    assert steps[-1] == 30
+    assert not read_previews(tmp_path / "without")
 
 
 def test_a_pretrained_teacher_approaches_the_exact_denoiser(tmp_path):

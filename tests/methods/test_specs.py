@@ -1,6 +1,7 @@
 """A method is two files: its formulas, and what suites know of it."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -158,3 +159,19 @@ def test_a_label_is_what_tables_call_a_teacher():
 def test_a_label_is_short_and_printable(label):
     with pytest.raises(ValidationError):
         PretrainOptions(label=label)
+
+
+def test_methods_that_need_no_images_do_not_read_them():
+    """Of a batch they take the step, and at most the device of its images."""
+    for name, spec in registry.METHODS.items():
+        if spec.trains and spec.target.startswith("fewstep."):
+            source = Path(importlib.util.find_spec(spec.module).origin).read_text()
+            reads = re.search(r'batch\["x0"\](?!\.device|\))', source) is not None
+            assert registry.data_free(spec) is not reads, name
+
+
+def test_whether_a_method_of_another_package_needs_images_is_unknown_unless_it_says_so():
+    spec = registry.MethodSpec("theirs", "theirs.module:Class", registry.METHODS["sim"].options, trains=True)
+    assert registry.data_free(spec) is None
+    object.__setattr__(spec, "data_free", False)
+    assert registry.data_free(spec) is False

@@ -6,8 +6,7 @@ import pytest
 
 from fewstep.bench.results import costs as bench_costs
 from fewstep.bench.results.rows import COLUMNS, to_csv
-from fewstep.reports import leaderboard, learned, run_folder
-from fewstep.reports.figures import quality_against_budget
+from fewstep.reports import figures, leaderboard, run_folder
 
 KEY = {"suite": "test", "dataset": "digits", "teacher": "small"}
 
@@ -80,25 +79,28 @@ def test_results_without_training_have_no_costs(tmp_path):
 
 
 def test_quality_is_drawn_against_what_training_spent(folder):
-    svg = quality_against_budget(leaderboard.read(folder), "rmse", "digits", "small")
-    assert "NFE 4" in svg
-    assert "NFE 8" in svg
-    assert "bespoke" in svg
+    panels = figures.figure([folder], "budget", metric="rmse").axes
+    assert [panel.get_title()[:5] for panel in panels] == ["NFE 4", "NFE 8"]
+    assert panels[0].lines[0].get_xdata().tolist() == [1000, 5000]
 
 
 def test_one_budget_makes_no_curve(tmp_path):
     (tmp_path / "results.csv").write_text(to_csv([result("bespoke", "9 evaluations", 4, 0, 9, 1)]))
-    assert quality_against_budget(leaderboard.read(tmp_path), "rmse", "digits", "small") is None
+    with pytest.raises(ValueError, match="no row was trained at several budgets"):
+        figures.figure([tmp_path], "budget", metric="rmse")
 
 
-def test_learned_numbers_are_drawn_at_the_largest_budget(tmp_path):
-    key = {"dataset": "digits", "teacher": "small", "method": "bespoke", "variant": "loss=rmse", "nfe": 4, "seed": 0}
-    curves = [["r", [0.0, 0.5, 1.0]], ["t", [0.0, 0.6, 1.0]], ["s", [1.0, 1.1, 1.2]]]
-    records = [{**key, "budget": f"{n} evaluations", "learned": curves} for n in (900, 10_000)]
+def test_learned_numbers_are_drawn_at_the_largest_budget_for_two_rows_of_a_method(tmp_path):
+    rows, records = [], []
+    for loss, budget in (("a", 900), ("a", 10_000), ("b", 10_000), ("c", 10_000)):
+        variant, spent = f"loss={loss}", f"{budget} evaluations"
+        rows.append({**result("bespoke", spent, 4, 0, budget, 1), "variant": variant})
+        numbers = [["r", [0.0, 0.5, 1.0]], ["t", [0.0, 0.6, 1.0]], ["s", [1.0, budget, 1.2]]]
+        key = {"dataset": "digits", "teacher": "small", "method": "bespoke", "variant": variant, "nfe": 4, "seed": 0}
+        records.append({**key, "budget": spent, "learned": numbers})
+    (tmp_path / "results.csv").write_text(to_csv(rows))
     (tmp_path / "learned.json").write_text(json.dumps(records))
-    svg = learned.curves(run_folder.learned(tmp_path))
-    assert svg.count("bespoke loss=rmse") == 2
-    several = [{**records[0], "variant": f"loss={n}"} for n in "abc"]
-    assert [name in learned.curves(several) for name in ("loss=a", "loss=b", "loss=c")] == [True, True, False]
-    assert learned.curves([]) is None
+    panels = figures.figure([tmp_path], "learned", metric="rmse").axes
+    assert [panel.get_title(loc="left") for panel in panels[::2]] == ["bespoke [loss=a]", "bespoke [loss=b]"]
+    assert panels[1].lines[0].get_ydata()[1] == 10_000
     assert run_folder.learned(tmp_path / "absent") == []

@@ -51,7 +51,7 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def folder(whole, tmp_path, monkeypatch):
     """A copy to damage; its figures are laid out but not drawn."""
-    monkeypatch.setattr(Figure, "savefig", lambda figure, buffer, **options: buffer.write("<svg></svg>"))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, buffer, **options: buffer.write(b"<svg></svg>"))
     return shutil.copytree(whole, tmp_path / "run")
 
 

@@ -67,7 +67,10 @@ def test_the_facts_of_a_metric_are_written_and_read_again(tmp_path):
 
 
 def test_the_facts_of_a_method_are_written_and_read_again(tmp_path):
-    facts = {"dpmpp-2m": Method("DPM-Solver++(2M)", "solver", ("lu2022dpmpp",)), "plain": Method("plain")}
+    facts = {
+        "dpmpp-2m": Method("DPM-Solver++(2M)", "solver", ("lu2022dpmpp",)),
+        "plain": Method("plain", data_free=False),
+    }
     (tmp_path / run_folder.METHODS).write_text(run_folder.methods_json(facts))
     assert run_folder.methods(tmp_path) == facts
 

@@ -22,6 +22,7 @@ from ....methods.randomness import generator, seeded
 from ...errors import OutOfBudget, TaskError
 from ...training import loop
 from ...training.ledger import Ledger, forward_flops
+from ...training.tracking import NoTracker
 from . import sampling, setup
 from .properties import Failed, NotApplicable, described, require
 from .sampling import Row
@@ -36,7 +37,7 @@ class Killed(BaseException):
 
 
 @dataclass
-class Steps:
+class Steps(NoTracker):
     """The record of a run: what each step cost in FLOPs, and its loss; `kill` ends the run in that step."""
 
     counter: FlopCounterMode | None = None

@@ -1,0 +1,128 @@
+"""What a run will take, said before it starts: time, FLOPs and disk. No torch."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ...datasets import frozen
+from ...datasets.registry import DATASETS
+from ..machine import gpus
+from ..plan.kinds import SampleParams, TeacherParams, TeacherResult, TrainParams, TruthParams
+from ..plan.task import Task
+from ..plan.training import OVERHEAD
+from ..store import Artifact, CorruptError, Store
+from .estimate import Rate, rounded, work
+
+BYTES = 4
+"""Of a number in a file of samples."""
+PACE = 3e10
+"""FLOP/s of small networks on one core of a desktop, for what no finished task tells."""
+PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of the tasks that are still to do. Seconds on one worker, FLOPs of networks, bytes on disk; None: not known."""
+
+    seconds: float | None
+    flops: float | None
+    bytes: float
+    source: str
+    """What the time was told by."""
+
+    def text(self, workers: int) -> str:
+        if self.seconds is None:
+            time = "time not known yet: no task of the suite is finished"
+        else:
+            time = f"{rounded(self.seconds / workers)} with {workers} worker{'s' * (workers != 1)} ({self.source})"
+        flops = "" if self.flops is None else f"; about {_scaled(self.flops, 'FLOP')}"
+        return f"{time}{flops}; about {_scaled(self.bytes, 'B')} on disk"
+
+
+def forecast(tasks: Sequence[Task], missing: Iterable[Task], store: Store) -> Forecast:
+    """Of the `missing` among `tasks`: by the pace of those that the store has, kind by kind. Where it has none the time
+    on a CPU follows from the FLOPs.
+    """
+    missing = list(missing)
+    absent = {task.name for task in missing}
+    found = {task.name: artifact for task in tasks if task.name not in absent and (artifact := _artifact(store, task))}
+    rates, overall, sizes = _measured(tasks, found)
+    flops = [_flops(task, found) for task in missing]
+    total = None if None in flops else sum(filter(None, flops))
+    seconds, source = None, ""
+    if overall.known:
+        seconds = sum(work(task) * rates.get(task.kind, overall).seconds_per_work for task in missing)
+        source = f"by the pace of {len(found)} finished task{'s' * (len(found) != 1)}"
+    elif total is not None and not any(gpus(task.params.device) for task in missing):
+        seconds, source = total / PACE, f"at {PACE / 1e9:.0f} GFLOP/s each"
+    return Forecast(seconds, total, sum(_bytes(task, sizes) for task in missing), source)
+
+
+def _artifact(store: Store, task: Task) -> Artifact | None:
+    try:
+        return store.get(task.name)
+    except CorruptError:
+        return None
+
+
+def _measured(
+    tasks: Iterable[Task], found: dict[str, Artifact]
+) -> tuple[dict[str, Rate], Rate, dict[str, list[float]]]:
+    """Seconds per work by kind and in all, and the sizes of artifacts by kind."""
+    rates, overall, sizes = dict[str, Rate](), Rate(), dict[str, list[float]]()
+    for task in tasks:
+        if (artifact := found.get(task.name)) is None:
+            continue
+        seconds = artifact.manifest["ended"] - artifact.manifest["started"]
+        for rate in (rates.setdefault(task.kind, Rate()), overall):
+            rate.work, rate.seconds = rate.work + work(task), rate.seconds + max(seconds, 1e-3)
+        sizes.setdefault(task.kind, []).append(sum(file["bytes"] for file in artifact.manifest["files"].values()))
+    return rates, overall, sizes
+
+
+def _teacher(task: Task) -> Task | None:
+    """The teacher behind a task."""
+    if isinstance(task.params, TeacherParams):
+        return task
+    return next((teacher for needed in task.inputs.values() if (teacher := _teacher(needed))), None)
+
+
+def _shipped(task: Task) -> str | None:
+    teacher = _teacher(task)
+    params = teacher.params if teacher is not None else None
+    return params.file if isinstance(params, TeacherParams) else None
+
+
+def _flops(task: Task, found: dict[str, Artifact]) -> float | None:
+    """Of the networks, in the FLOPs of the teacher behind the task; 0 for a task without one."""
+    teacher = _teacher(task)
+    if teacher is None:
+        return 0.0
+    evaluations = work(task) / (OVERHEAD if isinstance(task.params, TrainParams) else 1.0)
+    if (artifact := found.get(teacher.name)) is not None:
+        return evaluations * artifact.answer(TeacherResult).flops_per_evaluation
+    if (name := _shipped(task)) is not None:
+        ledger = json.loads(frozen.facts(name)["ledger"])
+        return float(evaluations * ledger["flops"] / ledger["evaluations"])
+    return None
+
+
+def _bytes(task: Task, sizes: dict[str, list[float]]) -> float:
+    """Exact for samples; otherwise as others of the kind took, or as the shipped teacher's file."""
+    teacher = _teacher(task)
+    if isinstance(task.params, SampleParams | TruthParams) and teacher is not None:
+        assert isinstance(teacher.params, TeacherParams)
+        return task.params.samples * math.prod(DATASETS[teacher.params.dataset].shape) * BYTES
+    if task.kind in sizes:
+        return sum(sizes[task.kind]) / len(sizes[task.kind])
+    name = _shipped(task)
+    return frozen.path(name).stat().st_size if name is not None and task.kind == "train" else 0.0
+
+
+def _scaled(amount: float, unit: str) -> str:
+    """Two digits and the prefix that leaves a number below 1,000."""
+    power = 0
+    while amount >= 995 and power < len(PREFIXES) - 1:
+        amount, power = amount / 1000, power + 1
+    return f"{float(f'{amount:.2g}'):g} {PREFIXES[power]}{unit}"

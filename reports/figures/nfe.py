@@ -1,0 +1,195 @@
+"""Quality against the evaluations of the network per sample, or the FLOPs that they take."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .. import naming
+from ..drawing import BODY, GREY, INK, SMALL, Sheet, logarithmic
+from ..entries import Entry
+from ..naming import FREE, Row
+from .chosen import Chosen, NothingToDrawError, about_budget, at_largest_budget, by_row, colours
+from .layout import (
+    ABOVE,
+    BELOW,
+    GAP,
+    LEFT,
+    RIGHT,
+    Label,
+    Note,
+    end_labels,
+    evaluations_axis,
+    extent,
+    gutter,
+    line_of_the_teacher,
+    points,
+    quality_axis,
+)
+
+HEIGHT = 2.3
+"""Inches of the axes."""
+ONE = 0.3
+"""Inches of the panel of one-step methods."""
+NAMED = 12
+"""Grey lines that are named one by one."""
+NARROW = 4.5
+"""On a sheet of less than so many inches the one-step methods come below."""
+
+
+def against_nfe(chosen: Chosen) -> Figure:
+    """A line per row at its largest budget; trained rows that are made for one step have a panel beside the lines."""
+    return _figure(chosen, "network evaluations per sample (NFE)", lambda entry: float(entry.nfe))
+
+
+def check_worth(chosen: Chosen) -> None:
+    """NothingToDrawError where all rows have one NFE."""
+    if len({entry.nfe for entry in chosen.entries}) < 2:
+        raise NothingToDrawError("all rows have one NFE")
+
+
+def against_flops(chosen: Chosen) -> Figure:
+    """The same against the FLOPs of sampling."""
+    if not all(entry.flops_per_image > 0 for entry in chosen.entries):
+        raise NothingToDrawError("the FLOPs of sampling are not known for every row")
+    return _figure(chosen, "FLOPs per sample", lambda entry: entry.flops_per_image)
+
+
+def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
+    entries = at_largest_budget(chosen.entries)
+    rows = by_row(entries)
+    names = naming.labels(chosen.board, rows)
+    lines, single = _one_step_apart(rows)
+    colour = colours(chosen, lines)
+    labels = _labels(chosen, lines, names, colour, x)
+    note = _note(chosen, rows, {row: names[row] for row in lines if colour[row] == GREY})
+    beside = bool(single) and chosen.width >= NARROW
+    space = (0.22 if beside else 0.3) * chosen.width
+    right, texts = gutter([label.text for label in labels], space)
+    labels = [Label(text, old.x, old.y, old.colour) for text, old in zip(texts, labels, strict=True)]
+    one_right, one_names = gutter([names[row] for row in single], space)
+    listed = _height_of_list(gutter([names[row] for row in single], 0.4 * chosen.width)[1])
+    below = 0.0 if beside or not single else ABOVE + BELOW + listed
+    sheet = Sheet(f"{chosen.where} against {across}", chosen.width, ABOVE / 2 + HEIGHT + BELOW + below + note.height)
+    values = extent(chosen, entries) + ([chosen.teacher[1]] if chosen.teacher else [])
+    width = chosen.width - LEFT - GAP - right - RIGHT - ((ONE + GAP + one_right + 0.12) if beside else 0.0)
+    axes = sheet.axes(LEFT, ABOVE / 2, width, HEIGHT)
+    quality_axis(axes, chosen, HEIGHT, values)
+    axes.set_ylabel(chosen.quality, fontsize=BODY)
+    axes.set_xlabel(across, fontsize=BODY)
+    _lines(axes, chosen, lines, colour, x, width)
+    end_labels(axes, labels, HEIGHT)
+    marked = dict(zip(one_names, single.values(), strict=True))
+    if beside:
+        _beside(sheet, chosen, marked, LEFT + width + GAP + right + 0.12, axes)
+    elif single:
+        _below(sheet, chosen, marked, ABOVE / 2 + HEIGHT + BELOW + ABOVE)
+    note.draw(sheet, sheet.height - note.height)
+    return sheet.figure
+
+
+def _labels(
+    chosen: Chosen,
+    lines: Mapping[Row, list[Entry]],
+    names: Mapping[Row, str],
+    colour: Mapping[Row, str],
+    x: Callable[[Entry], float],
+) -> list[Label]:
+    """At the ends of the lines in colour and of the teacher's."""
+    labels = [Label(names[row], x(line[-1]), chosen.mean(line[-1]), colour[row]) for row, line in lines.items()]
+    labels = [label for label in labels if label.colour != GREY]
+    if chosen.teacher is not None:
+        furthest = max(x(entry) for line in lines.values() for entry in line)
+        labels.append(Label(chosen.teacher[0], furthest, chosen.teacher[1]))
+    return labels
+
+
+def _one_step_apart(rows: Mapping[Row, list[Entry]]) -> tuple[dict[Row, list[Entry]], dict[Row, Entry]]:
+    """(lines, trained rows that have no NFE but 1), unless all rows are such."""
+    single = {row: line[0] for row, line in rows.items() if row[2] != FREE and [e.nfe for e in line] == [1]}
+    if len(single) == len(rows):
+        single = {}
+    return {row: line for row, line in rows.items() if row not in single}, single
+
+
+def _note(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], names: Mapping[Row, str]) -> Note:
+    """names: of the rows in grey; of very many, the methods only."""
+    kinds = [chosen.board.method(row[0]).kind for row in rows]
+    entries = [entry for line in rows.values() for entry in line]
+    grey = list(names.values())
+    if len(grey) > NAMED:
+        methods = naming.displays(chosen.board)
+        grey = [f"{len(grey)} rows of {', '.join(dict.fromkeys(methods[row[0]] for row in names))}"]
+    listed = f"Grey: {', '.join(grey)}." if grey else ""
+    return Note(chosen.width, kinds, chosen.about_errors, about_budget(entries), listed)
+
+
+def _lines(
+    axes: Axes,
+    chosen: Chosen,
+    lines: Mapping[Row, list[Entry]],
+    colour: Mapping[Row, str],
+    x: Callable[[Entry], float],
+    inches: float,
+) -> None:
+    places = [x(entry) for line in lines.values() for entry in line]
+    if all(x(entry) == entry.nfe for line in lines.values() for entry in line):
+        evaluations_axis(axes, [int(place) for place in places], inches)
+    else:
+        low, high = min(places), max(places)
+        span = max(high / low, 1.5)
+        logarithmic(axes.xaxis, low / span**0.05, high * span**0.05, inches, 0.42)
+    if chosen.teacher is not None:
+        line_of_the_teacher(axes, chosen.teacher[1])
+    for row, line in lines.items():
+        grey = colour[row] == GREY
+        points(
+            axes, chosen, [x(entry) for entry in line], line, colour[row], marker=chosen.marker(row),
+            zorder=2 if grey else 3, **({"linewidth": 0.7, "markersize": 2} if grey else {}),
+        )  # fmt: skip
+
+
+def _beside(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: float, main: Axes) -> None:
+    """One-step methods in a narrow panel with the same axis of quality."""
+    axes = sheet.axes(left, ABOVE / 2, ONE, HEIGHT)
+    axes.set(ylim=main.get_ylim(), yscale=main.get_yscale(), xlim=(-1, 1))
+    axes.set_ylim(main.get_ylim())
+    axes.set_yticks(main.get_yticks(), [])
+    axes.set_yticks([], minor=True)
+    axes.set_xticks([0], ["1"])
+    axes.set_xlabel("one step", fontsize=BODY)
+    axes.grid(axis="y", color="0.92", linewidth=0.5)
+    axes.set_axisbelow(True)
+    if chosen.teacher is not None:
+        line_of_the_teacher(axes, chosen.teacher[1])
+    for entry in single.values():
+        points(axes, chosen, [0], [entry], INK, marker=chosen.marker(entry.key.row))
+    end_labels(axes, [Label(name, 0, chosen.mean(entry)) for name, entry in single.items()], HEIGHT)
+
+
+def _height_of_list(names: Sequence[str]) -> float:
+    return (0.22 if any("\n" in name for name in names) else 0.14) * len(names)
+
+
+def _below(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], top: float) -> None:
+    """One-step methods as a list, the best first."""
+    ordered = sorted(single.items(), key=lambda pair: chosen.mean(pair[1]), reverse=chosen.higher)
+    right, names = gutter([name for name, _ in ordered], 0.4 * chosen.width)
+    height = _height_of_list(names)
+    axes = sheet.axes(right + 0.1, top, chosen.width - right - 0.1 - 0.15, height)
+    for place, (_, entry) in enumerate(ordered):
+        axes.errorbar(
+            [chosen.mean(entry)], [place], xerr=[chosen.error(entry)], color=INK, marker=chosen.marker(entry.key.row),
+            markersize=3, elinewidth=0.7, capsize=1.5,
+        )  # fmt: skip
+    ends = extent(chosen, [entry for _, entry in ordered])
+    if chosen.teacher is not None:
+        axes.axvline(chosen.teacher[1], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+        ends.append(chosen.teacher[1])
+    if chosen.logarithmic:
+        logarithmic(axes.xaxis, min(ends) / 1.1, max(ends) * 1.1, chosen.width - right - 0.3)
+    axes.set_ylim(len(ordered) - 0.5, -0.5)
+    axes.set_yticks(range(len(ordered)), names, fontsize=SMALL)
+    axes.set_xlabel(chosen.quality, fontsize=BODY)
+    axes.set_title("one step", fontsize=BODY)
+    axes.grid(axis="x", color="0.92", linewidth=0.5)

@@ -1,0 +1,55 @@
+"""What `run --dry-run` says a run will take."""
+
+import math
+
+import pytest
+
+from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.run.forecast import PACE, forecast
+from fewstep.bench.store import Store
+from fewstep.bench.suite.loading import load
+
+SEEDS, NFE, SAMPLES = 2, 4, 1797
+TEACHER_FLOPS = 2404384768000 / 383540.01960143744
+
+
+@pytest.fixture
+def plan(tmp_path):
+    suite = tmp_path / "s.yaml"
+    suite.write_text(
+        "name: s\ndatasets: [digits]\nteachers: {name: shipped, file: digits-unet-128k}\nmethods: [euler]\n"
+        f"nfe: {NFE}\nseeds: [0, 1]\nmetrics: [fd_digits]\nsamples: {SAMPLES}\ndevice: cpu\n"
+    )
+    return make_plan(load(str(suite)))
+
+
+def test_the_flops_of_samples_are_those_of_their_evaluations(plan, tmp_path):
+    tasks = plan.tasks()
+    samples = [task for task in tasks if task.kind == "sample"]
+    found = forecast(tasks, samples, Store(tmp_path))
+    assert found.flops == pytest.approx(SEEDS * NFE * SAMPLES * TEACHER_FLOPS)
+    assert found.bytes == SEEDS * SAMPLES * 64 * 4
+    assert found.seconds == pytest.approx(found.flops / PACE)
+    assert found.text(1) == "under a minute with 1 worker (at 30 GFLOP/s each); about 90 GFLOP; about 920 kB on disk"
+
+
+def test_finished_tasks_set_the_pace_of_their_kind(plan, tmp_path):
+    tasks, store = plan.tasks(), Store(tmp_path)
+    store.prepare()
+    done, waiting = (task for task in tasks if task.kind == "sample")
+    with store.work(done.name) as folder:
+        (folder / "x.bin").write_bytes(bytes(1000))
+        result = {"status": "done", "samples": SAMPLES, "seconds_per_image": 1.0, "forwards": 1, "flops_per_image": 1.0}
+        store.commit(done.to_json(), folder, result, {"started": 0.0, "ended": 90.0})
+    found = forecast(tasks, [waiting], store)
+    assert found.seconds == pytest.approx(90)
+    assert "by the pace of 1 finished task)" in found.text(2)
+
+
+def test_no_time_is_told_where_nothing_tells_it(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr("fewstep.bench.run.forecast.gpus", lambda device: ["0"])
+    tasks = plan.tasks()
+    found = forecast(tasks, tasks, Store(tmp_path))
+    assert found.seconds is None
+    assert math.isfinite(found.flops)
+    assert found.text(1).startswith("time not known yet: no task of the suite is finished; about ")
