@@ -6,6 +6,7 @@ from torch import nn
 
 from fewstep.methods.denoiser import ChangeOfPath, EDMDenoiser, Guided, NetworkDenoiser, from_function, metered
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPLinear
+from fewstep.tests.methods.toy_networks import PredictsEps
 
 PATHS = [VPLinear(), VPCosine(), EDM(), FlowOT(), FlowCosine()]
 
@@ -104,3 +105,16 @@ def test_the_result_has_the_states_dtype_whatever_the_network_computes_in():
 
     x = torch.randn(2, 3, generator=rng(), dtype=torch.float64)
     assert EDMDenoiser(Network(), 0.5, EDM())(x, 1.0).dtype == torch.float64
+
+
+@pytest.mark.parametrize("wrap", [lambda d: d, lambda d: d.given(torch.zeros(8)), lambda d: Guided(d, 1.5)])
+@pytest.mark.parametrize("path", [VPLinear(), FlowOT()])
+def test_eps_is_the_networks_own_or_that_of_x0_and_one_evaluation(path, wrap, toy_mixture):
+    exact = toy_mixture(path)
+    x = torch.randn(8, 3, 4, 4, generator=rng(), dtype=torch.float64)
+    expected = path.eps(x, exact(x, 0.4), 0.4)
+    for denoiser in (wrap(exact), wrap(NetworkDenoiser(PredictsEps(exact), path, "eps"))):
+        with metered() as meter:
+            torch.testing.assert_close(denoiser.eps(x, 0.4), expected, rtol=1e-9, atol=1e-9)
+        assert meter.evaluations == 8
+        assert meter.forwards == (16 if isinstance(denoiser, Guided) else 8)

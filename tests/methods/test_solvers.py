@@ -8,13 +8,14 @@ import torch
 from fewstep.bench.benchmarks.solver_orders import ORDERS, order
 from fewstep.methods import nfe as nfe_rules
 from fewstep.methods import solvers
-from fewstep.methods.denoiser import Guided, from_function, metered
+from fewstep.methods.denoiser import Guided, NetworkDenoiser, from_function, metered
 from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPDiscrete, VPLinear
 from fewstep.methods.registry import of_kind
 from fewstep.methods.solvers.grids import times
 from fewstep.methods.specs.solver import Grid
 from fewstep.methods.teachers.analytic import GaussianDenoiser
+from fewstep.tests.methods.toy_networks import PredictsEps
 
 SOLVERS = of_kind("solver")
 FIXED_STEP = [name for name in solvers.names() if name != "rk45"]
@@ -329,3 +330,22 @@ def test_one_step_of_every_multistep_method_is_ddim(path, toy_mixture):
     for name in ("dpmpp-3m", "unipc-3", "deis-tab3", "deis-rhoab3", "ipndm", "ipndm-v", "heun"):
         x = solvers.get(name).sample(toy_mixture(path), noise, times=grid)
         torch.testing.assert_close(x, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("changed", [{}, {"thresholding": 0.5}, {"afs": True}], ids=["plain", "thresholding", "afs"])
+@pytest.mark.parametrize("name", ["ddim", "heun", "ipndm", "deis-tab2", "dpm-solver-2", "runge-kutta", "unipc-2"])
+def test_a_network_that_predicts_eps_is_solved_as_its_denoiser_is(name, changed, toy_mixture):
+    exact, path = toy_mixture(VPLinear()), VPLinear()
+    x = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    solver = solvers.get(name, **changed)
+    nfe = next(n for n in range(6, 12) if not solvers.specs()[name].refusal(n, solver.options))
+    by_eps = solver.sample(NetworkDenoiser(PredictsEps(exact), path, "eps"), x, nfe=nfe)
+    torch.testing.assert_close(by_eps, solver.sample(exact, x, nfe=nfe), rtol=1e-8, atol=1e-8)
+
+
+def test_a_solver_used_on_another_teacher_has_that_teachers_grid():
+    used, x = solvers.get("euler", path="vp-cosine"), torch.ones(2, 3)
+    low, high = (from_function(lambda x, t: x / 10, EDM(sigma_max=level)) for level in (20.0, 80.0))
+    used.sample(high, x, nfe=4)
+    fresh = solvers.get("euler", path="vp-cosine").sample(low, x, nfe=4)
+    assert used.sample(low, x, nfe=4).equal(fresh)

@@ -1,4 +1,4 @@
-"""The toy networks that the distillation references were made with."""
+"""The toy networks that the distillation references were made with, and one that predicts eps."""
 
 import torch
 from torch import nn
@@ -32,3 +32,14 @@ def toy_edm(p, sigma_data=0.5):
         return c_skip * x + c_out * toy_network(c_in * x, sigma.log() / 4, p)
 
     return denoise
+
+
+class PredictsEps(nn.Module):
+    """The exact eps of a denoiser, as a network says it."""
+
+    def __init__(self, exact):
+        super().__init__()
+        self.exact = exact
+
+    def forward(self, x, t, condition):
+        return self.exact.path.eps(x, self.exact.denoise(x, t, condition), t)
