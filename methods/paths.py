@@ -228,11 +228,11 @@ class VPDiscrete(Path):
         return self._log_alphas.diff()
 
     def _piece(self, t: Time) -> tuple[Tensor, Tensor]:
-        """(log alpha, its change from the label before t to the one after)."""
+        """(log alpha, d log alpha/dt) at t."""
         label = as_time(t) * self.labels
         i = label.floor().clamp(0, self.labels - 1).long()
         change = self._changes.to(i.device).take(i)
-        return self._log_alphas.to(i.device).take(i) + (label - i) * change, change
+        return self._log_alphas.to(i.device).take(i) + (label - i) * change, self.labels * change
 
     def alpha(self, t: Time) -> Tensor:
         return torch.exp(self._piece(t)[0])
@@ -244,12 +244,12 @@ class VPDiscrete(Path):
         return torch.sqrt(torch.expm1(-2 * self._piece(t)[0]))
 
     def dalpha(self, t: Time) -> Tensor:
-        log_alpha, change = self._piece(t)
-        return self.labels * change * torch.exp(log_alpha)
+        log_alpha, slope = self._piece(t)
+        return slope * torch.exp(log_alpha)
 
     def dsigma(self, t: Time) -> Tensor:
-        log_alpha, change = self._piece(t)
-        return -self.labels * change * torch.exp(2 * log_alpha) / torch.sqrt(-torch.expm1(2 * log_alpha))
+        log_alpha, slope = self._piece(t)
+        return -slope * torch.exp(2 * log_alpha) / torch.sqrt(-torch.expm1(2 * log_alpha))
 
     def time_at(self, noise_level: Time) -> Tensor:
         log_alpha = -torch.log1p(as_time(noise_level) ** 2) / 2
