@@ -111,6 +111,6 @@ def test_variants_change_one_option_at_a_time():
     default, *others = check_options.variants(options)
     assert default == options()
     labels = [check_options.label(other) for other in others]
-    assert {" (grid.end=min)", " (afs=True)", " (path=flow-ot)"} <= set(labels)
+    assert {" (grid.end=min)", " (afs=True)", " (path=vp-cosine)"} <= set(labels)
     assert all(label.count("=") == 1 for label in labels)
     assert len(set(labels)) == len(labels)

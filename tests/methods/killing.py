@@ -26,8 +26,8 @@ class KillAfter(NoTracker):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def log(self, row) -> None:
-        if row["step"] >= self.step:
+    def look(self, step, share) -> None:
+        if step >= self.step:
             raise Killed
 
 

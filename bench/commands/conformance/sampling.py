@@ -202,7 +202,8 @@ def teacher_problems(made: Method, before: dict[str, torch.Tensor]) -> Iterator[
         yield "the teacher is in training mode: leave it in eval mode"
     if any(id(parameter) in own for parameter in made.parameters()):
         yield f"the teacher's weights are among the method's parameters: {advice}"
-    if any(value.numel() and value.data_ptr() in storages for value in made.state_dict().values()):
+    kept = [value for value in made.state_dict().values() if isinstance(value, torch.Tensor) and value.numel()]
+    if any(value.data_ptr() in storages for value in kept):
         yield f"the teacher's weights are in the method's state_dict: {advice}"
 
 

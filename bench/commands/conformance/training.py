@@ -47,9 +47,11 @@ class Steps(NoTracker):
 
     def log(self, row: dict[str, Any]) -> None:
         self.losses.append(row["loss"])
+
+    def look(self, step: int, share: float) -> None:
         if self.counter is not None:
             self.flops.append(self.counter.get_total_flops() - sum(self.flops))
-        if self.kill is not None and row["step"] >= self.kill:
+        if self.kill is not None and step >= self.kill:
             raise Killed
 
 
