@@ -11,6 +11,10 @@ from .errors import InputError
 # Where a task runs changes no number beyond rounding.
 PART_OF_RESULTS = False
 
+TEACHER_THREADS = 2
+"""Of a teacher's training, which other tasks wait for. The same on every machine, whatever its cores and workers:
+another count rounds otherwise, and its students would follow.
+"""
 DEVICES = Path("/dev")
 """Where Linux has one file per GPU."""
 NO_FLOAT64 = (
@@ -65,15 +69,6 @@ def _listed_by_driver() -> list[str]:
     except (OSError, subprocess.TimeoutExpired):
         return []
     return re.findall(r"^GPU (\d+):", listed.stdout, re.MULTILINE)
-
-
-def teacher_threads(teachers: int, workers: int, threads: int) -> int:
-    """The threads of each teacher's training: all other cores wait for it, so the teachers of a suite divide them.
-
-    By what the suite asks and not by what happens to be idle: another count rounds differently, and a run that was
-    stopped and goes on must end with the same bytes.
-    """
-    return max(threads, workers * threads // max(1, teachers))
 
 
 def shares(device: str, workers: int | None, threads: int | None) -> tuple[int, int, list[str]]:

@@ -40,7 +40,7 @@ class Recorded(click.Command):
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Torch threads per worker [default: 1; more with GPUs, and for teachers].",
+    help="Torch threads per worker [default: 1, and 2 for a teacher; more with GPUs].",
 )
 @click.option("--executor", default="local", show_default=True, help="Where tasks run: see `fewstep list executors`.")
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
@@ -140,13 +140,13 @@ def _said_what_lacks(failed: Any, unmeasured: Any) -> bool:
 
 
 def _resources(device: str, tasks: list[Any], root: Path, workers: int | None, threads: int | None) -> "Resources":
-    """A worker per core or GPU; a teacher's training has the threads of all, unless `threads` says how many."""
-    from ..machine import shares, teacher_threads
+    """A worker per core or GPU; a teacher's training has TEACHER_THREADS, unless `threads` says how many."""
+    from ..machine import TEACHER_THREADS, shares
     from ..run.executor import Resources
 
     count, each, gpus = shares(device, workers, threads)
     teachers = [] if threads or gpus else [task.name for task in tasks if task.kind == "teacher"]
-    return Resources(root, count, each, gpus, dict.fromkeys(teachers, teacher_threads(len(teachers), count, each)))
+    return Resources(root, count, each, gpus, dict.fromkeys(teachers, TEACHER_THREADS))
 
 
 def _print_plan(plan: Any, artifacts: Any, workers: int, verbose: bool) -> None:

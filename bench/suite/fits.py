@@ -49,8 +49,10 @@ def places(suite: Suite) -> Iterator[tuple[Location, Teacher, str]]:
 
 
 def levels(teacher: Teacher) -> tuple[float, float] | None:
-    """The smallest and the largest noise level of a teacher; None where that is known once it is made."""
+    """The smallest and the largest noise level of a teacher; None where they are not known before it is there."""
     if isinstance(teacher, ShippedOptions):
+        if not frozen.path(teacher.file).is_file():
+            return None
         return PretrainOptions.model_validate_json(frozen.facts(teacher.file)["options"]).levels()
     return teacher.levels()
 

@@ -313,7 +313,7 @@ def test_the_command_writes_a_record_and_prints_its_table(forms, tmp_path):
         rows = {row["metric"]: row for row in csv.DictReader(file)}
     assert (rows["precision"]["method"], rows["precision"]["nfe"], rows["precision"]["samples"]) == ("mine", "2", "24")
     assert rows["fd_cifar10"]["status"] == "done"
-    assert f"{COUNT} samples are few for fd_cifar10: 5000 are asked for" in result.output
+    assert f"{COUNT} samples are few for FD (CIFAR-10): 5000 are asked for" in " ".join(result.output.split())
     facts = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert list(facts) == ["fd_cifar10", "precision", "fd_dinov2"]
     assert facts["precision"] == {

@@ -187,7 +187,7 @@ def test_what_the_store_holds_is_shown_without_computing_the_rest(finished, tmp_
     suite = write_suite(tmp_path, methods=[{"name": "euler"}, {"name": "ddim"}])
     result = run(suite, tmp_path / "out", "--store", out / "store", "--cached")
     assert result.returncode == 1
-    assert "ddim NFE 1 seed 0: missing: not run yet" in result.stderr
+    assert "ddim NFE 1 seed 0 and 3 more cells: missing: not run yet" in result.stderr
     shown = rows(tmp_path / "out")
     known = {(row["method"], row["status"]) for row in shown}
     assert known == {("euler", "done"), ("ddim", "missing: not run yet")}

@@ -189,6 +189,13 @@ def teacher_is_untouched(row: Row) -> None:
         raise Failed(problem)
 
 
+def tensors(made: Method) -> Iterator[torch.Tensor]:
+    """What a method saves; numbers may be among it."""
+    for value in made.state_dict().values():
+        if isinstance(value, torch.Tensor) and value.numel():
+            yield value
+
+
 def teacher_problems(made: Method, before: dict[str, torch.Tensor]) -> Iterator[str]:
     """What is wrong with the teacher of a method, given its weights before; nothing if it was left alone."""
     advice = "the teacher is frozen and no part of the method: train a copy of it (copy.deepcopy)"
@@ -202,8 +209,7 @@ def teacher_problems(made: Method, before: dict[str, torch.Tensor]) -> Iterator[
         yield "the teacher is in training mode: leave it in eval mode"
     if any(id(parameter) in own for parameter in made.parameters()):
         yield f"the teacher's weights are among the method's parameters: {advice}"
-    kept = [value for value in made.state_dict().values() if isinstance(value, torch.Tensor) and value.numel()]
-    if any(value.data_ptr() in storages for value in kept):
+    if any(value.data_ptr() in storages for value in tensors(made)):
         yield f"the teacher's weights are in the method's state_dict: {advice}"
 
 
