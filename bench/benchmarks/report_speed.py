@@ -18,10 +18,10 @@ from ...reports.run_folder import Method, Metric
 from ..results import rows as results
 
 METRICS = {
-    "fd_digits": Metric("FD (digits)", "a distance", log_scale=True),
-    "rmse": Metric("RMSE", "a distance", log_scale=True),
-    "precision": Metric("precision", "a share", True, pair="recall"),
-    "recall": Metric("recall", "a share", True, pair="precision"),
+    "distance": Metric("distance", "between sets", log_scale=True),
+    "error": Metric("error", "of a sample", log_scale=True),
+    "share": Metric("share", "of samples", True, pair="rest"),
+    "rest": Metric("rest", "of images", True, pair="share"),
 }
 KINDS = ("solver", "learned solver", "student")
 

@@ -8,9 +8,10 @@ import click
 from ..errors import InputError
 from .completion import complete_dataset, complete_metric, complete_solver
 from .places import RUNS, data_root_option, require_results_folder, store_option
+from .recorded import Recorded
 
 
-@click.command(short_help="Say which solver suits a checkpoint.")
+@click.command(cls=Recorded, short_help="Say which solver suits a checkpoint.")
 @click.argument("file", metavar="CHECKPOINT")
 @click.option("--dataset", shell_complete=complete_dataset, help="The data set that it was trained on.")
 @click.option(

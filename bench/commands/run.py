@@ -14,19 +14,12 @@ from ..errors import INTERRUPTED, TERMINATED, Terminated
 from .completion import complete_suite
 from .mirroring import mirrored, tracking_options
 from .places import RUNS, data_root_option, require_results_folder, require_writable, store_option
+from .recorded import Recorded, words
 
 if TYPE_CHECKING:
     from ...reports.status import Status
     from ..plan.cells import Cell
     from ..run.executor import Resources
-
-
-class Recorded(click.Command):
-    """Keeps the words that it was given, for the record that a run leaves."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[Recorded.__name__] = ["fewstep", str(ctx.info_name), *args]
-        return super().parse_args(ctx, args)
 
 
 @click.command(cls=Recorded, short_help="Run a suite and print its leaderboard.")
@@ -82,7 +75,7 @@ def run(
     from ..store import Store
     from ..suite.loading import find, load
 
-    command = click.get_current_context().meta[Recorded.__name__], time.time()
+    command = words(), time.time()
     place = EXECUTORS.pick(executor)
     plan = select(make_plan(load(suite, settings)), only)
     artifacts = Store(store or (out or RUNS) / "store")

@@ -127,7 +127,7 @@ def test_a_network_on_images_of_ones_own_is_judged_by_published_features(photos,
     result = choose("mine.safetensors", "--images", "photos", *words)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-2].startswith("at 2 evaluations: ")
-    assert "kid (lower is better) on photos" in result.stdout
+    assert "lower is better, on photos" in result.stdout
 
 
 def test_weights_that_are_lacking_are_named_before_anything_runs(photos):

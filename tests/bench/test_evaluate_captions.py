@@ -63,7 +63,7 @@ def call(folder, images, *words):
 
 
 def scored(folder, images, *words):
-    result = call(folder, images, *words)
+    result = call(folder, images, "--overwrite", *words)
     assert result.exit_code == 0, result.stderr
     with (folder / "out" / "results.csv").open() as file:
         (row,) = csv.DictReader(file)

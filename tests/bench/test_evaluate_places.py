@@ -49,28 +49,12 @@ def test_a_folder_keeps_its_whole_name(samples):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "../../escape",
-        "/some/where",
-        "a/b",
-        "a\\b",
-        "..",
-        ".",
-        "",
-        "x" * 300,
-        "a\nb",
-        "C:x",
-        "what?",
-        "NUL",
-        "con.1",
-        "a.",
-    ],
+    "name", ["../../escape", "/some/where", "a/b", "a\\b", "..", ".", "", "x" * 300, "a\nb", "C:x"]
 )
-def test_a_method_is_a_name_that_every_system_takes_and_no_path(samples, name):
+def test_a_method_is_a_name_and_no_path(samples, name):
     refused = evaluate("a/cfg1.5", "--method", name)
     assert refused.exit_code == 2
-    assert refused.output.startswith(f"fewstep: --method {name[:100]!r}: must ")
+    assert "not a path" in refused.output
     assert refused.output.count("\n") == 1
     assert sorted(path.name for path in samples.iterdir()) == ["a", "b"]
 

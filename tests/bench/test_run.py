@@ -325,7 +325,7 @@ def test_a_run_that_diverges_is_a_row_and_the_others_go_on(finished, tmp_path):
 
 def test_a_budget_below_one_step_is_a_row(finished, tmp_path):
     _, out, _ = finished
-    changed = write_suite(tmp_path, methods=[{"name": "consistency"}], budgets={"evaluations": 10}, seeds=0)
+    changed = write_suite(tmp_path, methods=[{"name": "consistency"}], budgets={"evaluations": 100}, seeds=0)
     result = run(changed, tmp_path / "out", "--store", out / "store")
     assert result.returncode == 1
     assert all(row["status"].startswith("out of budget: one step costs") for row in rows(tmp_path / "out"))

@@ -13,8 +13,7 @@ from fewstep.bench.run import runner, worker
 from fewstep.bench.stages import extractor, sample, teacher, train
 from fewstep.bench.store import Store
 from fewstep.bench.suite.loading import load
-from fewstep.reports import run_folder
-from fewstep.reports import trials as report
+from fewstep.reports import leaderboard
 
 SUITE = """
 name: tuning
@@ -125,9 +124,11 @@ def test_a_row_states_its_rule_set(finished):
 
 def test_the_report_says_what_was_tried_and_chosen(finished, tmp_path):
     plan, store, _ = finished
-    found = trials.rows(plan, runner.look_up(plan.tasks(), store))
-    (tmp_path / "trials.csv").write_text(results.to_csv(found, trials.COLUMNS))
-    lines = [[*row[:1], *row[-3:]] for row in report.table(run_folder.trials(tmp_path)).rows]
+    outcome = runner.look_up(plan.tasks(), store)
+    (tmp_path / "results.csv").write_text(results.to_csv(results.rows(plan, outcome)))
+    (tmp_path / "trials.csv").write_text(results.to_csv(trials.rows(plan, outcome), trials.COLUMNS))
+    rows = leaderboard.read(tmp_path).trials.rows
+    lines = [[cell.text for cell in (*row[:1], *row[-3:])] for row in rows]
     assert [line[1] for line in lines][:3] == ["learning_rate=1e-09", "learning_rate=0.001", "learning_rate=1e+30"]
     assert [line[3] for line in lines][:3] == ["0 of 1", "1 of 1", "0 of 1"]
     assert lines[2][2] == "–"
