@@ -53,3 +53,21 @@ def test_no_time_is_told_where_nothing_tells_it(plan, tmp_path, monkeypatch):
     assert found.seconds is None
     assert math.isfinite(found.flops)
     assert found.text(1).startswith("time not known yet: no task of the suite is finished; about ")
+
+
+def test_a_teacher_in_the_store_says_what_its_evaluations_cost(tmp_path):
+    suite = tmp_path / "s.yaml"
+    suite.write_text(
+        "name: s\ndatasets: [digits]\nteachers: {name: pretrain, images: 1280}\nmethods: [euler]\n"
+        f"nfe: {NFE}\nmetrics: [fd_digits]\nsamples: {SAMPLES}\ndevice: cpu\n"
+    )
+    tasks, store = make_plan(load(str(suite))).tasks(), Store(tmp_path / "store")
+    store.prepare()
+    (teacher,) = (task for task in tasks if task.kind == "teacher")
+    samples = [task for task in tasks if task.kind == "sample"]
+    assert forecast(tasks, samples, store).flops is None
+    with store.work(teacher.name) as folder:
+        (folder / "x.bin").write_bytes(bytes(10))
+        result = {"flops_per_evaluation": 5e6, "parameters": 7}
+        store.commit(teacher.to_json(), folder, result, {"started": 0.0, "ended": 1.0})
+    assert forecast(tasks, samples, store).flops == NFE * SAMPLES * 5e6
