@@ -28,8 +28,9 @@ class Meter:
     """What sampling cost, counted per batch row as it happens.
 
     evaluations: denoiser values asked for (NFE times samples); forwards: network forwards that they took
-    (a guided evaluation takes two, fused into one batch or not). `before_forward` is called before each
-    network forward, which `forwards` then holds; what it raises comes out of the denoiser.
+    (a guided evaluation takes two, fused into one batch or not; one of DFNO as many as it has moments).
+    `before_forward` is called before each network forward, which `forwards` then holds; what it raises comes out of
+    the denoiser.
     """
 
     before_forward: Callable[[], None] | None = field(default=None, repr=False)
@@ -68,6 +69,8 @@ class Denoiser(nn.Module):
     sample_bound: float | None = None
     class_counts: tuple[int, ...] | None = None
     predicts_eps: bool = False
+    forwards_per_evaluation: int = 1
+    """Of the network, for one that asks it about several times at once."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -118,7 +121,7 @@ class Denoiser(nn.Module):
             meter._depth += 1
         try:
             if self.inner() is None:
-                _count_forward(rows)
+                _count_forward(rows * self.forwards_per_evaluation)
             return predict(x, t, condition).to(x.dtype)
         finally:
             for meter in _meters:

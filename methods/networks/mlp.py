@@ -27,6 +27,10 @@ class ResidualMLP(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
         self.out = zero(nn.Linear(width, dimension))
 
+    def residual_blocks(self) -> list[tuple[nn.Module, int]]:
+        """With the width of what they give."""
+        return [(block, self.stem.out_features) for block in self.blocks]
+
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
         embedding = self.embed(c_noise, condition)
         h = self.stem(x)

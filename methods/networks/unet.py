@@ -65,6 +65,11 @@ class SmallUNet(nn.Module):
         self.out_norm = nn.GroupNorm(min(8, width // 4), width)
         self.out = zero(nn.Conv2d(width, image_channels, 3, padding=1))
 
+    def residual_blocks(self) -> list[tuple[nn.Module, int]]:
+        """Of the way down, the first in the middle, of the way up; with the channels of what they give."""
+        blocks = [*self.down, self.middle[0], *self.up]
+        return [(block, block.conv2.out_channels) for block in blocks if isinstance(block, Block)]
+
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
         embedding = self.embed(c_noise, condition)
         h = self.stem(x)
