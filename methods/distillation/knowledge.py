@@ -63,5 +63,4 @@ class Knowledge(StudentMethod):
 
 def knowledge(teacher: Denoiser, options: KnowledgeOptions, seed: int = 0) -> Knowledge | KnowledgeSteps:
     """The student that the options ask for."""
-    made: type[Knowledge | KnowledgeSteps] = {"sample": Knowledge, "lte": KnowledgeSteps}[options.loss]
-    return made(teacher, options, seed)
+    return Knowledge(teacher, options, seed) if options.loss == "sample" else KnowledgeSteps(teacher, options, seed)

@@ -117,15 +117,15 @@ def test_an_evaluation_is_one_forward_and_the_classifiers_forward_and_backward()
     assert counter.get_total_flops() - alone.get_total_flops() == 2 * forward
 
 
-BUDGETS = {"knowledge": 3000, "bespoke": 8000}
+BUDGETS = {"knowledge": 2000, "bespoke": 3500}
 
 
-@pytest.mark.parametrize("method", BUDGETS)
+@pytest.mark.parametrize("method", ["knowledge", pytest.param("bespoke", marks=pytest.mark.slow)])
 def test_the_ledger_has_the_classifiers_flops(tmp_path, method):
     makes = {
         "knowledge": lambda teacher: Knowledge(teacher, KnowledgeOptions(batch=8, pairs_share=1)),
         "bespoke": lambda teacher: Bespoke(
-            teacher, BespokeOptions(batch=8, loss="rmse", trajectories=8, tolerance=1e-2), nfe=4
+            teacher, BespokeOptions(batch=8, loss="rmse", trajectories=8, tolerance=1e-1), nfe=4
         ),
     }
     ledgers = []

@@ -305,36 +305,37 @@ def test_the_trajectorys_end_is_the_sample():
 
 def test_what_is_charged(tmp_path):
     """Trajectories once; of each sample in a step T forwards and twice as much backward."""
-    method = DFNO(killing.small_unet(), DFNOOptions(batch=16))
+    method = DFNO(killing.small_unet(), DFNOOptions(batch=8))
     with FlopCounterMode(display=False) as counter:
-        ledger = killing.train(method, 4000, tmp_path, data=datasets.get("digits"))
+        ledger = killing.train(method, 1000, tmp_path, data=datasets.get("digits"))
     assert ledger.flops == pytest.approx(counter.get_total_flops(), rel=0.005)
     spent = {use: flops / ledger.flops_per_evaluation for use, flops in ledger.uses.items()}
-    samples = ledger.steps * 16
+    samples = ledger.steps * 8
     assert spent["pairs"] == pytest.approx(16 * len(method.pairs))
     assert spent["student forward"] == pytest.approx(4 * samples, rel=0.04)
     assert spent["student backward"] == pytest.approx(8 * samples, rel=0.05)
     assert 0 < len(method.pairs) < samples
 
 
-@pytest.mark.parametrize("dataset", ["mixture-2d", pytest.param("digits", marks=pytest.mark.slow)])
-def test_it_conforms(dataset):
-    verdicts = checked("method", registers()["method"]["dfno"], dataset)
+@pytest.mark.slow
+def test_it_conforms_on_images_too():
+    verdicts = checked("method", registers()["method"]["dfno"], "digits")
     assert [verdict.line for verdict in verdicts if verdict.state == "FAILED"] == []
 
 
 def test_every_moment_of_a_gaussians_trajectory_is_learned():
-    """x_i = k_i z: 0.3 to 0.8 percent of it measured; the network that starts has a hundred."""
+    """x_i = k_i z: errors of 0.6 to 1.0 percent measured, 0.5 of them the sampler's at the end."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         # Its last layer is zero: with sigma_data the data's standard deviation D is a Gaussian's.
         teacher = EDMDenoiser(ResidualMLP(2, width=32, blocks=2), 0.75, EDM(0.01, 40.0))
     teacher.sample_shape = (2,)
-    method = DFNO(teacher.requires_grad_(False), DFNOOptions(batch=64, learning_rate=3e-3, solver_nfe=32))
+    options = DFNOOptions(batch=128, learning_rate=1e-2, solver_nfe=40, pairs_share=0.1)
+    method = DFNO(teacher.requires_grad_(False), options)
     optimizer = method.configure_optimizers()
-    for step in range(600):
-        method.spent = step / 600
-        optimizer.param_groups[0]["lr"] = 3e-3 * method.learning_rate_factor(step, method.spent)
+    for step in range(300):
+        method.spent = step / 300
+        optimizer.param_groups[0]["lr"] = 1e-2 * method.learning_rate_factor(step, method.spent)
         optimizer.zero_grad()
         method.training_step({"step": step}, 0).backward()
         optimizer.step()

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewstep import datasets
 from fewstep.bench.training import loop as training
 from fewstep.methods import registry, saved, solvers
 from fewstep.methods.denoiser import EDMDenoiser, Guided, from_function, metered
@@ -18,6 +17,7 @@ from fewstep.methods.paths import EDM, FlowOT, expand
 from fewstep.methods.randomness import noise
 from fewstep.methods.specs.bespoke import BespokeOptions
 from fewstep.methods.specs.knowledge import KnowledgeOptions
+from fewstep.methods.uses import divided
 from fewstep.tests.methods import killing, toy2d
 
 PATH, STD = EDM(0.01, 40.0), 0.75
@@ -111,36 +111,37 @@ def test_a_step_of_euler_on_the_flow_is_ddims():
     torch.testing.assert_close(euler_step(flow, x, r, s), ddim, rtol=1e-9, atol=1e-9)
 
 
-def test_it_learns_from_the_paths_of_bespoke_at_their_price(tmp_path):
-    """The same noises, lots, tolerance, share and charge, to the bit, guided and with labels as well."""
-    methods, ledgers = [], []
-    for name, make in (("a", Bespoke), ("b", knowledge)):
-        teacher = Guided(killing.small_teacher(classes=3), 2.0)
-        truth = {"trajectories": 20, "tolerance": 1e-3}
+def test_it_learns_from_the_paths_of_bespoke_at_their_price():
+    """The same noises, labels, lots, tolerance and charge, of a guided teacher."""
+    methods, charged = [], []
+    for make in (Bespoke, knowledge):
+        truth = {"trajectories": 20, "tolerance": 1e-2}
         given = BespokeOptions(batch=4, **truth) if make is Bespoke else options(batch=4, truth=truth)
-        methods.append(make(teacher, given, seed=4))
-        ledgers.append(killing.train(methods[-1], 14_000, tmp_path / name))
-    solved = min(int(method.truth.solved) for method in methods)
-    assert solved >= 8
+        method = make(Guided(killing.small_teacher(classes=3), 2.0), given, seed=4)
+        for step in range(3):
+            method.spent = 0.1 * step
+            with metered() as meter, divided(lambda meter=meter: meter.forwards) as spent:
+                method.training_step({"step": step}, 0)
+            charged.append(spent.finish().get("ground truth", 0))
+        methods.append(method)
+    one, other = (method.truth for method in methods)
+    assert int(one.solved) == int(other.solved) == 20
     for key in ("states", "slopes", "labels"):
-        one, other = (getattr(method.truth, key) for method in methods)
-        rows = (slice(solved),) if key == "labels" else (slice(None), slice(solved))
-        assert torch.equal(one[rows], other[rows])
-    lots = [kind for kind in ledgers[0].step_uses if kind.startswith("true") and kind in ledgers[1].step_uses]
-    assert lots
-    for kind in lots:
-        assert ledgers[0].step_uses[kind]["ground truth"] == ledgers[1].step_uses[kind]["ground truth"]
+        assert torch.equal(getattr(one, key), getattr(other, key))
+    assert charged[:3] == charged[3:]
+    assert charged[0] > 0
+    assert charged[1] > 0
 
 
 def test_what_is_charged(tmp_path):
-    """Of each sample and step of the student a forward, twice as much backward."""
-    method = made(killing.small_unet(), steps=4, batch=8, truth={"trajectories": 8, "tolerance": 1e-1})
+    """The paths once; of each sample a forward for each step of the student, and its backward."""
+    method = made(steps=4, batch=8, truth={"trajectories": 8, "tolerance": 1e-1})
     with FlopCounterMode(display=False) as counter:
-        ledger = killing.train(method, 3000, tmp_path, data=datasets.get("digits"))
+        ledger = killing.train(method, 2000, tmp_path)
     assert ledger.flops == pytest.approx(counter.get_total_flops(), rel=0.005)
     spent = {use: flops / ledger.flops_per_evaluation for use, flops in ledger.uses.items()}
     assert spent["student forward"] == pytest.approx(4 * 8 * ledger.steps)
-    assert spent["student backward"] == pytest.approx(2 * 4 * 8 * ledger.steps, rel=0.02)
+    assert spent["ground truth"] > 8 * 33
     assert ledger.steps > 10
 
 
@@ -179,13 +180,13 @@ def test_one_step_on_pairs_stays_the_default():
         made(unknown)
 
 
-@pytest.mark.parametrize("step", [2, 7])
+@pytest.mark.parametrize("step", [3])
 def test_killed_and_resumed_or_saved_and_loaded_it_is_the_same(tmp_path, monkeypatch, step):
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
 
     def run(folder, kill=None):
-        method = made(batch=4, truth={"trajectories": 20, "tolerance": 1e-3})
-        return method, killing.train(method, 6_000, folder, kill)
+        method = made(batch=4, truth={"trajectories": 12, "tolerance": 1e-1})
+        return method, killing.train(method, 2_000, folder, kill)
 
     undisturbed, expected = run(tmp_path / "a")
     with pytest.raises(killing.Killed):
