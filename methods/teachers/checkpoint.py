@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..denoiser import Condition, Denoiser, EDMDenoiser, parameter_dtype
-from ..networks.edm import edm_network
-from ..paths import EDM
+from ..denoiser import Denoiser
+from ..networks.edm import EDMPrecond, Preconditioner, VPPrecond, edm_network, iDDPMPrecond
+from ..paths import EDM, VPDiscrete, VPLinear
 from ..specs.teachers.checkpoint import CheckpointOptions
-from . import edm_pickle
+from . import edm_pickle, preconditioned
 from .edm_pickle import CheckpointError as CheckpointError
+from .pretrained import Pretrained
 
 
 class Checkpoint(NamedTuple):
@@ -71,22 +74,53 @@ class LabelledNetwork(nn.Module):
         super().__init__()
         self.model, self.classes = model, classes
 
-    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
-        output: Tensor = self.model(x, c_noise, rows(condition, self.classes, x))
+    def forward(
+        self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None, embedding: Tensor | None = None
+    ) -> Tensor:
+        output: Tensor = self.model(x, c_noise, rows(condition, self.classes, x), embedding=embedding)
         return output
 
+    def embed(self, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The backbone's embedding of c_noise (B,) and labels (B,), or null."""
+        embedding: Tensor = self.model.embed(c_noise, rows(condition, self.classes, c_noise))
+        return embedding
 
-class PreconditionedDenoiser(Denoiser):
-    """A network in the preconditioning of Song et al. 2021 or Dhariwal & Nichol 2021, as EDM asks it: D(x; sigma)."""
 
-    def __init__(self, network: nn.Module, classes: int, path: EDM) -> None:
-        super().__init__(path)
-        self.network, self.classes = network, classes
+class Negated(LabelledNetwork):
+    """The same, its output times -1: EDM's networks for VE are trained on -eps."""
 
-    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        x = x.to(parameter_dtype(self.network, x))
-        x0: Tensor = self.network(x, t.expand(len(x)).to(x), rows(condition, self.classes, x))
-        return x0
+    def forward(
+        self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None, embedding: Tensor | None = None
+    ) -> Tensor:
+        return -super().forward(x, c_noise, condition, embedding)
+
+
+def pretrained(network: Preconditioner) -> Pretrained:
+    """A network of EDM's code as one that was trained on its own path: table 1 of Karras et al. 2022, read backwards."""
+    shape = (network.img_channels, network.img_resolution, network.img_resolution)
+    backbone = LabelledNetwork(network.model, network.label_dim)
+    facts: dict[str, Any] = {"shape": shape, "classes": network.label_dim, "null": network.label_dim > 0}
+    if isinstance(network, EDMPrecond):
+        path = EDM(network.sigma_min, network.sigma_max)
+        return Pretrained(backbone, path, "F", preconditioned.c_noise, **facts, sigma_data=network.sigma_data)
+    if isinstance(network, VPPrecond):
+        labels = network.M - 1
+        vp = VPLinear(network.beta_min, network.beta_min + network.beta_d, network.epsilon_t)
+        return Pretrained(backbone, vp, "eps", lambda t: labels * t, **facts)
+    if isinstance(network, iDDPMPrecond):
+        u = network.u.double().flip(0)
+        chain = VPDiscrete(tuple((1 - (1 + u[:-1] ** 2) / (1 + u[1:] ** 2)).tolist()), t_min=1 / network.M)
+        return Pretrained(backbone, chain, "eps", partial(_nearest_label, chain), **facts)
+    ve = EDM(network.sigma_min, network.sigma_max)
+    return Pretrained(Negated(network.model, network.label_dim), ve, "eps", lambda t: torch.log(t / 2), **facts)
+
+
+def _nearest_label(chain: VPDiscrete, t: Tensor) -> Tensor:
+    """EDM asks such a network at the label whose noise level is nearest."""
+    label = chain.label(t).clamp(min=0)
+    below, above = label.floor(), label.ceil()
+    levels = [chain.noise_level(chain.time_of_label(n)) for n in (below, above)]
+    return torch.where(chain.noise_level(t) - levels[0] <= levels[1] - chain.noise_level(t), below, above)
 
 
 def rows(labels: Tensor | None, classes: int, x: Tensor) -> Tensor | None:
@@ -114,8 +148,5 @@ def denoiser(checkpoint: Checkpoint, options: CheckpointOptions, shape: Sequence
         raise CheckpointError(f"its images have shape {own}, the data set's {tuple(shape)}")
     if network.label_dim not in (0, classes):
         raise CheckpointError(f"it was trained on {network.label_dim} classes, and the data set has {classes}")
-    path = EDM(max(options.sigma_min, network.sigma_min), min(options.sigma_max, network.sigma_max))
-    if checkpoint.config["precond"] == "EDMPrecond":
-        backbone = LabelledNetwork(network.model, network.label_dim)
-        return EDMDenoiser(backbone, network.sigma_data, path)
-    return PreconditionedDenoiser(network, network.label_dim, path)
+    lowest, highest = max(options.sigma_min, network.sigma_min), min(options.sigma_max, network.sigma_max)
+    return preconditioned.denoiser(pretrained(network), lowest, highest)
