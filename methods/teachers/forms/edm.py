@@ -1,16 +1,30 @@
 """EDM's networks (Karras et al. 2022) and those that it took over: four preconditionings of two backbones."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...networks.edm import EDMPrecond, Preconditioner, VEPrecond, VPPrecond, edm_network, iDDPMPrecond
-from ...paths import EDM, Path, VPDiscrete, VPLinear
-from ..pretrained import Prediction, Pretrained
-from . import schedules
-from .base import Checkpoint, CheckpointError, Label, negate
+from ...networks.edm import EDMPrecond, Preconditioner, VPPrecond, edm_network, iDDPMPrecond
+from ...paths import EDM, VPDiscrete, VPLinear
+from .. import preconditioned
+from ..pretrained import Pretrained
+from .base import Checkpoint, CheckpointError
+
+EXAMPLE = '{"precond": "EDMPrecond", "kwargs": {...}}, what NVlabs/edm makes the network with'
+
+
+def build(checkpoint: Checkpoint, dropout: float = 0.0) -> Pretrained:
+    """The network of EDM's code with the checkpoint's weights. CheckpointError where they do not fit."""
+    try:
+        kwargs = {**checkpoint.config["kwargs"], "dropout": dropout}
+        network = edm_network({"precond": checkpoint.config["precond"], "kwargs": kwargs})
+        network.load_state_dict(checkpoint.state)
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"not a network in EDM's form: {' '.join(str(error).split())[:300]}") from None
+    return pretrained(network)
 
 
 class LabelledNetwork(nn.Module):
@@ -23,9 +37,54 @@ class LabelledNetwork(nn.Module):
         super().__init__()
         self.model, self.classes = model, classes
 
-    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
-        output: Tensor = self.model(x, c_noise, rows(condition, self.classes, x))
+    def forward(
+        self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None, embedding: Tensor | None = None
+    ) -> Tensor:
+        output: Tensor = self.model(x, c_noise, rows(condition, self.classes, x), embedding=embedding)
         return output
+
+    def embed(self, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The backbone's embedding of c_noise (B,) and labels (B,), or null."""
+        embedding: Tensor = self.model.embed(c_noise, rows(condition, self.classes, c_noise))
+        return embedding
+
+
+class Negated(LabelledNetwork):
+    """The same, its output times -1: EDM's networks for VE are trained on -eps."""
+
+    def forward(
+        self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None, embedding: Tensor | None = None
+    ) -> Tensor:
+        return -super().forward(x, c_noise, condition, embedding)
+
+
+def pretrained(network: Preconditioner) -> Pretrained:
+    """A network of EDM's code as trained on its own path: table 1 of Karras et al. 2022, read backwards."""
+    shape = (network.img_channels, network.img_resolution, network.img_resolution)
+    backbone = LabelledNetwork(network.model, network.label_dim)
+    facts: dict[str, Any] = {"shape": shape, "classes": network.label_dim}
+    facts["null"] = getattr(network.model, "label_dropout", 0.0) > 0
+    if isinstance(network, EDMPrecond):
+        path = EDM(network.sigma_min, network.sigma_max)
+        return Pretrained(backbone, path, "F", preconditioned.c_noise, **facts, sigma_data=network.sigma_data)
+    if isinstance(network, VPPrecond):
+        labels = network.M - 1
+        vp = VPLinear(network.beta_min, network.beta_min + network.beta_d, network.epsilon_t)
+        return Pretrained(backbone, vp, "eps", lambda t: labels * t, **facts)
+    if isinstance(network, iDDPMPrecond):
+        u = network.u.double().flip(0)
+        chain = VPDiscrete(tuple((1 - (1 + u[:-1] ** 2) / (1 + u[1:] ** 2)).tolist()), t_min=1 / network.M)
+        return Pretrained(backbone, chain, "eps", partial(_nearest_label, chain), **facts)
+    ve = EDM(network.sigma_min, network.sigma_max)
+    return Pretrained(Negated(network.model, network.label_dim), ve, "eps", lambda t: torch.log(t / 2), **facts)
+
+
+def _nearest_label(chain: VPDiscrete, t: Tensor) -> Tensor:
+    """EDM asks such a network at the label whose noise level is nearest."""
+    label = chain.label(t).clamp(min=0)
+    below, above = label.floor(), label.ceil()
+    levels = [chain.noise_level(chain.time_of_label(n)) for n in (below, above)]
+    return torch.where(chain.noise_level(t) - levels[0] <= levels[1] - chain.noise_level(t), below, above)
 
 
 def rows(labels: Tensor | None, classes: int, x: Tensor) -> Tensor | None:
@@ -33,69 +92,3 @@ def rows(labels: Tensor | None, classes: int, x: Tensor) -> Tensor | None:
     if labels is None or classes == 0:
         return None
     return functional.one_hot(labels.to(x.device), classes + 1)[:, :classes].to(x.dtype)
-
-
-def network(checkpoint: Checkpoint, dropout: float) -> Preconditioner:
-    """D(x; sigma) with the checkpoint's weights. CheckpointError, which does not name the file, where they do not fit."""
-    try:
-        kwargs = {**checkpoint.config["kwargs"], "dropout": dropout}
-        made = edm_network({"precond": checkpoint.config["precond"], "kwargs": kwargs})
-        made.load_state_dict(checkpoint.state)
-    except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise CheckpointError(f"not a network in EDM's form: {' '.join(str(error).split())[:300]}") from None
-    return made
-
-
-def c_noise(sigma: Tensor) -> Tensor:
-    return torch.log(sigma) / 4
-
-
-def build(checkpoint: Checkpoint, dropout: float = 0.0) -> Pretrained:
-    made = network(checkpoint, dropout)
-    path, prediction, time_of = _conventions(made)
-    if isinstance(made, VEPrecond):
-        negate(*_last(made.model))
-    side = made.img_resolution
-    return Pretrained(
-        network=LabelledNetwork(made.model, made.label_dim),
-        path=path,
-        prediction=prediction,
-        time_of=time_of,
-        shape=(made.img_channels, side, side),
-        classes=made.label_dim,
-        null=checkpoint.config["kwargs"].get("label_dropout", 0) > 0,
-        sigma_data=made.sigma_data if isinstance(made, EDMPrecond) else 0.5,
-    )
-
-
-def _conventions(made: Preconditioner) -> tuple[Path, Prediction, Any]:
-    """The path that the backbone was trained on, what it says there once its sign is right, and its time."""
-    if isinstance(made, VPPrecond):
-        vp = VPLinear(made.beta_min, made.beta_min + made.beta_d, made.epsilon_t)
-        return vp, "eps", Scaled(made.M - 1)
-    if isinstance(made, VEPrecond):
-        # Data in [0, 1] for Song et al.: their sigma is half of ours.
-        return EDM(made.sigma_min, made.sigma_max), "eps", log_half
-    if isinstance(made, iDDPMPrecond):
-        chain = VPDiscrete(schedules.cosine_betas(made.M, made.C_2, 1 - made.C_1), t_min=1 / made.M)
-        return chain, "eps", Label(chain)
-    return EDM(made.sigma_min, made.sigma_max), "F", c_noise
-
-
-class Scaled:
-    """t -> factor t."""
-
-    def __init__(self, factor: float) -> None:
-        self.factor = factor
-
-    def __call__(self, t: Tensor) -> Tensor:
-        return t * self.factor
-
-
-def log_half(sigma: Tensor) -> Tensor:
-    return torch.log(sigma / 2)
-
-
-def _last(backbone: nn.Module) -> list[nn.Module]:
-    """The layers whose sum is the backbone's output."""
-    return [layer for name, layer in backbone.named_modules() if name.endswith(("aux_conv", "out_conv"))]

@@ -45,14 +45,14 @@ def build(checkpoint: Checkpoint, dropout: float = 0.0, label_scale: float | Non
     if unknown := sorted(set(config) - SETTINGS):
         raise CheckpointError(f"its configuration has unknown keys: {', '.join(unknown)}")
     network = unet(checkpoint, dropout)
-    facts = {"network": network, "shape": shape(config["network"]), "classes": checkpoint.classes}
+    facts: dict[str, Any] = {"shape": shape(config["network"]), "classes": checkpoint.classes}
     if config["schedule"] == "edm":
         if label_scale is not None:
             raise CheckpointError("its time is no label, which label_scale could scale")
-        return Pretrained(path=EDM(), prediction="F", time_of=consistency_time, **facts)
+        return Pretrained(network, EDM(), "F", consistency_time, **facts)
     path = schedules.chain(config["schedule"], config.get("labels", 1000))
     label = Label(path, config.get("label_scale", 1.0) if label_scale is None else label_scale)
-    return Pretrained(path=path, prediction=config.get("prediction", "eps"), time_of=label, **facts)
+    return Pretrained(network, path, config.get("prediction", "eps"), label, **facts)
 
 
 def unet(checkpoint: Checkpoint, dropout: float) -> OpenAIUNet:

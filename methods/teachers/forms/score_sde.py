@@ -3,7 +3,7 @@
 Its `all_modules` is one list in the order of the forward pass; its average is a list of parameters without names.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,6 @@ from ...paths import EDM, Path, VPLinear
 from ..pretrained import Pretrained
 from . import schedules
 from .base import Checkpoint, CheckpointError, Label, State, agree, counted, fitted, negate, tensors
-from .edm import Scaled, log_half
 
 PREFIX = "all_modules."
 EXAMPLE = (
@@ -62,12 +61,23 @@ def _averaged(state: State, ema: Any) -> State:
     trained = [name for name, tensor in state.items() if not (name.endswith(".W") and tensor.ndim == 1)]
     shadow = ema.get("shadow_params") if isinstance(ema, Mapping) else None
     if not isinstance(shadow, list | tuple) or len(shadow) != len(trained):
-        raise CheckpointError(f"its `ema` has no shadow_params, one for each of the network's {len(trained)} parameters")
+        raise CheckpointError(
+            f"its `ema` has no shadow_params, one for each of the network's {len(trained)} parameters"
+        )
     averaged = tensors(dict(zip(trained, shadow, strict=True)))
     for name, tensor in averaged.items():
         if tensor.shape != state[name].shape:
             raise CheckpointError(f"its average has another order than its network: see {name}")
     return {name: averaged.get(name, tensor) for name, tensor in state.items()}
+
+
+def log_half(sigma: Tensor) -> Tensor:
+    """Their data lie in [0, 1], where noise of `sigma` is half as large."""
+    return torch.log(sigma / 2)
+
+
+def label_999(t: Tensor) -> Tensor:
+    return 999 * t
 
 
 def build(checkpoint: Checkpoint, dropout: float = 0.0) -> Pretrained:
@@ -99,12 +109,11 @@ def _check(fields: Mapping[str, Any]) -> None:
             raise CheckpointError(f"its {name} is {fields[name]!r}; only {value!r} is known")
 
 
-def _conventions(sde: str, continuous: bool) -> tuple[Path, Any]:
+def _conventions(sde: str, continuous: bool) -> tuple[Path, Callable[[Tensor], Tensor]]:
     if sde == "ve":
-        # Its data lie in [0, 1]: noise of sigma there is 2 sigma for us.
         return EDM(0.02, 100.0), log_half
     if continuous:
-        return VPLinear(t_min=1e-5), Scaled(999)
+        return VPLinear(t_min=1e-5), label_999
     chain = schedules.chain("linear", 1000)
     return chain, Label(chain)
 
@@ -246,13 +255,12 @@ DDPM_ATTENTION = {"GroupNorm_0": "norm", "NIN_0": "q", "NIN_1": "k", "NIN_2": "v
 
 def _ddpm_renamed(ours: str, name: str, tensor: Tensor) -> tuple[str, Tensor]:
     layer, _, kind = name.rpartition(".")
-    attention = ".attn" in ours
+    attention = "attn" in ours
     if layer.startswith("NIN_"):
         kind = {"W": "weight", "b": "bias"}[kind]
         tensor = tensor.T[:, :, None, None] if kind == "weight" else tensor
         layer = layer if attention else "nin_shortcut"
-    names = DDPM_ATTENTION if attention else DDPM_NAMES
-    inner = names.get(layer, {"Conv_0": "conv"}.get(layer, layer) if "sample" in ours else layer)
+    inner = (DDPM_ATTENTION if attention else DDPM_NAMES).get(layer, layer)
     if "sample" in ours:
         inner = "conv"
     return f"{ours}.{inner}.{kind}" if layer else f"{ours}.{kind}", tensor

@@ -13,7 +13,9 @@ from ..pretrained import Pretrained
 from . import openai
 from .base import Checkpoint, State, negate
 
-EXAMPLE = '{"form": "torchcfm", "network": {"image_size": 32, "model_channels": 128, ...}}, with the arguments of UNetModel'
+EXAMPLE = (
+    '{"form": "torchcfm", "network": {"image_size": 32, "model_channels": 128, ...}}, with the arguments of UNetModel'
+)
 
 
 def pick(content: Any) -> State | None:
