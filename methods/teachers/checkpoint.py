@@ -96,7 +96,7 @@ class Negated(LabelledNetwork):
 
 
 def pretrained(network: Preconditioner) -> Pretrained:
-    """A network of EDM's code as one that was trained on its own path: table 1 of Karras et al. 2022, read backwards."""
+    """A network of EDM's code as one that was trained on its own path: table 1 of Karras et al., read backwards."""
     shape = (network.img_channels, network.img_resolution, network.img_resolution)
     backbone = LabelledNetwork(network.model, network.label_dim)
     facts: dict[str, Any] = {"shape": shape, "classes": network.label_dim, "null": network.label_dim > 0}

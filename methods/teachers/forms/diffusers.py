@@ -52,9 +52,7 @@ class UNet2D(nn.Module):
             return embedding
         return embedding + unet.class_embedding(condition)
 
-    def forward(
-        self, x: Tensor, label: Tensor, condition: Condition = None, embedding: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, label: Tensor, condition: Condition = None, embedding: Tensor | None = None) -> Tensor:
         if embedding is None:
             if self.unet.class_embedding is not None and condition is None:
                 raise ValueError("this network knows no null label: give `condition`, a class for each sample")
@@ -178,7 +176,9 @@ def _check_pipeline(index: dict[str, Any]) -> None:
         raise CheckpointError(f"model_index.json: pipeline {name!r}; one of {', '.join(PIPELINES)} is read")
     parts = {key: part for key, part in index.items() if not key.startswith("_")}
     if set(parts) != {"unet", "scheduler"}:
-        raise CheckpointError(f"model_index.json: parts {', '.join(sorted(parts)) or 'none'}; unet and scheduler make one")
+        raise CheckpointError(
+            f"model_index.json: parts {', '.join(sorted(parts)) or 'none'}; unet and scheduler make one"
+        )
     if parts["unet"] != ["diffusers", NETWORK]:
         raise CheckpointError(f"model_index.json: unet {parts['unet']!r} is not diffusers' {NETWORK}")
     scheduler = parts["scheduler"]
@@ -190,7 +190,9 @@ def _scheduler(folder: Path) -> dict[str, Any] | None:
     places = [folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json"]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
-        warnings.warn(f"{folder}: no scheduler_config.json: taken for a chain of DDPM's own betas and eps", stacklevel=3)
+        warnings.warn(
+            f"{folder}: no scheduler_config.json: taken for a chain of DDPM's own betas and eps", stacklevel=3
+        )
         return None
     config = _json(file)
     if config.get("_class_name") not in schedule.SCHEDULERS:
@@ -232,7 +234,9 @@ def _state(folder: Path) -> dict[str, Tensor]:
             raise CheckpointError(f"{index}: each shard must be the name of a .safetensors beside it")
         files = [folder / name for name in names]
     else:
-        advice = "save it again with safe_serialization=True" if list(folder.glob("*.bin")) else "they are the network's"
+        advice = (
+            "save it again with safe_serialization=True" if list(folder.glob("*.bin")) else "they are the network's"
+        )
         raise CheckpointError(f"{folder}: no weights {WEIGHTS}: {advice}")
     state: dict[str, Tensor] = {}
     for file in files:
@@ -278,7 +282,9 @@ def _shape(kwargs: Mapping[str, Any]) -> tuple[int, int, int]:
     side, channels = kwargs.get("sample_size"), kwargs.get("in_channels", 3)
     height, width = side if isinstance(side, list | tuple) and len(side) == 2 else (side, side)
     if not all(isinstance(n, int) and n > 0 for n in (height, width, channels)):
-        raise CheckpointError(f"config.json: sample_size {side!r} and in_channels {channels!r} give no shape of samples")
+        raise CheckpointError(
+            f"config.json: sample_size {side!r} and in_channels {channels!r} give no shape of samples"
+        )
     if kwargs.get("out_channels", 3) not in (channels, 2 * channels):
         raise CheckpointError(f"config.json: {kwargs.get('out_channels')} channels from {channels} are no prediction")
     return channels, height, width
