@@ -20,7 +20,7 @@ def zero(layer: Layer) -> Layer:
 
 
 class Frequencies(nn.Module):
-    """A layer whose buffer, called `kept`, stays in float32 at least: half precision would turn its sines by radians."""
+    """A layer whose buffer, called `kept`, stays in float32 at least: half precision turns sines by radians."""
 
     kept = "frequencies"
 

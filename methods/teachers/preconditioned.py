@@ -23,10 +23,12 @@ from ..denoiser import (
     Denoiser,
     EDMDenoiser,
     NetworkDenoiser,
+    as_number,
+    factor,
     parameter_dtype,
     time_dtype,
 )
-from ..paths import EDM, expand
+from ..paths import EDM, axpby, expand
 from .pretrained import Pretrained
 
 
@@ -51,22 +53,23 @@ class Told(nn.Module):
     def forward(
         self, u: Tensor, c_noise: Tensor, condition: Condition = None, embedding: Tensor | None = None
     ) -> Tensor:
-        return self._said(u, self._time(c_noise), condition, embedding)
+        return self.said(u, self.time_at(torch.exp(4 * c_noise.double())), condition, embedding)
 
     def embed(self, c_noise: Tensor, condition: Condition = None) -> Tensor:
         """The network's embedding of the noise level that c_noise (B,) stands for, and of the condition."""
-        embedding: Tensor = self.network.embed(self._named(self._time(c_noise)), condition)
+        t = self.time_at(torch.exp(4 * c_noise.double()))
+        embedding: Tensor = self.network.embed(self._named(t), condition)
         return embedding
 
-    def _time(self, c_noise: Tensor) -> Tensor:
-        """The path's time, its last where the noise level is the largest up to rounding."""
-        return self.path.time_at(torch.exp(4 * c_noise.double())).clamp(max=self.path.t_max)
+    def time_at(self, s: Tensor) -> Tensor:
+        """The path's time at noise level s, its last where that is the largest up to rounding."""
+        return self.path.time_at(s.double()).clamp(max=self.path.t_max)
 
     def _named(self, t: Tensor) -> Tensor:
         return self.time_of(t).to(time_dtype(self.network, t.float()))
 
-    def _said(self, x: Tensor, t: Tensor, condition: Condition, embedding: Tensor | None) -> Tensor:
-        """What the network predicts, without a learned variance, in x's dtype."""
+    def said(self, x: Tensor, t: Tensor, condition: Condition, embedding: Tensor | None = None) -> Tensor:
+        """What the network predicts at x and t (B,) of its path, without a learned variance, in x's dtype."""
         given = {} if embedding is None else {"embedding": embedding}
         said: Tensor = self.network(x.to(parameter_dtype(self.network, x)), self._named(t), condition, **given)
         return said[:, : x.shape[1]].to(x.dtype)
@@ -82,15 +85,16 @@ class EDMForm(Told):
     def forward(
         self, u: Tensor, c_noise: Tensor, condition: Condition = None, embedding: Tensor | None = None
     ) -> Tensor:
-        t = self._time(c_noise)
+        t = self.time_at(torch.exp(4 * c_noise.double()))
         s = self.path.noise_level(t)
-        norm = torch.sqrt(1 + s**2)
-        scale, one = self.path.alpha(t) * norm, torch.ones_like(s)
-        x0_from = X0_FROM[self.prediction]
-        a = (scale * norm * x0_from(self.path, one, 0 * one, t) - 1) / s
-        b = norm * x0_from(self.path, 0 * one, one, t) / s
-        output = self._said(expand(scale, u) * u, t, condition, embedding)
-        return expand(a, u) * u + expand(b, u) * output
+        norm, (alpha, p, q) = torch.sqrt(1 + s**2), self.coefficients(t)
+        a, b = (p * norm**2 - 1) / s, q * norm / s
+        return expand(a, u) * u + expand(b, u) * self.said(expand(alpha * norm, u) * u, t, condition, embedding)
+
+    def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(alpha, p, q) with which D = p x + q output(alpha x) for x on EDM's path, in t's shape."""
+        x0_from, one, alpha = X0_FROM[self.prediction], torch.ones_like(t), self.path.alpha(t)
+        return alpha, alpha * x0_from(self.path, one, 0 * one, t), x0_from(self.path, 0 * one, one, t)
 
 
 class ConvertedDenoiser(EDMDenoiser):
@@ -101,6 +105,12 @@ class ConvertedDenoiser(EDMDenoiser):
     def __init__(self, network: EDMForm, path: EDM) -> None:
         super().__init__(network, 1.0, path)
         self.trained_path = network.path
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """c_skip x + c_out F, without the detour by F."""
+        form, own = self.network, self.network.time_at(t)
+        alpha, p, q = (factor(as_number(c), x) for c in form.coefficients(own))
+        return axpby(p, x, q, form.said(alpha * x, own.expand(len(x)), condition))
 
     def as_trained(self) -> Denoiser:
         form = self.network
