@@ -26,11 +26,15 @@ def denoiser(checkpoint: Checkpoint, options: CheckpointOptions, shape: Sequence
     """
     if checkpoint.config.get("kind") == "consistency":
         raise CheckpointError("a few-step student and no denoiser: it is a row, `{name: student, file: ...}`")
-    scales: dict[str | float, float | None] = {"trained": None, "official-dode": 1.0}
-    scale = scales.get(options.label_scale, options.label_scale)  # type: ignore[arg-type]
-    pretrained = forms.build(checkpoint, options.dropout, scale)
+    pretrained = forms.build(checkpoint, options.dropout, _label_scale(options))
     if pretrained.shape != tuple(shape):
         raise CheckpointError(f"its images have shape {pretrained.shape}, the data set's {tuple(shape)}")
     if pretrained.classes not in (0, classes):
         raise CheckpointError(f"it was trained on {pretrained.classes} classes, and the data set has {classes}")
     return preconditioned.denoiser(pretrained, options.sigma_min, options.sigma_max)
+
+
+def _label_scale(options: CheckpointOptions) -> float | None:
+    if isinstance(options.label_scale, str):
+        return None if options.label_scale == "trained" else 1.0
+    return options.label_scale

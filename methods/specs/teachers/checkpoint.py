@@ -8,7 +8,6 @@ from pydantic import Field
 from ..base import HIGHEST, LOWEST, METHODS
 from .base import TeacherOptions, TeacherSpec
 
-
 Form = Literal["auto", "edm", "openai", "ddpm", "score-sde", "torchcfm", "diffusers", "flax-pd"]
 
 
