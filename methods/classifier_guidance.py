@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .denoiser import Condition, Denoiser, Wrapper, parameter_dtype
+from .denoiser import Condition, Denoiser, Wrapper, parameter_dtype, time_dtype
 from .paths import Path, expand
 
 
@@ -26,7 +26,8 @@ class NoisyClassifier(nn.Module):
         """(B,) for x (B, ...) = alpha x0 + sigma eps and labels (B,); alpha and level = sigma/alpha are () or (B,)."""
         t = self.path.time_at(level)
         own = expand(self.path.alpha(t) / alpha, x) * x
-        logits = self.network(own.to(parameter_dtype(self.network, x)), self.time_of(t).expand(len(x)))
+        time = self.time_of(t).to(time_dtype(self.network, x)).expand(len(x))
+        logits = self.network(own.to(parameter_dtype(self.network, x)), time)
         return logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
 
 
@@ -41,6 +42,9 @@ class ClassifierGuided(Wrapper):
     def __init__(self, denoiser: Denoiser, classifier: NoisyClassifier, scale: float) -> None:
         super().__init__(denoiser, denoiser.path)
         self.classifier, self.scale = classifier, scale
+
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        return ClassifierGuided(denoiser, self.classifier, self.scale)
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         x0 = self.denoiser(x, t, condition)

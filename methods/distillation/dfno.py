@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import solvers
-from ..denoiser import Condition, Denoiser, EDMDenoiser, Wrapper, parameter_dtype
+from ..denoiser import Condition, Denoiser, EDMDenoiser, Wrapper, parameter_dtype, time_dtype
 from ..method import Draws
 from ..networks.over_time import add_layers_over_time
 from ..nfe import one_evaluation
@@ -74,7 +74,7 @@ class TrajectoryPredictor(Denoiser):
     each is the teacher's raw network. As a denoiser it is the last state, for pure noise.
     """
 
-    c_noise: Tensor
+    levels: Tensor
 
     def __init__(self, teacher: EDMDenoiser, levels: Tensor, modes: int, rng: torch.Generator) -> None:
         super().__init__(teacher.path)
@@ -82,7 +82,7 @@ class TrajectoryPredictor(Denoiser):
         add_layers_over_time(self.network, len(levels), modes, rng)
         self.forwards_per_evaluation = len(levels)
         self.c_in = float(teacher.scalings(self.path.t_max)[2])
-        self.register_buffer("c_noise", (levels.log() / 4).float(), persistent=False)
+        self.register_buffer("levels", levels, persistent=False)
 
     def trajectory(self, z: Tensor, condition: Condition = None) -> Tensor:
         """The T states (B, T, ...) in unit scale from unit noise z (B, ...)."""
@@ -92,10 +92,11 @@ class TrajectoryPredictor(Denoiser):
         return self._states(x, t, condition)[:, -1]
 
     def _states(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        frames, dtype = len(self.c_noise), parameter_dtype(self.network, x)
-        x = (self.c_in * x).to(dtype).repeat_interleave(frames, 0)
+        frames = len(self.levels)
+        x = (self.c_in * x).to(parameter_dtype(self.network, x)).repeat_interleave(frames, 0)
+        c_noise = (self.levels.log() / 4).to(time_dtype(self.network, x)).repeat(len(x) // frames)
         labels = None if condition is None else condition.repeat_interleave(frames, 0)
-        states: Tensor = self.network(x, self.c_noise.to(dtype).repeat(len(x) // frames), labels)
+        states: Tensor = self.network(x, c_noise, labels)
         return states.unflatten(0, (-1, frames))
 
 

@@ -29,8 +29,11 @@ from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.paths import EDM
 from fewstep.methods.randomness import generator, noise
 from fewstep.methods.specs.dfno import DFNOOptions
-from fewstep.methods.teachers.checkpoint import LabelledNetwork
+from fewstep.methods.teachers import forms, preconditioned
+from fewstep.methods.teachers.forms.diffusers import UNet2D
+from fewstep.methods.teachers.forms.edm import LabelledNetwork
 from fewstep.tests.methods import killing, toy2d
+from fewstep.tests.methods.published import checkpoint, entries
 
 SMALL = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "num_blocks": 1, "attn_resolutions": (4,)}
 BACKBONES = {
@@ -190,7 +193,7 @@ def test_the_layers_mix_the_moments_and_not_the_samples(name):
     with torch.no_grad():
         whole = student.trajectory(z)
         torch.testing.assert_close(student.trajectory(z[1:]), whole[1:], rtol=1e-4, atol=1e-5)
-        student.c_noise = student.c_noise[[2, 0, 1, 3]]
+        student.levels = student.levels[[2, 0, 1, 3]]
         assert float((student.trajectory(z) - whole[:, [2, 0, 1, 3]]).abs().max()) > 1e-3 * float(whole.abs().max())
 
 
@@ -208,6 +211,59 @@ def test_an_evaluation_is_as_many_forwards_as_there_are_moments(name):
     mixing = sum(2 * 2 * 2 * size * width**2 for size, width in zip(sizes, WIDTHS[name], strict=True))
     assert flops - mixing == pytest.approx(alone, rel=0.01)
     assert name == "mlp" or mixing < 0.03 * alone
+
+
+def test_reference_networks_of_every_family_have_places_for_the_layers(reference_folder):
+    """Each but the resampling blocks', once; without the layers each moment is the network alone, in EDM's form."""
+    found = entries(reference_folder)
+    assert found
+    for name, entry in found.items():
+        teacher = preconditioned.denoiser(forms.build(checkpoint(entry)), 0.01, 40.0)
+        pretrained = forms.build(checkpoint(entry))
+        z, top = noise(0, "z", range(1), pretrained.shape), teacher.path.t_max
+        labels = torch.zeros(1, dtype=torch.int64) if pretrained.classes else None
+        student = TrajectoryPredictor(teacher, LEVELS[:3], 2, generator(0, "layers")).eval()
+        teacher.eval()
+        widths = [channels for _, channels in residual_blocks(student.network)]
+        assert len(layers(student)) == len(widths), name
+        half = widths.index(max(widths))
+        assert len(widths) > 5, name
+        assert widths == [*sorted(widths[:half]), *sorted(widths[half:], reverse=True)], name
+        with torch.no_grad():
+            mixed = student.trajectory(z, labels)
+            for part in layers(student):
+                nn.init.zeros_(part.weight)
+            states = student.trajectory(z, labels)
+            assert not torch.allclose(mixed, states), name
+            for i, level in enumerate(LEVELS[:3]):
+                c_skip, c_out, _ = teacher.scalings(level)
+                x = z * (top / (top**2 + teacher.sigma_data**2) ** 0.5) * (level**2 + teacher.sigma_data**2) ** 0.5
+                raw = (teacher(x.float(), level, labels) - c_skip * x) / c_out
+                torch.testing.assert_close(states[:, i], raw.float(), rtol=1e-3, atol=1e-3 * float(raw.abs().max()))
+
+
+def test_folders_of_diffusers_have_places_for_the_layers():
+    library = pytest.importorskip("diffusers", reason="diffusers is not installed: pip install 'fewstep[diffusers]'")
+    unet = library.UNet2DModel(
+        8,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=8,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )
+    network = UNet2D(unet, {}).eval()
+    widths = [channels for _, channels in residual_blocks(network)]
+    assert widths == [16, 32, 32, 32, 32, 16, 16]
+    add_layers_over_time(network, 4, 2, torch.Generator().manual_seed(0))
+    x = unit_noise("unet").repeat_interleave(4, 0)
+    with torch.no_grad():
+        mixed = network(x, torch.arange(4.0).repeat(2))
+        assert mixed.shape == x.shape
+        for part in layers(network):
+            nn.init.zeros_(part.weight)
+        assert not torch.allclose(network(x, torch.arange(4.0).repeat(2)), mixed)
 
 
 def test_a_copy_of_the_student_has_layers_of_its_own():
@@ -347,7 +403,7 @@ def test_every_moment_of_a_gaussians_trajectory_is_learned():
     assert float(error.max()) < 0.02
     student = method.averaged_student
     states = student.trajectory(z)
-    student.c_noise = student.c_noise[[2, 0, 1, 3]]
+    student.levels = student.levels[[2, 0, 1, 3]]
     assert float((student.trajectory(z) - states[:, [2, 0, 1, 3]]).abs().max()) > 0.01
 
 
