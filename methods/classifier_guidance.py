@@ -18,9 +18,9 @@ class NoisyClassifier(nn.Module):
     The network's x is at the scale of `path`, in the network's dtype; its label is `time_of` the path's t (B,).
     """
 
-    def __init__(self, network: nn.Module, path: Path, time_of: Callable[[Tensor], Tensor], classes: int) -> None:
+    def __init__(self, network: nn.Module, path: Path, time_of: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.network, self.path, self.time_of, self.classes = network, path, time_of, classes
+        self.network, self.path, self.time_of = network, path, time_of
 
     def log_probability(self, x: Tensor, alpha: Tensor, level: Tensor, labels: Tensor) -> Tensor:
         """(B,) for x (B, ...) = alpha x0 + sigma eps and labels (B,); alpha and level = sigma/alpha are () or (B,)."""

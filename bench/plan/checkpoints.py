@@ -9,7 +9,7 @@ from typing import Any
 
 from ...methods.missing import Missing
 from ...methods.options import Options
-from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.checkpoint import CheckpointOptions, ClassifierOptions
 from .. import published_files
 from ..errors import InputError
 
@@ -21,22 +21,37 @@ def meant(name: str) -> str | None:
 
 def located(teacher: CheckpointOptions) -> Path | None:
     """Where the teacher's file lies, None if it is not here."""
-    file = meant(teacher.file)
+    return _located(teacher.file)
+
+
+def located_classifier(teacher: Options) -> Path | None:
+    """Where the file of the classifier that guides the teacher lies, None if it is not here or there is no such."""
+    classifier = getattr(teacher, "classifier", None)
+    return _located(classifier.file) if isinstance(classifier, ClassifierOptions) else None
+
+
+def _located(name: str) -> Path | None:
+    file = meant(name)
     return published_files.located(file) if file else None
 
 
 def missing_checkpoint(teacher: Options) -> Missing | None:
-    """What is wrong with the teacher's file; None if nothing, or for a teacher without one."""
+    """What is wrong with the teacher's file, or its classifier's; None if nothing, or for a teacher without one."""
     if not isinstance(teacher, CheckpointOptions):
         return None
-    file = meant(teacher.file)
+    missing = _missing(teacher.file)
+    return _missing(teacher.classifier.file) if missing is None and teacher.classifier is not None else missing
+
+
+def _missing(name: str) -> Missing | None:
+    file = meant(name)
     if file is None:
-        return Missing(teacher.file, "fewstep doctor")
+        return Missing(name, "fewstep doctor")
     return published_files.missing(file) if file in published_files.REGISTER else None
 
 
 def checkpoint(teacher: Options, shape: Sequence[int] = ()) -> dict[str, str]:
-    """What a teacher's task knows of its file, wherever it lies: its hash. Empty for a teacher without one.
+    """What a teacher's task knows of its files, wherever they lie: their hashes. Empty for a teacher without any.
 
     InputError for a file that holds no network of samples of that shape.
     """
@@ -45,7 +60,8 @@ def checkpoint(teacher: Options, shape: Sequence[int] = ()) -> dict[str, str]:
         return {}
     if (reason := fault(path, shape)) is not None:
         raise InputError(f"{path}: {reason}")
-    return {"sha256": published_files.sha256(path)}
+    guide = located_classifier(teacher)
+    return {"sha256": published_files.sha256(path), **({"classifier": published_files.sha256(guide)} if guide else {})}
 
 
 def fault(path: Path, shape: Sequence[int] = ()) -> str | None:

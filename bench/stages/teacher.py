@@ -10,10 +10,11 @@ from safetensors.torch import load_file, save_file
 
 from ...datasets import frozen
 from ...datasets.registry import DATASETS
+from ...methods.classifier_guidance import ClassifierGuided, NoisyClassifier
 from ...methods.denoiser import Denoiser, Guided
 from ...methods.randomness import noise
 from ...methods.registry import TEACHERS
-from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.checkpoint import CheckpointOptions, ClassifierOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.teachers import checkpoint, pretrain
 from .. import published_files
@@ -30,6 +31,7 @@ from .data import load as load_data
 from .device import accelerator
 
 WEIGHTS = "teacher.safetensors"
+CLASSIFIER = "classifier.safetensors"
 
 
 def run(task: Context[TeacherParams]) -> TeacherResult:
@@ -77,7 +79,31 @@ def _copied(task: Context[TeacherParams], data: Any) -> TeacherResult:
     except checkpoint.CheckpointError as error:
         raise TaskError(f"{path}: {error}") from None
     read.save(task.folder / WEIGHTS)
-    return _result(denoiser, data)
+    result = _result(denoiser, data)
+    if options.classifier is None:
+        return result
+    guided = ClassifierGuided(denoiser, _copied_classifier(task, options.classifier, denoiser, data), 1.0)
+    start, labels = noise(0, "probe", range(2), data.shape), torch.zeros(2, dtype=torch.int64)
+    both = forward_flops(guided.requires_grad_(False), start, labels)
+    return result.model_copy(update={"classifier_flops": both - result.flops_per_evaluation})
+
+
+def _copied_classifier(
+    task: Context[TeacherParams], options: ClassifierOptions, denoiser: Denoiser, data: Any
+) -> NoisyClassifier:
+    path = checkpoints.located_classifier(CheckpointOptions.model_validate(task.params.teacher))
+    if path is None or published_files.sha256(path) != task.params.classifier:
+        raise TaskError(f"{options.file} has changed since this run was planned; run it again")
+    try:
+        read = checkpoint.read(path, options)
+    except checkpoint.CheckpointError as error:
+        raise TaskError(str(error)) from None
+    try:
+        classifier = checkpoint.classifier(read, denoiser, data.shape, data.classes)
+    except checkpoint.CheckpointError as error:
+        raise TaskError(f"{path}: {error}") from None
+    read.save(task.folder / CLASSIFIER)
+    return classifier
 
 
 def _shipped(task: Context[TeacherParams], data: Any) -> TeacherResult:
@@ -116,6 +142,8 @@ def load(artifact: Artifact, guidance: float | None = None) -> Denoiser:
     denoiser.sample_shape, denoiser.sample_bound = data.shape, data.bound
     if guidance is not None:
         denoiser = Guided(denoiser, guidance)
+    if params.teacher.get("classifier") is not None:
+        denoiser = _classifier_guided(artifact, denoiser, params.teacher["classifier"]["scale"], data)
     return denoiser.requires_grad_(False).eval()
 
 
@@ -133,10 +161,23 @@ def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> Denoiser:
         denoiser = _pretrained(file, options, data)
         conditional = options.label_dropout is not None
     if conditional:
-        labels = data.labels(torch.arange(len(data)))
-        assert labels is not None
-        denoiser.class_counts = tuple(torch.bincount(labels, minlength=data.classes).tolist())
+        denoiser.class_counts = _counts(data)
     return denoiser
+
+
+def _classifier_guided(artifact: Artifact, denoiser: Denoiser, scale: float, data: Any) -> Denoiser:
+    """The teacher with the classifier beside it; labels are drawn whether the network knows them or not."""
+    read = checkpoint.read(artifact.file(CLASSIFIER))
+    guided = ClassifierGuided(denoiser, checkpoint.classifier(read, denoiser, data.shape, data.classes), scale)
+    if guided.class_counts is None:
+        guided.class_counts = _counts(data)
+    return guided
+
+
+def _counts(data: Any) -> tuple[int, ...]:
+    labels = data.labels(torch.arange(len(data)))
+    assert labels is not None
+    return tuple(torch.bincount(labels, minlength=data.classes).tolist())
 
 
 def _from_factory(given: dict[str, Any], data: Any) -> tuple[Denoiser, bool]:

@@ -17,7 +17,7 @@ from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
 from ..metrics.register import METRICS, defined
-from . import fits, repeats
+from . import classifiers, fits, repeats
 from .document import complaint
 from .fits import Complaint, Rule, entries, places
 from .schema import Suite
@@ -197,4 +197,6 @@ RULES: tuple[Rule, ...] = (
     fits.lpips_compares_images,
     fits.learned_solvers_move_along_one_path,
     fits.budgets_buy_a_step,
+    classifiers.classifiers_fit,
+    classifiers.labels_can_be_learned,
 )

@@ -42,7 +42,7 @@ class SmallClassifier(nn.Module):
 
 
 def exact():
-    return NoisyClassifier(GaussianClasses(), CHAIN, CHAIN.label, 3)
+    return NoisyClassifier(GaussianClasses(), CHAIN, CHAIN.label)
 
 
 def small(scale=2.0):
@@ -50,7 +50,7 @@ def small(scale=2.0):
     teacher = killing.small_teacher()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        classifier = NoisyClassifier(SmallClassifier(), CHAIN, CHAIN.label, 3)
+        classifier = NoisyClassifier(SmallClassifier(), CHAIN, CHAIN.label)
     guided = ClassifierGuided(teacher, classifier, scale)
     guided.class_counts = (2, 1, 1)
     return guided.requires_grad_(False).eval()
