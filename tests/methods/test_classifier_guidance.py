@@ -6,7 +6,8 @@ from torch import nn
 from torch.distributions import Independent, Normal
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewstep.methods import saved, solvers
+from fewstep.bench.stages.train import build
+from fewstep.methods import registry, saved, solvers
 from fewstep.methods.classifier_guidance import ClassifierGuided, NoisyClassifier
 from fewstep.methods.denoiser import Guided, metered
 from fewstep.methods.distillation.knowledge import Knowledge
@@ -45,9 +46,9 @@ def exact():
     return NoisyClassifier(GaussianClasses(), CHAIN, CHAIN.label)
 
 
-def small(scale=2.0):
-    """A guided network with a classifier of fixed random weights; the network itself knows no labels."""
-    teacher = killing.small_teacher()
+def small(scale=2.0, classes=3):
+    """A guided network with a classifier of fixed random weights; without `classes` the network knows no labels."""
+    teacher = killing.small_teacher(classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         classifier = NoisyClassifier(SmallClassifier(), CHAIN, CHAIN.label)
@@ -111,7 +112,7 @@ def test_an_evaluation_is_one_forward_and_the_classifiers_forward_and_backward()
         guided(x, 1.0, labels)
     assert (meter.evaluations, meter.forwards) == (4, 4)
     with torch.no_grad(), FlopCounterMode(display=False) as alone:
-        guided.denoiser(x, 1.0)
+        guided.denoiser(x, 1.0, labels)
     forward = 2 * 4 * (3 * 64 + 64 * 3)
     # Backward to x alone: the weights ask for no gradient.
     assert counter.get_total_flops() - alone.get_total_flops() == 2 * forward
@@ -167,6 +168,21 @@ def test_a_student_copies_the_network_beneath():
     guided = small()
     assert guided.unwrapped() is guided.denoiser
     assert guided.on(FlowOT()).unwrapped() is guided.denoiser
+    student = Knowledge(guided, KnowledgeOptions()).student
+    assert torch.equal(student.network.stem.weight, guided.denoiser.network.stem.weight)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, spec in registry.METHODS.items() if spec.trains and spec.needs_network]
+)
+def test_a_network_without_labels_cannot_be_told_the_classifiers(name):
+    with pytest.raises(ValueError, match="knows no labels"):
+        build(name, {}, small(classes=0), nfe=4)
+
+
+@pytest.mark.parametrize("name", ["bespoke", "d-ode", "iia"])
+def test_learned_solvers_stand_on_any_guided_network(name):
+    assert build(name, {}, small(classes=0), nfe=5 if name == "iia" else 4).teacher.class_counts == (2, 1, 1)
 
 
 def test_a_saved_method_belongs_to_its_classifier_and_scale(tmp_path):
