@@ -38,7 +38,7 @@ class Recorded(Wrapper):
 
 
 def moments(teacher: Denoiser, options: DFNOOptions) -> Tensor:
-    """The T times of a trajectory's states, every so many nodes of the sampler's grid: they fall, the last is clean."""
+    """The T times of a trajectory's states, evenly spaced among the nodes of the sampler's grid: falling, the last clean."""
     solver = solvers.get(options.solver)
     assert isinstance(solver, Solver)
     _, times = solver.schedule(teacher.path, options.solver_nfe)

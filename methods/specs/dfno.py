@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from .. import assets
 from ..missing import Missing
 from ..nfe import Steps, one_evaluation
-from .base import METHODS, MethodSpec
+from .base import METHODS, MOST_STEPS, MethodSpec
 from .pairs import PairOptions
 
 Sampler = Literal["euler", "heun", "dpmpp-2m", "dpmpp-3m"]
@@ -27,9 +27,10 @@ class DFNOOptions(PairOptions):
     )
     solver: Sampler = Field(
         "dpmpp-2m",
-        description="The sampler that makes the trajectories, on its default grid, of whose nodes every so many is a "
-        "moment. Paper: 512 steps of DDIM (euler) on CIFAR-10, 16 on ImageNet 64.",
+        description="The sampler that makes the trajectories, on its default grid, among whose nodes the moments are "
+        "evenly spaced. Paper: DDIM (euler), 512 steps on CIFAR-10, 16 on ImageNet 64.",
     )
+    solver_nfe: int = Field(16, ge=1, le=MOST_STEPS, description="Teacher evaluations per trajectory.")
     pairs_share: float = Field(
         0.35,
         gt=0,

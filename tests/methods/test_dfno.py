@@ -20,8 +20,10 @@ from fewstep.methods.distillation.dfno import (
     trajectory,
     trajectory_loss,
 )
+from fewstep.methods.networks.ddpm import DDPMUNet
 from fewstep.methods.networks.dhariwal import DhariwalUNet
 from fewstep.methods.networks.mlp import ResidualMLP
+from fewstep.methods.networks.openai import OpenAIUNet
 from fewstep.methods.networks.over_time import TimeConv, add_layers_over_time, residual_blocks
 from fewstep.methods.networks.song import SongUNet
 from fewstep.methods.networks.unet import SmallUNet
@@ -240,6 +242,28 @@ def test_reference_networks_of_every_family_have_places_for_the_layers(reference
                 x = z * (top / (top**2 + teacher.sigma_data**2) ** 0.5) * (level**2 + teacher.sigma_data**2) ** 0.5
                 raw = (teacher(x.float(), level, labels) - c_skip * x) / c_out
                 torch.testing.assert_close(states[:, i], raw.float(), rtol=1e-3, atol=1e-3 * float(raw.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("make", "block", "attention"),
+    [
+        (
+            lambda: OpenAIUNet(8, 3, 32, 3, 1, (2,), channel_mult=(1, 2), resblock_updown=True),
+            "ResBlock",
+            "AttentionBlock",
+        ),
+        (lambda: OpenAIUNet(8, 3, 32, 3, 1, (2,), channel_mult=(1, 2)), "ResBlock", "AttentionBlock"),
+        (
+            lambda: DDPMUNet(8, ch=32, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,)),
+            "ResnetBlock",
+            "AttnBlock",
+        ),
+    ],
+)
+def test_a_layer_comes_after_the_attention_of_its_block(make, block, attention):
+    found = residual_blocks(make())
+    assert [type(module).__name__ for module, _ in found] == [block, *[attention] * 4, block, block]
+    assert [channels for _, channels in found] == [32, 64, 64, 64, 64, 32, 32]
 
 
 def test_folders_of_diffusers_have_places_for_the_layers():
