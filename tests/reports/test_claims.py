@@ -178,7 +178,14 @@ def test_shares_are_compared_by_their_difference_with_a_margin(run):
 
 
 def test_a_mean_over_nfes_can_hold_where_not_all_do(run):
-    board = run({("a", "", "0", 1): LESS, ("b", "", "0", 1): B, ("a", "", "0", 2): B, ("b", "", "0", 2): B[::-1]})
+    board = run(
+        {
+            ("a", "", "0", 1): LESS,
+            ("b", "", "0", 1): B,
+            ("a", "", "0", 2): B,
+            ("b", "", "0", 2): [v * f for v, f in zip(B, (1.1, 0.98, 1.08, 1.0), strict=True)],
+        }
+    )
     assert outcomes(board, claim(at={"nfe": [1, 2]})) != [Outcome.HOLDS]
     assert outcomes(board, claim(at={"nfe": [1, 2], "combine": "mean-log"})) == [Outcome.HOLDS]
 
