@@ -63,7 +63,7 @@ class Budget(Options):
     seconds: float | None = Field(None, gt=0, le=1e10)
     teacher: float | None = Field(None, gt=0, le=1e6)
     iterations: int | None = Field(None, ge=1, le=10**12)
-    phase_iterations: Annotated[list[Annotated[int, Field(ge=1, le=10**12)]], Field(min_length=1)] | None = None
+    phase_iterations: tuple[Annotated[int, Field(ge=1, le=10**12)], ...] | None = Field(None, min_length=1)
     trajectories: int | None = Field(None, ge=1, le=LARGEST_BATCH)
     batches: int | None = Field(None, ge=1, le=10**4)
 
@@ -84,7 +84,7 @@ class Budget(Options):
     def amount(self) -> float:
         """Of all phases."""
         given = next(iter(self.given().values()))
-        return sum(given) if isinstance(given, list) else given
+        return sum(given) if isinstance(given, tuple) else given
 
     def label(self) -> str:
         if self.phase_iterations is None:
