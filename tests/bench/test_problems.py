@@ -4,6 +4,7 @@ import csv
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -11,15 +12,17 @@ import yaml
 from fewstep.bench.errors import InputError
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.plan.kinds import TeacherParams
+from fewstep.bench.stages import reference as reference_stage
 from fewstep.bench.suite import short_forms
 from fewstep.bench.suite.loading import checked, load
 from fewstep.bench.suite.writing import dump
-from fewstep.datasets.registry import DATASETS
+from fewstep.datasets.registry import DATASETS, SCENES
 from fewstep.methods.networks import edm_network
 from fewstep.methods.randomness import categories
 from fewstep.methods.teachers.checkpoint import Checkpoint
 from fewstep.reports.status import Kind
 
+from . import stand_ins
 from .in_process import call, run_in_process
 
 PAPERS = Path(__file__).parent / "papers"
@@ -164,6 +167,34 @@ def lacks(**changes):
 )
 def test_images_are_needed_where_they_are_read(nothing_here, teacher, changes, expected):
     assert lacks(problems=[{"dataset": "cifar10", "teacher": teacher}], **{"methods": "euler", **changes}) == expected
+
+
+def test_a_reference_file_of_adm_stands_in_for_the_rows_of_real_images(nothing_here, tmp_path, monkeypatch):
+    """Its 10,000 images are read under the register's name, wherever the file lies."""
+    images = stand_ins.images(6, side=8).permute(0, 2, 3, 1).numpy()
+    folder = tmp_path / "weights" / "stats"
+    folder.mkdir(parents=True)
+    np.savez(folder / "VIRTUAL_lsun_cat256.npz", arr_0=images, mu=np.zeros(2048), sigma=np.eye(2048))
+    (tmp_path / "weights" / "inception-2015-12-05-6726825d.pth").write_bytes(b"x")
+    stand_ins.register(monkeypatch, tmp_path / "weights", "inception-2015-12-05-6726825d.pth")
+    named = dict.fromkeys(["fid", "inception_recall", "inception_precision"], "VIRTUAL_lsun_cat256")
+    changes = {"problems": SUITE["problems"][:1], "methods": "euler", "nfe": 2, "references": named}
+    monkeypatch.setitem(DATASETS.entries, "mixture-2d", dataclasses.replace(DATASETS["mixture-2d"], metrics=SCENES))
+    (cell,) = make_plan(suite(**changes, metrics=[*named, "rmse"])).cells
+    reference = cell.score.inputs["reference inception-tf1"]
+    assert reference.asked["images"] == "stats/VIRTUAL_lsun_cat256.npz"
+    assert set(cell.score.asked["references"]) == {"fid"}
+    found, count = reference_stage._images(reference.params)
+    assert count == 6
+    assert torch.equal(found(slice(0, 6)), stand_ins.images(6, side=8))
+
+
+def test_rows_of_one_network_have_one_reference():
+    problem = [{"dataset": "cifar10", "teacher": UNCOND}]
+    metrics = {"metrics": ["inception_recall", "kid"]}
+    said = refusal(problems=problem, references={"inception_recall": "VIRTUAL_lsun_cat256"}, **metrics)
+    assert "references.inception_recall: " in said
+    assert "name a reference for kid too" in said
 
 
 def test_doctor_asks_for_no_archive_that_no_row_reads(nothing_here, tmp_path):
