@@ -19,6 +19,7 @@ from fewstep.bench.suite.writing import dump
 from fewstep.datasets.registry import DATASETS, SCENES
 from fewstep.methods.networks import edm_network
 from fewstep.methods.randomness import categories
+from fewstep.methods.registry import METHODS, data_free
 from fewstep.methods.teachers.checkpoint import Checkpoint
 from fewstep.reports.status import Kind
 
@@ -269,19 +270,31 @@ def unseen(nothing_here, tmp_path, monkeypatch):
     return {"dataset": "unseen", "teacher": "theirs.safetensors"}
 
 
-def test_solvers_and_students_that_see_no_image_run_without_the_archive(unseen, tmp_path):
-    rows = [
-        "euler",
-        {"name": "bespoke", "options": {"trajectories": 2, "nodes": 5, "tolerance": 0.1, "batch": 2}},
-        {"name": "sim", "nfe": 1, "options": {"batch": 2}},
-    ]
-    changes = {"problems": [unseen], "labels": "uniform", "nfe": 2, "methods": rows, "budgets": {"iterations": 2}}
+@pytest.mark.parametrize("some", [("bespoke", "d-ode", "sim"), pytest.param((), marks=pytest.mark.slow)])
+def test_what_sees_no_image_runs_without_the_archive(unseen, tmp_path, some):
+    """Every solver and student that the register calls free of data; where one looks at an image, that is NaN."""
+    small = {
+        "bespoke": {"trajectories": 2, "nodes": 5, "tolerance": 0.1},
+        "knowledge": {"solver_nfe": 2},
+        "rectified-flow": {"solver_nfe": 2},
+    }
+    free = [name for name, spec in METHODS.items() if spec.trains and data_free(spec) and name != "boot"]
+    assert {"bespoke", "sim", "d-ode", "dmd"} <= set(free)
+    names = some or free
+    rows = ["euler"]
+    for name in names:
+        known = METHODS[name].options.model_fields
+        options = {key: value for key, value in {"batch": 2, **small.get(name, {})}.items() if key in known}
+        nfe = next(nfe for nfe in (4, 5, 1) if METHODS[name].refusal(nfe) is None)
+        rows.append({"name": name, "nfe": nfe, "options": options, "budgets": {"images": 4}})
+    changes = {"problems": [unseen], "labels": "uniform", "nfe": 2, "methods": rows, "samples": 2}
+    changes["truth"] = {"samples": 2, "tolerance": 0.1}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({**SUITE, **changes}))
     result = call("run", tmp_path / "s.yaml", "--out", "out")
     assert result.exit_code == 0, result.output
     with Path("out/results.csv").open() as file:
         found = list(csv.DictReader(file))
-    assert [row["status"] for row in found] == ["done"] * 3
+    assert [(row["method"], row["status"]) for row in found] == [(name, "done") for name in ("euler", *names)]
     assert all(row["protocol"].endswith("/uniform labels") for row in found)
     assert not (tmp_path / "data").exists()
 
