@@ -91,7 +91,7 @@ def _labels_exist(place: Location, options: Options, teacher: Teacher) -> Iterat
 
 def _ends_fall(place: Location, grid: Grid, options: Options, ends: tuple[float, float]) -> Iterator[Complaint]:
     """A grid has one end of its own, and the other from the teacher: these must be in order too."""
-    own_path = isinstance(options, SolverOptions) and options.path is not None
+    own_path = isinstance(options, SolverOptions) and options.path not in (None, "vp-linear-fitted")
     lowest = grid.noise_min if grid.noise_min is not None else 0.0 if own_path else ends[0]
     highest = ends[1] if grid.noise_max is None else grid.noise_max
     if lowest >= highest:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..denoiser import Condition, Denoiser, metered
 from ..nfe import Rule, Steps, singlestep_steps, steps_for, whole
-from ..paths import PATHS, Path, Scalar, axpby, expand, plus
+from ..paths import PATHS, Path, Scalar, VPLinear, axpby, expand, plus
 from ..randomness import draws_from
 from ..specs.solver import Grid, SolverOptions
 from . import grids
@@ -155,6 +155,19 @@ def decreasing(times: Any, path: Path) -> Tensor:
     return found
 
 
+def fitted(own: Path, grid: Grid) -> VPLinear:
+    """VP-linear with the grid's noise levels at its ends, by default those of the path `own`.
+
+    Raises ValueError unless they are finite and fall.
+    """
+    highest = float(own.noise_level(own.t_max)) if grid.noise_max is None else grid.noise_max
+    lowest = float(own.noise_level(own.t_min)) if grid.noise_min is None else grid.noise_min
+    if not 0 < lowest < highest < math.inf:
+        levels = f"finite noise levels 0 < min < max, not {lowest:g} and {highest:g}"
+        raise ValueError(f"vp-linear-fitted needs {levels}: give the grid noise_min and noise_max")
+    return VPLinear.between(lowest, highest)
+
+
 Solve = Callable[[Run, Tensor], Tensor]
 """(run, x at the first node) -> x at the last: what a solver's file defines."""
 
@@ -239,6 +252,10 @@ class Solver:
         grid: Grid = self.options.grid
         if self.options.path is None:
             return denoiser, grid
+        if self.options.path == "vp-linear-fitted":
+            # Its ends are the grid's: at exactly t_max and t_min, not as the way back from a level leaves them.
+            ends = {"noise_min": None, "noise_max": None}
+            return denoiser.on(fitted(denoiser.path, grid)), grid.model_copy(update=ends)
         level = float(denoiser.path.noise_level(denoiser.path.t_max))
         if grid.noise_max is None and math.isfinite(level):
             grid = grid.model_copy(update={"noise_max": level})

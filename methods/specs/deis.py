@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .pndm import IPNDMOptions
 from .solver import PACKAGE, SolverOptions, SolverSpec
@@ -16,6 +16,15 @@ class DEISOptions(SolverOptions):
         description="How the coefficients are integrated: exactly, or by the 10 000-point sums of the authors' code "
         "th_deis or of diff-sampler.",
     )
+
+    @model_validator(mode="after")
+    def _sums_stay_finite(self) -> "DEISOptions":
+        infinite = {"th_deis": ("vp-linear-fitted",), "diff-sampler": ("vp-linear", "vp-linear-fitted", "vp-cosine")}
+        if self.grid.end != "min" and self.path in infinite.get(self.quadrature, ()):
+            raise ValueError(
+                f"quadrature {self.quadrature} on {self.path} has no value at clean data: give grid.end min"
+            )
+        return self
 
 
 def _adams_bashforth(variable: str, degree: int) -> SolverSpec:

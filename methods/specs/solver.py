@@ -61,10 +61,11 @@ class SolverOptions(Options):
     """What every fixed-step solver has."""
 
     grid: Grid = Field(Grid(), description="The time grid.")
-    path: Literal["vp-linear", "vp-cosine", "flow-ot", "flow-cosine"] | None = Field(
+    path: Literal["vp-linear", "vp-linear-fitted", "vp-cosine", "flow-ot", "flow-cosine"] | None = Field(
         None,
         description="Path to solve on, converted exactly and entered at the teacher's largest noise level; by default "
-        "the teacher's own.",
+        "the teacher's own. vp-linear has beta from 0.1 to 20; vp-linear-fitted those for which t = 1 and t = 0.001 "
+        "are the grid's largest and smallest noise levels, as in EDM's and diff-sampler's code.",
     )
     afs: bool = Field(
         False,
