@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..denoiser import Condition, Denoiser, metered
-from ..nfe import Rule, Steps, singlestep_steps, steps_for, whole
+from ..nfe import Rule, Steps, check_orders, singlestep_steps, steps_for, whole
 from ..paths import PATHS, Path, Scalar, VPLinear, axpby, expand, plus
 from ..randomness import draws_from
 from ..specs.solver import Grid, SolverOptions
@@ -213,6 +213,7 @@ class Solver:
         denoiser, grid = self._on_path(denoiser)
         if times is not None:
             times = decreasing(times, denoiser.path)
+            check_orders(self.options, len(times) - 1)
         steps, at = self._nodes(denoiser.path, nfe, times, grid, noise)
         run = Run(
             lambda x, t: denoiser(x, t, condition),

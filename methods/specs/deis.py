@@ -4,11 +4,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from .multistep import CorrectedOptions, OrdersOptions
 from .pndm import IPNDMOptions
-from .solver import PACKAGE, SolverOptions, SolverSpec
+from .solver import PACKAGE, SolverSpec
 
 
-class DEISOptions(SolverOptions):
+class DEISOptions(OrdersOptions, CorrectedOptions):
     """DEIS (Zhang & Chen 2023)."""
 
     quadrature: Literal["gauss-legendre", "th_deis", "diff-sampler"] = Field(
