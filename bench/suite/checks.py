@@ -194,6 +194,7 @@ RULES: tuple[Rule, ...] = (
     shipped_teachers_are_known,
     fits.grids_are_on_the_teachers_path,
     fits.levels_are_drawn_where_the_teacher_is,
+    fits.given_levels_are_the_teachers,
     fits.lpips_compares_images,
     fits.learned_solvers_move_along_one_path,
     fits.budgets_buy_a_step,
