@@ -55,7 +55,8 @@ def metered(before_forward: Callable[[], None] | None = None) -> Iterator[Meter]
 class Denoiser(nn.Module):
     """D(x, t, condition) -> x0 on `path`. Subclasses write `denoise`; calling counts and checks the time.
 
-    One whose network predicts eps may answer `eps` directly: it sets `predicts_eps` and writes `predict_eps`.
+    One whose network predicts eps may answer `eps` directly: it sets `predicts_eps` and writes `predict_eps`. One whose
+    network also says a variance sets `predicts_variance` and writes `predict_moments`.
 
     x: (B, ...), t: float, () or (B,), result: like x, in x's dtype. `sample_shape` is one sample's, where it
     is known: methods that read no data take it from their teacher. `sample_bound` is the largest |x0| that the
@@ -68,6 +69,7 @@ class Denoiser(nn.Module):
     sample_bound: float | None = None
     class_counts: tuple[int, ...] | None = None
     predicts_eps: bool = False
+    predicts_variance: bool = False
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -80,6 +82,10 @@ class Denoiser(nn.Module):
     def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """E[eps | x_t = x], with the arguments of `denoise`."""
         return self.path.eps(x, self.denoise(x, t, condition), t)
+
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """(2, B, ...): D and the share of `moments`, with the arguments of `denoise`."""
+        raise NotImplementedError
 
     def inner(self) -> "Denoiser | None":
         """The denoiser that this one wraps, if its forwards are that one's."""
@@ -108,6 +114,15 @@ class Denoiser(nn.Module):
     def eps(self, x: Tensor, t: Time, condition: Condition = None) -> Tensor:
         """E[eps | x_t = x] = (x - alpha D)/sigma, one evaluation; what the network says if `predicts_eps`."""
         return self._counted(self.predict_eps, x, t, condition)
+
+    def moments(self, x: Tensor, t: Time, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        """(D, share), one evaluation; only if `predicts_variance`.
+
+        share (B, ...) is where the log of the variance of a step from x lies between those of the posterior (0) and of
+        beta (1): (v + 1)/2 of Nichol & Dhariwal 2021, eq. 15. It may leave [0, 1].
+        """
+        x0, share = self._counted(self.predict_moments, x, t, condition)
+        return x0, share
 
     def _counted(self, predict: Predict, x: Tensor, t: Time, condition: Condition) -> Tensor:
         t, rows = as_time(t).to(x.device), x.shape[0]
@@ -242,6 +257,7 @@ class Wrapper(Denoiser):
         self.denoiser = denoiser
         self.sample_shape, self.sample_bound = denoiser.sample_shape, denoiser.sample_bound
         self.class_counts = denoiser.class_counts
+        self.predicts_variance = denoiser.predicts_variance
 
     def inner(self) -> Denoiser:
         return self.denoiser
@@ -261,6 +277,9 @@ class Conditioned(Wrapper):
     def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         return self.denoiser.eps(x, t, self.condition)
 
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return torch.stack(self.denoiser.moments(x, t, self.condition))
+
 
 class Guided(Wrapper):
     """Classifier-free guidance (Ho & Salimans 2022): D_null + w (D_c - D_null).
@@ -278,6 +297,11 @@ class Guided(Wrapper):
         unconditional = self.denoiser(x, t, self.null)
         return unconditional + self.scale * (self.denoiser(x, t, condition) - unconditional)
 
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """The variance is the conditional network's."""
+        unconditional, (x0, share) = self.denoiser(x, t, self.null), self.denoiser.moments(x, t, condition)
+        return torch.stack([unconditional + self.scale * (x0 - unconditional), share])
+
 
 class Clipped(Wrapper):
     """D clamped to [-bound, bound], for sampling from networks that overshoot the range of images."""
@@ -289,6 +313,10 @@ class Clipped(Wrapper):
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         return self.denoiser(x, t, condition).clamp(-self.bound, self.bound)
 
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        x0, share = self.denoiser.moments(x, t, condition)
+        return torch.stack([x0.clamp(-self.bound, self.bound), share])
+
 
 class ChangeOfPath(Wrapper):
     """A denoiser asked on another Gaussian path: D(x; t) = D'(x alpha'/alpha; t') where sigma'/alpha' = sigma/alpha.
@@ -298,6 +326,13 @@ class ChangeOfPath(Wrapper):
     """
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return self.denoiser(*self._inner_point(x, t), condition)
+
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return torch.stack(self.denoiser.moments(*self._inner_point(x, t), condition))
+
+    def _inner_point(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """x and t as the inner denoiser is asked."""
         own = self.denoiser.path
         level_max = own.noise_level(torch.as_tensor(own.t_max, dtype=t.dtype, device=t.device))
         level = self.path.noise_level(t)
@@ -308,4 +343,4 @@ class ChangeOfPath(Wrapper):
             own.sigma(t_own) / self.path.sigma(t),
             own.alpha(t_own) / self.path.alpha(t),
         )
-        return self.denoiser(expand(scale, x) * x, t_own, condition)
+        return expand(scale, x) * x, t_own

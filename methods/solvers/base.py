@@ -76,7 +76,8 @@ class Run:
     """One sampling run, as a solver's file sees it.
 
     nodes: the grid, noisiest first; per_step: evaluations of each step where `nfe` was asked for;
-    draws(j): the j-th unit noise of a stochastic solver; network_eps: (x, t) -> eps of a network that predicts it.
+    draws(j): the j-th unit noise of a stochastic solver; network_eps: (x, t) -> eps of a network that predicts it;
+    network_moments: (x, t) -> (D, share) of one that predicts a variance, see Denoiser.moments.
     """
 
     denoise: Callable[[Tensor, Tensor], Tensor]
@@ -87,6 +88,7 @@ class Run:
     per_step: Steps = ()
     draws: Callable[[int], Tensor] | None = None
     network_eps: Callable[[Tensor, Tensor], Tensor] | None = None
+    network_moments: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     _started: bool = False
 
     @classmethod
@@ -112,6 +114,13 @@ class Run:
         if self.network_eps is None or self.options.thresholding is not None or self._is_analytic():
             return eps_of(x, self.x0(x, t), t)
         return self.network_eps(x, t.time)
+
+    def moments(self, x: Tensor, t: Node) -> tuple[Tensor, Tensor]:
+        """(D, share) at (x, t), evaluated. ValueError where the network says no variance."""
+        if self.network_moments is None:
+            raise ValueError("variance: learned needs a network that says it; use fixedlarge or fixedsmall")
+        x0, share = self.network_moments(x, t.time)
+        return (x0 if self.options.thresholding is None else _thresholded(x0, self.options.thresholding)), share
 
     def _is_analytic(self) -> bool:
         return bool(self.options.afs) and not self._started
@@ -224,6 +233,7 @@ class Solver:
             steps,
             draws or draws_from(noise),
             (lambda x, t: denoiser.eps(x, t, condition)) if denoiser.predicts_eps else None,
+            (lambda x, t: denoiser.moments(x, t, condition)) if denoiser.predicts_variance else None,
         )
         if self.options.denoise_to_zero and run.nodes[-1].clean:
             raise ValueError("denoise_to_zero on a grid that ends at clean data: let the grid end above it")
