@@ -77,7 +77,7 @@ class Run:
 
     nodes: the grid, noisiest first; per_step: evaluations of each step where `nfe` was asked for;
     draws(j): the j-th unit noise of a stochastic solver; network_eps: (x, t) -> eps of a network that predicts it;
-    network_moments: (x, t) -> (D, share) of one that predicts a variance, see Denoiser.moments.
+    network_moments: (x, t) -> (D, share), see Denoiser.moments.
     """
 
     denoise: Callable[[Tensor, Tensor], Tensor]
@@ -117,8 +117,7 @@ class Run:
 
     def moments(self, x: Tensor, t: Node) -> tuple[Tensor, Tensor]:
         """(D, share) at (x, t), evaluated. ValueError where the network says no variance."""
-        if self.network_moments is None:
-            raise ValueError("variance: learned needs a network that says it; use fixedlarge or fixedsmall")
+        assert self.network_moments is not None
         x0, share = self.network_moments(x, t.time)
         return (x0 if self.options.thresholding is None else _thresholded(x0, self.options.thresholding)), share
 
@@ -233,12 +232,12 @@ class Solver:
             steps,
             draws or draws_from(noise),
             (lambda x, t: denoiser.eps(x, t, condition)) if denoiser.predicts_eps else None,
-            (lambda x, t: denoiser.moments(x, t, condition)) if denoiser.predicts_variance else None,
+            lambda x, t: denoiser.moments(x, t, condition),
         )
         if self.options.denoise_to_zero and run.nodes[-1].clean:
             raise ValueError("denoise_to_zero on a grid that ends at clean data: let the grid end above it")
         with metered() as meter:
-            x = self.solve(run, run.nodes[0].sigma * noise)
+            x = self.solve(run, self._start(run.nodes[0]) * noise)
             if self.options.denoise_to_zero:
                 x = run.x0(x, run.nodes[-1])
         if nfe is not None and meter.evaluations != nfe * len(noise):
@@ -258,11 +257,18 @@ class Solver:
             self._last[:] = [(question, answer)]
         return answer
 
+    def _start(self, first: Node) -> Scalar:
+        """The size of the noise at the first node."""
+        return first.sigma if self.options.start == "scaled" else (first.alpha**2 + first.sigma**2) ** 0.5
+
     def _on_path(self, denoiser: Denoiser) -> tuple[Denoiser, Grid]:
-        """The denoiser on options.path, and the grid from where the teacher's own path starts."""
+        """The denoiser on options.path, and the grid from where the teacher's own path starts.
+
+        A grid of labels is on the path that the teacher was trained on.
+        """
         grid: Grid = self.options.grid
         if self.options.path is None:
-            return denoiser, grid
+            return grids.on_its_path(grid, denoiser), grid
         if self.options.path == "vp-linear-fitted":
             # Its ends are the grid's: at exactly t_max and t_min, not as the way back from a level leaves them.
             ends = {"noise_min": None, "noise_max": None}

@@ -24,6 +24,15 @@ class DDIMOptions(SolverOptions):
         except ValidationError:
             raise ValueError("must be a number from 0 to 1, or sigma-hat") from None
 
+    @model_validator(mode="after")
+    def _steps_to_the_next_label(self) -> "DDIMOptions":
+        if self.grid.spacing == "labels-linspace":
+            raise ValueError(
+                "diffusers' DDIM steps from a label of linspace to one that is not the next: take labels-leading or "
+                "labels-trailing, or the solver euler with labels-linspace"
+            )
+        return self
+
 
 class DDPMOptions(SolverOptions):
     """DDPM (Ho et al. 2020)."""
@@ -36,9 +45,11 @@ class DDPMOptions(SolverOptions):
     clip_x0: bool = Field(True, description="Clamp the denoiser's output to [-1, 1], as the authors do.")
 
     @model_validator(mode="after")
-    def _first_step_is_evaluated(self) -> "DDPMOptions":
+    def _variance_is_said(self) -> "DDPMOptions":
         if self.afs and self.variance == "learned":
             raise ValueError("afs spares the first evaluation, which says its step's variance; leave one of them out")
+        if self.variance == "learned" and not self.grid.of_labels:
+            raise ValueError("variance: learned is that of a chain of labels: give grid.spacing, such as respaced")
         return self
 
 

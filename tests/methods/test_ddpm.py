@@ -8,7 +8,6 @@ from torch import nn
 
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import Clipped, Conditioned, Guided, NetworkDenoiser, metered
-from fewstep.methods.learned_variance import LearnedVariance
 from fewstep.methods.paths import EDM, FlowOT, VPDiscrete, VPLinear
 from fewstep.methods.solvers.grids import times
 from fewstep.methods.specs.solver import Grid
@@ -96,16 +95,34 @@ def respaced(betas, labels, x, draws, network, clip):
     return x
 
 
+OPENAI = {"250": lambda i: round(i * 999 / 249), "ddim25": lambda i: 40 * i, "ddim7": lambda i: 143 * i}
+"""timestep_respacing -> its i-th label of 1000."""
+
+
+@pytest.mark.parametrize("name", OPENAI)
+def test_respaced_labels_are_openais(name):
+    steps = int(name.removeprefix("ddim"))
+    grid = Grid(spacing="respaced-ddim" if name.startswith("ddim") else "respaced")
+    found = VPDiscrete().label(times(grid, VPDiscrete(), steps))
+    expected = [OPENAI[name](i) for i in reversed(range(steps))]
+    torch.testing.assert_close(found, torch.tensor([*expected, -1], dtype=torch.float64))
+
+
+def test_no_stride_gives_some_numbers_of_steps():
+    with pytest.raises(ValueError, match="no stride divides 1000 labels into 400 steps"):
+        times(Grid(spacing="respaced-ddim"), VPDiscrete(), 400)
+
+
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("steps", [5, 20])
 def test_a_respaced_chain_with_a_learned_variance_is_the_papers(steps, clip):
     path, x = VPDiscrete(), normal(3, 4)
     noises = normal(20, 3, 4, seed=1)
-    labels = list(range(0, 1000, 1000 // steps))
-    denoiser = LearnedVariance(Wavy(), path, "eps")
+    labels = [round(i * 999 / (steps - 1)) for i in range(steps)]
+    denoiser = NetworkDenoiser(Wavy(), path, "eps")
     start = x / path.sigma(path.time_of_label(labels[-1]))
     with metered() as meter:
-        found = solvers.get("ddpm", variance="learned", clip_x0=clip, grid=LABELS).sample(
+        found = solvers.get("ddpm", variance="learned", clip_x0=clip, grid={"spacing": "respaced"}).sample(
             denoiser, start, nfe=steps, draws=lambda j: noises[j]
         )
     assert meter.evaluations == meter.forwards == 3 * steps
@@ -118,7 +135,7 @@ def test_solvers_without_learned_variance_take_the_first_half_alone(toy_mixture)
         def forward(self, x, t, condition):
             return super().forward(x, t, condition)[:, :4]
 
-    whole, half = LearnedVariance(Wavy(), VPDiscrete(), "eps"), NetworkDenoiser(Cut(), VPDiscrete(), "eps")
+    whole, half = NetworkDenoiser(Wavy(), VPDiscrete(), "eps"), NetworkDenoiser(Cut(), VPDiscrete(), "eps")
     for name, options in (("ddim", {}), ("ddpm", {"variance": "fixedsmall"}), ("dpmpp-2m", {}), ("ipndm", {})):
         solver = solvers.get(name, grid=LABELS, **options)
         assert torch.equal(solver.sample(whole, normal(2, 4), nfe=5), solver.sample(half, normal(2, 4), nfe=5))
@@ -148,10 +165,10 @@ def test_with_the_exact_variance_few_steps_have_the_datas_law():
     path, variance, steps = VPLinear(), 0.3, 5
     ratio = (0.05 / 60.0) ** (1 / steps)
     grid = path.time_at(60.0 * ratio ** torch.arange(steps + 1, dtype=torch.float64))
-    denoiser, rng = LearnedVariance(ExactGaussian(variance, path, ratio), path, "x0"), torch.Generator().manual_seed(1)
+    denoiser, rng = NetworkDenoiser(ExactGaussian(variance, path, ratio), path, "x0"), torch.Generator().manual_seed(1)
 
     def std(kind):
-        x = solvers.get("ddpm", variance=kind, clip_x0=False).sample(
+        x = solvers.get("ddpm", variance=kind, clip_x0=False, grid=LABELS).sample(
             denoiser, normal(100_000, 1), times=grid, draws=lambda j: torch.randn(100_000, 1, generator=rng).double()
         )
         return float(x.std())
@@ -163,7 +180,7 @@ def test_with_the_exact_variance_few_steps_have_the_datas_law():
 
 
 def test_wrappers_pass_the_variance_on():
-    inner, x, t = LearnedVariance(Wavy(), VPDiscrete(), "eps"), normal(3, 4), torch.tensor(0.4, dtype=torch.float64)
+    inner, x, t = NetworkDenoiser(Wavy(), VPDiscrete(), "eps"), normal(3, 4), torch.tensor(0.4, dtype=torch.float64)
     label = torch.tensor([0, 1, 2])
     x0, share = inner.moments(x, t, label)
     assert torch.equal(x0, inner(x, t, label))
@@ -181,8 +198,12 @@ def test_wrappers_pass_the_variance_on():
 
 
 def test_a_network_without_a_variance_is_refused(toy_mixture):
-    solver, denoiser = solvers.get("ddpm", variance="learned", grid=LABELS), toy_mixture(VPDiscrete())
-    with pytest.raises(ValueError, match="learned needs a network that says it; use fixedlarge or fixedsmall"):
-        solver.sample(denoiser, normal(1, 3, 4, 4), nfe=5)
+    solver = solvers.get("ddpm", variance="learned", grid=LABELS)
+    silent = NetworkDenoiser(Says(normal(1, 4)), VPDiscrete(), "eps")
+    for denoiser, x in ((toy_mixture(VPDiscrete()), normal(1, 3, 4, 4)), (silent, normal(1, 4))):
+        with pytest.raises(ValueError, match="no variance is learned here"):
+            solver.sample(denoiser, x, nfe=5)
     with pytest.raises(ValueError, match="afs spares the first evaluation"):
-        solvers.get("ddpm", variance="learned", afs=True)
+        solvers.get("ddpm", variance="learned", grid=LABELS, afs=True)
+    with pytest.raises(ValueError, match="a chain of labels"):
+        solvers.get("ddpm", variance="learned")
