@@ -75,7 +75,7 @@ def the_grid_has_an_end(suite: Suite) -> Iterator[Complaint]:
 def grids_are_on_the_teachers_path(suite: Suite) -> Iterator[Complaint]:
     for where, entry in entries(suite):
         for options in entry.trials():
-            for teacher in _of_entry(suite, entry):
+            for teacher in of_entry(suite, entry):
                 yield from _labels_exist((*where, "options"), options, teacher)
                 grid, ends = getattr(options, "grid", None), levels(teacher)
                 if isinstance(grid, Grid) and ends is not None:
@@ -118,7 +118,7 @@ def levels_are_drawn_where_the_teacher_is(suite: Suite) -> Iterator[Complaint]:
         yield from _law_reaches(place, teacher, teacher)
     for where, entry in entries(suite):
         for options in entry.trials():
-            for teacher in _of_entry(suite, entry):
+            for teacher in of_entry(suite, entry):
                 for part_at, part in _parts((*where, "options"), options):
                     yield from _law_reaches(part_at, part, teacher)
 
@@ -134,20 +134,6 @@ def _law_reaches(place: Location, options: BaseModel, teacher: Teacher) -> Itera
         yield (*place, "log_sigma_mean"), f"exp of N({mean:g}, {std:g}^2) draws none of {levels_of}"
 
 
-def given_levels_are_the_teachers(suite: Suite) -> Iterator[Complaint]:
-    """Noise levels that a row lists itself."""
-    for where, entry in entries(suite):
-        for options in entry.trials():
-            given = getattr(options, "levels", None)
-            if not isinstance(given, tuple):
-                continue
-            for teacher in _of_entry(suite, entry):
-                ends = levels(teacher)
-                if ends is not None and not ends[0] <= given[-1] <= given[0] <= ends[1] * (1 + 1e-6):
-                    message = f"{given[0]:g} to {given[-1]:g}, and teacher {teacher.shown()!r} knows noise levels from"
-                    yield (*where, "options", "levels"), f"{message} {ends[1]:g} to {ends[0]:g}"
-
-
 def _parts(place: Location, options: BaseModel) -> Iterator[tuple[Location, BaseModel]]:
     """The options and those inside of them."""
     yield place, options
@@ -156,7 +142,7 @@ def _parts(place: Location, options: BaseModel) -> Iterator[tuple[Location, Base
             yield from _parts((*place, name), part)
 
 
-def _of_entry(suite: Suite, entry: MethodEntry) -> list[Teacher]:
+def of_entry(suite: Suite, entry: MethodEntry) -> list[Teacher]:
     """The teachers that a row meets: those of the suite, and the one that it is fitted on."""
     own = entry.fitted_on.teacher if entry.fitted_on is not None else None
     return [*(teacher for _, teacher in teachers(suite)), *([own] if own is not None else [])]

@@ -11,6 +11,9 @@ from fewstep.methods.denoiser import Clipped, Conditioned, Guided, NetworkDenois
 from fewstep.methods.paths import EDM, FlowOT, VPDiscrete, VPLinear
 from fewstep.methods.solvers.grids import times
 from fewstep.methods.specs.solver import Grid
+from fewstep.methods.teachers.forms.base import Label
+from fewstep.methods.teachers.preconditioned import denoiser
+from fewstep.methods.teachers.pretrained import Pretrained
 
 PATHS = pytest.mark.parametrize(
     "path", [VPLinear(), VPDiscrete(), EDM(0.01, 80.0), FlowOT()], ids=lambda path: type(path).__name__
@@ -119,15 +122,40 @@ def test_a_respaced_chain_with_a_learned_variance_is_the_papers(steps, clip):
     path, x = VPDiscrete(), normal(3, 4)
     noises = normal(20, 3, 4, seed=1)
     labels = [round(i * 999 / (steps - 1)) for i in range(steps)]
-    denoiser = NetworkDenoiser(Wavy(), path, "eps")
+    wavy = NetworkDenoiser(Wavy(), path, "eps")
     start = x / path.sigma(path.time_of_label(labels[-1]))
     with metered() as meter:
         found = solvers.get("ddpm", variance="learned", clip_x0=clip, grid={"spacing": "respaced"}).sample(
-            denoiser, start, nfe=steps, draws=lambda j: noises[j]
+            wavy, start, nfe=steps, draws=lambda j: noises[j]
         )
     assert meter.evaluations == meter.forwards == 3 * steps
     expected = respaced(path.betas, labels, x, lambda j: noises[j], Wavy(), clip)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_published_network_on_edms_path_says_its_variance_on_its_labels():
+    """The chain's network under EDM's preconditioning, told its labels in its own unit."""
+    path, x = VPDiscrete(), normal(3, 4)[:, :, None, None]
+    noises = normal(5, 3, 4, 1, 1, seed=1)
+    network = Told(lambda label: (label / 0.25 + 1) / 1000)
+    pretrained = Pretrained(network, path, "eps", Label(path, 0.25), (4, 1, 1))
+    solver = solvers.get("ddpm", variance="learned", clip_x0=True, grid={"spacing": "respaced"})
+    start = x / path.sigma(path.time_of_label(999))
+    found = solver.sample(denoiser(pretrained, 0.002, 80.0), start, nfe=5, draws=lambda j: noises[j])
+    labels = [round(i * 999 / 4) for i in range(5)]
+    expected = respaced(path.betas, labels, x[..., 0, 0], lambda j: noises[j][..., 0, 0], Wavy(), clip=True)
+    torch.testing.assert_close(found[..., 0, 0], expected, rtol=1e-9, atol=1e-9)
+
+
+class Told(nn.Module):
+    """Wavy on images of one pixel, told a label of which `time_of` makes the path's t."""
+
+    def __init__(self, time_of):
+        super().__init__()
+        self.time_of = time_of
+
+    def forward(self, x, label, condition):
+        return Wavy()(x[..., 0, 0], self.time_of(label), condition)[..., None, None]
 
 
 def test_solvers_without_learned_variance_take_the_first_half_alone(toy_mixture):
@@ -200,9 +228,9 @@ def test_wrappers_pass_the_variance_on():
 def test_a_network_without_a_variance_is_refused(toy_mixture):
     solver = solvers.get("ddpm", variance="learned", grid=LABELS)
     silent = NetworkDenoiser(Says(normal(1, 4)), VPDiscrete(), "eps")
-    for denoiser, x in ((toy_mixture(VPDiscrete()), normal(1, 3, 4, 4)), (silent, normal(1, 4))):
+    for teacher, x in ((toy_mixture(VPDiscrete()), normal(1, 3, 4, 4)), (silent, normal(1, 4))):
         with pytest.raises(ValueError, match="no variance is learned here"):
-            solver.sample(denoiser, x, nfe=5)
+            solver.sample(teacher, x, nfe=5)
     with pytest.raises(ValueError, match="afs spares the first evaluation"):
         solvers.get("ddpm", variance="learned", grid=LABELS, afs=True)
     with pytest.raises(ValueError, match="a chain of labels"):
