@@ -7,6 +7,7 @@ On two values rhoAB1 is, with h = rho_{i-1} - rho_i and r = (rho_i - rho_{i+1})/
 iPNDM-v is rhoAB by another name.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice, pairwise
@@ -32,7 +33,8 @@ def tab_coefficients(
 ) -> list[list[float]]:
     """C[i][j], newest first: C_ij of eq. 15 over alpha at times[i + 1], the integral of L_j(t) d(rho).
 
-    The published codes sum over t; Gauss' points lie in rho, which is exact for one value on every path.
+    The published codes sum over t; Gauss' points lie in rho, which is exact for one value on every path. ValueError
+    where a sum takes in clean data with dsigma/dt infinite.
     """
 
     def in_rho(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,6 +50,8 @@ def tab_coefficients(
     if quadrature == "diff-sampler":
         # It sums only where it interpolates: the first step is Euler's, exactly.
         table[0] = coefficients(times[:2], 1, in_rho)[0]
+    if not all(map(math.isfinite, table[-1])):
+        raise ValueError(f"quadrature {quadrature} has no value at clean data on this path: give grid.end min")
     return table
 
 

@@ -20,11 +20,11 @@ class DEISOptions(OrdersOptions, CorrectedOptions):
 
     @model_validator(mode="after")
     def _sums_stay_finite(self) -> "DEISOptions":
-        infinite = {"th_deis": ("vp-linear-fitted",), "diff-sampler": ("vp-linear", "vp-linear-fitted", "vp-cosine")}
-        if self.grid.end != "min" and self.path in infinite.get(self.quadrature, ()):
-            raise ValueError(
-                f"quadrature {self.quadrature} on {self.path} has no value at clean data: give grid.end min"
-            )
+        infinite = {"th_deis": ("vp-linear-fitted",), "diff-sampler": ("vp-linear", "vp-linear-fitted")}
+        labelled = self.quadrature == "diff-sampler" and self.grid.of_labels
+        if self.grid.end != "min" and (labelled or self.path in infinite.get(self.quadrature, ())):
+            where = "a chain of labels" if labelled else self.path
+            raise ValueError(f"quadrature {self.quadrature} on {where} has no value at clean data: give grid.end min")
         return self
 
 
