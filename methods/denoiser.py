@@ -4,14 +4,16 @@ Every solver and every distillation loss speaks to a Denoiser; networks, papers'
 guidance and a change of path are wrappers around one another.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from . import meter
+from .meter import Exhausted as Exhausted
+from .meter import Meter as Meter
+from .meter import metered as metered
 from .paths import EDM, Path, Scalar, Time, as_time, axpby, expand
 from .randomness import categories
 
@@ -19,51 +21,21 @@ Condition = Any
 Predict = Callable[[Tensor, Tensor, Condition], Tensor]
 
 
-class Exhausted(Exception):
-    """Raised from inside a denoiser by a meter's `before_forward`: nothing is left for another forward."""
-
-
-@dataclass(eq=False)
-class Meter:
-    """What sampling cost, counted per batch row as it happens.
-
-    evaluations: denoiser values asked for (NFE times samples); forwards: network forwards that they took
-    (a guided evaluation takes two, fused into one batch or not). `before_forward` is called before each
-    network forward, which `forwards` then holds; what it raises comes out of the denoiser.
-    """
-
-    before_forward: Callable[[], None] | None = field(default=None, repr=False)
-    evaluations: int = 0
-    forwards: int = 0
-    _depth: int = field(default=0, repr=False)
-
-
-_meters: list[Meter] = []
-
-
-@contextmanager
-def metered(before_forward: Callable[[], None] | None = None) -> Iterator[Meter]:
-    """Count the evaluations and forwards of every denoiser called inside the block."""
-    meter = Meter(before_forward)
-    _meters.append(meter)
-    try:
-        yield meter
-    finally:
-        _meters.remove(meter)
-
-
 class Denoiser(nn.Module):
     """D(x, t, condition) -> x0 on `path`. Subclasses write `denoise`; calling counts and checks the time.
 
-    One whose network predicts eps may answer `eps` directly: it sets `predicts_eps` and writes `predict_eps`.
+    One whose network predicts eps may answer `eps` directly: it sets `predicts_eps` and writes `predict_eps`. One whose
+    network may say a variance too writes `predict_moments`.
 
     x: (B, ...), t: float, () or (B,), result: like x, in x's dtype. `sample_shape` is one sample's, where it
     is known: methods that read no data take it from their teacher. `sample_bound` is the largest |x0| that the
     data can have, where they have one (images: 1). `class_counts` is how many samples of each class a
     class-conditional denoiser's data set holds; its condition is a label (B,) int64, or None for the null label.
-    None: unconditional, whatever the condition.
+    None: unconditional, whatever the condition. `trained_path` is the path that its network was trained on, where that
+    is another than `path`: grids of labels lie on it, and `on` it the network itself is asked.
     """
 
+    trained_path: Path | None = None
     sample_shape: tuple[int, ...] | None = None
     sample_bound: float | None = None
     class_counts: tuple[int, ...] | None = None
@@ -80,6 +52,10 @@ class Denoiser(nn.Module):
     def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """E[eps | x_t = x], with the arguments of `denoise`."""
         return self.path.eps(x, self.denoise(x, t, condition), t)
+
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """(2, B, ...): D and the share of `moments`, with the arguments of `denoise`."""
+        raise ValueError("no variance is learned here: take one of the fixed ones")
 
     def inner(self) -> "Denoiser | None":
         """The denoiser that this one wraps, if its forwards are that one's."""
@@ -109,31 +85,36 @@ class Denoiser(nn.Module):
         """E[eps | x_t = x] = (x - alpha D)/sigma, one evaluation; what the network says if `predicts_eps`."""
         return self._counted(self.predict_eps, x, t, condition)
 
+    def moments(self, x: Tensor, t: Time, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        """(D, share), one evaluation. ValueError where the network says no variance.
+
+        share (B, ...): where the log of the variance of a step from x lies between the posterior's (0) and beta's (1):
+        (v + 1)/2 of Nichol & Dhariwal 2021, eq. 15. It may leave [0, 1].
+        """
+        x0, share = self._counted(self.predict_moments, x, t, condition)
+        return x0, share
+
     def _counted(self, predict: Predict, x: Tensor, t: Time, condition: Condition) -> Tensor:
         t, rows = as_time(t).to(x.device), x.shape[0]
         if t.ndim > 1 or (t.ndim == 1 and len(t) != rows):
             raise ValueError(f"t has shape {tuple(t.shape)}; expected () or ({rows},) for x {tuple(x.shape)}")
-        for meter in _meters:
-            meter.evaluations += rows if meter._depth == 0 else 0
-            meter._depth += 1
+        meter.enter(rows)
         try:
             if self.inner() is None:
-                _count_forward(rows)
+                meter.count_forward(rows)
             return predict(x, t, condition).to(x.dtype)
         finally:
-            for meter in _meters:
-                meter._depth -= 1
+            meter.leave()
 
     def on(self, path: Path) -> "Denoiser":
-        """The same denoiser, asked on another path: exact, see ChangeOfPath."""
-        return self if path == self.path else ChangeOfPath(self, path)
+        """The same denoiser, asked on another path: exact, see ChangeOfPath; on `trained_path` the network itself."""
+        if path == self.path:
+            return self
+        return self.as_trained() if path == self.trained_path else ChangeOfPath(self, path)
 
-
-def _count_forward(rows: int) -> None:
-    for meter in _meters:
-        meter.forwards += rows
-        if meter.before_forward is not None:
-            meter.before_forward()
+    def as_trained(self) -> "Denoiser":
+        """The denoiser on `trained_path`, its network shared."""
+        raise NotImplementedError(f"{type(self).__name__} knows no other path")
 
 
 class FunctionDenoiser(Denoiser):
@@ -163,15 +144,23 @@ X0_FROM = {
 class NetworkDenoiser(Denoiser):
     """A network trained on `path` to predict x0, eps, score, v, velocity, or both x0 and eps in twice the channels.
 
-    Called as network(x, t, condition).
+    Called as network(x, time_of(t), condition), t itself without `time_of`. Channels after those of the prediction
+    are a learned variance; `output` has them.
     """
 
-    def __init__(self, network: nn.Module, path: Path, prediction: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        path: Path,
+        prediction: str,
+        time_of: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         super().__init__(path)
         if prediction not in X0_FROM:
             raise ValueError(f"unknown prediction {prediction!r}; one of {', '.join(X0_FROM)}")
         self.network = network
         self.prediction = prediction
+        self.time_of = time_of
         self.predicts_eps = prediction == "eps"
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
@@ -182,15 +171,28 @@ class NetworkDenoiser(Denoiser):
             return self._output(x, t, condition)
         return super().predict_eps(x, t, condition)
 
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        said, channels = self.output(x, t, condition), x.shape[1]
+        if self.prediction == "both" or said.shape[1] != 2 * channels:
+            return super().predict_moments(x, t, condition)
+        x0 = X0_FROM[self.prediction](self.path, x, said[:, :channels], t)
+        return torch.stack([x0, (said[:, channels:] + 1) / 2])
+
+    def output(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """All that the network says, in x's dtype: (B, C, ...), or (B, 2C, ...) with a learned variance."""
+        time = (t if self.time_of is None else self.time_of(t)).to(time_dtype(self.network, x))
+        said: Tensor = self.network(x.to(parameter_dtype(self.network, x)), time.expand(x.shape[0]), condition)
+        return said.to(x.dtype)
+
     def _output(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype = parameter_dtype(self.network, x)
-        return self.network(x.to(dtype), t.to(dtype).expand(x.shape[0]), condition).to(x.dtype)
+        said = self.output(x, t, condition)
+        return said if self.prediction == "both" else said[:, : x.shape[1]]
 
 
 class EDMDenoiser(Denoiser):
     """EDM preconditioning (Karras et al. 2022, table 1): D = c_skip x + c_out F(c_in x, ln(sigma)/4).
 
-    `network` is F(x, c_noise, condition) with c_noise (B,).
+    `network` is F(x, c_noise, condition) with c_noise (B,), at least in float32.
     """
 
     path: EDM
@@ -206,10 +208,16 @@ class EDMDenoiser(Denoiser):
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         c_skip, c_out, c_in = (factor(c, x) for c in self.scalings(as_number(t)))
-        dtype = parameter_dtype(self.network, x)
-        c_noise = (torch.log(t) / 4).to(dtype).expand(x.shape[0])
-        F = self.network((c_in * x).to(dtype), c_noise, condition).to(x.dtype)
+        F = self._asked((c_in * x).to(parameter_dtype(self.network, x)), t, condition).to(x.dtype)
         return axpby(c_skip, x, c_out, F)
+
+    def _asked(self, scaled: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        F: Tensor = self.network(scaled, self.c_noise(t, scaled), condition)
+        return F
+
+    def c_noise(self, t: Tensor, x: Tensor) -> Tensor:
+        """ln(sigma)/4 for each sample of x, (B,), as the network is told it."""
+        return (torch.log(t) / 4).to(time_dtype(self.network, x)).expand(x.shape[0])
 
 
 def edm_scalings(sigma: Scalar, sigma_data: float) -> tuple[Scalar, Scalar, Scalar]:
@@ -230,8 +238,17 @@ def factor(c: Scalar, x: Tensor) -> Scalar:
 
 
 def parameter_dtype(network: nn.Module, x: Tensor) -> torch.dtype:
-    """The dtype that the network computes in; x's own for a network without parameters."""
+    """The dtype that the network computes in; x's own for one without parameters, or that casts x itself."""
+    if getattr(network, "casts_itself", False):
+        return x.dtype
     return next((p.dtype for p in network.parameters()), x.dtype)
+
+
+def time_dtype(network: nn.Module, x: Tensor) -> torch.dtype:
+    """The dtype in which a network is told its time or label: never half precision, in which 999 would be 1000."""
+    if getattr(network, "casts_itself", False):
+        return torch.float64
+    return torch.promote_types(parameter_dtype(network, x), torch.float32)
 
 
 class Wrapper(Denoiser):
@@ -241,10 +258,18 @@ class Wrapper(Denoiser):
         super().__init__(path)
         self.denoiser = denoiser
         self.sample_shape, self.sample_bound = denoiser.sample_shape, denoiser.sample_bound
-        self.class_counts = denoiser.class_counts
+        self.class_counts, self.trained_path = denoiser.class_counts, denoiser.trained_path
 
     def inner(self) -> Denoiser:
         return self.denoiser
+
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        """What this wrapper makes of another denoiser."""
+        raise NotImplementedError
+
+    def as_trained(self) -> Denoiser:
+        assert self.trained_path is not None
+        return self.around(self.denoiser.on(self.trained_path))
 
 
 class Conditioned(Wrapper):
@@ -255,11 +280,17 @@ class Conditioned(Wrapper):
         self.condition = condition
         self.predicts_eps = denoiser.predicts_eps
 
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        return Conditioned(denoiser, self.condition)
+
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         return self.denoiser(x, t, self.condition)
 
     def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         return self.denoiser.eps(x, t, self.condition)
+
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return torch.stack(self.denoiser.moments(x, t, self.condition))
 
 
 class Guided(Wrapper):
@@ -274,9 +305,17 @@ class Guided(Wrapper):
         super().__init__(denoiser, denoiser.path)
         self.scale, self.null = scale, null
 
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        return Guided(denoiser, self.scale, self.null)
+
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         unconditional = self.denoiser(x, t, self.null)
         return unconditional + self.scale * (self.denoiser(x, t, condition) - unconditional)
+
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """The variance is the conditional network's."""
+        unconditional, (x0, share) = self.denoiser(x, t, self.null), self.denoiser.moments(x, t, condition)
+        return torch.stack([unconditional + self.scale * (x0 - unconditional), share])
 
 
 class Clipped(Wrapper):
@@ -286,8 +325,15 @@ class Clipped(Wrapper):
         super().__init__(denoiser, denoiser.path)
         self.bound = bound
 
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        return Clipped(denoiser, self.bound)
+
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         return self.denoiser(x, t, condition).clamp(-self.bound, self.bound)
+
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        x0, share = self.denoiser.moments(x, t, condition)
+        return torch.stack([x0.clamp(-self.bound, self.bound), share])
 
 
 class ChangeOfPath(Wrapper):
@@ -297,7 +343,17 @@ class ChangeOfPath(Wrapper):
     noise: the state keeps its direction and is asked at the inner path's t_max.
     """
 
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        return denoiser
+
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return self.denoiser(*self._inner_point(x, t), condition)
+
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return torch.stack(self.denoiser.moments(*self._inner_point(x, t), condition))
+
+    def _inner_point(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """x and t as the inner denoiser is asked."""
         own = self.denoiser.path
         level_max = own.noise_level(torch.as_tensor(own.t_max, dtype=t.dtype, device=t.device))
         level = self.path.noise_level(t)
@@ -308,4 +364,4 @@ class ChangeOfPath(Wrapper):
             own.sigma(t_own) / self.path.sigma(t),
             own.alpha(t_own) / self.path.alpha(t),
         )
-        return self.denoiser(expand(scale, x) * x, t_own, condition)
+        return expand(scale, x) * x, t_own

@@ -57,6 +57,12 @@ class PublishedNetwork:
         """At four bytes for each parameter."""
         return 4e-6 * self.parameters
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration of a checkpoint of this form, as methods.teachers.forms reads and builds it."""
+        facts = {"labels": self.labels, "kind": None if self.kind == "teacher" else self.kind}
+        return {"form": self.form, **self.config, **{key: value for key, value in facts.items() if value is not None}}
+
 
 class _Networks(Mapping[str, PublishedNetwork]):
     """By name, read on first use."""

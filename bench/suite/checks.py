@@ -17,7 +17,7 @@ from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS, defined
-from . import fits, published, repeats
+from . import fits, listed_levels, published, repeats
 from .document import Location, complaints
 from .fits import Complaint, Rule, entries, places
 from .networks import network
@@ -236,6 +236,7 @@ RULES: tuple[Rule, ...] = (
     checkpoints_are_files,
     fits.grids_are_on_the_teachers_path,
     fits.levels_are_drawn_where_the_teacher_is,
+    listed_levels.given_levels_are_the_teachers,
     fits.lpips_compares_images,
     fits.learned_solvers_move_along_one_path,
     fits.budgets_are_in_units_of_the_method,

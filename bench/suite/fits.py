@@ -75,7 +75,7 @@ def the_grid_has_an_end(suite: Suite) -> Iterator[Complaint]:
 def grids_are_on_the_teachers_path(suite: Suite) -> Iterator[Complaint]:
     for where, entry in entries(suite):
         for options in entry.trials():
-            for teacher in _of_entry(suite, entry):
+            for teacher in of_entry(suite, entry):
                 yield from _labels_exist((*where, "options"), options, teacher)
                 grid, ends = getattr(options, "grid", None), levels(teacher)
                 if isinstance(grid, Grid) and ends is not None:
@@ -105,7 +105,7 @@ def _may_have_labels(teacher: Teacher) -> bool:
 
 def _ends_fall(place: Location, grid: Grid, options: Options, ends: tuple[float, float]) -> Iterator[Complaint]:
     """A grid has one end of its own, and the other from the teacher: these must be in order too."""
-    own_path = isinstance(options, SolverOptions) and options.path is not None
+    own_path = isinstance(options, SolverOptions) and options.path not in (None, "vp-linear-fitted")
     lowest = grid.noise_min if grid.noise_min is not None else 0.0 if own_path else ends[0]
     highest = ends[1] if grid.noise_max is None else grid.noise_max
     if lowest >= highest:
@@ -118,7 +118,7 @@ def levels_are_drawn_where_the_teacher_is(suite: Suite) -> Iterator[Complaint]:
         yield from _law_reaches(place, teacher, teacher)
     for where, entry in entries(suite):
         for options in entry.trials():
-            for teacher in _of_entry(suite, entry):
+            for teacher in of_entry(suite, entry):
                 for part_at, part in _parts((*where, "options"), options):
                     yield from _law_reaches(part_at, part, teacher)
 
@@ -142,7 +142,7 @@ def _parts(place: Location, options: BaseModel) -> Iterator[tuple[Location, Base
             yield from _parts((*place, name), part)
 
 
-def _of_entry(suite: Suite, entry: MethodEntry) -> list[Teacher]:
+def of_entry(suite: Suite, entry: MethodEntry) -> list[Teacher]:
     """The teachers that a row meets: those of the suite, and the one that it is fitted on."""
     own = entry.fitted_on.teacher if entry.fitted_on is not None else None
     return [*(teacher for _, teacher in teachers(suite)), *([own] if own is not None else [])]

@@ -116,7 +116,8 @@ class Middle(nn.Module):
 
 
 class DDPMUNet(nn.Module):
-    """(x, time, None) -> (B, out_ch, H, W). x: (B, in_channels, H, W); time: labels (B,), real.
+    """(x, time, None) -> (B, out_ch, H, W). x: (B, in_channels, H, W); time: labels (B,), real;
+    `embedding` stands for embed(time) where it is given.
 
     Arguments have the names of ermongroup/ddim's code. attn_on_the_way_up: after every block of its level, or after the
     last alone, as in score_sde's `ddpm`.
@@ -167,8 +168,8 @@ class DDPMUNet(nn.Module):
         self.norm_out = nn.GroupNorm(GROUPS, channels, EPS)
         self.conv_out = zero(nn.Conv2d(channels, out_ch, 3, padding=1))
 
-    def forward(self, x: Tensor, time: Tensor, labels: Tensor | None = None) -> Tensor:
-        temb = self._embed(time, labels)
+    def forward(self, x: Tensor, time: Tensor, labels: Tensor | None = None, embedding: Tensor | None = None) -> Tensor:
+        temb = self.embed(time, labels) if embedding is None else embedding
         skips = [self.conv_in(x)]
         for level in cast(list[Level], self.down):
             for k in range(len(level.block)):
@@ -183,5 +184,6 @@ class DDPMUNet(nn.Module):
                 h = level.upsample(h)
         return self.conv_out(functional.silu(self.norm_out(h)))
 
-    def _embed(self, time: Tensor, labels: Tensor | None = None) -> Tensor:
+    def embed(self, time: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Of the label of the noise, (B, 4 ch); there are no classes."""
         return self.temb(time)

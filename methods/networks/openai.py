@@ -220,7 +220,8 @@ class OpenAIUNet(Encoder):
 
     x: (B, in_channels, H, W); time: (B,) in the network's own unit, float32 or float64 whatever the weights' dtype;
     labels: (B,) int64 from 0 to num_classes - 1. No row stands for the null label: without labels a class-conditional
-    network is told of no class, which it was not trained on. attention_resolutions are factors of down-sampling.
+    network is told of no class, which it was not trained on. `embedding` stands for embed(time, labels) where it is
+    given. attention_resolutions are factors of down-sampling.
     """
 
     def __init__(
@@ -282,14 +283,16 @@ class OpenAIUNet(Encoder):
                     layers.append(self._residual(channels, channels, "up") if self._updown else Upsample(channels))
                 self.output_blocks.append(TimestepSequential(*layers))
 
-    def forward(self, x: Tensor, time: Tensor, labels: Tensor | None = None) -> Tensor:
-        embedding = self._embed(time, labels)
+    def forward(self, x: Tensor, time: Tensor, labels: Tensor | None = None, embedding: Tensor | None = None) -> Tensor:
+        if embedding is None:
+            embedding = self.embed(time, labels)
         *skips, x = self._encode(x, embedding)
         for block in self.output_blocks:
             x = block(torch.cat([x, skips.pop()], dim=1), embedding)
         return self.out(x)
 
-    def _embed(self, time: Tensor, labels: Tensor | None = None) -> Tensor:
+    def embed(self, time: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Of time and label, (B, 4 model_channels)."""
         embedding = self._embed_time(time)
         if self.label_emb is not None and labels is not None:
             embedding = embedding + self.label_emb(labels)
@@ -360,7 +363,4 @@ class OpenAIClassifier(Encoder):
         )
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        return self.out(self._encode(x, self._embed(label))[-1])
-
-    def _embed(self, label: Tensor) -> Tensor:
-        return self._embed_time(label)
+        return self.out(self._encode(x, self._embed_time(label))[-1])
