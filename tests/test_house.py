@@ -21,7 +21,7 @@ SOURCES = [path for part in ("methods", "datasets", "bench", "reports") for path
 
 def test_the_package_list_is_the_tree():
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
-    found = {"fewstep"}
+    found = {"fewstep", "fewstep.leaderboards"}
     for path in SOURCES:
         if path.name == "__init__.py":
             found.add(".".join(["fewstep", *path.parent.relative_to(ROOT).parts]))
