@@ -70,6 +70,8 @@ class LabelledNetwork(nn.Module):
     labels: (B,) int64 from 0, `classes` or None for the null label.
     """
 
+    model: Any
+
     def __init__(self, model: nn.Module, classes: int) -> None:
         super().__init__()
         self.model, self.classes = model, classes

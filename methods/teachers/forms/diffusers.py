@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -281,13 +281,14 @@ def library() -> Any:
 def _shape(kwargs: Mapping[str, Any]) -> tuple[int, int, int]:
     side, channels = kwargs.get("sample_size"), kwargs.get("in_channels", 3)
     height, width = side if isinstance(side, list | tuple) and len(side) == 2 else (side, side)
-    if not all(isinstance(n, int) and n > 0 for n in (height, width, channels)):
+    found = (channels, height, width)
+    if not all(isinstance(n, int) and n > 0 for n in found):
         raise CheckpointError(
             f"config.json: sample_size {side!r} and in_channels {channels!r} give no shape of samples"
         )
     if kwargs.get("out_channels", 3) not in (channels, 2 * channels):
         raise CheckpointError(f"config.json: {kwargs.get('out_channels')} channels from {channels} are no prediction")
-    return channels, height, width
+    return cast(tuple[int, int, int], found)
 
 
 def _write_json(content: Mapping[str, Any], file: Path) -> None:
