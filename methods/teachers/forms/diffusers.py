@@ -47,7 +47,7 @@ class UNet2D(nn.Module):
     def embed(self, label: Tensor, condition: Condition = None) -> Tensor:
         """The network's embedding of label and class, (B, E)."""
         unet = self.unet
-        embedding: Tensor = unet.time_embedding(unet.time_proj(label).to(unet.conv_in.weight.dtype))
+        embedding: Tensor = unet.time_embedding(unet.time_proj(label).to(unet.time_embedding.linear_1.weight.dtype))
         if unet.class_embedding is None or condition is None:
             return embedding
         return embedding + unet.class_embedding(condition)
