@@ -49,14 +49,15 @@ def _row(suite: Suite, claim: Claim, row: Row) -> Iterator[str]:
     own = [entry for _, entry in entries(suite) if entry.name == row.method]
     if not own:
         yield f"the suite has no row {row.method}"
-        return
-    if row.variant is None and len(own) > 1:
+    elif row.variant is None and len(own) > 1:
         yield f"the suite has several rows {row.method}; name one as variant: {_variants(own)}"
-        return
-    named = [entry for entry in own if row.variant is None or entry.untuned_label() == row.variant]
-    if not named:
+    elif named := [entry for entry in own if row.variant in (None, entry.untuned_label())]:
+        yield from _evaluated(suite, claim, row, named)
+    else:
         yield f"the suite has no row {row.method} of variant {row.variant!r}; there are {_variants(own)}"
-        return
+
+
+def _evaluated(suite: Suite, claim: Claim, row: Row, named: list[MethodEntry]) -> Iterator[str]:
     wanted = [row.nfe] if row.nfe is not None else claim.at.nfe
     run = {nfe for entry in named for nfe in entry.nfe or suite.nfe if not entry.refusal(nfe)}
     if lacking := [nfe for nfe in wanted if nfe not in run]:
