@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ... import weights_file
 from ...paths import VPDiscrete
@@ -107,13 +108,28 @@ def counted(state: State, prefix: str) -> int:
     return len({name.removeprefix(prefix).partition(".")[0] for name in state if name.startswith(prefix)})
 
 
+class _Undrawn(TorchFunctionMode):
+    """Leaves weights as they are where layers would draw them, which takes seconds even on the meta device."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def outline(make: Callable[[], Network]) -> Network:
+    """The network that `make` makes as its names and shapes alone: nothing is allocated, nothing drawn."""
+    with torch.device("meta"), _Undrawn():
+        return make()
+
+
 def fitted(make: Callable[[], Network], state: State) -> Network:
     """The network that `make` makes, with these tensors in float32, in training mode.
 
     Nothing is allocated before each name and shape is the network's own. CheckpointError where one is not.
     """
-    with torch.device("meta"):
-        network = make()
+    network = outline(make)
     wanted, found = network.state_dict(), state
     if missing := [name for name in wanted if name not in found]:
         raise CheckpointError(f"{len(missing)} tensors are missing, such as {missing[0]}")

@@ -14,7 +14,7 @@ from ...networks.song import SongUNet
 from ...paths import EDM, Path, VPLinear
 from ..pretrained import Pretrained
 from . import schedules
-from .base import Checkpoint, CheckpointError, Label, State, agree, counted, fitted, negate, tensors
+from .base import Checkpoint, CheckpointError, Label, State, agree, counted, fitted, negate, outline, tensors
 
 PREFIX = "all_modules."
 EXAMPLE = (
@@ -144,8 +144,7 @@ def _song(fields: Mapping[str, Any], state: State, dropout: float) -> SongUNet:
         )
 
     renamed = _renamed(places, state)
-    with torch.device("meta"):
-        wanted = make().state_dict()
+    wanted = outline(make).state_dict()
     row = torch.as_tensor(taps, dtype=torch.float32)
     kernel = (torch.outer(row, row) / row.sum() ** 2)[None, None]
     return fitted(make, renamed | {name: kernel for name in wanted if name.endswith("resample_filter")})
