@@ -570,7 +570,7 @@ UNFIT = {
     "song field": (lambda: configured("ddpmpp", colour=1), "unknown fields: colour"),
     "song kind": (lambda: configured("ddpmpp", resblock_type="ddpm"), "resblock_type is 'ddpm'; only 'biggan'"),
     "song name": (lambda: configured("ddpmpp", name="ncsnv2"), "called 'ncsnv2'; only ncsnpp and ddpm"),
-    "song width": (lambda: configured("ddpmpp", nf=32), "has shape"),
+    "song width": (lambda: configured("ddpmpp", nf=32), "says nf 32, and its tensors 16"),
     "song shape": (lambda: reshaped("ddpmpp", "all_modules.2.bias", (5,)), "has shape (5,)"),
     "song without a tensor": (lambda: dropped("ddpmpp", "all_modules.3.Conv_0.bias"), "tensors are missing"),
     "pd width": (lambda: configured("pd", ch=64), "says ch 64, and its tensors 32"),
