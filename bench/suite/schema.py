@@ -11,6 +11,7 @@ from ...methods.options import LARGEST_INTEGER, Checked, Options
 from ...methods.portable import name_refusal
 from ...methods.specs.base import LARGEST_BATCH
 from ...methods.specs.teachers.base import TeacherOptions, printable
+from ...reports.claims.model import Claim
 from ..machine import device_refusal
 from .short_forms import expanded
 
@@ -200,6 +201,10 @@ class MethodEntry(Options):
             words.append(self.rules())
         return " ".join([*([grid.label()] if grid else []), *words])
 
+    def untuned_label(self) -> str:
+        """The label without the rule set: what a tuned row shares with one of default options."""
+        return self.label() if self.tune is None else self.label().removesuffix(self.rules()).rstrip()
+
 
 def _short(option: Any, dumped: Any) -> Any:
     """An option as a table shows it: nested options that have a short form are shown by it."""
@@ -234,4 +239,6 @@ class Suite(Checked):
     classifier: Literal["shipped", "trained"] = "shipped"
     """The network behind fd_digits and its like: the one that fewstep ships for the data set, or one that this suite
     trains, as it does where none is shipped."""
+    claims: list[Claim] = []
+    """Sentences of papers and the tests that stand for them, for `fewstep claims`; they change no result."""
     device: Annotated[Literal["auto", "cpu", "cuda"], BeforeValidator(_device)] = "auto"
