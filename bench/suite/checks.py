@@ -243,6 +243,7 @@ RULES: tuple[Rule, ...] = (
     fits.budgets_buy_a_step,
     published.networks_are_of_the_data,
     published.learned_variances_are_there,
+    published.labels_suffice,
     published.rows_reach_an_nfe,
     *claimed.RULES,
     *papers.RULES,
