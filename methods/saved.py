@@ -15,6 +15,7 @@ from . import registry, weights_file
 from .denoiser import Denoiser, Guided
 from .method import Method
 from .options import Options
+from .teachers.preconditioned import Told
 
 FORMAT = "fewstep-method-1"
 
@@ -33,6 +34,8 @@ def fingerprint(denoiser: Denoiser) -> str:
         digest.update(type(module).__qualname__.encode())
         if isinstance(module, Denoiser):
             digest.update(repr(module.path).encode())
+        if isinstance(module, Told):
+            digest.update(module.identity().encode())
         if isinstance(module, Guided):
             digest.update(repr(float(module.scale)).encode())
     weights = denoiser.state_dict()

@@ -17,7 +17,7 @@ from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS, defined
-from . import fits, listed_levels, published, repeats
+from . import claimed, fits, listed_levels, published, repeats
 from .document import Location, complaints
 from .fits import Complaint, Rule, entries, places
 from .networks import network
@@ -244,6 +244,7 @@ RULES: tuple[Rule, ...] = (
     published.networks_are_of_the_data,
     published.learned_variances_are_there,
     published.rows_reach_an_nfe,
+    *claimed.RULES,
 )
 
 PRESUPPOSED = (

@@ -56,7 +56,7 @@ class Draft:
         the default that took its place.
         """
         if not place:
-            return any(_is_why(str(gone[0]), message) for gone in self._removed)
+            return any(_is_why(str(part), message) for gone in self._removed for part in gone)
         if any(place == gone[: len(place)] or gone == place[: len(gone)] for gone in self._removed):
             return True
         beside = len(place) > 2 and any(place[:-1] == gone[:-1] for gone in self._removed)

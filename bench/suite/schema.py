@@ -11,6 +11,7 @@ from ...methods.options import LARGEST_INTEGER, Checked, Options
 from ...methods.portable import name_refusal
 from ...methods.specs.base import LARGEST_BATCH
 from ...methods.specs.teachers.base import TeacherOptions, printable
+from ...reports.claims.model import Claim
 from ..machine import device_refusal
 from .short_forms import expanded
 
@@ -63,7 +64,7 @@ class Budget(Options):
     seconds: float | None = Field(None, gt=0, le=1e10)
     teacher: float | None = Field(None, gt=0, le=1e6)
     iterations: int | None = Field(None, ge=1, le=10**12)
-    phase_iterations: Annotated[list[Annotated[int, Field(ge=1, le=10**12)]], Field(min_length=1)] | None = None
+    phase_iterations: tuple[Annotated[int, Field(ge=1, le=10**12)], ...] | None = Field(None, min_length=1)
     trajectories: int | None = Field(None, ge=1, le=LARGEST_BATCH)
     batches: int | None = Field(None, ge=1, le=10**4)
 
@@ -84,7 +85,7 @@ class Budget(Options):
     def amount(self) -> float:
         """Of all phases."""
         given = next(iter(self.given().values()))
-        return sum(given) if isinstance(given, list) else given
+        return sum(given) if isinstance(given, tuple) else given
 
     def label(self) -> str:
         if self.phase_iterations is None:
@@ -200,6 +201,10 @@ class MethodEntry(Options):
             words.append(self.rules())
         return " ".join([*([grid.label()] if grid else []), *words])
 
+    def untuned_label(self) -> str:
+        """The label without the rule set: what a tuned row shares with one of default options."""
+        return self.label() if self.tune is None else self.label().removesuffix(self.rules()).rstrip()
+
 
 def _short(option: Any, dumped: Any) -> Any:
     """An option as a table shows it: nested options that have a short form are shown by it."""
@@ -234,4 +239,6 @@ class Suite(Checked):
     classifier: Literal["shipped", "trained"] = "shipped"
     """The network behind fd_digits and its like: the one that fewstep ships for the data set, or one that this suite
     trains, as it does where none is shipped."""
+    claims: list[Claim] = []
+    """Sentences of papers and the tests that stand for them, for `fewstep claims`; they change no result."""
     device: Annotated[Literal["auto", "cpu", "cuda"], BeforeValidator(_device)] = "auto"

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -11,15 +12,18 @@ import yaml
 from fewstep.bench.errors import InputError
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.plan.kinds import TeacherParams
+from fewstep.bench.stages import reference as reference_stage
 from fewstep.bench.suite import short_forms
 from fewstep.bench.suite.loading import checked, load
 from fewstep.bench.suite.writing import dump
-from fewstep.datasets.registry import DATASETS
+from fewstep.datasets.registry import DATASETS, SCENES
 from fewstep.methods.networks import edm_network
 from fewstep.methods.randomness import categories
+from fewstep.methods.registry import METHODS, data_free
 from fewstep.methods.teachers.checkpoint import Checkpoint
 from fewstep.reports.status import Kind
 
+from . import stand_ins
 from .in_process import call, run_in_process
 
 PAPERS = Path(__file__).parent / "papers"
@@ -166,6 +170,34 @@ def test_images_are_needed_where_they_are_read(nothing_here, teacher, changes, e
     assert lacks(problems=[{"dataset": "cifar10", "teacher": teacher}], **{"methods": "euler", **changes}) == expected
 
 
+def test_a_reference_file_of_adm_stands_in_for_the_rows_of_real_images(nothing_here, tmp_path, monkeypatch):
+    """Its 10,000 images are read under the register's name, wherever the file lies."""
+    images = stand_ins.images(6, side=8).permute(0, 2, 3, 1).numpy()
+    folder = tmp_path / "weights" / "stats"
+    folder.mkdir(parents=True)
+    np.savez(folder / "VIRTUAL_lsun_cat256.npz", arr_0=images, mu=np.zeros(2048), sigma=np.eye(2048))
+    (tmp_path / "weights" / "inception-2015-12-05-6726825d.pth").write_bytes(b"x")
+    stand_ins.register(monkeypatch, tmp_path / "weights", "inception-2015-12-05-6726825d.pth")
+    named = dict.fromkeys(["fid", "inception_recall", "inception_precision"], "VIRTUAL_lsun_cat256")
+    changes = {"problems": SUITE["problems"][:1], "methods": "euler", "nfe": 2, "references": named}
+    monkeypatch.setitem(DATASETS.entries, "mixture-2d", dataclasses.replace(DATASETS["mixture-2d"], metrics=SCENES))
+    (cell,) = make_plan(suite(**changes, metrics=[*named, "rmse"])).cells
+    reference = cell.score.inputs["reference inception-tf1"]
+    assert reference.asked["images"] == "stats/VIRTUAL_lsun_cat256.npz"
+    assert set(cell.score.asked["references"]) == {"fid"}
+    found, count = reference_stage._images(reference.params)
+    assert count == 6
+    assert torch.equal(found(slice(0, 6)), stand_ins.images(6, side=8))
+
+
+def test_rows_of_one_network_have_one_reference():
+    problem = [{"dataset": "cifar10", "teacher": UNCOND}]
+    metrics = {"metrics": ["inception_recall", "kid"]}
+    said = refusal(problems=problem, references={"inception_recall": "VIRTUAL_lsun_cat256"}, **metrics)
+    assert "references.inception_recall: " in said
+    assert "name a reference for kid too" in said
+
+
 def test_doctor_asks_for_no_archive_that_no_row_reads(nothing_here, tmp_path):
     result = call("doctor", PAPERS / "diffsampler-edm.yaml")
     assert result.exit_code == 1
@@ -238,19 +270,31 @@ def unseen(nothing_here, tmp_path, monkeypatch):
     return {"dataset": "unseen", "teacher": "theirs.safetensors"}
 
 
-def test_solvers_and_students_that_see_no_image_run_without_the_archive(unseen, tmp_path):
-    rows = [
-        "euler",
-        {"name": "bespoke", "options": {"trajectories": 2, "nodes": 5, "tolerance": 0.1, "batch": 2}},
-        {"name": "sim", "nfe": 1, "options": {"batch": 2}},
-    ]
-    changes = {"problems": [unseen], "labels": "uniform", "nfe": 2, "methods": rows, "budgets": {"iterations": 2}}
+@pytest.mark.parametrize("some", [("bespoke", "d-ode", "sim"), pytest.param((), marks=pytest.mark.slow)])
+def test_what_sees_no_image_runs_without_the_archive(unseen, tmp_path, some):
+    """Every solver and student that the register calls free of data; where one looks at an image, that is NaN."""
+    small = {
+        "bespoke": {"trajectories": 2, "nodes": 5, "tolerance": 0.1},
+        "knowledge": {"solver_nfe": 2},
+        "rectified-flow": {"solver_nfe": 2},
+    }
+    free = [name for name, spec in METHODS.items() if spec.trains and data_free(spec) and name != "boot"]
+    assert {"bespoke", "sim", "d-ode", "dmd"} <= set(free)
+    names = some or free
+    rows = ["euler"]
+    for name in names:
+        known = METHODS[name].options.model_fields
+        options = {key: value for key, value in {"batch": 2, **small.get(name, {})}.items() if key in known}
+        nfe = next(nfe for nfe in (4, 5, 1) if METHODS[name].refusal(nfe) is None)
+        rows.append({"name": name, "nfe": nfe, "options": options, "budgets": {"images": 4}})
+    changes = {"problems": [unseen], "labels": "uniform", "nfe": 2, "methods": rows, "samples": 2}
+    changes["truth"] = {"samples": 2, "tolerance": 0.1}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({**SUITE, **changes}))
     result = call("run", tmp_path / "s.yaml", "--out", "out")
     assert result.exit_code == 0, result.output
     with Path("out/results.csv").open() as file:
         found = list(csv.DictReader(file))
-    assert [row["status"] for row in found] == ["done"] * 3
+    assert [(row["method"], row["status"]) for row in found] == [(name, "done") for name in ("euler", *names)]
     assert all(row["protocol"].endswith("/uniform labels") for row in found)
     assert not (tmp_path / "data").exists()
 
