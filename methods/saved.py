@@ -15,8 +15,7 @@ from . import registry, weights_file
 from .denoiser import Denoiser, Guided
 from .method import Method
 from .options import Options
-
-FORMAT = "fewstep-method-1"
+from .saved_header import FORMAT
 
 
 class MismatchError(ValueError):

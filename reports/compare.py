@@ -23,6 +23,7 @@ class Verdict(StrEnum):
     ONLY_OLD = "only in A"
     ONLY_NEW = "only in B"
     PROTOCOLS = "not compared: protocols differ"
+    ELSEWHERE = "not compared: made elsewhere"
 
 
 CHANGES = (Verdict.BETTER, Verdict.WORSE, Verdict.ONLY_OLD, Verdict.ONLY_NEW, Verdict.PROTOCOLS)
@@ -80,7 +81,10 @@ def changes(old: Board, new: Board) -> list[Change]:
 
 def _change(key: EntryKey, metric: str, old: Entry | None, new: Entry | None, sign: int) -> Iterator[Change]:
     has_old, has_new = (entry is not None and bool(entry.values.get(metric)) for entry in (old, new))
-    if has_old and has_new:
+    if key.elsewhere:
+        if has_old or has_new:
+            yield Change(key, metric, Verdict.ELSEWHERE, _measured(old, metric), _measured(new, metric))
+    elif has_old and has_new:
         assert old is not None
         assert new is not None
         protocols = [entry.protocols.get(metric, "") for entry in (old, new)]
