@@ -7,13 +7,14 @@ from .tables import Table
 
 
 def write(table: Table, style: str, width: int | None = None) -> str:
-    """The table as text in one of the styles table, markdown, latex, html.
+    """The table as text in one of the styles table, markdown, latex, siunitx, html.
 
     width: of the style table, in characters; by default that of the terminal, or 100 where there is none.
     """
     if style == "table":
         return terminal.write(table, width or terminal.width())
-    return {"markdown": markdown.write, "latex": latex.write, "html": to_html}[style](table)
+    styles = {"markdown": markdown.write, "latex": latex.write, "siunitx": latex.write_siunitx, "html": to_html}
+    return styles[style](table)
 
 
 _HTML = Environment(autoescape=True).from_string(

@@ -1,12 +1,13 @@
 r"""A table as a booktabs float that compiles as it is, in a text width of 5.5 inches.
 
 Number columns are broken into blocks where they are too wide, and blocks into floats where they are too high. The best
-value of a column is bold, the second underlined. Packages: booktabs.
+value of a column is bold, the second underlined. Packages: booktabs; siunitx where numbers are aligned by it.
 """
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from .tables import Cell, Table
 
@@ -34,20 +35,71 @@ NOTES = r"""
 \end{minipage}"""
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """How a column of numbers is set: its specification, from its cells, a cell of it, and its head."""
+
+    column: Callable[[Sequence[Cell]], str]
+    cell: Callable[[Cell], str]
+    head: Callable[[str], str]
+    setup: str = ""
+
+
 def write(table: Table) -> str:
     """One float, or several of which the last has the notes."""
+    return _write(table, Numbers(lambda cells: "r", _cell, escape))
+
+
+def write_siunitx(table: Table) -> str:
+    """The same, with numbers aligned at their points and errors in S columns of the package siunitx, version 3."""
+    return _write(table, Numbers(_s_column, _s_cell, lambda name: f"{{{escape(name)}}}", SIUNITX))
+
+
+SIUNITX = "\n" + r"\sisetup{separate-uncertainty, table-align-uncertainty, detect-weight, mode=text}"
+NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?")
+
+
+def _s_column(cells: Sequence[Cell]) -> str:
+    """Such as S[table-format=3.2(2)]: the digits that the widest number and error take."""
+    found = [match for cell in cells if (match := NUMBER.fullmatch(cell.text))]
+    sign = "-" * any(match[1] for match in found)
+    whole = max((len(match[2]) for match in found), default=1)
+    decimals = max((len(match[3] or "") for match in found), default=0)
+    digits = max((len(_uncertainty(cell)) for cell in cells if _aligned(cell)), default=0)
+    return f"S[table-format={sign}{whole}.{decimals}{f'({digits})' * bool(digits)}]"
+
+
+def _aligned(cell: Cell) -> bool:
+    return bool(NUMBER.fullmatch(cell.text)) and (not cell.error or bool(NUMBER.fullmatch(cell.error)))
+
+
+def _uncertainty(cell: Cell) -> str:
+    """The error in units of the last digit: `12` of 2.41 ± 0.12."""
+    return cell.error.replace(".", "").lstrip("0") or "0" * bool(cell.error)
+
+
+def _s_cell(cell: Cell) -> str:
+    """What siunitx does not read as a number, or cannot underline, is set in braces."""
+    if not _aligned(cell) or cell.second:
+        return f"{{{_cell(cell)}}}" if str(cell) else ""
+    error = f"({_uncertainty(cell)})" if cell.error else ""
+    return r"\bfseries " * cell.best + cell.text + error + r"{\rlap{$^\dagger$}}" * cell.unbeaten
+
+
+def _write(table: Table, numbers: Numbers) -> str:
     text = [max(_points(row[i]) for row in [_heads(table), *table.rows]) for i in range(len(table.columns))]
     left = list(range(table.left))
     room = WIDTH - sum(min(text[i], NAME) + GAP for i in left)
     tabulars = []
     for chosen in _split(text, table.left, room):
-        tabulars += [_tabular(table, [*left, *chosen], text, lines) for lines in _lines(table, [*left, *chosen])]
+        shown = [*left, *chosen]
+        tabulars += [_tabular(table, shown, text, lines, numbers) for lines in _lines(table, shown, numbers)]
     floats = _packed(tabulars)
     label = "tab:" + re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(table.key or (table.title,)))
     parts = []
     for number, bodies in enumerate(floats, 1):
         more = "" if number == 1 else " (continued)"
-        head = HEAD % (escape(table.title) + more, label + f"-{number}" * (number > 1), GAP / 2)
+        head = HEAD % (escape(table.title) + more, label + f"-{number}" * (number > 1), GAP / 2) + numbers.setup
         notes = _notes(table) if number == len(floats) else ""
         parts.append("\n".join([head, "\n\\par\\medskip\n".join(bodies) + notes, r"\end{table}"]))
     return "\n\n".join(parts)
@@ -67,7 +119,7 @@ def _split(text: Sequence[float], first: int, room: float) -> list[list[int]]:
     return blocks
 
 
-def _lines(table: Table, chosen: Sequence[int]) -> list[list[str]]:
+def _lines(table: Table, chosen: Sequence[int], style: Numbers) -> list[list[str]]:
     """The lines of the rows that have anything in these columns, for as many tabulars as their height asks for."""
     numbers = [i for i in chosen if i >= table.left]
     found: list[list[str]] = [[]]
@@ -80,16 +132,22 @@ def _lines(table: Table, chosen: Sequence[int]) -> list[list[str]]:
                 found.append([])
             if not begun or not found[-1]:
                 found[-1] += [*([r"\midrule"] if found[-1] else []), *title]
-            found[-1].append(" & ".join(_cell(row[i]) for i in chosen) + r" \\")
+            cells = [(style.cell if i >= table.left else _cell)(row[i]) for i in chosen]
+            found[-1].append(" & ".join(cells) + r" \\")
             begun = True
     return found
 
 
-def _tabular(table: Table, chosen: Sequence[int], text: Sequence[float], lines: list[str]) -> str:
-    kinds = "".join("r" if i >= table.left else "l" if text[i] <= NAME else f"p{{{NAME:g}pt}}" for i in chosen)
+def _tabular(table: Table, chosen: Sequence[int], text: Sequence[float], lines: list[str], style: Numbers) -> str:
+    def kind(i: int) -> str:
+        if i >= table.left:
+            return style.column([row[i] for row in table.rows])
+        return "l" if text[i] <= NAME else f"p{{{NAME:g}pt}}"
+
+    kinds = "".join(map(kind, chosen))
     broken = any(i < table.left and text[i] > NAME for i in chosen[:1])
     indented = [rf"\raggedright\hangindent=1em {line}" if broken and line[0] != "\\" else line for line in lines]
-    heads = " & ".join(escape(table.columns[i]) for i in chosen) + r" \\"
+    heads = " & ".join((style.head if i >= table.left else escape)(table.columns[i]) for i in chosen) + r" \\"
     return "\n".join(
         [
             rf"\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",

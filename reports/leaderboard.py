@@ -147,23 +147,31 @@ def _origins(entry: Entry, metric: str, labels: Sequence[str]) -> str:
     return " + ".join(label for label in labels if label in having) if len(labels) > 1 else ""
 
 
-def render(board: Board, style: str, metric: str | None = None, *, sort: str = "", width: int | None = None) -> str:
-    """The board as table, markdown, latex, csv or html.
+def render(
+    board: Board,
+    style: str,
+    metric: str | None = None,
+    *,
+    sort: str = "",
+    width: int | None = None,
+    transpose: bool = False,
+) -> str:
+    """The board as table, markdown, latex, siunitx, csv or html.
 
-    All metrics, the costs and the trials, or the one metric named; as latex the first metric where none is. sort: as
-    `order.ordered`. width: of the style table in characters, by default the terminal's. ValueError if the metric, or
-    the column to sort by, is unknown.
+    All metrics, the costs and the trials, or the one metric named; as LaTeX the first metric where none is. sort: as
+    `order.ordered`. width: of the style table in characters, by default the terminal's. transpose: methods across and
+    NFE down, in any style but csv. ValueError if the metric, or the column to sort by, is unknown.
     """
     if metric is not None and metric not in board.metrics:
         raise ValueError(f"no metric {metric!r} in these results; they have {', '.join(board.metrics)}")
     if style == "csv":
         return to_frame(board, [metric] if metric else (), sort).to_csv(index=False, lineterminator="\n").rstrip("\n")
-    if style == "latex":
+    if style in ("latex", "siunitx"):
         metric = metric or board.metrics[0]
     shown = tables(board, [metric] if metric else board.metrics, sort)
     if metric is None:
         shown += [table for table in (board.costs, board.trials) if table is not None]
-    return "\n\n".join(write(table, style, width) for table in shown)
+    return "\n\n".join(write(table.transposed() if transpose else table, style, width) for table in shown)
 
 
 def bibliography(board: Board) -> str:

@@ -73,12 +73,13 @@ def tables(board: Board, metrics: Sequence[str], sort: str = "") -> list[Table]:
 def table(board: Board, grid: Grid) -> Table:
     measured, metric, (dataset, teacher) = grid.measured, grid.metric, grid.problem
     better = "higher" if board.about(metric).higher_is_better else "lower"
+    ranked = len(grid.nfes) == 1 and any(entry.rivals.get(metric, 0) >= LEAST for entry in measured)
     notes = [*_measurement(board, grid), *sources.notes(measured, metric, board.labels), *_reasons(board, grid)]
     protocols = {entry.protocols[metric] for entry in board.entries if metric in entry.protocols}
     apart = [name for name in (dataset, teacher) if len(board.problems) > 1] + [grid.protocol] * (len(protocols) > 1)
     empty = Table(
         f"{board.suite}: {board.about(metric).display}, {better} is better, on {dataset}, teacher {teacher}",
-        [f"NFE {nfe}" for nfe in grid.nfes],
+        [*(f"NFE {nfe}" for nfe in grid.nfes), *["rank"] * ranked],
         [],
         notes,
         left=0,
@@ -87,7 +88,14 @@ def table(board: Board, grid: Grid) -> Table:
         second="only the best are significantly better" if any(metric in e.second for e in measured) else "",
         key=(board.suite, metric, *apart),
     )
-    return fill(board, empty, [Line(row, [_cell(entry, metric) for entry in line]) for row, line in grid.lines.items()])
+    lines = [Line(row, _cells(line, metric, ranked)) for row, line in grid.lines.items()]
+    return fill(board, empty, lines)
+
+
+def _cells(line: Sequence[Entry | None], metric: str, ranked: bool) -> list[Cell]:
+    """One for each NFE; of a single NFE the rank too: `1`, or `2-4` for rows that cannot be told apart."""
+    ranks = [Cell("" if entry is None else entry.rank(metric)) for entry in line] if ranked else []
+    return [*(_cell(entry, metric) for entry in line), *ranks]
 
 
 def _cell(entry: Entry | None, metric: str) -> Cell:

@@ -1,6 +1,6 @@
 """A table before it is fitted to a place: groups of rows, whose cells know what they say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -68,3 +68,19 @@ class Table:
         """The notes, with those of the stars."""
         stars = [f"{stars} {text}" for stars, text in (("*", self.best), ("**", self.unbeaten)) if text]
         return [*stars, *self.notes]
+
+    def transposed(self) -> "Table":
+        """Rows across, under their names, and number columns down; groups and citations are left out."""
+        heads = [" ".join(filter(None, map(str, row[: self.left]))) for row in self.rows]
+        lines = [[Cell(name), *(row[i] for row in self.rows)] for i, name in self._numbers]
+        return replace(
+            self,
+            columns=["", *heads],
+            groups=[Group("", lines)],
+            left=1,
+            best=self.best.replace("row", "column"),
+        )
+
+    @property
+    def _numbers(self) -> list[tuple[int, str]]:
+        return [(i, name) for i, name in enumerate(self.columns) if i >= self.left]

@@ -8,13 +8,17 @@ from ..errors import InputError
 from .places import require_writable_file, results_folder
 from .rows import require_labels, rows_options
 
+STYLES = ["table", "markdown", "latex", "siunitx", "csv", "html"]
+STYLES_HELP = "[default: table] latex is for booktabs; siunitx is the same with numbers aligned by that package."
+
 
 @click.command(short_help="Print the tables of runs.")
 @click.argument("places", metavar="DIR|SUITE...", nargs=-1, required=True)
-@click.option("--format", "style", type=click.Choice(["table", "markdown", "latex", "csv", "html"]), default="table")
+@click.option("--format", "style", type=click.Choice(STYLES), default="table", help=STYLES_HELP)
 @click.option("--metric", metavar="NAME", help="Only this metric [default: all; as LaTeX the suite's first].")
 @rows_options
 @click.option("--sort", default="", metavar="COLUMN", help="Sort each group by method, budget or nfe:N.")
+@click.option("--transpose", is_flag=True, help="Methods across and NFE down.")
 @click.option("--bib", type=click.Path(path_type=Path, dir_okay=False), help="Write the papers cited, for BibTeX.")
 def leaderboard(
     places: tuple[str, ...],
@@ -23,6 +27,7 @@ def leaderboard(
     nfes: list[int],
     methods: list[str],
     sort: str,
+    transpose: bool,
     bib: Path | None,
     labels: tuple[str, ...],
     by_run: bool,
@@ -39,7 +44,7 @@ def leaderboard(
         require_writable_file(bib)
     try:
         read = board.read(*map(results_folder, places), labels=labels, by_run=by_run, methods=methods, nfes=nfes)
-        text = board.render(read, style, metric, sort=sort)
+        text = board.render(read, style, metric, sort=sort, transpose=transpose)
     except ValueError as error:
         raise InputError(str(error)) from None
     if bib is not None:

@@ -41,14 +41,16 @@ class Forecast:
 
 
 def forecast(tasks: Sequence[Task], missing: Iterable[Task], store: Store) -> Forecast:
-    """Of the `missing` among `tasks`: by the pace of those that the store has, kind by kind. Where it has none the time
-    on a CPU follows from the FLOPs.
+    """Of the `missing` among `tasks`, which are in order: by the pace of those that the store has, kind by kind.
+
+    Where it has none the time on a CPU follows from the FLOPs.
     """
     missing = list(missing)
     absent = {task.name for task in missing}
     found = {task.name: artifact for task in tasks if task.name not in absent and (artifact := _artifact(store, task))}
     rates, overall, sizes = _measured(tasks, found)
-    flops = [_flops(task, found) for task in missing]
+    teachers = _teachers(tasks)
+    flops = [_flops(task, teachers[task.name], found) for task in missing]
     total = None if None in flops else sum(filter(None, flops))
     seconds, source = None, ""
     if overall.known:
@@ -56,7 +58,7 @@ def forecast(tasks: Sequence[Task], missing: Iterable[Task], store: Store) -> Fo
         source = f"by the pace of {len(found)} finished task{'s' * (len(found) != 1)}"
     elif total is not None and not any(gpus(task.params.device) for task in missing):
         seconds, source = total / PACE, f"at {PACE / 1e9:.0f} GFLOP/s each"
-    return Forecast(seconds, total, sum(_bytes(task, sizes) for task in missing), source)
+    return Forecast(seconds, total, sum(_bytes(task, teachers[task.name], sizes) for task in missing), source)
 
 
 def _artifact(store: Store, task: Task) -> Artifact | None:
@@ -81,42 +83,41 @@ def _measured(
     return rates, overall, sizes
 
 
-def _teacher(task: Task) -> Task | None:
-    """The teacher behind a task."""
-    if isinstance(task.params, TeacherParams):
-        return task
-    return next((teacher for needed in task.inputs.values() if (teacher := _teacher(needed))), None)
+def _teachers(tasks: Iterable[Task]) -> dict[str, Task | None]:
+    """By a task's name, the teacher behind it; inputs come before the tasks that read them."""
+    found: dict[str, Task | None] = {}
+    for task in tasks:
+        behind = (found[needed.name] for needed in task.inputs.values())
+        found[task.name] = task if isinstance(task.params, TeacherParams) else next(filter(None, behind), None)
+    return found
 
 
-def _shipped(task: Task) -> str | None:
-    teacher = _teacher(task)
+def _shipped(teacher: Task | None) -> str | None:
     params = teacher.params if teacher is not None else None
     return params.file if isinstance(params, TeacherParams) else None
 
 
-def _flops(task: Task, found: dict[str, Artifact]) -> float | None:
+def _flops(task: Task, teacher: Task | None, found: dict[str, Artifact]) -> float | None:
     """Of the networks, in the FLOPs of the teacher behind the task; 0 for a task without one."""
-    teacher = _teacher(task)
     if teacher is None:
         return 0.0
     evaluations = work(task) / (OVERHEAD if isinstance(task.params, TrainParams) else 1.0)
     if (artifact := found.get(teacher.name)) is not None:
         return evaluations * artifact.answer(TeacherResult).flops_per_evaluation
-    if (name := _shipped(task)) is not None:
+    if (name := _shipped(teacher)) is not None:
         ledger = json.loads(frozen.facts(name)["ledger"])
         return float(evaluations * ledger["flops"] / ledger["evaluations"])
     return None
 
 
-def _bytes(task: Task, sizes: dict[str, list[float]]) -> float:
+def _bytes(task: Task, teacher: Task | None, sizes: dict[str, list[float]]) -> float:
     """Exact for samples; otherwise as others of the kind took, or as the shipped teacher's file."""
-    teacher = _teacher(task)
     if isinstance(task.params, SampleParams | TruthParams) and teacher is not None:
         assert isinstance(teacher.params, TeacherParams)
         return task.params.samples * math.prod(DATASETS[teacher.params.dataset].shape) * BYTES
     if task.kind in sizes:
         return sum(sizes[task.kind]) / len(sizes[task.kind])
-    name = _shipped(task)
+    name = _shipped(teacher)
     return frozen.path(name).stat().st_size if name is not None and task.kind == "train" else 0.0
 
 

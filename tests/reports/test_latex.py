@@ -15,6 +15,7 @@ BOARDS = Path(leaderboard.__file__).parents[1] / "leaderboards"
 PAGE = r"""\documentclass{article}
 \usepackage[textwidth=5.5in,textheight=9in]{geometry}
 \usepackage{booktabs}
+\IfFileExists{siunitx.sty}{\usepackage{siunitx}}{}
 \begin{document}
 %s
 \end{document}
@@ -55,6 +56,27 @@ def test_a_committed_board_has_no_overfull_box(overfull, suite):
     board = leaderboard.read(BOARDS / suite)
     tables = [*leaderboard.tables(board, board.metrics), board.costs]
     assert overfull("\n".join(map(latex.write, tables))) == []
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_numbers_aligned_by_siunitx_compile_and_fit(overfull, transpose):
+    if not subprocess.run(["kpsewhich", "siunitx.sty"], capture_output=True, check=False).stdout:
+        pytest.skip("siunitx is not installed")
+    board = leaderboard.read(BOARDS / "digits")
+    text = leaderboard.render(board, "siunitx", "fd_digits", transpose=transpose)
+    assert overfull(text) == []
+
+
+def test_siunitx_reads_numbers_with_their_errors_and_sets_the_rest_in_braces():
+    cells = [Cell("2.41", error="0.12", best=True), Cell("114.8", error="0.2"), Cell("–"), Cell("1.2e-04"), Cell()]
+    table = Table("T", ["method", "NFE 1"], [Group("", [[Cell("a"), cell] for cell in cells])], [])
+    text = latex.write_siunitx(table)
+    assert "{@{}lS[table-format=3.2(2)]@{}}" in text
+    assert r"a & \bfseries 2.41(12) \\" in text
+    assert r"a & 114.8(2) \\" in text
+    assert r"a & {--} \\" in text
+    assert r"a & {1.2e-04} \\" in text
+    assert "method & {NFE 1}" in text
 
 
 def test_hostile_labels_compile_and_fit(overfull):
@@ -102,7 +124,7 @@ def test_the_best_is_bold_the_second_underlined_the_error_small(board):
     assert r"\underline{2.01}\,{\scriptsize$\pm$\,0.01}" in lines["S"]
     assert "{3.01}" not in lines["W"]
     assert text.index(r"\emph{training-free solvers}") < text.index(r"\emph{students}")
-    assert r"\midrule" + "\n" + r"\multicolumn{2}{@{}l}{\emph{students}}" in text
+    assert r"\midrule" + "\n" + r"\multicolumn{3}{@{}l}{\emph{students}}" in text
 
 
 def test_a_table_has_a_label_and_its_notes_are_not_in_its_caption(board):

@@ -50,6 +50,14 @@ def test_a_rank_reaches_from_the_best_to_the_worst_that_is_not_ruled_out(read, r
     assert {entry.method: entry.rank("fd_digits") for entry in read(table).entries}["scattered"] == "1-5"
 
 
+def test_a_table_of_one_nfe_shows_the_ranks(read, row):
+    table = [row(m, s, v + 0.01 * s) for m, v in {"a": 1.0, "b": 2.0, "c": 2.0, "d": 5.0}.items() for s in range(3)]
+    lines = [line.split() for line in text(read(table)).splitlines()]
+    assert [line[-1] for line in lines if line and line[0] in "abcd"] == ["1", "2-3", "2-3", "4"]
+    assert "rank" not in text(read([*table, row("a", 0, 1.0, nfe=2)]))
+    assert "rank" not in text(read(table[:6]))
+
+
 def test_every_metric_has_its_rank_in_the_csv(read, row):
     table = [row("a", 0, 1.0), row("a", 0, 0.2, metric="recall"), row("b", 0, 2.0), row("b", 0, 0.9, metric="recall")]
     frame = leaderboard.to_frame(read([*table, row("c", 0, None, status="failed: diverged")]))

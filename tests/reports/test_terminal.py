@@ -126,3 +126,18 @@ def test_an_unknown_column_to_sort_by_is_refused(run_folder, row, sort, message)
     for style in ("table", "csv"):
         with pytest.raises(ValueError, match=message):
             leaderboard.render(board, style, sort=sort)
+
+
+def test_a_transposed_table_has_the_same_values_methods_across(run_folder, row):
+    rows = [row(m, s, v + n + s, nfe=n) for n in (1, 2) for v, m in enumerate("abc") for s in (0, 1)]
+    board = leaderboard.read(run_folder("run", rows))
+    upright, across = (
+        leaderboard.render(board, "table", "fd_digits", width=200, transpose=turned) for turned in (False, True)
+    )
+    cells = [line.split("  ") for line in upright.splitlines() if line.startswith(("a ", "b ", "c "))]
+    values = [[part.strip() for part in line if "±" in part] for line in cells]
+    turned = [line.split("  ") for line in across.splitlines() if line.startswith("NFE")]
+    found = [[part.strip() for part in line if "±" in part] for line in turned]
+    assert len(found) == 2
+    assert found == [list(column) for column in zip(*values, strict=True)]
+    assert "no column is significantly better" in across
