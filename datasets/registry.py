@@ -42,7 +42,8 @@ class DatasetSpec:
     without. classifier: "module:RECIPE" of the network behind the group "classifier", a
     `datasets.classifiers.Recipe`. quality: the metric, a Fréchet distance, that training and tuning may select by.
     archive: the file below the data root that `fewstep prepare` makes, empty for what is embedded; `target` is then
-    called with name, path, shape and classes. captions: the length of the frozen list.
+    called with name, path, shape and classes. archive_of: the data set whose archive it is, if not its own.
+    captions: the length of the frozen list.
     """
 
     name: str
@@ -58,6 +59,7 @@ class DatasetSpec:
     quality: str = ""
     captions: int = 0
     source: "Source | None" = None
+    archive_of: str = ""
 
     def __post_init__(self) -> None:
         for group in self.metrics:
@@ -91,13 +93,13 @@ class DatasetSpec:
         """The archive, if it is not here."""
         if not self.archive or self.path().is_file():
             return None
-        return Missing(str(self.path()), f"fewstep prepare {self.name} --from SOURCE")
+        return Missing(str(self.path()), f"fewstep prepare {self.archive_of or self.name} --from SOURCE")
 
     def how_to_get(self) -> str:
         """Where its images are published, how they become the archive, its size and licence."""
         if self.source is None:
             return "embedded"
-        make = f"`fewstep prepare {self.name} --from {self.source.form}`"
+        make = f"`fewstep prepare {self.archive_of or self.name} --from {self.source.form}`"
         about = f"about {self.source.gigabytes:g} GB; licence: {self.licence}{self.known_statistics()}"
         return f"{self.source.page}: {self.source.steps}; {make}; {about}"
 

@@ -6,9 +6,10 @@ from functools import cache, cached_property
 from typing import Any
 
 from ...methods.options import Options
+from ...methods.registry import data_free
 from ..suite.schema import Budget, MethodEntry
 from .code import method_code
-from .kinds import Sharing, TrainParams, TuneParams, trial_role
+from .kinds import Sharing, TeacherParams, TrainParams, TuneParams, trial_role
 from .problem import Problem
 from .task import Task
 
@@ -61,6 +62,7 @@ class Training:
             samples=shared.samples,
             nfe=shared.nfe,
             guidance=problem.guidance,
+            labels=problem.labels,
         )
         inputs = {"teacher": problem.teacher_task, "extractor": problem.extractor_task}
         for j, trial in enumerate(self._trials):
@@ -68,6 +70,13 @@ class Training:
         label = f"choose {problem.called(entry)} seed {seed}, {budget.label()}, of {shared.trials}"
         code = (*problem.data_code, *method_code(entry.spec, *(trial.options for trial in self._trials)))
         return Task(params, inputs, code, 1_000.0 * shared.trials, label)
+
+    @cached_property
+    def _content(self) -> dict[str, str]:
+        """What the teacher's task does not know of images that training reads."""
+        given = self.problem.teacher_task.params
+        assert isinstance(given, TeacherParams)
+        return self.problem.content if given.content is None and not data_free(self.entry.spec) else {}
 
     def _run(self, budget: Budget, seed: int, nfe: int | None) -> Task:
         return self._trained(self._trials[0], budget, seed, nfe, None)
@@ -84,6 +93,8 @@ class Training:
             nfe=nfe,
             shared=shared,
             guidance=problem.guidance,
+            labels=problem.labels,
+            **self._content,
         )
         rate = {
             "evaluations": OVERHEAD,

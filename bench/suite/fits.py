@@ -19,6 +19,7 @@ from ...methods.specs.teachers.exact import ExactOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions, UNetOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .document import Location
+from .pairs import datasets, pairs, teachers
 from .schema import MethodEntry, Suite, Teacher
 
 Complaint = tuple[Location, str] | tuple[Location, str, Location]
@@ -38,13 +39,13 @@ def entries(suite: Suite) -> Iterator[tuple[Location, MethodEntry]]:
 
 def places(suite: Suite) -> Iterator[tuple[Location, Teacher, str]]:
     """Every teacher with every data set that it meets, those that learned solvers are fitted on as well."""
-    for k, teacher in enumerate(suite.teachers):
-        yield from ((("teachers", k), teacher, dataset) for dataset in suite.datasets)
+    for pair in pairs(suite):
+        yield pair.teacher_at, pair.teacher, pair.dataset
     for where, entry in entries(suite):
         if (elsewhere := entry.fitted_on) is not None:
             own = [elsewhere.teacher] if elsewhere.teacher else []
             yield from (((*where, "fitted_on", "teacher"), teacher, elsewhere.dataset) for teacher in own)
-            shared = [] if elsewhere.teacher else suite.teachers
+            shared = [] if elsewhere.teacher else [teacher for _, teacher in teachers(suite)]
             yield from (((*where, "fitted_on", "dataset"), teacher, elsewhere.dataset) for teacher in shared)
 
 
@@ -62,7 +63,7 @@ def the_grid_has_an_end(suite: Suite) -> Iterator[Complaint]:
         len(entry.nfe or suite.nfe) * (len(entry.budgets or suite.budgets) if entry.spec.trains else 1)
         for entry in suite.methods
     )
-    cells *= len(suite.datasets) * len(suite.teachers) * len(suite.seeds)
+    cells *= len(pairs(suite)) * len(suite.seeds)
     if cells > MOST_CELLS:
         yield ("methods",), f"the suite has {cells:,} cells; divide it into suites of at most {MOST_CELLS:,}"
 
@@ -100,13 +101,13 @@ def _ends_fall(place: Location, grid: Grid, options: Options, ends: tuple[float,
 
 
 def levels_are_drawn_where_the_teacher_is(suite: Suite) -> Iterator[Complaint]:
-    for k, teacher in enumerate(suite.teachers):
-        yield from _law_reaches(("teachers", k), teacher, teacher)
+    for place, teacher in teachers(suite):
+        yield from _law_reaches(place, teacher, teacher)
     for where, entry in entries(suite):
         for options in entry.trials():
             for teacher in _of_entry(suite, entry):
-                for place, part in _parts((*where, "options"), options):
-                    yield from _law_reaches(place, part, teacher)
+                for part_at, part in _parts((*where, "options"), options):
+                    yield from _law_reaches(part_at, part, teacher)
 
 
 def _law_reaches(place: Location, options: BaseModel, teacher: Teacher) -> Iterator[Complaint]:
@@ -131,7 +132,7 @@ def _parts(place: Location, options: BaseModel) -> Iterator[tuple[Location, Base
 def _of_entry(suite: Suite, entry: MethodEntry) -> list[Teacher]:
     """The teachers that a row meets: those of the suite, and the one that it is fitted on."""
     own = entry.fitted_on.teacher if entry.fitted_on is not None else None
-    return [*suite.teachers, *([own] if own is not None else [])]
+    return [*(teacher for _, teacher in teachers(suite)), *([own] if own is not None else [])]
 
 
 def networks_fit_the_images(suite: Suite) -> Iterator[Complaint]:
@@ -155,7 +156,7 @@ def lpips_compares_images(suite: Suite) -> Iterator[Complaint]:
             for place, part in _parts((*where, "options"), options):
                 if getattr(part, "distance", None) != "lpips":
                     continue
-                for dataset in suite.datasets:
+                for _, dataset in datasets(suite):
                     shape = DATASETS[dataset].shape
                     if len(shape) != 3 or shape[0] not in (1, 3):
                         message = f"lpips compares images of one or three channels, and {dataset}'s samples have shape"
@@ -168,7 +169,7 @@ def learned_solvers_move_along_one_path(suite: Suite) -> Iterator[Complaint]:
         if entry.fitted_on is None or entry.fitted_on.teacher is None:
             continue
         source = entry.fitted_on.teacher
-        for teacher in suite.teachers:
+        for _, teacher in teachers(suite):
             here, there = levels(teacher), levels(source)
             if here is not None and there is not None and here != there:
                 message = f"it goes from noise level {there[1]:g} to {there[0]:g}, and teacher {teacher.shown()!r} from"
@@ -199,7 +200,7 @@ def budgets_buy_a_step(suite: Suite) -> Iterator[Complaint]:
 
 
 def formulas_have_no_network_to_train(suite: Suite) -> Iterator[Complaint]:
-    formulas = [teacher.name for teacher in suite.teachers if not registry.TEACHERS[teacher.name].network]
+    formulas = [teacher.name for _, teacher in teachers(suite) if not registry.TEACHERS[teacher.name].network]
     for where, entry in entries(suite):
         if formulas and entry.spec.needs_network:
             message = f"{entry.name} trains a copy of the teacher's network, and teacher {formulas[0]!r} is a formula"

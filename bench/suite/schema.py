@@ -96,6 +96,22 @@ else:
 """The options of any kind of teacher that is installed, told apart by `name`."""
 
 
+class Published(Options):
+    """The rows of published tables that stand beside a problem's: by the tables' own words."""
+
+    dataset: str
+    conditioning: str | None = None
+
+
+class ProblemEntry(Options):
+    """One data set with one teacher, where a suite does not combine all with all; `references` as the suite's."""
+
+    dataset: str
+    teacher: Teacher
+    references: dict[str, str] = {}
+    published: Published | None = None
+
+
 class FittedOn(Options):
     """Where a learned solver is fitted, if not on the row's own data set (the transfer of Shaul et al. 2024)."""
 
@@ -175,12 +191,15 @@ def _short(option: Any, dumped: Any) -> Any:
 
 
 class Suite(Checked):
-    """A grid of cells: datasets x teachers x methods x budgets x seeds x nfe."""
+    """A grid of cells: datasets x teachers x methods x budgets x seeds x nfe; `problems` may take the place of the
+    first two, see `pairs`.
+    """
 
     name: Annotated[str, AfterValidator(_folder)] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     description: str = ""
-    datasets: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
-    teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)]
+    datasets: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = []
+    teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)] = []
+    problems: Annotated[list[ProblemEntry], BeforeValidator(_listed), Field(min_length=1)] = []
     methods: Annotated[list[MethodEntry], BeforeValidator(_rows), Field(min_length=1)]
     budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)] = []
     """Left out where no method is trained."""
@@ -193,6 +212,9 @@ class Suite(Checked):
     """How samples become the 8 bits that published networks see: to the nearest level (EDM), or cut off (ADM)."""
     references: dict[str, str] = {}
     """Metric -> published statistics to compare with instead of the data set's own images: a known name or a path."""
+    labels: Literal["data", "uniform"] = "data"
+    """How the labels of a class-conditional teacher's samples are drawn: in the data set's proportions, or all classes
+    alike (EDM, CM, D-ODE)."""
     classifier: Literal["shipped", "trained"] = "shipped"
     """The network behind fd_digits and its like: the one that fewstep ships for the data set, or one that this suite
     trains, as it does where none is shipped."""
