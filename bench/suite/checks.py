@@ -16,7 +16,7 @@ from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
 from ..metrics.register import METRICS, defined
-from . import fits, repeats
+from . import elsewhere, fits, repeats
 from .document import complaints
 from .fits import Complaint, Rule, entries, places
 from .pairs import datasets, references, teachers
@@ -28,7 +28,7 @@ def problems_are_given_once(suite: Suite) -> Iterator[Complaint]:
     for key in ("datasets", "teachers"):
         if suite.problems and getattr(suite, key):
             yield (key,), f"a suite has problems, or datasets and teachers, which it combines; leave {key} out"
-        elif not suite.problems and not getattr(suite, key):
+        elif not suite.problems and not getattr(suite, key) and not (key == "teachers" and elsewhere.alone(suite)):
             yield (), f"{key!r} is missing; give datasets and teachers, or problems: a list of {{dataset, teacher}}"
 
 
@@ -187,6 +187,7 @@ RULES: tuple[Rule, ...] = (
     trained_methods_have_a_budget,
     options_are_theirs,
     datasets_are_known,
+    elsewhere.rows_made_elsewhere_are_whole,
     shipped_teachers_are_known,
     fits.the_grid_has_an_end,
     only_learned_solvers_are_fitted_elsewhere,
@@ -214,6 +215,7 @@ PRESUPPOSED = (
     methods_are_known,
     options_are_theirs,
     datasets_are_known,
+    elsewhere.rows_made_elsewhere_are_whole,
     shipped_teachers_are_known,
     only_learned_solvers_are_fitted_elsewhere,
     trials_can_share_a_budget,

@@ -135,7 +135,8 @@ class Tuning(Options):
 
 class MethodEntry(Options):
     """One method of the grid; `variant` names it where options are not enough; `nfe` and `budgets` override
-    the suite's; without `tune` its options are frozen, the rule set "default".
+    the suite's; without `tune` its options are frozen, the rule set "default". `on` names the data sets of a row that
+    was made elsewhere.
     """
 
     name: str
@@ -145,6 +146,7 @@ class MethodEntry(Options):
     variant: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)] | None = None
     fitted_on: FittedOn | None = None
     tune: Tuning | None = None
+    on: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] | None = None
 
     @property
     def spec(self) -> registry.MethodSpec:
@@ -167,7 +169,9 @@ class MethodEntry(Options):
         return next((found for options in self.trials() if (found := options.missing()) is not None), None)
 
     def rules(self) -> str:
-        """The rule set by which the hyper-parameters were found."""
+        """The rule set by which the hyper-parameters were found, or who made the row."""
+        if self.spec.elsewhere:
+            return self.spec.made
         return "default" if self.tune is None else f"tuned of {len(self.tune.trials)}"
 
     def label(self) -> str:

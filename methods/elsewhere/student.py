@@ -45,8 +45,8 @@ class Student(Method):
             return consistency_sampling(f, noise, levels, self.options.sigma_min, draws)
         network = Clipped(self.teacher, 1.0) if self.options.clip_x0 else self.teacher
         if self.options.resolved == "progressive":
-            path = VPCosine() if self.options.grid == "vp-cosine" else network.path
-            return sampler(self.options.grid).sample(network.on(path), noise, nfe=nfe, condition=condition)
+            path = VPCosine() if self.options.path == "vp-cosine" else network.path
+            return sampler(self.options.path).sample(network.on(path), noise, nfe=nfe, condition=condition)
         one_evaluation(nfe)
         path, sigma = network.path if isinstance(network.path, EDM) else EDM(), self.options.sigma_init
         return network.on(path)(sigma * noise, sigma, condition)

@@ -12,7 +12,7 @@ Label = Annotated[int, Field(ge=0, le=100_000)]
 
 
 class ReleasedOptions(Options):
-    """A few-step model in a diffusers folder, sampled as its authors do; nothing is trained, and it has no teacher here."""
+    """A few-step model in a diffusers folder, sampled as its authors do; it has no teacher here."""
 
     folder: str = Field("", description="Required: the folder, with `unet/` and `scheduler/` in it.")
     sampler: Literal["euler", "lcm", "tcd"] = Field(

@@ -9,30 +9,17 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..nfe import Steps, UnreachableNFE, one_evaluation, one_per_step
 from ..options import Options
+from ..published_networks import NETWORKS, PublishedNetwork
 from ..saved_header import method_facts
 from .base import HIGHEST, LOWEST, METHODS, MOST_STEPS, MethodSpec
 
 Kind = Literal["consistency", "progressive", "one-step", "exported"]
 
-SECOND = {
-    "cd_imagenet64_lpips": (22, 40),
-    "cd_imagenet64_l2": (22, 40),
-    "cd_bedroom256_lpips": (17, 40),
-    "cd_bedroom256_l2": (18, 40),
-    "ct_imagenet64": (106, 201),
-    "ct_bedroom256": (67, 151),
-    "ct_cat256": (62, 151),
-}
-"""(i, N) of the second of two levels, as openai/consistency_models samples its networks (scripts/launch.sh): point i of
-N on the rho = 7 curve from sigma_max to sigma_min."""
-FIRST_ALONE = ("cd_cat256_lpips", "cd_cat256_l2")
-"""Networks of theirs whose second level is not in that script."""
 
-
-def released(file: str) -> str | None:
-    """The published name that a file's own name is, of a consistency model; None for another."""
-    stem = Path(file).stem
-    return stem if stem in SECOND or stem in FIRST_ALONE else None
+def released(file: str) -> PublishedNetwork | None:
+    """The published consistency model that a file is called after; None for another."""
+    found = NETWORKS.get(Path(file).stem)
+    return found if found is not None and found.kind == "consistency" else None
 
 
 class StudentRowOptions(Options):
@@ -49,7 +36,8 @@ class StudentRowOptions(Options):
     kind: Literal["auto", "consistency", "progressive", "one-step"] = Field(
         "auto",
         description="How it is sampled: consistency jumps to data at each level and adds noise again, progressive "
-        "takes DDIM's steps, one-step is D(sigma_init z; sigma_init). auto: as a registered name or an exported file says.",
+        "takes DDIM's steps, one-step is D(sigma_init z; sigma_init). auto: as a registered name or an exported file "
+        "says.",
     )
     levels: tuple[Annotated[float, Field(ge=LOWEST, le=HIGHEST)], ...] = Field(
         (),
@@ -72,7 +60,7 @@ class StudentRowOptions(Options):
         le=MOST_STEPS,
         description="Steps that a progressive student was distilled for: the only NFE that it has.",
     )
-    grid: Literal["vp-cosine", "edm"] = Field(
+    path: Literal["vp-cosine", "edm"] = Field(
         "vp-cosine",
         description="Steps of a progressive student: even in time on the cosine path (Salimans & Ho 2022), or on EDM's "
         "rho = 7 grid.",
@@ -112,19 +100,14 @@ class StudentRowOptions(Options):
             return "exported"
         if self.kind != "auto":
             return self.kind
-        return "consistency" if released(self.file) else None
+        return "consistency" if released(self.file) is not None else None
 
     def sampled_at(self) -> tuple[float, ...]:
         """The levels of a consistency model, the largest first."""
         if self.levels:
             return self.levels
-        name = released(self.file)
-        if name not in SECOND:
-            return (self.sigma_max,)
-        i, points = SECOND[name]
-        ends = (level ** (1 / 7) for level in (self.sigma_max, self.sigma_min))
-        largest, smallest = ends
-        return (self.sigma_max, (largest + i / (points - 1) * (smallest - largest)) ** 7)
+        published = released(self.file)
+        return published.levels if published is not None and published.levels else (self.sigma_max,)
 
     def steps_for(self, nfe: int) -> Steps:
         if self.resolved == "exported":
