@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from shlex import quote
 
+from ..methods import published_networks
 from ..methods.assets import hub_file
 from ..methods.missing import Missing
 
@@ -28,7 +29,8 @@ class WeightFile:
     """One file that somebody else publishes. A name with a folder ("stats/x.npz") lies in that folder.
 
     sha256 holds the digest or its first digits, "" where nobody publishes it: torch.hub's names carry eight digits.
-    megabytes is what it takes about: four bytes for each parameter, eight for each moment.
+    megabytes is what it takes about: four bytes for each parameter, eight for each moment. saved_as: its name in the
+    folder that url is, where that is a web page.
     """
 
     name: str
@@ -38,6 +40,14 @@ class WeightFile:
     licence: str = UNKNOWN
     sha256: str = ""
     hub_names: tuple[str, ...] = ()
+    saved_as: str = ""
+
+    def command(self, target: Path) -> str:
+        """What gets it there; folders in the cloud are opened in a browser."""
+        if self.saved_as:
+            return f"save {self.saved_as} of {self.url} as {target}"
+        url = quote(self.url) if "?" in self.url else self.url
+        return f"curl -fL --create-dirs -o {quote(str(target))} {url}"
 
 
 def _hugging_face(repository: str, file: str = "open_clip_model.safetensors") -> str:
@@ -175,22 +185,17 @@ STATISTICS = (
 )
 
 
-def _edm_checkpoint(name: str, dataset: str, parameters: int) -> WeightFile:
-    """A network of NVlabs/edm, at four bytes for each parameter."""
-    url = f"https://nvlabs-fi-cdn.nvidia.com/edm/pretrained/{name}.pkl"
-    return WeightFile(f"{CHECKPOINTS}{name}.pkl", url, (f"a teacher on {dataset}",), 4e-6 * parameters, EDM)
-
-
-NETWORKS = (
-    _edm_checkpoint("edm-cifar10-32x32-uncond-vp", "cifar10", 55_733_891),
-    _edm_checkpoint("edm-cifar10-32x32-cond-vp", "cifar10", 55_735_299),
-    _edm_checkpoint("edm-cifar10-32x32-uncond-ve", "cifar10", 56_397_827),
-    _edm_checkpoint("edm-cifar10-32x32-cond-ve", "cifar10", 56_400_643),
-    _edm_checkpoint("edm-ffhq-64x64-uncond-vp", "ffhq64", 61_805_571),
-    _edm_checkpoint("edm-ffhq-64x64-uncond-ve", "ffhq64", 62_761_091),
-    _edm_checkpoint("edm-afhqv2-64x64-uncond-vp", "afhqv2-64", 61_805_571),
-    _edm_checkpoint("edm-afhqv2-64x64-uncond-ve", "afhqv2-64", 62_761_091),
-    _edm_checkpoint("edm-imagenet-64x64-cond-adm", "imagenet64-edm", 295_899_267),
+NETWORKS = tuple(
+    WeightFile(
+        f"{CHECKPOINTS}{network.file}",
+        network.url,
+        (f"a {network.kind.replace('consistency', 'student')} on {network.data}",),
+        network.megabytes,
+        network.licence,
+        network.sha256,
+        saved_as=network.published,
+    )
+    for network in published_networks.NETWORKS.values()
 )
 
 REGISTER: dict[str, WeightFile] = {file.name: file for file in (*EXTRACTOR_WEIGHTS, *STATISTICS, *NETWORKS)}
@@ -234,7 +239,7 @@ def missing(file: str | WeightFile) -> Missing | None:
     """What is wrong with the file here and the command that gets it, None if it is whole."""
     known = _known(file)
     target, path = folder() / known.name, find(known)
-    command = f"curl -fL --create-dirs -o {quote(str(target))} {known.url}"
+    command = known.command(target)
     if path is None:
         return Missing(str(target), command)
     if known.sha256 and not sha256(path).startswith(known.sha256):

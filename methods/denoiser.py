@@ -61,9 +61,11 @@ class Denoiser(nn.Module):
     is known: methods that read no data take it from their teacher. `sample_bound` is the largest |x0| that the
     data can have, where they have one (images: 1). `class_counts` is how many samples of each class a
     class-conditional denoiser's data set holds; its condition is a label (B,) int64, or None for the null label.
-    None: unconditional, whatever the condition.
+    None: unconditional, whatever the condition. `trained_path` is the path that its network was trained on, where that
+    is another than `path`: grids of labels lie on it, and `on` it the network itself is asked.
     """
 
+    trained_path: Path | None = None
     sample_shape: tuple[int, ...] | None = None
     sample_bound: float | None = None
     class_counts: tuple[int, ...] | None = None
@@ -125,8 +127,14 @@ class Denoiser(nn.Module):
                 meter._depth -= 1
 
     def on(self, path: Path) -> "Denoiser":
-        """The same denoiser, asked on another path: exact, see ChangeOfPath."""
-        return self if path == self.path else ChangeOfPath(self, path)
+        """The same denoiser, asked on another path: exact, see ChangeOfPath; on `trained_path` the network itself."""
+        if path == self.path:
+            return self
+        return self.as_trained() if path == self.trained_path else ChangeOfPath(self, path)
+
+    def as_trained(self) -> "Denoiser":
+        """The denoiser on `trained_path`, its network shared."""
+        raise NotImplementedError(f"{type(self).__name__} knows no other path")
 
 
 def _count_forward(rows: int) -> None:
@@ -163,15 +171,23 @@ X0_FROM = {
 class NetworkDenoiser(Denoiser):
     """A network trained on `path` to predict x0, eps, score, v, velocity, or both x0 and eps in twice the channels.
 
-    Called as network(x, t, condition).
+    Called as network(x, time_of(t), condition), t itself without `time_of`. Channels after those of the prediction
+    are a learned variance; `output` has them.
     """
 
-    def __init__(self, network: nn.Module, path: Path, prediction: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        path: Path,
+        prediction: str,
+        time_of: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         super().__init__(path)
         if prediction not in X0_FROM:
             raise ValueError(f"unknown prediction {prediction!r}; one of {', '.join(X0_FROM)}")
         self.network = network
         self.prediction = prediction
+        self.time_of = time_of
         self.predicts_eps = prediction == "eps"
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
@@ -182,15 +198,21 @@ class NetworkDenoiser(Denoiser):
             return self._output(x, t, condition)
         return super().predict_eps(x, t, condition)
 
+    def output(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """All that the network says, in x's dtype: (B, C, ...), or (B, 2C, ...) with a learned variance."""
+        time = (t if self.time_of is None else self.time_of(t)).to(time_dtype(self.network, x))
+        said: Tensor = self.network(x.to(parameter_dtype(self.network, x)), time.expand(x.shape[0]), condition)
+        return said.to(x.dtype)
+
     def _output(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype = parameter_dtype(self.network, x)
-        return self.network(x.to(dtype), t.to(dtype).expand(x.shape[0]), condition).to(x.dtype)
+        said = self.output(x, t, condition)
+        return said if self.prediction == "both" else said[:, : x.shape[1]]
 
 
 class EDMDenoiser(Denoiser):
     """EDM preconditioning (Karras et al. 2022, table 1): D = c_skip x + c_out F(c_in x, ln(sigma)/4).
 
-    `network` is F(x, c_noise, condition) with c_noise (B,).
+    `network` is F(x, c_noise, condition) with c_noise (B,), at least in float32.
     """
 
     path: EDM
@@ -206,10 +228,16 @@ class EDMDenoiser(Denoiser):
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         c_skip, c_out, c_in = (factor(c, x) for c in self.scalings(as_number(t)))
-        dtype = parameter_dtype(self.network, x)
-        c_noise = (torch.log(t) / 4).to(dtype).expand(x.shape[0])
-        F = self.network((c_in * x).to(dtype), c_noise, condition).to(x.dtype)
+        F = self._asked((c_in * x).to(parameter_dtype(self.network, x)), t, condition).to(x.dtype)
         return axpby(c_skip, x, c_out, F)
+
+    def _asked(self, scaled: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        F: Tensor = self.network(scaled, self.c_noise(t, scaled), condition)
+        return F
+
+    def c_noise(self, t: Tensor, x: Tensor) -> Tensor:
+        """ln(sigma)/4 for each sample of x, (B,), as the network is told it."""
+        return (torch.log(t) / 4).to(time_dtype(self.network, x)).expand(x.shape[0])
 
 
 def edm_scalings(sigma: Scalar, sigma_data: float) -> tuple[Scalar, Scalar, Scalar]:
@@ -230,8 +258,17 @@ def factor(c: Scalar, x: Tensor) -> Scalar:
 
 
 def parameter_dtype(network: nn.Module, x: Tensor) -> torch.dtype:
-    """The dtype that the network computes in; x's own for a network without parameters."""
+    """The dtype that the network computes in; x's own for one without parameters, or that casts x itself."""
+    if getattr(network, "casts_itself", False):
+        return x.dtype
     return next((p.dtype for p in network.parameters()), x.dtype)
+
+
+def time_dtype(network: nn.Module, x: Tensor) -> torch.dtype:
+    """The dtype in which a network is told its time or label: never half precision, in which 999 would be 1000."""
+    if getattr(network, "casts_itself", False):
+        return torch.float64
+    return torch.promote_types(parameter_dtype(network, x), torch.float32)
 
 
 class Wrapper(Denoiser):
@@ -241,10 +278,18 @@ class Wrapper(Denoiser):
         super().__init__(path)
         self.denoiser = denoiser
         self.sample_shape, self.sample_bound = denoiser.sample_shape, denoiser.sample_bound
-        self.class_counts = denoiser.class_counts
+        self.class_counts, self.trained_path = denoiser.class_counts, denoiser.trained_path
 
     def inner(self) -> Denoiser:
         return self.denoiser
+
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        """What this wrapper makes of another denoiser."""
+        raise NotImplementedError
+
+    def as_trained(self) -> Denoiser:
+        assert self.trained_path is not None
+        return self.around(self.denoiser.on(self.trained_path))
 
 
 class Conditioned(Wrapper):
@@ -254,6 +299,9 @@ class Conditioned(Wrapper):
         super().__init__(denoiser, denoiser.path)
         self.condition = condition
         self.predicts_eps = denoiser.predicts_eps
+
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        return Conditioned(denoiser, self.condition)
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         return self.denoiser(x, t, self.condition)
@@ -274,6 +322,9 @@ class Guided(Wrapper):
         super().__init__(denoiser, denoiser.path)
         self.scale, self.null = scale, null
 
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        return Guided(denoiser, self.scale, self.null)
+
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         unconditional = self.denoiser(x, t, self.null)
         return unconditional + self.scale * (self.denoiser(x, t, condition) - unconditional)
@@ -286,6 +337,9 @@ class Clipped(Wrapper):
         super().__init__(denoiser, denoiser.path)
         self.bound = bound
 
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        return Clipped(denoiser, self.bound)
+
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         return self.denoiser(x, t, condition).clamp(-self.bound, self.bound)
 
@@ -296,6 +350,9 @@ class ChangeOfPath(Wrapper):
     Above the largest noise level that the inner path reaches (a flow's t = 1 has none at all), x is pure
     noise: the state keeps its direction and is asked at the inner path's t_max.
     """
+
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        return denoiser
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         own = self.denoiser.path

@@ -69,7 +69,7 @@ def _copied(task: Context[TeacherParams], data: Any) -> TeacherResult:
     if path is None or published_files.sha256(path) != task.params.sha256:
         raise TaskError(f"{options.file} has changed since this run was planned; run it again")
     try:
-        read = checkpoint.read(path)
+        read = checkpoint.read(path, options)
     except checkpoint.CheckpointError as error:
         raise TaskError(str(error)) from None
     try:

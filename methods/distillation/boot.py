@@ -10,16 +10,15 @@ bootstrapping loss with its target, and the boundary loss; the sampler is one ev
 import copy
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..method import Draws
-from ..networks.embedding import zero
+from ..networks.embedding import embedding_alone, zero
 from ..nfe import one_evaluation
-from ..paths import EDM, Path, Scalar, VPCosine, expand
+from ..paths import Path, Scalar, VPCosine, expand
 from ..randomness import generator
 from ..solvers.grids import karras
 from ..specs.boot import BootOptions
@@ -93,22 +92,29 @@ def boundary_loss(signal: Signal, f: DataPrediction, x: Tensor, eps: Tensor, t_m
 
 
 class TargetTime(nn.Module):
-    """A network's noise embedding, held at the largest level, plus one of the target time, zero at the start."""
+    """A network held at the largest noise level, its embedding plus one of the target time, which is zero at the start.
 
-    level: Tensor
+    The network has `embed(c_noise, condition)`, and takes what that returns as `embedding`: networks/embedding.py.
+    """
 
-    def __init__(self, embed: nn.Module, c_noise_max: float) -> None:
+    def __init__(self, network: nn.Module, level: Tensor) -> None:
+        """level: c_noise (1,) of the largest noise level."""
         super().__init__()
-        self.register_buffer("level", torch.tensor([c_noise_max]), persistent=False)
-        self.noise, self.time = embed, copy.deepcopy(embed)
+        if not callable(getattr(network, "embed", None)):
+            kind = type(network).__name__
+            raise ValueError(f"boot adds the target time to the noise embedding `embed`, which {kind} does not have")
+        self.level, self.casts_itself = float(level), getattr(network, "casts_itself", False)
+        self.network, self.time = network, embedding_alone(network, level)
         with torch.no_grad():
-            width = embed(self.level).shape[1]
-        self.out = zero(nn.Linear(width, width))
+            embedded = self.time.embed(level)
+        self.out = zero(nn.Linear(embedded.shape[1], embedded.shape[1])).to(embedded)
 
-    def forward(self, c_noise: Tensor, *rest: Any) -> Tensor:
-        """c_noise (B,) of the target time; the rest, if any, is the embedding's own."""
-        embedded: Tensor = self.noise(self.level, *rest) + self.out(self.time(c_noise))
-        return embedded
+    def forward(self, x: Tensor, c_noise: Tensor, condition: Condition = None) -> Tensor:
+        """c_noise: (B,) of the target time."""
+        level = torch.full_like(c_noise[:1], self.level)
+        embedding = self.network.embed(level, condition) + self.out(self.time.embed(c_noise))
+        F: Tensor = self.network(x, level.expand(len(x)), condition, embedding=embedding)
+        return F
 
 
 class SignalPredictor(EDMDenoiser):
@@ -119,13 +125,9 @@ class SignalPredictor(EDMDenoiser):
     """
 
     def __init__(self, teacher: EDMDenoiser) -> None:
-        network = copy.deepcopy(teacher.network)
-        embed = getattr(network, "embed", None)
-        if not isinstance(embed, nn.Module):
-            kind = type(network).__name__
-            raise ValueError(f"boot adds the target time to the noise embedding `embed`, which {kind} does not have")
-        network.embed = TargetTime(embed, math.log(teacher.path.t_max) / 4)
-        assert isinstance(teacher.path, EDM)
+        device = next(teacher.parameters()).device
+        t_max = torch.tensor([teacher.path.t_max], dtype=torch.float64, device=device)
+        network = TargetTime(copy.deepcopy(teacher.network), teacher.c_noise(t_max, t_max))
         super().__init__(network, teacher.sigma_data, teacher.path)
 
     def scalings(self, sigma: Scalar) -> tuple[Scalar, Scalar, Scalar]:

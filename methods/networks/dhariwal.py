@@ -17,7 +17,8 @@ class DhariwalUNet(nn.Module):
     """F(x, c_noise, class_labels, augment_labels): a U-Net with adaptive group norms and multi-head attention.
 
     x: (B, in_channels, H, W); noise_labels: c_noise (B,); class_labels: one-hot (B, label_dim), None for zeros;
-    augment_labels: (B, augment_dim), None for an image that was not augmented. Result: (B, out_channels, H, W).
+    augment_labels: (B, augment_dim), None for an image that was not augmented. `embedding`
+    stands for what `embed` makes of the last three where it is given. Result: (B, out_channels, H, W).
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class DhariwalUNet(nn.Module):
         noise_labels: Tensor,
         class_labels: Tensor | None = None,
         augment_labels: Tensor | None = None,
+        embedding: Tensor | None = None,
     ) -> Tensor:
-        embedding = self._embed(noise_labels, class_labels, augment_labels)
+        if embedding is None:
+            embedding = self.embed(noise_labels, class_labels, augment_labels)
         skips: list[Tensor] = []
         for layer in self.enc.values():
             x = layer(x, embedding) if isinstance(layer, UNetBlock) else layer(x)
@@ -108,8 +111,11 @@ class DhariwalUNet(nn.Module):
             x = layer(torch.cat([x, skips.pop()], dim=1) if "block" in name else x, embedding)
         return self.out_conv(functional.silu(self.out_norm(x)))
 
-    def _embed(self, noise_labels: Tensor, class_labels: Tensor | None, augment_labels: Tensor | None) -> Tensor:
-        embedding = self.map_noise(noise_labels)
+    def embed(
+        self, noise_labels: Tensor, class_labels: Tensor | None = None, augment_labels: Tensor | None = None
+    ) -> Tensor:
+        """Of noise level, class and augmentation, (B, E)."""
+        embedding = self.map_noise(noise_labels).to(self.map_layer0.weight.dtype)
         if self.map_augment is not None and augment_labels is not None:
             embedding = embedding + self.map_augment(augment_labels.to(embedding.dtype))
         embedding = self.map_layer1(functional.silu(self.map_layer0(embedding)))

@@ -66,7 +66,7 @@ class Preconditioner(nn.Module, ABC):
         x = x.to(dtype)
         sigma = torch.as_tensor(sigma, dtype=dtype, device=x.device).reshape(-1, 1, 1, 1)
         c_skip, c_out, c_in, c_noise = self.scalings(sigma)
-        output = self.model((c_in * x).to(inner), c_noise.flatten().to(inner), class_labels, augment_labels)
+        output = self.model((c_in * x).to(inner), c_noise.flatten(), class_labels, augment_labels)
         # Where the network also predicts a variance, it is in the second half of the channels.
         return c_skip * x + c_out * output[:, : self.img_channels].to(dtype)
 

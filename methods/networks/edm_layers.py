@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .embedding import Frequencies
+
 
 @dataclass(frozen=True)
 class Init:
@@ -134,9 +136,10 @@ class PositionalEmbedding(nn.Module):
         return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
-class FourierEmbedding(nn.Module):
+class FourierEmbedding(Frequencies):
     """c_noise (B,) -> (B, C): cosines, then sines, at fixed Gaussian frequencies (Song et al. 2021)."""
 
+    kept = "freqs"
     freqs: Tensor
 
     def __init__(self, channels: int, scale: float = 16.0) -> None:

@@ -1,6 +1,8 @@
 """What the small backbones share: the embedding of the noise level and label, and layers that start at zero."""
 
+import copy
 import math
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -17,7 +19,21 @@ def zero(layer: Layer) -> Layer:
     return layer
 
 
-class NoiseEmbedding(nn.Module):
+class Frequencies(nn.Module):
+    """A layer whose buffer, called `kept`, stays in float32 at least: half precision turns sines by radians."""
+
+    kept = "frequencies"
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Frequencies":
+        before: Tensor = getattr(self, self.kept)
+        super()._apply(fn, recurse)
+        after: Tensor = getattr(self, self.kept)
+        if after.dtype.itemsize < 4:
+            setattr(self, self.kept, before.to(after.device, torch.float32))
+        return self
+
+
+class NoiseEmbedding(Frequencies):
     """Sines and cosines of c_noise (B,) at geometric frequencies, then two layers: (B, width).
 
     With `classes`, a learned row is added for each label (B,) int64. Row `classes` is the null label of
@@ -39,9 +55,25 @@ class NoiseEmbedding(nn.Module):
 
     def forward(self, c_noise: Tensor, labels: Tensor | None = None) -> Tensor:
         angles = c_noise[:, None] * self.frequencies
-        embedding = self.layers(torch.cat([angles.cos(), angles.sin()], dim=1))
+        sines = torch.cat([angles.cos(), angles.sin()], dim=1)
+        embedding = self.layers(sines.to(self.layers[0].weight.dtype))
         if self.labels is None:
             return embedding
         if labels is None:
             labels = torch.full_like(c_noise, self.classes, dtype=torch.int64)
         return embedding + self.labels(labels)
+
+
+def embedding_alone(network: nn.Module, time: Tensor) -> nn.Module:
+    """A copy of the network of which no more is left than `network.embed` uses, on times like `time` (B,)."""
+    alone, used = copy.deepcopy(network), set[nn.Module]()
+    hooks = [module.register_forward_hook(lambda module, *_: used.add(module)) for module in alone.modules()]
+    with torch.no_grad():
+        alone.embed(time)
+    for hook in hooks:
+        hook.remove()
+    for parent in list(alone.modules()):
+        for name, child in parent.named_children():
+            if used.isdisjoint(child.modules()):
+                setattr(parent, name, None)
+    return alone

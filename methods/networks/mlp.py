@@ -18,7 +18,10 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualMLP(nn.Module):
-    """F(x, c_noise, condition): x (B, D), c_noise (B,), labels (B,) int64 or None."""
+    """F(x, c_noise, condition): x (B, D), c_noise (B,), labels (B,) int64 or None.
+
+    `embedding`, (B, width), stands for embed(c_noise, condition) where it is given.
+    """
 
     def __init__(self, dimension: int, width: int = 96, blocks: int = 3, classes: int = 0) -> None:
         super().__init__()
@@ -27,8 +30,10 @@ class ResidualMLP(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
         self.out = zero(nn.Linear(width, dimension))
 
-    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
-        embedding = self.embed(c_noise, condition)
+    def forward(
+        self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None, embedding: Tensor | None = None
+    ) -> Tensor:
+        embedding = self.embed(c_noise, condition) if embedding is None else embedding
         h = self.stem(x)
         for block in self.blocks:
             h = block(h, embedding)

@@ -39,7 +39,8 @@ class SongUNet(nn.Module):
     at each resolution; "skip" decoders sum an image from each.
 
     x: (B, in_channels, H, W); noise_labels: c_noise (B,); class_labels: one-hot (B, label_dim), None for zeros;
-    augment_labels: (B, augment_dim), None for an image that was not augmented. Result: (B, out_channels, H, W).
+    augment_labels: (B, augment_dim), None for an image that was not augmented. `embedding`
+    stands for what `embed` makes of the last three where it is given. Result: (B, out_channels, H, W).
     """
 
     def __init__(
@@ -152,13 +153,19 @@ class SongUNet(nn.Module):
         noise_labels: Tensor,
         class_labels: Tensor | None = None,
         augment_labels: Tensor | None = None,
+        embedding: Tensor | None = None,
     ) -> Tensor:
-        embedding = self._embed(noise_labels, class_labels, augment_labels)
+        if embedding is None:
+            embedding = self.embed(noise_labels, class_labels, augment_labels)
         return self._decode(self._encode(x, embedding), embedding)
 
-    def _embed(self, noise_labels: Tensor, class_labels: Tensor | None, augment_labels: Tensor | None) -> Tensor:
+    def embed(
+        self, noise_labels: Tensor, class_labels: Tensor | None = None, augment_labels: Tensor | None = None
+    ) -> Tensor:
+        """Of noise level, class and augmentation, (B, E)."""
         # Sines before cosines, as in Song et al.'s code.
         embedding = torch.cat(self.map_noise(noise_labels).chunk(2, dim=1)[::-1], dim=1)
+        embedding = embedding.to(self.map_layer0.weight.dtype)
         if self.map_label is not None:
             dropout = self.label_dropout if self.training else 0.0
             labels = class_vector(class_labels, self.label_dim, dropout, like=embedding)

@@ -27,6 +27,7 @@ class Block(nn.Module):
 class SmallUNet(nn.Module):
     """F(x, c_noise, condition): x (B, C, H, W), c_noise (B,), labels (B,) int64 or None.
 
+    `embedding`, (B, embedding), stands for embed(c_noise, condition) where it is given.
     H and W must be divisible by 2^(levels - 1).
     """
 
@@ -65,8 +66,10 @@ class SmallUNet(nn.Module):
         self.out_norm = nn.GroupNorm(min(8, width // 4), width)
         self.out = zero(nn.Conv2d(width, image_channels, 3, padding=1))
 
-    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
-        embedding = self.embed(c_noise, condition)
+    def forward(
+        self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None, embedding: Tensor | None = None
+    ) -> Tensor:
+        embedding = self.embed(c_noise, condition) if embedding is None else embedding
         h = self.stem(x)
         skips = [h]
         for layer in self.down:

@@ -214,7 +214,7 @@ class Solver:
         if self.options.denoise_to_zero and run.nodes[-1].clean:
             raise ValueError("denoise_to_zero on a grid that ends at clean data: let the grid end above it")
         with metered() as meter:
-            x = self.solve(run, run.nodes[0].sigma * noise)
+            x = self.solve(run, self._start(run.nodes[0]) * noise)
             if self.options.denoise_to_zero:
                 x = run.x0(x, run.nodes[-1])
         if nfe is not None and meter.evaluations != nfe * len(noise):
@@ -234,11 +234,18 @@ class Solver:
             self._last[:] = [(question, answer)]
         return answer
 
+    def _start(self, first: Node) -> Scalar:
+        """The size of the noise at the first node."""
+        return first.sigma if self.options.start == "scaled" else (first.alpha**2 + first.sigma**2) ** 0.5
+
     def _on_path(self, denoiser: Denoiser) -> tuple[Denoiser, Grid]:
-        """The denoiser on options.path, and the grid from where the teacher's own path starts."""
+        """The denoiser on options.path, and the grid from where the teacher's own path starts.
+
+        A grid of labels is on the path that the teacher was trained on.
+        """
         grid: Grid = self.options.grid
         if self.options.path is None:
-            return denoiser, grid
+            return grids.on_its_path(grid, denoiser), grid
         level = float(denoiser.path.noise_level(denoiser.path.t_max))
         if grid.noise_max is None and math.isfinite(level):
             grid = grid.model_copy(update={"noise_max": level})

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..denoiser import Denoiser
 from ..paths import Path, Scalar, Time, VPDiscrete
 from ..specs.solver import Grid
 
@@ -20,17 +21,15 @@ def times(grid: Grid, path: Path, steps: int) -> Tensor:
       log-snr    log level linear in u                                       (lu2022dpm)
       uniform    t linear in u
       quadratic  sqrt(t) linear in u                                         (song2021denoising, appendix D.2)
-    ddim-uniform and ddim-quad: see labels().
+    The others are labels, see labels() and spaced_labels().
     grid.end says what happens to the last node: see specs.solver.Grid.
     Raises ValueError if steps < 1 or the largest level is infinite where the spacing needs it finite.
     """
     if steps < 1:
         raise ValueError(f"a time grid needs at least one step, not {steps}")
     clean = path.time_at(0.0).to(torch.float64).reshape(1)
-    if grid.spacing in ("ddim-uniform", "ddim-quad"):
-        if grid.end == "min":
-            return _label_times(grid, path, steps + 1)
-        return torch.cat([_label_times(grid, path, steps), clean])
+    if grid.of_labels:
+        return _label_grid(grid, path, steps, clean)
     nodes = steps if grid.end == "append-zero" else steps + 1
     u = torch.linspace(0.0, 1.0, nodes, dtype=torch.float64) if nodes > 1 else torch.zeros(1, dtype=torch.float64)
     t = _spaced(grid, path, u, *_ends(grid, path))
@@ -86,7 +85,7 @@ def within(grid: Grid, path: Path, t: Time, s: Time, parts: int) -> Tensor:
     On a grid of labels: evenly spaced labels, rounded, each once, so that there may be fewer.
     """
     u = torch.linspace(0.0, 1.0, parts + 1, dtype=torch.float64)
-    if isinstance(path, VPDiscrete) and grid.spacing in ("ddim-uniform", "ddim-quad"):
+    if isinstance(path, VPDiscrete) and grid.of_labels:
         first, last = path.label(t), path.label(s)
         found = path.time_of_label((first + u * (last - first)).round().unique().flip(0))
         # The ends exactly, not as the round trip through the label leaves them.
@@ -123,15 +122,46 @@ def labels(spacing: str, count: int, steps: int) -> list[int]:
     return [int(square) for square in np.linspace(0, math.sqrt(0.8 * count), steps) ** 2]
 
 
-def _label_times(grid: Grid, path: Path, steps: int) -> Tensor:
+def spaced_labels(grid: Grid, count: int, steps: int) -> list[float]:
+    """diffusers' descending labels of a chain of `count` for K = `steps`, by its timestep_spacing (arXiv:2305.08891,
+    table 2).
+
+    labels-leading: i (count // parts) + offset; labels-trailing: round(count - i count/K) - 1; labels-linspace:
+    `parts` even steps from count - 1 to 0, rounded where parts is K + 1, whose label 0 is left out.
+    """
+    more = grid.parts == "steps+1"
+    if grid.spacing == "labels-leading":
+        return [float(i * (count // (steps + more)) + grid.offset) for i in range(steps - 1 + more, more - 1, -1)]
+    if grid.spacing == "labels-trailing":
+        return [float(round(count - i * count / steps) - 1) for i in range(steps)]
+    even = np.linspace(0, count - 1, steps + more)[::-1]
+    return [float(label) for label in (even.round()[:-1] if more else even)]
+
+
+def on_its_path(grid: Grid, denoiser: Denoiser) -> Denoiser:
+    """The denoiser on the path that the grid's nodes are times of: for labels the one that it was trained on."""
+    trained = denoiser.trained_path
+    return denoiser.on(trained) if grid.of_labels and isinstance(trained, VPDiscrete) else denoiser
+
+
+def _label_grid(grid: Grid, path: Path, steps: int, clean: Tensor) -> Tensor:
     if not isinstance(path, VPDiscrete):
         raise ValueError(f"{grid.spacing} is a grid of labels: it needs the path VPDiscrete, not {type(path).__name__}")
-    if steps > path.labels:
+    nodes = steps + 1 if grid.end == "min" else steps
+    if nodes > path.labels:
         raise ValueError(f"{steps} steps on a path of {path.labels} labels")
-    chosen = labels(grid.spacing, path.labels, steps)
-    if len(set(chosen)) < steps:
-        raise ValueError(f"{grid.spacing} repeats a label at {steps} steps: take fewer, or ddim-uniform")
-    return path.time_of_label(torch.tensor(chosen[::-1], dtype=torch.float64))
+    chosen: list[float]
+    if grid.spacing.startswith("labels-"):
+        chosen = spaced_labels(grid, path.labels, steps) + ([0.0] if grid.end == "min" else [])
+    else:
+        chosen = [float(n) for n in reversed(labels(grid.spacing, path.labels, nodes))]
+    if chosen[0] >= path.labels:
+        raise ValueError(f"offset {grid.offset} leads to label {chosen[0]:g}, and the last is {path.labels - 1}")
+    if min((t - s for t, s in pairwise(chosen)), default=1) <= 0:
+        advice = "give offset: 1, or end: zero" if chosen[-2:] == [0.0, 0.0] else "take fewer, or ddim-uniform"
+        raise ValueError(f"{grid.spacing} repeats a label at {steps} steps: {advice}")
+    times = path.time_of_label(torch.tensor(chosen, dtype=torch.float64))
+    return times if grid.end == "min" else torch.cat([times, clean])
 
 
 def _ends(grid: Grid, path: Path) -> tuple[float, float]:
@@ -142,7 +172,7 @@ def _ends(grid: Grid, path: Path) -> tuple[float, float]:
 
 def _spaced(grid: Grid, path: Path, u: Tensor, t_first: float, t_last: float) -> Tensor:
     if grid.spacing not in ("karras", "log-snr"):
-        power = 1.0 if grid.spacing in ("uniform", "ddim-uniform") else 2.0
+        power = 2.0 if grid.spacing in ("quadratic", "ddim-quad") else 1.0
         return (t_first ** (1 / power) + u * (t_last ** (1 / power) - t_first ** (1 / power))) ** power
     first, last = path.noise_level(torch.tensor([t_first, t_last], dtype=torch.float64)).tolist()
     _check_levels(grid, first, last)

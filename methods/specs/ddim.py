@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .solver import PACKAGE, SolverOptions, SolverSpec
 
@@ -16,6 +16,15 @@ class DDIMOptions(SolverOptions):
         le=1,
         description="Share of the posterior's own noise that each step adds (eq. 16): 0 is deterministic, 1 ancestral.",
     )
+
+    @model_validator(mode="after")
+    def _steps_to_the_next_label(self) -> "DDIMOptions":
+        if self.grid.spacing == "labels-linspace":
+            raise ValueError(
+                "diffusers' DDIM steps from a label of linspace to one that is not the next: take labels-leading or "
+                "labels-trailing, or the solver euler with labels-linspace"
+            )
+        return self
 
 
 class DDPMOptions(SolverOptions):

@@ -15,11 +15,31 @@ PACKAGE = f"{METHODS}.solvers"
 class Grid(Options):
     """The time grid of a solver; its formulas are in methods/solvers/grids.py."""
 
-    spacing: Literal["karras", "log-snr", "uniform", "quadratic", "ddim-uniform", "ddim-quad"] = Field(
+    spacing: Literal[
+        "karras",
+        "log-snr",
+        "uniform",
+        "quadratic",
+        "ddim-uniform",
+        "ddim-quad",
+        "labels-leading",
+        "labels-trailing",
+        "labels-linspace",
+    ] = Field(
         "karras",
         description="Where the nodes lie between the largest and the smallest noise level: karras is even in "
-        "level^(1/rho), log-snr in the log of the level, uniform in t, quadratic in sqrt(t). ddim-uniform and "
-        "ddim-quad are DDIM's labels on a discrete path, the last of them followed by clean data.",
+        "level^(1/rho), log-snr in the log of the level, uniform in t, quadratic in sqrt(t). The others are labels of "
+        "the discrete path that the teacher was trained on, the last of them followed by clean data: ddim-uniform and "
+        "ddim-quad are DDIM's, labels-leading, labels-trailing and labels-linspace those of diffusers' "
+        "timestep_spacing.",
+    )
+    offset: int = Field(
+        0, ge=0, le=1000, description="Added to every label of labels-leading: diffusers' steps_offset."
+    )
+    parts: Literal["steps", "steps+1"] = Field(
+        "steps",
+        description="Into how many parts labels-leading and labels-linspace divide the chain: as many as there are "
+        "steps in diffusers' DDIM and Euler, one more in its DPM-Solver and UniPC.",
     )
     rho: float = Field(
         7.0, ge=0.1, le=1000, description="Exponent of the spacing karras; 7 in the paper. 1 is even in the level."
@@ -27,7 +47,8 @@ class Grid(Options):
     end: Literal["zero", "append-zero", "min"] = Field(
         "zero",
         description="zero replaces the last node by noise level 0, so that no evaluation is spent at the smallest "
-        "level; append-zero adds 0 after that level, as EDM does; min stops at the smallest level.",
+        "level; append-zero adds 0 after that level, as EDM does; min stops at the smallest level. After labels both "
+        "zeros are clean data, and min is label 0.",
     )
     noise_min: float | None = Field(
         None, ge=LOWEST, le=HIGHEST, description="Smallest noise level, as sigma/alpha; by default the path's own."
@@ -42,13 +63,23 @@ class Grid(Options):
             raise ValueError(f"noise_min, {self.noise_min:g}, must be less than noise_max, {self.noise_max:g}")
         return self
 
+    @model_validator(mode="after")
+    def _divides_labels(self) -> "Grid":
+        if self.offset and self.spacing != "labels-leading":
+            raise ValueError(f"offset belongs to labels-leading; {self.spacing} has none")
+        if self.parts != "steps" and self.spacing not in ("labels-leading", "labels-linspace"):
+            raise ValueError(f"parts belongs to labels-leading and labels-linspace; {self.spacing} has none")
+        return self
+
     @property
     def of_labels(self) -> bool:
         """Whether the nodes are labels of a discrete path, which no other path has."""
-        return self.spacing in ("ddim-uniform", "ddim-quad")
+        return self.spacing.startswith(("ddim-", "labels-"))
 
     def label(self) -> str:
         spacing = f"karras-{self.rho:g}" if self.spacing == "karras" else self.spacing
+        spacing += f"+{self.offset}" if self.offset else ""
+        spacing += f" parts={self.parts}" if self.parts != "steps" else ""
         ends = [f"{key}={value:g}" for key, value in self.ends().items()]
         return "grid=" + " ".join([spacing, self.end, *ends])
 
@@ -65,6 +96,12 @@ class SolverOptions(Options):
         None,
         description="Path to solve on, converted exactly and entered at the teacher's largest noise level; by default "
         "the teacher's own.",
+    )
+    start: Literal["scaled", "unit"] = Field(
+        "scaled",
+        description="scaled starts from noise of size sigma at the first node, what the path has there; unit from "
+        "noise of size sqrt(alpha^2 + sigma^2), as if nothing but noise were left: diffusers' schedulers on a "
+        "variance-preserving path.",
     )
     afs: bool = Field(
         False,

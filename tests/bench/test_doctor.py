@@ -242,7 +242,7 @@ def test_without_a_suite_no_file_is_required(files, tmp_path):
     code, found = doctor(tmp_path)
     assert code == 0
     assert {f"file {name}" for name in weights.REGISTER} <= set(found)
-    assert all(found[f"file {name}"].startswith("absent (by `curl") for name in weights.REGISTER)
+    assert all(found[f"file {name}"].startswith(("absent (by `curl", "absent (by `save")) for name in weights.REGISTER)
 
 
 @pytest.mark.parametrize("name", [name for name, known in EXTRACTORS.items() if hasattr(known, "model")])

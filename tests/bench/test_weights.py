@@ -49,7 +49,11 @@ def npz(**arrays):
 def test_every_absent_file_has_one_line_with_the_command_that_gets_it(folder, name):
     line, file = str(weights.missing(name)), weights.REGISTER[name]
     assert weights.find(name) is None
-    assert line == f"missing {folder / name}, get it by `curl -fL --create-dirs -o {folder / name} {file.url}`"
+    url = f"'{file.url}'" if "?" in file.url else file.url
+    command = f"curl -fL --create-dirs -o {folder / name} {url}"
+    if file.saved_as:
+        command = f"save {file.saved_as} of {url} as {folder / name}"
+    assert line == f"missing {folder / name}, get it by `{command}`"
     assert "\n" not in line
     assert file.url.startswith("https://")
     assert file.needed_by

@@ -54,12 +54,12 @@ def test_the_time_reaches_the_student_by_its_own_embedding_alone():
         method.training_step(batch(step), 0).backward()
         optimizer.step()
     student, eps, seen = method.student, torch.randn(8, 2), []
-    student.network.stem.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    student.network.network.stem.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     first, second = student(eps, 0.01), student(eps, 30.0)
     assert not torch.allclose(first, second, rtol=0, atol=1e-4)
     assert torch.equal(seen[0], seen[1])
     with torch.no_grad():
-        for p in student.network.embed.out.parameters():
+        for p in student.network.out.parameters():
             p.zero_()
     assert torch.equal(student(eps, 0.01), student(eps, 30.0))
 

@@ -1,21 +1,33 @@
 """A network that somebody else trained."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from ..base import HIGHEST, LOWEST, METHODS
 from .base import TeacherOptions, TeacherSpec
 
+Form = Literal["auto", "edm", "openai", "ddpm", "score-sde", "torchcfm", "diffusers", "flax-pd"]
+
 
 class CheckpointOptions(TeacherOptions):
-    """A network that somebody else trained, from a file in EDM's form (Karras et al. 2022)."""
+    """A network that somebody else trained, from a file in one of the forms in which such networks are published."""
 
     name: Literal["checkpoint"] = Field("checkpoint", description="Chooses this kind of teacher.")
     file: str = Field(
-        description="A .pkl as NVlabs/edm publishes it, a .safetensors with its configuration in the header or in a "
-        ".json beside it, or a name that `fewstep doctor` lists."
+        description="A file as its authors publish it (docs/checkpoints.md has the table), a .safetensors with its "
+        "configuration in the header or in a .json beside it, or a name that `fewstep doctor` lists."
+    )
+    form: Form = Field("auto", description="Whose code wrote the file. auto: told by the names of its tensors.")
+    config: dict[str, Any] | str | None = Field(
+        None,
+        description="What the file leaves out, in its authors' words, or a JSON file of it; known for published files.",
+    )
+    label_scale: Literal["trained", "official-dode"] | float = Field(
+        "trained",
+        description="What the label n is multiplied by before the network. trained: as its authors did, 1000/4000 for "
+        "two of improved-diffusion's. official-dode: 1, as D-ODE's released code feeds it to DDIM.",
     )
     sigma_min: float = Field(
         0.002,
@@ -41,6 +53,6 @@ SPEC = TeacherSpec(
     name="checkpoint",
     target=f"{METHODS}.teachers.checkpoint:denoiser",
     options=CheckpointOptions,
-    summary="a network that somebody else trained, from a file in EDM's form (Karras et al. 2022)",
+    summary="a network that somebody else trained: EDM, OpenAI, DDPM, score_sde, torchcfm, PD, diffusers",
     papers=("karras2022elucidating",),
 )

@@ -1,0 +1,53 @@
+"""The network of a checkpoint, whatever its form."""
+
+from ...networks.openai import OpenAIClassifier
+from ..pretrained import Pretrained
+from . import ddpm, edm, flax_pd, openai, score_sde, torchcfm
+from .base import Checkpoint, CheckpointError
+
+BUILDERS = {
+    "edm": edm.build,
+    "openai": openai.build,
+    "ddpm": ddpm.build,
+    "score-sde": score_sde.build,
+    "torchcfm": torchcfm.build,
+    "flax-pd": flax_pd.build,
+}
+
+
+def build(checkpoint: Checkpoint, dropout: float = 0.0, label_scale: float | None = None) -> Pretrained:
+    """The network with its weights in float32, in training mode, and what must be known to ask it.
+
+    dropout: of students that copy it. label_scale: what a discrete network's label is multiplied by, None for what it
+    was trained with. CheckpointError, which does not name the file, where weights and configuration do not agree.
+    """
+    form = checkpoint.form
+    try:
+        if form == "diffusers":
+            from . import diffusers
+
+            return diffusers.build(checkpoint.config, checkpoint.state, dropout)
+        if form not in BUILDERS:
+            raise CheckpointError(f"unknown form {form!r}; one of {', '.join(BUILDERS)}, diffusers")
+        if form == "openai":
+            return openai.build(checkpoint, dropout, label_scale)
+        if label_scale is not None:
+            raise CheckpointError(f"label_scale is for networks of the form openai, and this one is of {form}")
+        return BUILDERS[form](checkpoint, dropout)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        # A configuration may hold anything, and asks for anything of its network.
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise CheckpointError(f"its configuration makes no network of form {form}: {line}") from None
+
+
+def classifier(checkpoint: Checkpoint) -> OpenAIClassifier:
+    """The classifier of noisy images in a checkpoint of guided-diffusion. CheckpointError for another file."""
+    try:
+        return openai.classifier(checkpoint)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise CheckpointError(f"its configuration makes no classifier: {line}") from None
