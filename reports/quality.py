@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from . import sources
 from .entries import Board, Entry, Problem
 from .lines import Line, fill
-from .naming import displays, groups, mean_and_error
+from .naming import budget, displays, groups, mean_and_error
 from .order import ordered
 from .ranking import FLOOR, LEAST
 from .significance import ERRORS
 from .tables import Cell, Table
 
+SECOND = "only the best are significantly better"
 UNBEATEN = "nor is any of fewer NFE, or of a smaller budget"
 
 
@@ -74,7 +76,8 @@ def table(board: Board, grid: Grid) -> Table:
     measured, metric, (dataset, teacher) = grid.measured, grid.metric, grid.problem
     better = "higher" if board.about(metric).higher_is_better else "lower"
     ranked = len(grid.nfes) == 1 and any(entry.rivals.get(metric, 0) >= LEAST for entry in measured)
-    notes = [*_measurement(board, grid), *sources.notes(measured, metric, board.labels), *_reasons(board, grid)]
+    notes = [*_measurement(board, grid), *sources.notes(measured, metric, board.labels)]
+    notes += [*_ended_early(board, grid), *_reasons(board, grid)]
     protocols = {entry.protocols[metric] for entry in board.entries if metric in entry.protocols}
     apart = [name for name in (dataset, teacher) if len(board.problems) > 1] + [grid.protocol] * (len(protocols) > 1)
     empty = Table(
@@ -83,10 +86,8 @@ def table(board: Board, grid: Grid) -> Table:
         [],
         notes,
         left=0,
-        best=_star(board, grid) if any(metric in entry.starred for entry in measured) else "",
-        unbeaten=UNBEATEN if any(metric in entry.unbeaten for entry in measured) else "",
-        second="only the best are significantly better" if any(metric in e.second for e in measured) else "",
         key=(board.suite, metric, *apart),
+        **_marks(board, grid),
     )
     lines = [Line(row, _cells(line, metric, ranked)) for row, line in grid.lines.items()]
     return fill(board, empty, lines)
@@ -108,6 +109,17 @@ def _cell(entry: Entry | None, metric: str) -> Cell:
     mean, error = mean_and_error(found.mean, found.std)
     best, unbeaten, second = (metric in marked for marked in (entry.starred, entry.unbeaten, entry.second))
     return Cell(mean, error=error, best=best, unbeaten=unbeaten, second=second)
+
+
+def _marks(board: Board, grid: Grid) -> dict[str, str]:
+    """What the marks of a table say, of those that it has."""
+    metric, measured = grid.metric, grid.measured
+    found = {
+        "best": (_star(board, grid) if measured else "", any(metric in entry.starred for entry in measured)),
+        "unbeaten": (UNBEATEN, any(metric in entry.unbeaten for entry in measured)),
+        "second": (SECOND, any(metric in entry.second for entry in measured)),
+    }
+    return {mark: text for mark, (text, shown) in found.items() if shown}
 
 
 def _measurement(board: Board, grid: Grid) -> list[str]:
@@ -174,6 +186,24 @@ def _reasons(board: Board, grid: Grid) -> list[str]:
     return [
         f"– {names.get(method, method)}: {found[0]}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
         for method, found in reasons.items()
+    ]
+
+
+def _ended_early(board: Board, grid: Grid) -> list[str]:
+    """Methods whose training ended by itself, so that rows of different budgets are one."""
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for entry in grid.measured:
+        if entry.evaluations:
+            values = tuple(entry.values[grid.metric].items())
+            row = (entry.method, entry.variant, entry.nfe, entry.evaluations, values)
+            alike.setdefault(row, []).append(budget(entry.budget, unit=True))
+    names, found = displays(board), dict[str, list[str]]()
+    for (method, *_), budgets in alike.items():
+        if len(budgets) > 1:
+            found.setdefault(names[method], []).extend(budgets)
+    return [
+        f"{name}: training ended by itself, with equal values at {' and '.join(dict.fromkeys(budgets))}"
+        for name, budgets in found.items()
     ]
 
 

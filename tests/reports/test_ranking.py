@@ -58,6 +58,16 @@ def test_a_table_of_one_nfe_shows_the_ranks(read, row):
     assert "rank" not in text(read(table[:6]))
 
 
+def test_rows_of_two_budgets_of_a_method_that_ended_by_itself_are_said_to_be_one(read, row):
+    def rows(spent, value):
+        return [row("iia", 0, v, budget=b, train_evaluations=e) for b, e, v in zip(BUDGETS, spent, value, strict=True)]
+
+    said = "iia: training ended by itself, with equal values at 100 evaluations and 900 evaluations"
+    assert said in text(read(rows((90, 90), (1.0, 1.0))))
+    assert "ended by itself" not in text(read(rows((90, 900), (1.0, 1.0))))
+    assert "ended by itself" not in text(read(rows((90, 90), (1.0, 1.1))))
+
+
 def test_every_metric_has_its_rank_in_the_csv(read, row):
     table = [row("a", 0, 1.0), row("a", 0, 0.2, metric="recall"), row("b", 0, 2.0), row("b", 0, 0.9, metric="recall")]
     frame = leaderboard.to_frame(read([*table, row("c", 0, None, status="failed: diverged")]))
