@@ -207,7 +207,8 @@ def meant(name: str, place: str) -> str | None:
     for known in REGISTER:
         if known.startswith(place) and name in (known, known.removeprefix(place), Path(known).stem):
             return known
-    return str(Path(name).absolute()) if Path(name).is_file() else None
+    path = Path(name)
+    return str(path.absolute()) if path.is_file() or (place == CHECKPOINTS and path.is_dir()) else None
 
 
 def known_names(place: str) -> list[str]:
@@ -250,7 +251,13 @@ def missing(file: str | WeightFile) -> Missing | None:
 
 
 def sha256(path: Path) -> str:
-    """The file's digest in hexadecimal, read once for as long as its size and time of change stay."""
+    """The digest of a file, or of a folder's names and files, in hexadecimal, read once for as long as sizes and times
+    of change stay.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = (f"{file.relative_to(path).as_posix()} {sha256(file)}\n" for file in files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
     stat = path.stat()
     return _sha256(path, stat.st_size, stat.st_mtime_ns)
 

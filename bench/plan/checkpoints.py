@@ -9,6 +9,7 @@ from typing import Any
 
 from ...methods.missing import Missing
 from ...methods.options import Options
+from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files
 from ..errors import InputError
@@ -35,36 +36,67 @@ def missing_checkpoint(teacher: Options) -> Missing | None:
     return published_files.missing(file) if file in published_files.REGISTER else None
 
 
-def checkpoint(teacher: Options, shape: Sequence[int] = ()) -> dict[str, str]:
+def checkpoint(teacher: Options, shape: Sequence[int] = (), student: bool = False) -> dict[str, str]:
     """What a teacher's task knows of its file, wherever it lies: its hash. Empty for a teacher without one.
 
-    InputError for a file that holds no network of samples of that shape.
+    student: a network that a row brings with it. InputError for a file that holds no network of samples of that shape.
     """
     path = located(teacher) if isinstance(teacher, CheckpointOptions) else None
     if path is None:
         return {}
-    if (reason := fault(path, shape)) is not None:
+    if (reason := fault(path, shape, student)) is not None:
         raise InputError(f"{path}: {reason}")
     return {"sha256": published_files.sha256(path)}
 
 
-def fault(path: Path, shape: Sequence[int] = ()) -> str | None:
-    """Why the file cannot be a teacher of samples of that shape, as far as its first bytes say; None if they do not."""
+def fault(path: Path, shape: Sequence[int] = (), student: bool = False) -> str | None:
+    """Why the file cannot be a teacher of samples of that shape, or a student's network, as far as its first bytes say;
+    None if they do not.
+    """
+    if path.is_dir():
+        return _folder_fault(path, shape)
+    if path.suffix == ".pkl":
+        return None if _is_pickle(path) else "not a whole pickle, which EDM's .pkl is"
+    if path.suffix != ".safetensors":
+        return None if path.stat().st_size else "the file is empty"
+    if (facts := method_facts(path)) and not student:
+        return f"a {facts.get('method')} of fewstep and no denoiser: it is a row, {{name: student, file: ...}}"
     try:
-        config = None if path.suffix == ".pkl" else _configuration(path)
-        if path.suffix == ".pkl" and not _is_pickle(path):
-            return "not a whole pickle, which EDM's .pkl is"
+        config = json.loads(facts["network"]) if facts else _configuration(path)
     except FileNotFoundError:
         beside = path.with_suffix(".json").name
         return f"no configuration in its header, nor a file {beside} beside it: {FORM}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         return f"not a network in EDM's form: {error}"
-    if config is None or not shape:
-        return None
-    kwargs = config["kwargs"]
+    own = _stated_shape(config)
+    return (
+        None
+        if not shape or own in (None, tuple(shape))
+        else f"its images have shape {own}, the data set's {tuple(shape)}"
+    )
+
+
+def _stated_shape(config: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Of one sample, as far as a configuration says it under the names of EDM's code or of fewstep."""
+    if "shape" in config:
+        return tuple(config["shape"])
+    kwargs = config.get("kwargs", {})
     side = kwargs.get("img_resolution")
-    own = (kwargs.get("img_channels"), side, side)
-    return None if own == tuple(shape) else f"its images have shape {own}, the data set's {tuple(shape)}"
+    return None if side is None else (kwargs.get("img_channels"), side, side)
+
+
+def _folder_fault(folder: Path, shape: Sequence[int]) -> str | None:
+    """The same of a folder of diffusers."""
+    if not (folder / "model_index.json").is_file() and not (folder / "config.json").is_file():
+        return "no folder of diffusers: neither model_index.json nor config.json in it"
+    unet = folder / "unet" if (folder / "unet").is_dir() else folder
+    try:
+        config = json.loads((unet / "config.json").read_text(encoding="utf-8"))
+        side, channels = config.get("sample_size"), config.get("in_channels", 3)
+    except (OSError, ValueError, AttributeError) as error:
+        return f"its config.json cannot be read: {error}"
+    own = (channels, *(side if isinstance(side, list) else (side, side)))
+    return None if not shape or own == tuple(shape) else f"its images have shape {own}, the data set's {tuple(shape)}"
 
 
 FORM = '{"precond": "EDMPrecond", "kwargs": {...}}, what NVlabs/edm makes the network with'
@@ -90,7 +122,13 @@ def _configuration(path: Path) -> dict[str, Any]:
     stated = (header.get(METADATA) or {}).get("config")
     beside = path.with_suffix(".json")
     config: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8") if stated is None else stated)
-    if not (isinstance(config, dict) and isinstance(config.get("kwargs"), dict) and "precond" in config):
+    form = config.get("form", "edm") if isinstance(config, dict) else ""
+    part = "kwargs" if form in ("edm", "diffusers") else "network"
+    if (
+        not isinstance(config, dict)
+        or not isinstance(config.get(part), dict)
+        or (form == "edm" and "precond" not in config)
+    ):
         raise ValueError("its configuration has no precond or no kwargs")
     return config
 

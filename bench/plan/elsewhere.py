@@ -163,8 +163,9 @@ class NetworkRow(Row):
 
     @property
     def sampling(self) -> dict[str, Any]:
-        # The file and its form are in the teacher's task, by their hash.
-        return {key: value for key, value in super().sampling.items() if key not in ("form", "folder")}
+        # Where the network is read from is in the teacher's task, with its hash.
+        dumped: dict[str, Any] = self.options.alone().model_dump(mode="json")
+        return dumped
 
 
 class ImagesRow(Row):

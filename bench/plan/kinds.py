@@ -62,6 +62,8 @@ class TeacherParams(Params):
     dataset: str
     teacher: dict[str, Any]
     """Its options."""
+    role: Literal["student"] | None = None
+    """Of a network that a row brings with it: a student is no denoiser."""
     content: str | None = None
     """The hash of the data set's archive."""
     file: str | None = None

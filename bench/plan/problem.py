@@ -103,7 +103,8 @@ class Problem:
             teacher=trained.model_dump(mode="json", exclude={"guidance", "label"}),
             device=self.suite.device,
             **(self.content if self._reads_data else {}),
-            **checkpoint(trained, DATASETS[self.dataset].shape),
+            role=None if self.truths else "student",
+            **checkpoint(trained, DATASETS[self.dataset].shape, student=not self.truths),
             identity=trained.identity() or None,
             **frozen.identity(frozen.teacher(trained)),
         )

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...methods import registry
 from ...methods.missing import Missing
-from ...methods.options import LARGEST_INTEGER, Checked, Options
+from ...methods.options import LARGEST_INTEGER, Checked, NamedOptions, Options
 from ...methods.portable import name_refusal
 from ...methods.specs.teachers.base import TeacherOptions, printable
 from ..machine import device_refusal
@@ -179,6 +179,8 @@ class MethodEntry(Options):
         if self.variant is not None:
             return self.variant
         checked = self.checked()
+        if isinstance(checked, NamedOptions):
+            return checked.label()
         grid = getattr(checked, "grid", None)
         changed = checked.model_dump(exclude_defaults=True, exclude={"grid"})
         words = [f"{key}={_short(getattr(checked, key), value)}" for key, value in changed.items()]

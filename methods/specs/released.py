@@ -1,17 +1,18 @@
 """A released few-step model in a diffusers folder, sampled by its own scheduler."""
 
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from ..nfe import Steps, UnreachableNFE, one_per_step
-from ..options import Options
+from ..options import NamedOptions
 from .base import METHODS, MethodSpec
 
 Label = Annotated[int, Field(ge=0, le=100_000)]
 
 
-class ReleasedOptions(Options):
+class ReleasedOptions(NamedOptions):
     """A few-step model in a diffusers folder, sampled as its authors do; it has no teacher here."""
 
     folder: str = Field("", description="Required: the folder, with `unet/` and `scheduler/` in it.")
@@ -43,6 +44,17 @@ class ReleasedOptions(Options):
         if any(before <= after for before, after in zip(self.labels, self.labels[1:], strict=False)):
             raise ValueError("labels must fall, from the noisiest")
         return self
+
+    def label(self) -> str:
+        """The folder's name, then the sampler and what else is not default: turbo lcm."""
+        words = [PurePath(self.folder).name, self.sampler]
+        for key, value in self.model_dump(exclude_defaults=True, exclude={"folder", "sampler"}).items():
+            words.append(f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+        return " ".join(words)
+
+    def alone(self) -> "ReleasedOptions":
+        """What determines the samples of a network that has been read."""
+        return self.model_copy(update={"folder": ""})
 
     def steps_for(self, nfe: int) -> Steps:
         if self.labels and nfe != len(self.labels):

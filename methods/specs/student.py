@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from ..nfe import Steps, UnreachableNFE, one_evaluation, one_per_step
-from ..options import Options
+from ..options import NamedOptions
 from ..published_networks import NETWORKS, PublishedNetwork
 from ..saved_header import method_facts
 from .base import HIGHEST, LOWEST, METHODS, MOST_STEPS, MethodSpec
@@ -22,7 +22,7 @@ def released(file: str) -> PublishedNetwork | None:
     return found if found is not None and found.kind == "consistency" else None
 
 
-class StudentRowOptions(Options):
+class StudentRowOptions(NamedOptions):
     """A distilled network that is sampled as its authors do; nothing is trained, and it has no teacher here."""
 
     file: str = Field(
@@ -101,6 +101,20 @@ class StudentRowOptions(Options):
         if self.kind != "auto":
             return self.kind
         return "consistency" if released(self.file) is not None else None
+
+    def label(self) -> str:
+        """The file's name, then what else is not default: cd_imagenet64_l2 levels=80,1.4."""
+        words = [Path(self.file).stem]
+        for key, value in self.model_dump(exclude_defaults=True, exclude={"file", "form", "kind"}).items():
+            words.append(f"{key}={','.join(f'{level:g}' for level in value) if isinstance(value, tuple) else value}")
+        return " ".join(words)
+
+    def alone(self) -> "StudentRowOptions":
+        """What determines the samples of a network that has been read: nothing is left to its file's name."""
+        if self.exported:
+            return StudentRowOptions()
+        levels = self.sampled_at() if self.resolved == "consistency" else ()
+        return self.model_copy(update={"file": "", "form": "auto", "kind": self.resolved, "levels": levels})
 
     def sampled_at(self) -> tuple[float, ...]:
         """The levels of a consistency model, the largest first."""

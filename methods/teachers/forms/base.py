@@ -34,6 +34,8 @@ class Checkpoint(NamedTuple):
         """How many labels the network was trained on, 0 without."""
         if self.form == "edm":
             return int(self.config["kwargs"].get("label_dim", 0))
+        if self.form == "fewstep":
+            return int(self.config["classes"])
         return int(self.config["network"].get("num_classes") or 0)
 
     def save(self, file: Path) -> None:

@@ -2,7 +2,7 @@
 
 from ...networks.openai import OpenAIClassifier
 from ..pretrained import Pretrained
-from . import ddpm, edm, flax_pd, openai, score_sde, torchcfm
+from . import ddpm, edm, fewstep, flax_pd, openai, score_sde, torchcfm
 from .base import Checkpoint, CheckpointError
 
 BUILDERS = {
@@ -12,6 +12,7 @@ BUILDERS = {
     "score-sde": score_sde.build,
     "torchcfm": torchcfm.build,
     "flax-pd": flax_pd.build,
+    "fewstep": fewstep.build,
 }
 
 
