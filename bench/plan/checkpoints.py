@@ -58,7 +58,7 @@ def fault(path: Path, shape: Sequence[int] = (), student: bool = False) -> str |
     if path.suffix == ".pkl":
         return None if _is_pickle(path) else "not a whole pickle, which EDM's .pkl is"
     if path.suffix != ".safetensors":
-        return None if path.stat().st_size else "the file is empty"
+        return None if _is_archive(path) else "neither torch.save nor flax wrote it"
     if (facts := method_facts(path)) and not student:
         return f"a {facts.get('method')} of fewstep and no denoiser: it is a row, {{name: student, file: ...}}"
     try:
@@ -100,6 +100,13 @@ def _folder_fault(folder: Path, shape: Sequence[int]) -> str | None:
 
 
 FORM = '{"precond": "EDMPrecond", "kwargs": {...}}, what NVlabs/edm makes the network with'
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file begins as what torch writes, a zip or a pickle, or as a map of msgpack."""
+    with path.open("rb") as stream:
+        first = stream.read(1)
+    return first == b"P" or first in (b"\xde", b"\xdf") or b"\x80" <= first <= b"\x8f"
 
 
 def _is_pickle(path: Path) -> bool:

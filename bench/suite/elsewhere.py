@@ -94,7 +94,7 @@ def _source(where: Location, suite: Suite, entry: MethodEntry) -> Iterator[Compl
 
 def _images(where: Location, suite: Suite, entry: MethodEntry) -> Iterator[Complaint]:
     if len(entry.nfe or suite.nfe) > 1:
-        yield (*where, "nfe" if entry.nfe else "name"), "images were made with one NFE: give it, such as nfe: 1"
+        yield (*where, "name"), "images were made with one NFE: give it, such as nfe: 1"
     for name in datasets_of(suite, entry):
         if name in DATASETS and len(shape := DATASETS[name].shape) != 3:
             yield (*where, "name"), f"images are compared with images, and {name}'s samples have shape {shape}"

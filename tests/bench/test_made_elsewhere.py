@@ -157,9 +157,8 @@ def test_figures_draw_it_hollow_and_leave_it_out_of_the_frontier(ran):
     drawn = figures.figure([ran / "out"], "nfe", metric="fd_digits")
     marks = [line for axes in drawn.axes for line in axes.lines if line.get_marker() == "o"]
     hollow = [line for line in marks if line.get_markerfacecolor() == "white"]
-    assert len(hollow) == 1
-    assert len(marks) > 1
-    assert list(hollow[0].get_xdata()) == [1, 2]
+    assert sorted(list(line.get_xdata()) for line in hollow) == [[0], [1, 2]], "one step, beside; both"
+    assert len(marks) > len(hollow)
 
 
 def test_what_is_done_stays_done_when_the_images_move(ran, monkeypatch, tmp_path):
@@ -202,7 +201,8 @@ def test_images_are_scored_as_evaluate_scores_them(ran, monkeypatch):
     with (ran / "evaluated" / "results.csv").open() as file:
         (line,) = csv.DictReader(file)
     (row,) = (row for row in rows(ran, "images") if row["metric"] == "fd_digits")
-    assert (line["value"], line["protocol"]) == (row["value"], row["protocol"])
+    assert float(line["value"]) == pytest.approx(float(row["value"]), rel=1e-6)
+    assert line["protocol"] == row["protocol"]
 
 
 def test_the_nfe_of_the_exact_solution_is_what_the_truth_took(here):
@@ -319,7 +319,7 @@ EXPORTED = {
     "nfe": 1,
     "methods": [
         {"name": "consistency", "options": {"batch": 8}, "nfe": [1, 2]},
-        {"name": "progressive", "options": {"batch": 8, "start_steps": 2}, "nfe": [1, 2]},
+        {"name": "progressive", "options": {"batch": 8, "start_steps": 4}, "nfe": [1, 2]},
         {"name": "boot", "options": {"batch": 8}},
         {"name": "sim", "options": {"batch": 8}},
         {"name": "bespoke", "options": {"trajectories": 2, "nodes": 5, "tolerance": 0.1, "batch": 4}, "nfe": 2},

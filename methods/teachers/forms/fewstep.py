@@ -44,7 +44,10 @@ def build(checkpoint: Checkpoint, dropout: float = 0.0) -> Pretrained:
     """The network with its weights; these networks have no dropout. CheckpointError where they do not fit."""
     config = checkpoint.config
     shape, classes = tuple(config["shape"]), int(config["classes"])
-    network = fitted(lambda: networks.build(config["network"], shape, classes), checkpoint.state)
+    # Without memory first, so that only what the file holds is ever allocated.
+    fitted(lambda: networks.build(config["network"], shape, classes), checkpoint.state)
+    network = networks.build(config["network"], shape, classes)
+    network.load_state_dict(checkpoint.state)
     path = EDM(config["sigma_min"], config["sigma_max"])
     return Pretrained(
         network,
