@@ -175,12 +175,12 @@ STATISTICS = (
     _adm_statistics("lsun/bedroom", "VIRTUAL_lsun_bedroom256", 256),
     _adm_statistics("lsun/cat", "VIRTUAL_lsun_cat256", 256),
     _adm_statistics("lsun/horse", "VIRTUAL_lsun_horse256", 256),
-    # A folder, from which the file is taken by hand.
     WeightFile(
         f"{STATISTICS_FOLDER}fid_stats_celeba64_train_50000_ddim.npz",
         "https://drive.google.com/drive/folders/1yo-XhqbPue3rp5P57j6QbA5QZx6KybvP",
         ("fid on celeba at 64, as DPM-Solver and D-ODE measure it",),
         MOMENTS,
+        saved_as="fid_stats/fid_stats_celeba64_train_50000_ddim.npz",
     ),
 )
 
@@ -207,8 +207,7 @@ def meant(name: str, place: str) -> str | None:
     for known in REGISTER:
         if known.startswith(place) and name in (known, known.removeprefix(place), Path(known).stem):
             return known
-    path = Path(name)
-    return str(path.absolute()) if path.is_file() or (place == CHECKPOINTS and path.is_dir()) else None
+    return str(Path(name).absolute()) if Path(name).is_file() else None
 
 
 def known_names(place: str) -> list[str]:
@@ -251,13 +250,7 @@ def missing(file: str | WeightFile) -> Missing | None:
 
 
 def sha256(path: Path) -> str:
-    """The digest of a file, or of a folder's names and files, in hexadecimal, read once for as long as sizes and times
-    of change stay.
-    """
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        lines = (f"{file.relative_to(path).as_posix()} {sha256(file)}\n" for file in files)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    """The file's digest in hexadecimal, read once for as long as its size and time of change stay."""
     stat = path.stat()
     return _sha256(path, stat.st_size, stat.st_mtime_ns)
 

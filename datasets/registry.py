@@ -93,13 +93,13 @@ class DatasetSpec:
         """The archive, if it is not here."""
         if not self.archive or self.path().is_file():
             return None
-        return Missing(str(self.path()), f"fewstep prepare {self.archive_of or self.name} --from SOURCE")
+        return Missing(str(self.path()), f"fewstep prepare {self.name} --from SOURCE")
 
     def how_to_get(self) -> str:
         """Where its images are published, how they become the archive, its size and licence."""
         if self.source is None:
             return "embedded"
-        make = f"`fewstep prepare {self.archive_of or self.name} --from {self.source.form}`"
+        make = f"`fewstep prepare {self.name} --from {self.source.form}`"
         about = f"about {self.source.gigabytes:g} GB; licence: {self.licence}{self.known_statistics()}"
         return f"{self.source.page}: {self.source.steps}; {make}; {about}"
 

@@ -17,6 +17,7 @@ from .denoiser import Denoiser, Guided
 from .method import Method
 from .options import Options
 from .saved_header import FORMAT
+from .teachers.preconditioned import Told
 
 KEPT = "network/"
 """Before the names of tensors that an exported file keeps of its network."""
@@ -36,6 +37,8 @@ def fingerprint(denoiser: Denoiser) -> str:
         digest.update(type(module).__qualname__.encode())
         if isinstance(module, Denoiser):
             digest.update(repr(module.path).encode())
+        if isinstance(module, Told):
+            digest.update(module.identity().encode())
         if isinstance(module, Guided):
             digest.update(repr(float(module.scale)).encode())
     weights = denoiser.state_dict()

@@ -103,7 +103,7 @@ def _networks(suite: Suite) -> Iterator[tuple[str, str, str]]:
         path = checkpoints.located(teacher)
         if path is None or (known is not None and published_files.missing(known)):
             continue
-        fault = next((reason for shape in shapes if (reason := checkpoints.fault(path, shape))), None)
+        fault = next((reason for shape in shapes if (reason := checkpoints.fault(path, shape, teacher))), None)
         if fault is not None:
             yield f"file {path}", "wrong content", fault
         elif known is None:

@@ -109,7 +109,7 @@ class Row:
         entry, problem, suite = self.entry, self.problem, self.problem.suite
         budgets = (entry.budgets or suite.budgets) if entry.spec.trains else [None]
         nfes = entry.nfe or suite.nfe
-        missing = problem.missing or self._missing_to_train or entry.missing()
+        missing = self._missing_to_train or problem.missing or entry.missing()
         skipped = {nfe: _skipped(missing, entry.refusal(nfe)) for nfe in nfes}
         teacher, variant, rules = problem.teacher.shown(), entry.label(), entry.rules()
         for budget in budgets:

@@ -70,6 +70,8 @@ class TeacherParams(Params):
     """The name of a network that comes with fewstep."""
     sha256: str | None = None
     """The hash of the file that it is read from."""
+    settings: str | None = None
+    """The hash of the JSON file with what that file leaves out."""
     identity: dict[str, str] | None = None
     """What tells a teacher of another package from others of the same options."""
 

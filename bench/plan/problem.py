@@ -61,7 +61,7 @@ class Problem:
     def _reads_data(self) -> bool:
         return teacher_reads_data(self.teacher, self.dataset, self.suite.labels)
 
-    @property
+    @cached_property
     def labels(self) -> Literal["uniform"] | None:
         """What the tasks after the teacher's know of how its labels are drawn; None in the data set's proportions."""
         drawn = self.suite.labels == "uniform" and takes_labels(self.teacher, self.dataset)

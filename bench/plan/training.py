@@ -8,6 +8,7 @@ from typing import Any
 from ...methods.options import Options
 from ...methods.registry import data_free
 from ..suite.schema import Budget, MethodEntry
+from ..suite.units import asked
 from .code import method_code
 from .kinds import Sharing, TeacherParams, TrainParams, TuneParams, trial_role
 from .problem import Problem
@@ -84,10 +85,11 @@ class Training:
     def _trained(self, trial: Trial, budget: Budget, seed: int, nfe: int | None, shared: Sharing | None) -> Task:
         """One training run; `shared` says between how many trials the budget is divided, and what choosing takes."""
         entry, problem = self.entry, self.problem
+        limit, options = asked(budget, trial.options, trial.dumped)
         params = TrainParams(
             method=entry.name,
-            options=trial.dumped,
-            budget=budget.given(),
+            options=options,
+            budget=limit,
             seed=seed,
             device=problem.suite.device,
             nfe=nfe,
@@ -102,8 +104,10 @@ class Training:
             "flops": 0.0,
             "seconds": 6000.0,
             "teacher": problem.teacher_cost,
+            "iterations": 8.0 * options.get("batch", 1),
         }
-        cost = budget.amount * rate[budget.unit] / (shared.trials if shared else 1)
+        ((unit, amount),) = limit.items()
+        cost = amount * rate[unit] / (shared.trials if shared else 1)
         label = f"train {problem.called(entry)} seed {seed}, {budget.label()}" + ("" if nfe is None else f", NFE {nfe}")
         inputs = {"teacher": problem.teacher_task}
         if shared is not None or trial.options.needs_quality:

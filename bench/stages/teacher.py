@@ -68,7 +68,7 @@ def _copied(task: Context[TeacherParams], data: Any) -> TeacherResult:
     """The network of the suite's file, kept with its configuration: the file may go."""
     options = CheckpointOptions.model_validate(task.params.teacher)
     path = checkpoints.located(options)
-    if path is None or published_files.sha256(path) != task.params.sha256:
+    if path is None or checkpoints.digest(path) != task.params.sha256:
         raise TaskError(f"{options.file} has changed since this run was planned; run it again")
     if method_facts(path):
         shutil.copyfile(path, task.folder / WEIGHTS)

@@ -15,12 +15,14 @@ from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
+from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS, defined
-from . import elsewhere, fits, repeats
-from .document import complaints
+from . import claimed, elsewhere, fits, listed_levels, published, repeats
+from .document import Location, complaints
 from .fits import Complaint, Rule, entries, places
-from .pairs import datasets, references, teachers
-from .schema import Suite
+from .networks import network
+from .pairs import Pair, datasets, pairs, references, teachers
+from .schema import Suite, Teacher
 
 
 def problems_are_given_once(suite: Suite) -> Iterator[Complaint]:
@@ -109,8 +111,13 @@ def shares_of_the_teachers_training_are_known(suite: Suite) -> Iterator[Complain
             yield (*where, "name"), f"{entry.name}: {message}; give it in evaluations"
 
 
+def _trained_on_labels(teacher: Teacher) -> bool:
+    known = network(teacher)
+    return known is not None and known.classes > 0
+
+
 def labels_are_taken_where_teachers_need_them(suite: Suite) -> Iterator[Complaint]:
-    conditional = [teacher for _, teacher in teachers(suite) if teacher.conditional]
+    conditional = [teacher for _, teacher in teachers(suite) if teacher.conditional or _trained_on_labels(teacher)]
     for where, entry in entries(suite):
         if conditional and entry.spec.trains and not entry.spec.conditional:
             message = f"{entry.name} trains without labels, and teacher {conditional[0].shown()} needs them"
@@ -146,18 +153,41 @@ def labels_are_there_for_teachers_that_need_them(suite: Suite) -> Iterator[Compl
             yield (*place, *key), f"{name} has no labels, and {teacher.shown()} needs them; leave it out"
 
 
-def references_are_published_moments(suite: Suite) -> Iterator[Complaint]:
+def references_are_published(suite: Suite) -> Iterator[Complaint]:
+    """Moments, or the images beside them in place of the data set's own (ADM's VIRTUAL_*.npz)."""
     for where, metric, file in references(suite):
         if metric not in suite.metrics:
             yield where, f"{metric} is not among the suite's metrics"
         elif metric not in METRICS:
             continue
-        elif not METRICS[metric].takes_statistics:
-            yield where, f"{metric} does not compare with published moments; leave it out"
+        elif METRICS[metric].against not in ("moments", "rows") or METRICS[metric].features == CLASSIFIER:
+            yield where, f"{metric} does not compare with published statistics; leave it out"
         elif published_files.meant(file, published_files.STATISTICS_FOLDER) is None:
             known = published_files.known_names(published_files.STATISTICS_FOLDER)
             message = f"no file {file}, and no known statistics of that name"
             yield where, message + registry.did_you_mean(file, known)
+
+
+def rows_of_one_network_have_one_reference(suite: Suite) -> Iterator[Complaint]:
+    """The features of the images of one file stand in for those of the data set."""
+    for pair in pairs(suite):
+        named = {m: file for m, file in pair.references.items() if m in METRICS and METRICS[m].against == "rows"}
+        for metric, file in named.items():
+            features = METRICS[metric].features
+            beside = (m for m in suite.metrics if m in METRICS and METRICS[m].features == features)
+            for other in beside:
+                of_rows = METRICS[other].against == "rows"
+                if (of_rows and named.get(other) != file) or (
+                    METRICS[other].against == "moments" and other not in pair.references
+                ):
+                    message = f"{metric} is compared with {file}, and {other} with the data set's images"
+                    yield _references_at(suite, pair, metric), f"{message}; name a reference for {other} too"
+
+
+def _references_at(suite: Suite, pair: Pair, metric: str) -> Location:
+    at = pair.dataset_at[:-1]
+    own = suite.problems and metric in suite.problems[int(at[1])].references
+    return (*at, "references", metric) if own else ("references", metric)
 
 
 def checkpoints_are_files(suite: Suite) -> Iterator[Complaint]:
@@ -202,13 +232,20 @@ RULES: tuple[Rule, ...] = (
     datasets_have_the_metrics,
     fits.networks_fit_the_images,
     labels_are_there_for_teachers_that_need_them,
-    references_are_published_moments,
+    references_are_published,
+    rows_of_one_network_have_one_reference,
     checkpoints_are_files,
     fits.grids_are_on_the_teachers_path,
     fits.levels_are_drawn_where_the_teacher_is,
+    listed_levels.given_levels_are_the_teachers,
     fits.lpips_compares_images,
     fits.learned_solvers_move_along_one_path,
+    fits.budgets_are_in_units_of_the_method,
     fits.budgets_buy_a_step,
+    published.networks_are_of_the_data,
+    published.learned_variances_are_there,
+    published.rows_reach_an_nfe,
+    *claimed.RULES,
 )
 
 PRESUPPOSED = (

@@ -1,6 +1,8 @@
 """A suite without its mistakes: what is wrong is taken out, so that the rest can be looked at too. No torch."""
 
 import copy
+import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +15,10 @@ ROUNDS = 100
 """Each takes something out."""
 STAND_INS: dict[str, Any] = {"name": "suite", "methods": ["euler"], "nfe": [1], "metrics": ["rmse"]}
 """For required keys that are absent or wrong; what is said of them is not the author's mistake."""
+
+
+PROBLEMS = ("datasets", "teachers", "problems")
+"""Where one of these is wrong, the others are not missing."""
 
 
 class Draft:
@@ -32,7 +38,7 @@ class Draft:
                 return Suite.model_validate(self._data), found
             except ValidationError as error:
                 said = [(self.original(place), message) for place, message in complaints((), error, Suite)]
-            found += [one for one in said if not self.explains(one[0])]
+            found += [one for one in said if not self.explains(*one)]
             if not self.remove(place for place, _ in said):
                 break
         return None, found
@@ -45,10 +51,12 @@ class Draft:
             found = (*found, kept[part] if isinstance(part, int) and kept is not None and part < len(kept) else part)
         return found
 
-    def explains(self, place: Location) -> bool:
+    def explains(self, place: Location, message: str) -> bool:
         """Whether what is said of that place of the file follows from what was removed: from its being gone, or from
         the default that took its place.
         """
+        if not place:
+            return any(_is_why(str(part), message) for gone in self._removed for part in gone)
         if any(place == gone[: len(place)] or gone == place[: len(gone)] for gone in self._removed):
             return True
         beside = len(place) > 2 and any(place[:-1] == gone[:-1] for gone in self._removed)
@@ -92,3 +100,12 @@ class Draft:
         self._data |= copy.deepcopy(absent)
         self._removed += [(key,) for key in absent]
         return bool(absent)
+
+
+def _is_why(gone: str, message: str) -> bool:
+    """Whether a key that was taken out, misspelt or wrong, is why another is said to be missing."""
+    missing = re.match("'(\\w+)' is missing", message)
+    if missing is None:
+        return False
+    key = missing[1]
+    return bool(difflib.get_close_matches(gone, [key])) or (gone in PROBLEMS and key in PROBLEMS)

@@ -18,7 +18,9 @@ from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.exact import ExactOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions, UNetOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
+from . import units
 from .document import Location
+from .networks import network
 from .pairs import datasets, pairs, teachers
 from .schema import MethodEntry, Suite, Teacher
 
@@ -28,6 +30,8 @@ Rule = Callable[[Suite], Iterator[Complaint]]
 
 EDM_TEACHERS = (CheckpointOptions, ExactOptions, PretrainOptions, ShippedOptions)
 """Those whose path is EDM's, on which no label is a time."""
+CONTINUOUS = ("edm", "score-sde", "torchcfm", "flax-pd")
+"""Forms of networks that were trained on no labels of a discrete path."""
 TAIL = 6.0
 """Standard deviations beyond which a normal law has nothing to draw."""
 MOST_CELLS = 1_000_000
@@ -71,7 +75,7 @@ def the_grid_has_an_end(suite: Suite) -> Iterator[Complaint]:
 def grids_are_on_the_teachers_path(suite: Suite) -> Iterator[Complaint]:
     for where, entry in entries(suite):
         for options in entry.trials():
-            for teacher in _of_entry(suite, entry):
+            for teacher in of_entry(suite, entry):
                 yield from _labels_exist((*where, "options"), options, teacher)
                 grid, ends = getattr(options, "grid", None), levels(teacher)
                 if isinstance(grid, Grid) and ends is not None:
@@ -79,7 +83,7 @@ def grids_are_on_the_teachers_path(suite: Suite) -> Iterator[Complaint]:
 
 
 def _labels_exist(place: Location, options: Options, teacher: Teacher) -> Iterator[Complaint]:
-    if not isinstance(teacher, EDM_TEACHERS):
+    if not isinstance(teacher, EDM_TEACHERS) or _may_have_labels(teacher):
         return
     grid = getattr(options, "grid", None)
     message = f"labels of a discrete path, which teacher {teacher.shown()!r} is not on"
@@ -90,9 +94,18 @@ def _labels_exist(place: Location, options: Options, teacher: Teacher) -> Iterat
         yield (*place, "integer_labels"), f"integer_labels needs {message}; leave it out"
 
 
+def _may_have_labels(teacher: Teacher) -> bool:
+    """Whether a checkpoint's own path is a discrete one, as far as is known before it is read."""
+    if not isinstance(teacher, CheckpointOptions):
+        return False
+    if (known := network(teacher)) is not None:
+        return known.labels is not None
+    return not teacher.file.endswith(".pkl") and getattr(teacher, "form", "auto") not in CONTINUOUS
+
+
 def _ends_fall(place: Location, grid: Grid, options: Options, ends: tuple[float, float]) -> Iterator[Complaint]:
     """A grid has one end of its own, and the other from the teacher: these must be in order too."""
-    own_path = isinstance(options, SolverOptions) and options.path is not None
+    own_path = isinstance(options, SolverOptions) and options.path not in (None, "vp-linear-fitted")
     lowest = grid.noise_min if grid.noise_min is not None else 0.0 if own_path else ends[0]
     highest = ends[1] if grid.noise_max is None else grid.noise_max
     if lowest >= highest:
@@ -105,7 +118,7 @@ def levels_are_drawn_where_the_teacher_is(suite: Suite) -> Iterator[Complaint]:
         yield from _law_reaches(place, teacher, teacher)
     for where, entry in entries(suite):
         for options in entry.trials():
-            for teacher in _of_entry(suite, entry):
+            for teacher in of_entry(suite, entry):
                 for part_at, part in _parts((*where, "options"), options):
                     yield from _law_reaches(part_at, part, teacher)
 
@@ -129,7 +142,7 @@ def _parts(place: Location, options: BaseModel) -> Iterator[tuple[Location, Base
             yield from _parts((*place, name), part)
 
 
-def _of_entry(suite: Suite, entry: MethodEntry) -> list[Teacher]:
+def of_entry(suite: Suite, entry: MethodEntry) -> list[Teacher]:
     """The teachers that a row meets: those of the suite, and the one that it is fitted on."""
     own = entry.fitted_on.teacher if entry.fitted_on is not None else None
     return [*(teacher for _, teacher in teachers(suite)), *([own] if own is not None else [])]
@@ -182,6 +195,22 @@ def learned_solvers_move_along_one_path(suite: Suite) -> Iterator[Complaint]:
 def _guidance(teacher: Teacher) -> Any:
     scale = getattr(teacher, "guidance", None)
     return "none" if scale is None else scale
+
+
+def budgets_are_in_units_of_the_method(suite: Suite) -> Iterator[Complaint]:
+    for where, entry in entries(suite):
+        if not entry.spec.trains:
+            continue
+        for j, budget in enumerate(entry.budgets or suite.budgets):
+            place: Location = (*where, "budgets", j) if entry.budgets else ("budgets", j)
+            for options in entry.trials():
+                if budget.unit not in (known := units.units(entry, options)):
+                    message = f"{entry.name} has no {budget.unit} to be given; its units are {', '.join(known)}"
+                    yield (*place, budget.unit) if entry.budgets else (*where, "name"), message
+                elif budget.phase_iterations and len(budget.phase_iterations) != units.phases(options):
+                    given = f"{len(budget.phase_iterations)} numbers"
+                    message = f"{given}, and {entry.name} has {units.phases(options)} phases with these options"
+                    yield (*place, "phase_iterations"), message
 
 
 def budgets_buy_a_step(suite: Suite) -> Iterator[Complaint]:

@@ -17,7 +17,7 @@ def mistakes(document: Document) -> tuple[Suite | None, list[str]]:
     found: list[Complaint] = list(schema)
     for rule in RULES:
         while suite is not None and (against := _against(rule, suite, draft)):
-            found += [one for one in against.values() if not draft.explains(one[0])]
+            found += [one for one in against.values() if not draft.explains(*one[:2])]
             if rule not in PRESUPPOSED or not draft.remove(list(against)):
                 break
             suite, derived = draft.suite()

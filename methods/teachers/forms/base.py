@@ -36,7 +36,9 @@ class Checkpoint(NamedTuple):
             return int(self.config["kwargs"].get("label_dim", 0))
         if self.form == "fewstep":
             return int(self.config["classes"])
-        return int(self.config["network"].get("num_classes") or 0)
+        classes = int(self.config["network"].get("num_classes") or 0)
+        # In flax's code 1 stands for none.
+        return 0 if self.form == "flax-pd" and classes == 1 else classes
 
     def save(self, file: Path) -> None:
         """Write it as safetensors, the configuration in the header."""
@@ -96,6 +98,8 @@ def tensors_digest(state: Mapping[str, Tensor]) -> str:
 def agree(stated: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """CheckpointError unless the configuration says what the tensors show."""
     for name, value in found.items():
+        if name not in stated:
+            raise CheckpointError(f"its configuration does not say {name}; by its tensors it is {value}")
         if stated[name] != value:
             raise CheckpointError(f"its configuration says {name} {stated[name]!r}, and its tensors {value}")
 

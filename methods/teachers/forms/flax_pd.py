@@ -77,7 +77,7 @@ def _check(fields: Mapping[str, Any], state: State, out: int) -> None:
     levels = len({name.partition(".")[0] for name in state if name.startswith("down_")})
     blocks = len({name.partition("/")[0] for name in state if name.startswith("down_0.block_")})
     agree(
-        {"out_ch": out, **fields, "levels": len(fields["ch_mult"])},
+        {**fields, "out_ch": out, "levels": len(fields["ch_mult"])},
         {
             "ch": state["conv_in/kernel"].shape[-1],
             "out_ch": state["conv_out/kernel"].shape[-1],
