@@ -75,16 +75,21 @@ def changes(old: Board, new: Board) -> list[Change]:
     for key in dict.fromkeys([*before, *after]):
         for metric in metrics:
             higher = (new if metric in new.facts else old).about(metric).higher_is_better
-            found += _change(key, metric, before.get(key), after.get(key), -1 if higher else 1)
+            compare = _left_out if key.elsewhere else _change
+            found += compare(key, metric, before.get(key), after.get(key), -1 if higher else 1)
     return found
+
+
+def _left_out(key: EntryKey, metric: str, old: Entry | None, new: Entry | None, sign: int) -> Iterator[Change]:
+    """Of a row that was made elsewhere: its values, and no verdict."""
+    values = _measured(old, metric), _measured(new, metric)
+    if values != (None, None):
+        yield Change(key, metric, Verdict.ELSEWHERE, *values)
 
 
 def _change(key: EntryKey, metric: str, old: Entry | None, new: Entry | None, sign: int) -> Iterator[Change]:
     has_old, has_new = (entry is not None and bool(entry.values.get(metric)) for entry in (old, new))
-    if key.elsewhere:
-        if has_old or has_new:
-            yield Change(key, metric, Verdict.ELSEWHERE, _measured(old, metric), _measured(new, metric))
-    elif has_old and has_new:
+    if has_old and has_new:
         assert old is not None
         assert new is not None
         protocols = [entry.protocols.get(metric, "") for entry in (old, new)]

@@ -1,7 +1,7 @@
 """A leaderboard in memory: its entries, in each of which the seeds are together."""
 
 import math
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -150,18 +150,20 @@ class Board:
         """
         here = dict.fromkeys(entry.key.problem for entry in self.entries if not entry.elsewhere)
         foreign = [entry for entry in self.entries if entry.elsewhere and entry.key.problem not in here]
-        alike = Counter((entry.dataset, entry.key.row, entry.nfe) for entry in foreign)
-        owners = Counter(dataset for dataset, _ in {entry.key.problem for entry in foreign})
-
-        def places(entry: Entry) -> list[Problem]:
-            dataset = entry.dataset
-            if entry.key.problem in here or alike[dataset, entry.key.row, entry.nfe] > 1:
-                return [entry.key.problem]
-            beside = [problem for problem in here if problem[0] == dataset]
-            return beside or [(dataset, EACH_ITS_OWN) if owners[dataset] > 1 else entry.key.problem]
-
+        strangers = {id(entry) for entry in foreign}
         found: dict[Problem, list[Entry]] = {}
         for entry in self.entries:
-            for problem in places(entry):
+            own = [entry.key.problem]
+            for problem in _beside(entry, list(here), foreign) if id(entry) in strangers else own:
                 found.setdefault(problem, []).append(entry)
         return found
+
+
+def _beside(entry: Entry, here: Sequence[Problem], foreign: Sequence[Entry]) -> list[Problem]:
+    """Where a row with a network of its own is shown; where it could not be told from another, by itself."""
+    alike = [other for other in foreign if (other.dataset, other.key.row) == (entry.dataset, entry.key.row)]
+    if any(other.nfe == entry.nfe and other is not entry for other in alike):
+        return [entry.key.problem]
+    beside = [problem for problem in here if problem[0] == entry.dataset]
+    owners = {other.teacher for other in foreign if other.dataset == entry.dataset}
+    return beside or [(entry.dataset, EACH_ITS_OWN) if len(owners) > 1 else entry.key.problem]

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from . import records
+from .budgets import ELSEWHERE as ELSEWHERE
 from .reading import Lines, finite, images, record, refuse, text
 from .status import Status
 
@@ -41,10 +42,6 @@ FILES = {
     LEARNED: "the numbers of methods that learn only a few",
     CURVES: "the loss during training: some 40 rows per training run",
 }
-
-
-ELSEWHERE = ("-", "elsewhere")
-"""The budget of a row that was made elsewhere: in a suite, and by `fewstep evaluate` where none is named."""
 
 
 @dataclass(frozen=True)

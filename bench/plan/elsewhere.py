@@ -10,14 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...datasets.own_images import called
 from ...datasets.registry import DATASETS
 from ...methods.specs.ground_truth import MEASURED, GroundTruthOptions
 from ...methods.specs.images import ImagesOptions
 from ...methods.specs.released import ReleasedOptions
 from ...methods.specs.student import StudentRowOptions
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
-from ...reports.run_folder import ELSEWHERE
+from ...reports.budgets import ELSEWHERE
 from ...reports.status import Kind, Status
 from ..errors import InputError
 from ..metrics.metric import CLASSIFIER
@@ -185,6 +184,8 @@ class ImagesRow(Row):
 
     @property
     def teacher(self) -> str:
+        from ...datasets.own_images import called
+
         return called(self.path)
 
     @cached_property

@@ -1,6 +1,6 @@
 """The best results of a run that is under way, in a few words. No torch."""
 
-from ...reports.run_folder import ELSEWHERE
+from ...reports.budgets import ELSEWHERE
 from ..metrics.register import METRICS
 from ..plan.cells import Cell, Plan
 from ..plan.kinds import Scored

@@ -140,13 +140,17 @@ def at_largest_budget(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def colours(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], most: int = 0) -> dict[Row, str]:
+    """Row -> colour. Rows that were made elsewhere compete for none: they are in that of text."""
+    foreign = {row: INK for row in rows if chosen.board.kind(row) == MADE_ELSEWHERE}
+    return _competing(chosen, {row: line for row, line in rows.items() if row not in foreign}, most) | foreign
+
+
+def _competing(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], most: int) -> dict[Row, str]:
     """Row -> colour: those that come closest to the best at some NFE are in colour, the others in grey.
 
     That is `most` rows, otherwise LINES where there are more rows than colours. An NFE counts where at least LEAST rows
-    have a value, if there is one. Rows that were made elsewhere compete for no colour: they are in that of text.
+    have a value, if there is one.
     """
-    foreign = {row: INK for row in rows if chosen.board.kind(row) == MADE_ELSEWHERE}
-    rows = {row: entries for row, entries in rows.items() if row not in foreign}
     places: dict[int, list[Row]] = {}
     for row, entries in rows.items():
         for entry in entries:
@@ -160,4 +164,4 @@ def colours(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], most: int = 0) 
     most = most or (len(PALETTE) if len(rows) <= len(PALETTE) else LINES)
     leading = sorted(rows, key=lambda row: place.get(row, len(rows)))[:most]
     palette = dict(zip((row for row in rows if row in leading), PALETTE, strict=False))
-    return {row: palette.get(row, GREY) for row in rows} | foreign
+    return {row: palette.get(row, GREY) for row in rows}
