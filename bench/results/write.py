@@ -218,9 +218,11 @@ def _save_pictures(plan: Plan, outcome: Outcome, path: Path) -> None:
             needed = cell.score.inputs.get(role)
             artifact = outcome.artifacts.get(needed.name) if needed else None
             for file in artifact.manifest["files"] if artifact else ():
-                x0 = load_file(artifact.file(file))["x0"][:SHOWN]  # type: ignore[union-attr]
-                if x0.ndim == 4:
-                    arrays[name] = _to_uint8(x0)
+                found = load_file(artifact.file(file))  # type: ignore[union-attr]
+                if "x8" in found:
+                    arrays[name] = found["x8"][:SHOWN]
+                elif found["x0"].ndim == 4:
+                    arrays[name] = _to_uint8(found["x0"][:SHOWN])
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(path, buffer.getvalue())

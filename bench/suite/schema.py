@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...methods import registry
 from ...methods.missing import Missing
-from ...methods.options import LARGEST_INTEGER, Checked, Options
+from ...methods.options import LARGEST_INTEGER, Checked, NamedOptions, Options
 from ...methods.portable import name_refusal
 from ...methods.specs.base import LARGEST_BATCH
 from ...methods.specs.teachers.base import TeacherOptions, printable
@@ -173,7 +173,8 @@ class Tuning(Options):
 
 class MethodEntry(Options):
     """One method of the grid; `variant` names it where options are not enough; `nfe` and `budgets` override
-    the suite's; without `tune` its options are frozen, the rule set "default".
+    the suite's; without `tune` its options are frozen, the rule set "default". `on` names the data sets of a row that
+    was made elsewhere.
     """
 
     name: str
@@ -184,6 +185,7 @@ class MethodEntry(Options):
     fitted_on: FittedOn | None = None
     tune: Tuning | None = None
     published: PublishedRow | None = None
+    on: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] | None = None
 
     @property
     def spec(self) -> registry.MethodSpec:
@@ -206,7 +208,9 @@ class MethodEntry(Options):
         return next((found for options in self.trials() if (found := options.missing()) is not None), None)
 
     def rules(self) -> str:
-        """The rule set by which the hyper-parameters were found."""
+        """The rule set by which the hyper-parameters were found, or who made the row."""
+        if self.spec.elsewhere:
+            return self.spec.made
         return "default" if self.tune is None else f"tuned of {len(self.tune.trials)}"
 
     def label(self) -> str:
@@ -214,6 +218,8 @@ class MethodEntry(Options):
         if self.variant is not None:
             return self.variant
         checked = self.checked()
+        if isinstance(checked, NamedOptions):
+            return checked.label()
         grid = getattr(checked, "grid", None)
         changed = checked.model_dump(exclude_defaults=True, exclude={"grid"})
         words = [f"{key}={_short(getattr(checked, key), value)}" for key, value in changed.items()]
