@@ -13,12 +13,11 @@ between its mark and `<!-- end -->`:
     <!-- columns FILE -->         the columns of one of them
 """
 
-import csv
 import json
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from fewstep.reports import leaderboard, run_folder
 from fewstep.reports.drawing import write as write_figure
 from fewstep.reports.figures import figure
 from fewstep.reports.formats import write
+from fewstep.reports.published import collection
 from fewstep.reports.tables import Cell, Group, Table
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +41,7 @@ FILES = (
     run_folder.SUITE,
     run_folder.LEARNED,
     run_folder.CURVES,
+    run_folder.PUBLISHED,
 )
 SAMPLES = "samples"
 """The figure that needs the pictures, which are kept for it only."""
@@ -78,7 +79,7 @@ def _part(leaderboards: Path, kind: str, name: str | None, which: str | None) ->
     if kind == "columns":
         return described("column", columns(name))
     if kind == "published":
-        return write(published(leaderboards / "published.csv", name), "markdown")
+        return write(published(name), "markdown")
     if kind == "made":
         return made(leaderboards / name)
     return tables(leaderboards / name, which)
@@ -138,19 +139,38 @@ def described(what: str, texts: Mapping[str, str]) -> str:
     return "\n".join([f"| {what} | what it holds |", "|---|---|", *rows])
 
 
-def published(file: Path, dataset: str) -> Table:
-    """The papers' FIDs on one data set by NFE, each with where it was read."""
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["dataset"] == dataset]
-    nfes = sorted({int(row["nfe"]) for row in rows})
-    methods: dict[tuple[str, ...], dict[int, str]] = {}
-    for row in rows:
-        source = f"{row['paper']}, {row['table']}" + ("*" if row["read_in"] == "digest" else "")
-        methods.setdefault((row["name"], row["conditioning"], source), {})[int(row["nfe"])] = row["fid"]
-    cells = [[Cell(text) for text in (*key, *(fids.get(nfe, "") for nfe in nfes))] for key, fids in methods.items()]
+def published(dataset: str) -> Table:
+    """The papers' FIDs of students on one data set at one to four evaluations, each with where it was read."""
+    rows = [
+        row
+        for row in collection.collection()
+        if (row.dataset, row.metric) == (dataset, "FID") and row.data_free and row.nfe in ("1", "2", "3", "4")
+        if not row.recalled
+    ]
+    if not rows:
+        raise ValueError(f"no published FID of students on {dataset!r}")
+    nfes = sorted({int(row.nfe) for row in rows})
+    groups = [
+        Group(title, _lines([row for row in rows if row.data_free == free], nfes)) for free, title in FREE.items()
+    ]
     notes = ["each paper's own teacher, training budget and FID code; * read in a digest or another paper"]
-    columns = ["method", "labels", "source", *(f"NFE {nfe}" for nfe in nfes)]
-    return Table(f"FID on {dataset}, as published", columns, [Group("", cells)], notes, left=3)
+    columns = ["method", "labels", "teacher", "table", *(f"NFE {nfe}" for nfe in nfes)]
+    return Table(f"FID on {dataset}, as published", columns, [group for group in groups if group.rows], notes, left=4)
+
+
+FREE = {"y": "without real images", "n": "with real images"}
+
+
+def _lines(rows: Sequence[collection.Row], nfes: Sequence[int]) -> list[list[Cell]]:
+    lines: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for row in rows:
+        table = f"{row.paper_key}, {row.paper_table}" + "*" * (row.read_in != "primary")
+        place = (row.method, row.solver_or_variant, row.conditioning, row.teacher, table)
+        lines.setdefault(place, {}).setdefault(row.nfe, []).append(row.shown)
+    return [
+        [Cell(method, detail), *map(Cell, rest), *(Cell(" / ".join(fids.get(str(nfe), []))) for nfe in nfes)]
+        for (method, detail, *rest), fids in lines.items()
+    ]
 
 
 def figures(suite: str, root: Path = ROOT) -> set[str]:

@@ -22,6 +22,11 @@ class NoisyClassifier(nn.Module):
         super().__init__()
         self.network, self.path, self.time_of = network, path, time_of
 
+    def identity(self) -> str:
+        """How the weights are read, in so far as it makes another classifier of them."""
+        t_max = torch.tensor(self.path.t_max, dtype=torch.float64)
+        return f"classifier on {self.path!r}, told {float(self.time_of(t_max)):.9g}"
+
     def log_probability(self, x: Tensor, alpha: Tensor, level: Tensor, labels: Tensor) -> Tensor:
         """(B,) for x (B, ...) = alpha x0 + sigma eps and labels (B,); alpha and level = sigma/alpha are () or (B,)."""
         t = self.path.time_at(level)

@@ -10,14 +10,18 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from . import registry, weights_file
-from .classifier_guidance import ClassifierGuided
+from .classifier_guidance import ClassifierGuided, NoisyClassifier
 from .denoiser import Denoiser, Guided
 from .method import Method
 from .options import Options
+from .saved_header import FORMAT
+from .teachers.preconditioned import Told
 
-FORMAT = "fewstep-method-1"
+KEPT = "network/"
+"""Before the names of tensors that an exported file keeps of its network."""
 
 
 class MismatchError(ValueError):
@@ -34,6 +38,8 @@ def fingerprint(denoiser: Denoiser) -> str:
         digest.update(type(module).__qualname__.encode())
         if isinstance(module, Denoiser):
             digest.update(repr(module.path).encode())
+        if isinstance(module, Told | NoisyClassifier):
+            digest.update(module.identity().encode())
         if isinstance(module, Guided | ClassifierGuided):
             digest.update(repr(float(module.scale)).encode())
     weights = denoiser.state_dict()
@@ -88,8 +94,13 @@ def load(file: Path, teacher: Denoiser, transfer: bool = False) -> Method:
     nfe = {"nfe": int(facts["nfe"])} if facts["nfe"] else {}
     options = spec.options.model_validate(json.loads(facts["options"]))
     method: Method = spec.load()(teacher, options, seed=int(facts["seed"]), **nfe)
-    method.result().load_state_dict(load_file(file))
+    method.result().load_state_dict(weights(file))
     return method
+
+
+def weights(file: Path) -> dict[str, Tensor]:
+    """What training made, without what an exported file keeps of its network beside."""
+    return {name: tensor for name, tensor in load_file(file).items() if not name.startswith(KEPT)}
 
 
 def check(facts: dict[str, str], teacher: Denoiser, transfer: bool = False) -> None:

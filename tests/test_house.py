@@ -21,7 +21,7 @@ SOURCES = [path for part in ("methods", "datasets", "bench", "reports") for path
 
 def test_the_package_list_is_the_tree():
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
-    found = {"fewstep"}
+    found = {"fewstep", "fewstep.leaderboards"}
     for path in SOURCES:
         if path.name == "__init__.py":
             found.add(".".join(["fewstep", *path.parent.relative_to(ROOT).parts]))
@@ -55,8 +55,8 @@ def test_public_names_are_there():
         fewstep.nothing  # noqa: B018
 
 
-GROUND = ("missing", "portable", "randomness", "register", "unpickling")
-"""The modules of methods that data sets may use: they know nothing of methods."""
+GROUND = ("missing", "options", "portable", "randomness", "register", "unpickling")
+"""The modules of methods that data sets and reports may use: they know nothing of methods."""
 
 FLOORS = {
     "methods": set(),

@@ -10,9 +10,11 @@ from ...datasets.registry import DATASETS
 from ...methods.missing import Missing
 from ...reports.status import Kind, Status
 from ..suite.schema import Budget, MethodEntry, Suite
+from . import elsewhere
 from .code import method_code
 from .kinds import SampleParams
-from .problem import Problem
+from .needs import training_reads_data
+from .problem import Problem, problems
 from .task import Task, hashed, in_order
 from .training import Training
 
@@ -36,6 +38,8 @@ class Cell:
     rules: str = "default"
     unmeasured: Mapping[str, Missing] = field(default_factory=dict)
     """Metrics that this machine lacks something for."""
+    undefined: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that the row cannot have, and why."""
 
     @property
     def id(self) -> str:
@@ -55,18 +59,43 @@ class Plan:
         The first seed of everything is scored before the second, and what needs no training before what does.
         """
         seeds = {seed: i for i, seed in enumerate(self.suite.seeds)}
-        ordered = sorted(self.cells, key=lambda cell: (seeds[cell.seed], cell.budget != UNTRAINED))
+        free = (UNTRAINED, elsewhere.BUDGET)
+        ordered = sorted(self.cells, key=lambda cell: (seeds[cell.seed], cell.budget not in free))
         return in_order(cell.score for cell in ordered if cell.score is not None)
 
 
 def make_plan(suite: Suite) -> Plan:
     """The cells of the suite in its own order, with their tasks."""
     cells: list[Cell] = []
-    for dataset, teacher in itertools.product(suite.datasets, suite.teachers):
-        problem = Problem(suite, dataset, teacher)
+    here = problems(suite)
+    alone = {id(problem): problem for problem in elsewhere.places(suite, here)}
+    for problem in here or alone.values():
         for entry in suite.methods:
-            cells += Row(problem, entry).cells()
+            if not entry.spec.elsewhere:
+                cells += Row(problem, entry).cells()
+            elif entry.name in elsewhere.OF_A_TEACHER or id(problem) in alone:
+                cells += _cells_made_elsewhere(problem, entry)
     return Plan(suite, cells)
+
+
+def _cells_made_elsewhere(problem: Problem, entry: MethodEntry) -> Iterator[Cell]:
+    for row in elsewhere.rows(problem, entry):
+        for seed, nfe in itertools.product(row.seeds, row.nfes):
+            skipped = row.skipped(nfe)
+            yield Cell(
+                DATASETS[problem.dataset].shown,
+                row.teacher,
+                entry.name,
+                entry.label(),
+                elsewhere.BUDGET,
+                seed,
+                nfe,
+                None if skipped else row.score_task(seed, nfe),
+                skipped,
+                entry.rules(),
+                row.problem.unmeasured,
+                row.undefined,
+            )
 
 
 @dataclass(frozen=True)
@@ -80,7 +109,7 @@ class Row:
         entry, problem, suite = self.entry, self.problem, self.problem.suite
         budgets = (entry.budgets or suite.budgets) if entry.spec.trains else [None]
         nfes = entry.nfe or suite.nfe
-        missing = problem.missing or self._source.missing or entry.missing()
+        missing = self._missing_to_train or problem.missing or entry.missing()
         skipped = {nfe: _skipped(missing, entry.refusal(nfe)) for nfe in nfes}
         teacher, variant, rules = problem.teacher.shown(), entry.label(), entry.rules()
         for budget in budgets:
@@ -106,6 +135,10 @@ class Row:
         elsewhere, here = self.entry.fitted_on, self.problem
         return here if elsewhere is None else Problem(here.suite, elsewhere.dataset, elsewhere.teacher or here.teacher)
 
+    @property
+    def _missing_to_train(self) -> Missing | None:
+        return self._source.missing_source(training_reads_data(self.entry)) if self.entry.spec.trains else None
+
     @cached_property
     def _training(self) -> Training:
         return Training(self._source, self.entry)
@@ -130,6 +163,7 @@ class Row:
             samples=self.problem.suite.samples,
             device=self.problem.suite.device,
             guidance=self.problem.guidance,
+            labels=self.problem.labels,
             transfer=self.entry.fitted_on is not None,
         )
         what = f"{self.problem.called(self.entry)} NFE {nfe} seed {seed}"
@@ -138,6 +172,7 @@ class Row:
 
 
 def _skipped(missing: Missing | None, refusal: str | None) -> Status | None:
-    if missing is not None:
-        return Status(Kind.LACKING, missing.detail)
-    return None if refusal is None else Status(Kind.SKIPPED, refusal)
+    """A refusal first: it is the suite's, whatever the machine has."""
+    if refusal is not None:
+        return Status(Kind.SKIPPED, refusal)
+    return None if missing is None else Status(Kind.LACKING, missing.detail)

@@ -1,21 +1,24 @@
-"""The networks of others that teachers are read from: which file a suite means, whether it is here, and what its
-header says. No torch.
+"""The networks of others that teachers are read from: which file a suite means, whether it is here, and its hash.
+No torch.
 """
 
-import json
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ...methods.missing import Missing
 from ...methods.options import Options
+from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions, ClassifierOptions
 from .. import published_files
 from ..errors import InputError
+from . import first_bytes
 
 
 def meant(name: str) -> str | None:
     """The registered name or the path of the network that `name` means; None if there is neither."""
+    if Path(name).is_dir():
+        return str(Path(name).absolute())
     return published_files.meant(name, published_files.CHECKPOINTS)
 
 
@@ -50,65 +53,49 @@ def _missing(name: str) -> Missing | None:
     return published_files.missing(file) if file in published_files.REGISTER else None
 
 
-def checkpoint(teacher: Options, shape: Sequence[int] = ()) -> dict[str, str]:
-    """What a teacher's task knows of its files, wherever they lie: their hashes. Empty for a teacher without any.
+def checkpoint(teacher: Options, shape: Sequence[int] = (), student: bool = False) -> dict[str, str]:
+    """What a teacher's task knows of its files, wherever they lie: their hashes, and that of the settings given beside.
 
-    InputError for a file that holds no network of samples of that shape.
+    student: a network that a row brings with it. Empty for a teacher without a file. InputError for one that holds no
+    network of samples of that shape.
     """
     path = located(teacher) if isinstance(teacher, CheckpointOptions) else None
     if path is None:
         return {}
-    if (reason := fault(path, shape)) is not None:
+    assert isinstance(teacher, CheckpointOptions)
+    if (reason := fault(path, shape, teacher, student)) is not None:
         raise InputError(f"{path}: {reason}")
-    guide = located_classifier(teacher)
-    return {"sha256": published_files.sha256(path), **({"classifier": published_files.sha256(guide)} if guide else {})}
+    beside, guide = first_bytes.beside(path, teacher.config), located_classifier(teacher)
+    settings = {} if beside is None else {"settings": hashlib.sha256(beside.read_bytes()).hexdigest()}
+    classifier = {} if guide is None else {"classifier": digest(guide)}
+    return {"sha256": digest(path), **settings, **classifier}
 
 
-def fault(path: Path, shape: Sequence[int] = ()) -> str | None:
-    """Why the file cannot be a teacher of samples of that shape, as far as its first bytes say; None if they do not."""
+def digest(path: Path) -> str:
+    """The hash of a file, or of the files of a folder with their names."""
+    if path.is_file():
+        return published_files.sha256(path)
+    files = {str(file.relative_to(path)): file for file in sorted(path.rglob("*")) if file.is_file()}
+    lines = [f"{name} {published_files.sha256(file)}" for name, file in files.items()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def fault(
+    path: Path, shape: Sequence[int] = (), teacher: CheckpointOptions | None = None, student: bool = False
+) -> str | None:
+    """Why the file or folder cannot be a teacher of samples of that shape, or a student's network, as far as its first
+    bytes say; None if they do not.
+    """
+    if (facts := method_facts(path)) and not student:
+        return f"a {facts.get('method')} of fewstep and no denoiser: it is a row, {{name: student, file: ...}}"
+    config = None if teacher is None else teacher.config
     try:
-        config = None if path.suffix == ".pkl" else _configuration(path)
-        if path.suffix == ".pkl" and not _is_pickle(path):
-            return "not a whole pickle, which EDM's .pkl is"
-    except FileNotFoundError:
-        beside = path.with_suffix(".json").name
-        return f"no configuration in its header, nor a file {beside} beside it: {FORM}"
-    except (OSError, ValueError) as error:
-        return f"not a network in EDM's form: {error}"
-    if config is None or not shape:
+        own = first_bytes.shape_of(path, config)
+    except FileNotFoundError as error:
+        return str(error)
+    except Exception as error:
+        # A broken file or configuration asks for anything.
+        return f"not a network in EDM's form, or another: {' '.join(str(error).split())[:300] or type(error).__name__}"
+    if own is None or not shape or own == tuple(shape):
         return None
-    kwargs = config["kwargs"]
-    side = kwargs.get("img_resolution")
-    own = (kwargs.get("img_channels"), side, side)
-    return None if own == tuple(shape) else f"its images have shape {own}, the data set's {tuple(shape)}"
-
-
-FORM = '{"precond": "EDMPrecond", "kwargs": {...}}, what NVlabs/edm makes the network with'
-
-
-def _is_pickle(path: Path) -> bool:
-    with path.open("rb") as stream:
-        first = stream.read(1)
-        stream.seek(-1 if first else 0, 2)
-        return first == b"\x80" and stream.read(1) == b"."
-
-
-def _configuration(path: Path) -> dict[str, Any]:
-    """Of a .safetensors, in its header or in the .json beside it. ValueError for another file."""
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if length > path.stat().st_size:
-            raise ValueError("no header of safetensors, or cut short")
-        header = json.loads(stream.read(length))
-    size = 8 + length + max((entry["data_offsets"][1] for key, entry in header.items() if key != METADATA), default=0)
-    if size != path.stat().st_size:
-        raise ValueError(f"{path.stat().st_size:,} bytes, and its header says {size:,}")
-    stated = (header.get(METADATA) or {}).get("config")
-    beside = path.with_suffix(".json")
-    config: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8") if stated is None else stated)
-    if not (isinstance(config, dict) and isinstance(config.get("kwargs"), dict) and "precond" in config):
-        raise ValueError("its configuration has no precond or no kwargs")
-    return config
-
-
-METADATA = "__metadata__"
+    return f"its images have shape {own}, the data set's {tuple(shape)}"

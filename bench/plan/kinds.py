@@ -3,7 +3,7 @@
 They are here and not beside the stages' code, since plans are made without torch. No torch.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
@@ -30,6 +30,8 @@ class Params(Model):
     """What determines a result beside its inputs. `kind` names the stage."""
 
     kind: ClassVar[str]
+    places: ClassVar[tuple[str, ...]] = ()
+    """Fields that say where something lies, of which another says what it is: no part of a task's key."""
     device: str
 
 
@@ -51,6 +53,8 @@ class Ended(Model):
 class Guided(Params):
     guidance: float | None = None
     """The scale of classifier-free guidance; the weights are trained once for all scales."""
+    labels: Literal["uniform"] | None = None
+    """How a class-conditional teacher's labels are drawn; None in the proportions of its data set."""
 
 
 class TeacherParams(Params):
@@ -58,12 +62,16 @@ class TeacherParams(Params):
     dataset: str
     teacher: dict[str, Any]
     """Its options."""
+    role: Literal["student"] | None = None
+    """Of a network that a row brings with it: a student is no denoiser."""
     content: str | None = None
     """The hash of the data set's archive."""
     file: str | None = None
     """The name of a network that comes with fewstep."""
     sha256: str | None = None
     """The hash of the file that it is read from."""
+    settings: str | None = None
+    """The hash of the JSON file with what that file leaves out."""
     classifier: str | None = None
     """The hash of the file of the classifier that guides it."""
     identity: dict[str, str] | None = None
@@ -181,6 +189,9 @@ class TrainParams(Guided):
     seed: int
     nfe: int | None = None
     """Of a method that is trained anew for every NFE."""
+    content: str | None = None
+    """The hash of the archive that is trained on, where the teacher's task does not name it; None too where no image is
+    read."""
     shared: Sharing | None = None
 
 
@@ -221,13 +232,27 @@ class SampleParams(Guided):
     """Whether what was learned on another teacher is applied to this one."""
 
 
+class ImagesParams(Params):
+    kind = "images"
+    places = ("source",)
+    source: str
+    """The path of the images; `content` is their hash."""
+    content: str
+    samples: int
+    """How many of them are taken, the first by name."""
+
+
 class Sampled(Ended):
     samples: int = 0
     nfe: int = 0
+    evaluations: float | None = None
+    """Mean evaluations per sample, of a sampler whose NFE is measured."""
     forwards: float = 0.0
     """Network forwards per sample: two for each guided evaluation."""
     flops_per_image: float = 0.0
     seconds_per_image: float = 0.0
+    labels: Literal["uniform"] | None = None
+    """As they were asked for; None for samples without labels, too."""
 
 
 class ScoreParams(Params):
@@ -254,6 +279,7 @@ ASKED: dict[str, type[Params]] = {
         TrainParams,
         TuneParams,
         SampleParams,
+        ImagesParams,
         ScoreParams,
     )
 }
@@ -265,6 +291,7 @@ ANSWERS: dict[str, type[Model]] = {
     "train": Trained,
     "tune": Tuned,
     "sample": Sampled,
+    "images": Sampled,
     "score": Scored,
 }
 """By kind of task."""

@@ -10,13 +10,15 @@ from safetensors.torch import load_file, save_file
 
 from ...datasets import frozen
 from ...datasets.registry import DATASETS
+from ...methods import exported
 from ...methods.classifier_guidance import ClassifierGuided, NoisyClassifier
 from ...methods.denoiser import Denoiser, Guided
 from ...methods.randomness import noise
 from ...methods.registry import TEACHERS
+from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions, ClassifierOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
-from ...methods.teachers import checkpoint, pretrain
+from ...methods.teachers import checkpoint, module_checks, pretrain
 from .. import published_files
 from ..errors import TaskError
 from ..plan import checkpoints
@@ -27,7 +29,7 @@ from ..training.loop import fit
 from ..training.tracking import tracked
 from . import preview
 from .context import Context
-from .data import load as load_data
+from .data import outline
 from .device import accelerator
 
 WEIGHTS = "teacher.safetensors"
@@ -35,7 +37,7 @@ CLASSIFIER = "classifier.safetensors"
 
 
 def run(task: Context[TeacherParams]) -> TeacherResult:
-    data = load_data(task.params.dataset, task.params.content)
+    data = outline(task.params.dataset, task.params.content)
     makers = {"checkpoint": _copied, "shipped": _shipped, "pretrain": _trained}
     return makers.get(task.params.teacher["name"], _described)(task, data)
 
@@ -49,7 +51,13 @@ def _result(denoiser: Denoiser, data: Any, training: TeacherTraining | None = No
 
 def _described(task: Context[TeacherParams], data: Any) -> TeacherResult:
     """A teacher that its factory makes whenever it is needed: nothing is stored."""
-    return _result(_from_factory(task.params.teacher, data)[0], data)
+    denoiser, labels = _from_factory(task.params.teacher, data)
+    if task.params.teacher["name"] == "module":
+        try:
+            module_checks.check(denoiser, data, labels)
+        except checkpoint.CheckpointError as error:
+            raise TaskError(f"{task.params.teacher['target']}: {error}") from None
+    return _result(denoiser, data)
 
 
 def _trained(task: Context[TeacherParams], data: Any) -> TeacherResult:
@@ -68,14 +76,17 @@ def _copied(task: Context[TeacherParams], data: Any) -> TeacherResult:
     """The network of the suite's file, kept with its configuration: the file may go."""
     options = CheckpointOptions.model_validate(task.params.teacher)
     path = checkpoints.located(options)
-    if path is None or published_files.sha256(path) != task.params.sha256:
+    if path is None or checkpoints.digest(path) != task.params.sha256:
         raise TaskError(f"{options.file} has changed since this run was planned; run it again")
+    if method_facts(path):
+        shutil.copyfile(path, task.folder / WEIGHTS)
+        return _result(_exported(path, data)[0], data)
     try:
         read = checkpoint.read(path, options)
     except checkpoint.CheckpointError as error:
         raise TaskError(str(error)) from None
     try:
-        denoiser = checkpoint.denoiser(read, options, data.shape, data.classes)
+        denoiser = MAKERS[task.params.role](read, options, data.shape, data.classes)
     except checkpoint.CheckpointError as error:
         raise TaskError(f"{path}: {error}") from None
     read.save(task.folder / WEIGHTS)
@@ -106,6 +117,23 @@ def _copied_classifier(
     return classifier
 
 
+MAKERS = {None: checkpoint.denoiser, "student": checkpoint.network}
+"""By the role of a network that was read."""
+
+
+def _exported(file: Path, data: Any) -> tuple[Denoiser, int]:
+    """(the network of a student that fewstep exported, with the method that samples it; how many labels it knows)."""
+    try:
+        denoiser, method, classes = exported.load(file, data.classes)
+    except (checkpoint.CheckpointError, ValueError, KeyError, RuntimeError) as error:
+        raise TaskError(f"{file}: not a student that fewstep exported: {' '.join(str(error).split())[:200]}") from None
+    if denoiser.sample_shape != tuple(data.shape):
+        raise TaskError(f"{file}: its images have shape {denoiser.sample_shape}, the data set's {tuple(data.shape)}")
+    # Not a module of the denoiser, which is the method's own teacher.
+    denoiser.__dict__["exported"] = method
+    return denoiser, classes
+
+
 def _shipped(task: Context[TeacherParams], data: Any) -> TeacherResult:
     """The network that fewstep ships, copied as it is, with what training it took."""
     assert task.params.file is not None
@@ -128,63 +156,81 @@ def _recorded(file: Path) -> PretrainOptions:
     return PretrainOptions.model_validate_json(_facts(file)["options"])
 
 
+def recipe(file: Path, given: dict[str, Any]) -> PretrainOptions:
+    """The options with which fewstep trained the network of a file, here or before it was shipped."""
+    return _recorded(file) if given["name"] == "shipped" else PretrainOptions.model_validate(given)
+
+
 def _pretrained(file: Path, options: PretrainOptions, data: Any) -> Denoiser:
     denoiser = pretrain.denoiser(options, data.shape, data.classes)
     denoiser.load_state_dict(load_file(file))
     return denoiser
 
 
-def load(artifact: Artifact, guidance: float | None = None) -> Denoiser:
-    """The teacher of an artifact, frozen, on the CPU; guided with that scale unless None."""
+def load(artifact: Artifact, guidance: float | None = None, labels: str | None = None) -> Denoiser:
+    """The teacher of an artifact, frozen, on the CPU; guided with that scale unless None.
+
+    labels: "uniform" for samples of all classes alike, None for the data set's proportions.
+    """
     params = artifact.asked(TeacherParams)
-    data = load_data(params.dataset, params.content)
-    denoiser = _made(artifact, params.teacher, data)
+    data = outline(params.dataset, params.content)
+    denoiser, conditional = _made(artifact, params.teacher, data)
+    if conditional:
+        denoiser.class_counts = _drawn(data, labels)
     denoiser.sample_shape, denoiser.sample_bound = data.shape, data.bound
     if guidance is not None:
         denoiser = Guided(denoiser, guidance)
     if params.teacher.get("classifier") is not None:
         denoiser = _classifier_guided(artifact, denoiser, params.teacher["classifier"]["scale"], data)
+        # Whether the network itself knows them or not.
+        denoiser.class_counts = denoiser.class_counts or _drawn(data, labels)
     return denoiser.requires_grad_(False).eval()
 
 
-def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> Denoiser:
+def _drawn(data: Any, labels: str | None) -> tuple[int, ...]:
+    """In what proportions labels are drawn."""
+    if labels == "uniform":
+        return (1,) * data.classes
+    own = data.labels(torch.arange(len(data)))
+    assert own is not None
+    return tuple(torch.bincount(own, minlength=data.classes).tolist())
+
+
+def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> tuple[Denoiser, bool]:
+    """The teacher, and whether it takes labels."""
     denoiser: Denoiser
     if given["name"] == "checkpoint":
-        read = checkpoint.read(artifact.file(WEIGHTS))
-        denoiser = checkpoint.denoiser(read, CheckpointOptions.model_validate(given), data.shape, data.classes)
+        file = artifact.file(WEIGHTS)
+        if method_facts(file):
+            denoiser, classes = _exported(file, data)
+            return denoiser, classes > 0
+        read, make = checkpoint.read(file), MAKERS[artifact.asked(TeacherParams).role]
+        denoiser = make(read, CheckpointOptions.model_validate(given), data.shape, data.classes)
         conditional = read.classes > 0
     elif given["name"] not in ("pretrain", "shipped"):
         denoiser, conditional = _from_factory(given, data)
     else:
         file = artifact.file(WEIGHTS)
-        options = _recorded(file) if given["name"] == "shipped" else PretrainOptions.model_validate(given)
+        options = recipe(file, given)
         denoiser = _pretrained(file, options, data)
         conditional = options.label_dropout is not None
-    if conditional:
-        denoiser.class_counts = _counts(data)
-    return denoiser
+    return denoiser, conditional
 
 
 def _classifier_guided(artifact: Artifact, denoiser: Denoiser, scale: float, data: Any) -> Denoiser:
-    """The teacher with the classifier beside it; labels are drawn whether the network knows them or not."""
+    """The teacher with the classifier beside it."""
     read = checkpoint.read(artifact.file(CLASSIFIER))
-    guided = ClassifierGuided(denoiser, checkpoint.classifier(read, denoiser, data.shape, data.classes), scale)
-    if guided.class_counts is None:
-        guided.class_counts = _counts(data)
-    return guided
-
-
-def _counts(data: Any) -> tuple[int, ...]:
-    labels = data.labels(torch.arange(len(data)))
-    assert labels is not None
-    return tuple(torch.bincount(labels, minlength=data.classes).tolist())
+    return ClassifierGuided(denoiser, checkpoint.classifier(read, denoiser, data.shape, data.classes), scale)
 
 
 def _from_factory(given: dict[str, Any], data: Any) -> tuple[Denoiser, bool]:
     """A teacher of which nothing is stored, and whether it takes labels."""
     spec = TEACHERS.pick(given["name"])
     options = spec.options.model_validate(given)
-    return spec.load()(options, data), options.conditional
+    try:
+        return spec.load()(options, data), options.conditional
+    except checkpoint.CheckpointError as error:
+        raise TaskError(str(error)) from None
 
 
 def sample_shape(artifact: Artifact) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from ...methods.published_networks import NETWORKS
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files
 from .fits import Complaint, entries, places
+from .pairs import teachers
 from .schema import Suite
 
 
@@ -31,7 +32,7 @@ def labels_can_be_learned(suite: Suite) -> Iterator[Complaint]:
     """A student copies its teacher's network: one that knows no labels cannot be told those of the classifier."""
     unaware = [
         teacher
-        for teacher in suite.teachers
+        for _, teacher in teachers(suite)
         if isinstance(teacher, CheckpointOptions) and teacher.classifier and not _may_know_labels(teacher)
     ]
     for where, entry in entries(suite):

@@ -10,6 +10,7 @@ bootstrapping loss with its target, and the boundary loss; the sampler is one ev
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +106,9 @@ class TargetTime(nn.Module):
 
     The network has `embed(c_noise, condition)`, and takes what that returns as `embedding`: networks/embedding.py.
     """
+
+    network: Any
+    time: Any
 
     def __init__(self, network: nn.Module, level: Tensor) -> None:
         """level: c_noise (1,) of the largest noise level."""

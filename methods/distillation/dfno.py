@@ -38,7 +38,7 @@ class Recorded(Wrapper):
 
 
 def moments(teacher: Denoiser, options: DFNOOptions) -> Tensor:
-    """The T times of a trajectory's states, evenly spaced among the nodes of the sampler's grid: falling, the last clean."""
+    """The T falling times of a trajectory's states, even among the nodes of the sampler's grid; the last is clean."""
     solver = solvers.get(options.solver)
     assert isinstance(solver, Solver)
     _, times = solver.schedule(teacher.path, options.solver_nfe)

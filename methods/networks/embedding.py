@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class NoiseEmbedding(Frequencies):
     def forward(self, c_noise: Tensor, labels: Tensor | None = None) -> Tensor:
         angles = c_noise[:, None] * self.frequencies
         sines = torch.cat([angles.cos(), angles.sin()], dim=1)
-        embedding = self.layers(sines.to(self.layers[0].weight.dtype))
+        embedding = self.layers(sines.to(next(self.layers.parameters()).dtype))
         if self.labels is None:
             return embedding
         if labels is None:
@@ -66,7 +66,8 @@ class NoiseEmbedding(Frequencies):
 
 def embedding_alone(network: nn.Module, time: Tensor) -> nn.Module:
     """A copy of the network of which no more is left than `network.embed` uses, on times like `time` (B,)."""
-    alone, used = copy.deepcopy(network), set[nn.Module]()
+    alone: Any = copy.deepcopy(network)
+    used = set[nn.Module]()
     hooks = [module.register_forward_hook(lambda module, *_: used.add(module)) for module in alone.modules()]
     with torch.no_grad():
         alone.embed(time)
@@ -76,4 +77,4 @@ def embedding_alone(network: nn.Module, time: Tensor) -> nn.Module:
         for name, child in parent.named_children():
             if used.isdisjoint(child.modules()):
                 setattr(parent, name, None)
-    return alone
+    return cast(nn.Module, alone)

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from ..nfe import Steps, UnreachableNFE
+from .multistep import CorrectedOptions
 from .solver import PACKAGE, SolverOptions, SolverSpec
 
 
@@ -18,12 +19,12 @@ class PNDMOptions(SolverOptions):
 
     @model_validator(mode="after")
     def _labels_are_of_the_path(self) -> "PNDMOptions":
-        if self.integer_labels and self.path is not None:
+        if self.integer_labels and self.path not in (None, "trained"):
             raise ValueError(f"integer_labels needs a discrete path, which {self.path} is not")
         return self
 
 
-class IPNDMOptions(SolverOptions):
+class IPNDMOptions(CorrectedOptions):
     """iPNDM (Zhang & Chen 2023)."""
 
     max_order: int = Field(

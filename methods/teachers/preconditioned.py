@@ -14,6 +14,8 @@ an EDM network is given:
 All of them are linear, F = a u + b output, with a and b from the path's own formulas.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -45,10 +47,12 @@ class Told(nn.Module):
     """
 
     casts_itself = True
+    network: Any
 
     def __init__(self, pretrained: Pretrained) -> None:
         super().__init__()
-        self.network, self.time_of, self.path = pretrained.network, pretrained.time_of, pretrained.path
+        self.network, self.time_of = pretrained.network, pretrained.time_of
+        self.path, self.prediction = pretrained.path, pretrained.prediction
 
     def forward(
         self, u: Tensor, c_noise: Tensor, condition: Condition = None, embedding: Tensor | None = None
@@ -60,6 +64,11 @@ class Told(nn.Module):
         t = self.time_at(torch.exp(4 * c_noise.double()))
         embedding: Tensor = self.network.embed(self._named(t), condition)
         return embedding
+
+    def identity(self) -> str:
+        """How the weights are read, in so far as it makes another denoiser of them."""
+        t_max = torch.tensor(self.path.t_max, dtype=torch.float64)
+        return f"{self.prediction} on {self.path!r}, told {float(self.time_of(t_max)):.9g}"
 
     def time_at(self, s: Tensor) -> Tensor:
         """The path's time at noise level s, its last where that is the largest up to rounding."""
@@ -77,10 +86,6 @@ class Told(nn.Module):
 
 class EDMForm(Told):
     """F of a network that predicts `prediction` on `path`, for sigma_data = 1."""
-
-    def __init__(self, pretrained: Pretrained) -> None:
-        super().__init__(pretrained)
-        self.prediction = pretrained.prediction
 
     def forward(
         self, u: Tensor, c_noise: Tensor, condition: Condition = None, embedding: Tensor | None = None

@@ -1,8 +1,10 @@
 """The network of a checkpoint, whatever its form."""
 
+import math
+
 from ...networks.openai import OpenAIClassifier
 from ..pretrained import Pretrained
-from . import ddpm, edm, flax_pd, openai, score_sde, torchcfm
+from . import ddpm, edm, fewstep, flax_pd, openai, score_sde, torchcfm
 from .base import Checkpoint, CheckpointError
 
 BUILDERS = {
@@ -12,7 +14,19 @@ BUILDERS = {
     "score-sde": score_sde.build,
     "torchcfm": torchcfm.build,
     "flax-pd": flax_pd.build,
+    "fewstep": fewstep.build,
 }
+
+PREDICTIONS = ("eps", "x0", "v")
+"""Of networks on a discrete path."""
+SETTINGS = {
+    "openai": {"schedule", "labels", "label_scale", "prediction", "kind"},
+    "ddpm": {"schedule", "labels", "prediction"},
+    "score-sde": {"sde", "continuous"},
+    "torchcfm": set[str](),
+    "flax-pd": {"mean_type"},
+}
+"""What a form's configuration may hold beside `form` and `network`."""
 
 
 def build(checkpoint: Checkpoint, dropout: float = 0.0, label_scale: float | None = None) -> Pretrained:
@@ -29,6 +43,8 @@ def build(checkpoint: Checkpoint, dropout: float = 0.0, label_scale: float | Non
             return diffusers.build(checkpoint.config, checkpoint.state, dropout)
         if form not in BUILDERS:
             raise CheckpointError(f"unknown form {form!r}; one of {', '.join(BUILDERS)}, diffusers")
+        if form != "edm":
+            _check(checkpoint)
         if form == "openai":
             return openai.build(checkpoint, dropout, label_scale)
         if label_scale is not None:
@@ -40,6 +56,17 @@ def build(checkpoint: Checkpoint, dropout: float = 0.0, label_scale: float | Non
         # A configuration may hold anything, and asks for anything of its network.
         line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise CheckpointError(f"its configuration makes no network of form {form}: {line}") from None
+
+
+def _check(checkpoint: Checkpoint) -> None:
+    config = checkpoint.config
+    if unknown := sorted(set(config) - SETTINGS[checkpoint.form] - {"form", "network"}):
+        raise CheckpointError(f"its configuration has unknown keys: {', '.join(unknown)}")
+    if config.get("prediction", "eps") not in PREDICTIONS:
+        raise CheckpointError(f"its prediction is {config['prediction']!r}; one of {', '.join(PREDICTIONS)}")
+    scale = config.get("label_scale", 1.0)
+    if not isinstance(scale, int | float) or not 0 < scale < math.inf:
+        raise CheckpointError(f"its label_scale is {scale!r}, and must be a number above 0")
 
 
 def classifier(checkpoint: Checkpoint) -> OpenAIClassifier:

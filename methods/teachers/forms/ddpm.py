@@ -33,15 +33,13 @@ def build(checkpoint: Checkpoint, dropout: float = 0.0) -> Pretrained:
 
 
 def unet(arguments: Mapping[str, Any], state: State, dropout: float) -> DDPMUNet:
-    levels = counted(state, "down.")
-    stated = {**arguments, "levels": len(arguments["ch_mult"]), "num_res_blocks": arguments["num_res_blocks"]}
     agree(
-        stated,
+        {"in_channels": 3, "out_ch": 3, **arguments, "levels": len(arguments["ch_mult"])},
         {
             "ch": state["conv_in.weight"].shape[0],
             "in_channels": state["conv_in.weight"].shape[1],
             "out_ch": state["conv_out.weight"].shape[0],
-            "levels": levels,
+            "levels": counted(state, "down."),
             "num_res_blocks": counted(state, "down.0.block."),
         },
     )

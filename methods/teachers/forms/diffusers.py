@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -47,7 +47,7 @@ class UNet2D(nn.Module):
     def embed(self, label: Tensor, condition: Condition = None) -> Tensor:
         """The network's embedding of label and class, (B, E)."""
         unet = self.unet
-        embedding: Tensor = unet.time_embedding(unet.time_proj(label).to(unet.conv_in.weight.dtype))
+        embedding: Tensor = unet.time_embedding(unet.time_proj(label).to(unet.time_embedding.linear_1.weight.dtype))
         if unet.class_embedding is None or condition is None:
             return embedding
         return embedding + unet.class_embedding(condition)
@@ -292,13 +292,14 @@ def library() -> Any:
 def _shape(kwargs: Mapping[str, Any]) -> tuple[int, int, int]:
     side, channels = kwargs.get("sample_size"), kwargs.get("in_channels", 3)
     height, width = side if isinstance(side, list | tuple) and len(side) == 2 else (side, side)
-    if not all(isinstance(n, int) and n > 0 for n in (height, width, channels)):
+    found = (channels, height, width)
+    if not all(isinstance(n, int) and n > 0 for n in found):
         raise CheckpointError(
             f"config.json: sample_size {side!r} and in_channels {channels!r} give no shape of samples"
         )
     if kwargs.get("out_channels", 3) not in (channels, 2 * channels):
         raise CheckpointError(f"config.json: {kwargs.get('out_channels')} channels from {channels} are no prediction")
-    return channels, height, width
+    return cast(tuple[int, int, int], found)
 
 
 def _write_json(content: Mapping[str, Any], file: Path) -> None:

@@ -16,7 +16,6 @@ from . import schedules
 from .base import Checkpoint, CheckpointError, Label, State, agree, counted, fitted, tensors
 
 KEYS = ("time_embed.0.weight", "input_blocks.0.0.weight")
-SETTINGS = {"form", "network", "schedule", "labels", "label_scale", "prediction", "kind"}
 EXAMPLE = (
     '{"form": "openai", "schedule": "linear" or "cosine" or "edm", "labels": 1000, "network": {"image_size": 64, '
     '"model_channels": 192, ...}}, with the arguments of UNetModel'
@@ -42,8 +41,6 @@ def build(checkpoint: Checkpoint, dropout: float = 0.0, label_scale: float | Non
     config = checkpoint.config
     if config.get("kind") == "classifier":
         raise CheckpointError("a classifier of noisy images and no denoiser: it guides one, as its `classifier`")
-    if unknown := sorted(set(config) - SETTINGS):
-        raise CheckpointError(f"its configuration has unknown keys: {', '.join(unknown)}")
     network = unet(checkpoint, dropout)
     facts: dict[str, Any] = {"shape": shape(config["network"]), "classes": checkpoint.classes}
     if config["schedule"] == "edm":

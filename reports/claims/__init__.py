@@ -1,0 +1,1 @@
+"""What papers say, re-tested: a sentence, the paired test that stands for it, and its verdict."""

@@ -1,0 +1,100 @@
+"""The board of claims as tables: what of the papers' sentences holds, and with what numbers."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from ..entries import Board
+from ..naming import FREE, budget
+from ..tables import Cell, Group, Table
+from .decide import LEVEL, Outcome
+from .judge import Judged, Part, corrected
+
+SCALE = "at this scale: verdicts are about these networks, data and budgets, not about the papers' own runs"
+
+
+def overview(board: Board, judged: Sequence[Judged]) -> Table:
+    """A line per claim and context."""
+    firm = corrected(judged)
+    rows = [
+        [
+            Cell(one.claim.id),
+            Cell(one.context.dataset),
+            Cell(_budget(one)),
+            Cell(one.outcome),
+            Cell("yes" if holds else "" if one.outcome is not Outcome.HOLDS or one.claim.placebo else "no"),
+            Cell("" if one.seeds is None else str(one.seeds)),
+            Cell(_short(one)),
+        ]
+        for one, holds in zip(judged, firm, strict=True)
+    ]
+    columns = ["claim", "data set", "budget", "verdict", "corrected", "seeds", "A/B"]
+    return Table(f"{board.suite}: claims", columns, [Group("", rows)], [*foot(judged), SCALE], left=4)
+
+
+def foot(judged: Sequence[Judged]) -> list[str]:
+    """How many hold, how many would by chance, and what the columns say."""
+    tested = [one for one in judged if one.outcome is not Outcome.NOT_RUN and not one.claim.placebo]
+    counts = Counter(one.outcome for one in tested)
+    said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (Outcome.HOLDS, Outcome.FAILS, Outcome.UNDECIDED))
+    return [
+        f"{said} of {len(tested)} tested; if none were true, {LEVEL * len(tested):.2g} would hold by chance",
+        "corrected: holds also after Holm's correction for all of them; seeds: how many would decide at this scatter",
+        "A/B: ratio with its 95 % interval over the seeds, of the comparison that is least sure; below 1 A is less",
+    ]
+
+
+def details(board: Board, judged: Sequence[Judged]) -> Table:
+    """One claim: its sentence and every comparison in every context."""
+    claim = judged[0].claim
+    groups = []
+    for one in judged:
+        rows = [
+            [Cell(part.text), Cell("" if part.nfe is None else str(part.nfe)), Cell(numbers(part)), *_verdict(part)]
+            for part in one.parts
+        ]
+        absent = [[Cell(one.missing), Cell(), Cell(), Cell(Outcome.NOT_RUN), Cell()]] if one.missing else []
+        groups.append(Group(f"{one.context.dataset}, {one.context.teacher}{_after(_budget(one))}", [*rows, *absent]))
+    holds = sum(one.outcome is Outcome.HOLDS for one in judged)
+    where = ", ".join(filter(None, (claim.paper.key, claim.paper.where)))
+    notes = [
+        f"metric {board.about(claim.metric).display}; a gain of {100 * claim.negligible:g} % counts as none",
+        *([f"in the paper: {claim.paper.scale}"] if claim.paper.scale else []),
+        f"holds in {holds} of {len(judged)}",
+    ]
+    title = f"{claim.id}: “{claim.paper.says}”" + (f" ({where})" if where else "")
+    return Table(title, ["test", "NFE", "A/B", "verdict", "seeds"], groups, notes, left=1, key=(board.suite, claim.id))
+
+
+def numbers(part: Part) -> str:
+    """`0.87 [0.72, 1.06]`: a ratio; with a % sign a difference in shares of B."""
+    interval = part.decision.interval
+    if interval.n == 0:
+        return ""
+    middle, low, high = interval.mean, interval.low, interval.high
+    if part.scale == "ratio":
+        middle, low, high = (math.exp(value) for value in (middle, low, high))
+        ends = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+        return f"{middle:.2f}{ends}"
+    ends = "" if math.isnan(low) else f" [{100 * low:+.0f}, {100 * high:+.0f}]"
+    return f"{100 * middle:+.0f}{ends} %"
+
+
+def _short(one: Judged) -> str:
+    """The numbers of the comparison that decides."""
+    of = [part for part in one.parts if part.decision.outcome is one.outcome]
+    return numbers(max(of, key=lambda part: part.decision.p)) if of else ""
+
+
+def _verdict(part: Part) -> tuple[Cell, Cell]:
+    seeds = part.decision.seeds
+    return Cell(part.decision.outcome), Cell("" if seeds is None else str(seeds))
+
+
+def _budget(one: Judged) -> str:
+    amount = "" if one.context.budget == FREE else budget(one.context.budget)
+    return " ".join(filter(None, (amount, one.context.rules)))
+
+
+def _after(text: str) -> str:
+    return f", {text}" if text else ""

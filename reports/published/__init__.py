@@ -1,0 +1,1 @@
+"""What papers print, and how it compares with what was measured here."""

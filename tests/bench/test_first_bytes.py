@@ -1,0 +1,92 @@
+"""What a published network's file says before its tensors are read."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+from fewstep.bench.plan import checkpoints
+from fewstep.methods.specs.teachers.checkpoint import CheckpointOptions
+from fewstep.methods.teachers import forms
+from fewstep.tests.methods.published import NETWORKS, tiny, write
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_file_of_each_family_is_of_its_shape_and_of_no_other(name, tmp_path):
+    file = write(name, tmp_path)
+    forms.read(file).save(tmp_path / "kept.safetensors")
+    for path in (file, tmp_path / "kept.safetensors"):
+        assert checkpoints.fault(path) is None
+        assert checkpoints.fault(path, (3, 8, 8)) is None
+        assert checkpoints.fault(path, (3, 32, 32)) == "its images have shape (3, 8, 8), the data set's (3, 32, 32)"
+
+
+def test_files_of_older_versions_of_torch_are_known(tmp_path):
+    file = write("ddpm", tmp_path, _use_new_zipfile_serialization=False)
+    assert checkpoints.fault(file, (3, 8, 8)) is None
+
+
+def test_a_published_name_tells_the_shape_and_given_settings_do(tmp_path):
+    torch.save({}, tmp_path / "64x64_diffusion.pt")
+    assert checkpoints.fault(tmp_path / "64x64_diffusion.pt", (3, 64, 64)) is None
+    assert "shape (3, 64, 64)" in (checkpoints.fault(tmp_path / "64x64_diffusion.pt", (3, 32, 32)) or "")
+    torch.save({}, tmp_path / "mine.pt")
+    assert checkpoints.fault(tmp_path / "mine.pt", (3, 32, 32)) is None
+    options = CheckpointOptions(file="mine.pt", config={"network": {"image_size": 16}})
+    assert "shape (3, 16, 16)" in (checkpoints.fault(tmp_path / "mine.pt", (3, 32, 32), options) or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("net.pt", b"", "the file is empty"),
+        ("net.pt", b"<!doctype html>", "neither torch.save nor flax wrote it"),
+        ("net.pt", b"\x80\x04N.", "neither torch.save nor flax wrote it"),
+        ("net.pt", b"PK\x03\x04 cut", "cut short"),
+        ("net.pkl", b"\x80\x04N", "not a whole pickle"),
+        ("net.safetensors", b"\xff" * 8, "no header of safetensors, or cut short"),
+        ("net.safetensors", b"\x02" + b"\0" * 7 + b"[]", "no header of safetensors"),
+        ("net.safetensors", b"\x02" + b"\0" * 7 + b"{}", "no configuration in its header, nor a file net.json"),
+    ],
+)
+def test_what_no_network_begins_with_is_refused(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    assert message in (checkpoints.fault(tmp_path / name, (3, 8, 8)) or "")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "[" * 100_000, '{"network": 3}', '{"form": "edm"}'])
+def test_broken_settings_beside_a_file_are_refused(text, tmp_path):
+    file = write("guided", tmp_path)
+    file.with_suffix(".json").write_text(text)
+    reason = checkpoints.fault(file, (3, 8, 8))
+    assert reason is not None
+    assert "\n" not in reason
+    assert len(reason) < 400
+
+
+def test_a_folder_is_one_of_diffusers_or_refused(tmp_path):
+    assert "a folder without model_index.json or config.json" in (checkpoints.fault(tmp_path) or "")
+    (tmp_path / "config.json").write_text(json.dumps({"sample_size": 8, "in_channels": 3}))
+    assert checkpoints.fault(tmp_path, (3, 8, 8)) is None
+    assert "shape (3, 8, 8)" in (checkpoints.fault(tmp_path, (3, 32, 32)) or "")
+    assert checkpoints.meant(str(tmp_path)) == str(tmp_path)
+
+
+def test_a_task_knows_the_file_and_what_lies_beside_it(tmp_path):
+    file = write("improved", tmp_path)
+    known = [checkpoints.checkpoint(CheckpointOptions(file=str(file)))]
+    file.with_suffix(".json").write_text(json.dumps({**tiny("improved").config, "label_scale": 1}))
+    known.append(checkpoints.checkpoint(CheckpointOptions(file=str(file))))
+    forms.read(file).save(tmp_path / "kept.safetensors")
+    known.append(checkpoints.checkpoint(CheckpointOptions(file=str(tmp_path / "kept.safetensors"))))
+    assert known[0]["sha256"] == known[1]["sha256"]
+    assert known[0]["settings"] != known[1]["settings"]
+    assert set(known[2]) == {"sha256"}
+
+
+def test_first_bytes_are_read_without_torch():
+    import subprocess
+
+    code = "import sys; from fewstep.bench.plan import checkpoints; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
