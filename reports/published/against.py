@@ -213,9 +213,9 @@ def _groups(own: Sequence[Line], nfes: Sequence[str], spent: bool) -> list[Group
         head = (row.method, row.solver_or_variant, row.teacher * several, guidance)
         named.setdefault(head, {}).setdefault(row.nfe, []).append(line)
     groups: dict[str, list[list[Cell]]] = {"rows of the suite": [], "quoted": []}
-    for head, found in named.items():
+    for names, found in named.items():
         title = "quoted" if all(map(_is_quoted, itertools.chain(*found.values()))) else "rows of the suite"
-        groups[title].append(_cells(head, found, nfes, spent))
+        groups[title].append(_cells(names, found, nfes, spent))
     return [Group(title, rows) for title, rows in groups.items() if rows]
 
 
