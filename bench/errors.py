@@ -1,5 +1,7 @@
 """What the command line reports in one line."""
 
+from collections.abc import Sequence
+
 from ..methods.register import RegisterError as RegisterError
 from ..methods.register import UnknownNameError as UnknownNameError
 from ..reports.errors import DamagedError as DamagedError
@@ -11,6 +13,18 @@ PART_OF_RESULTS = False
 
 class InputError(Exception):
     """Something the user wrote is wrong: the message says what, where and what to do. Exit code 2."""
+
+
+class Mistakes(InputError):
+    """All that is wrong with one input, a line for each."""
+
+    MOST = 30
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = list(lines[: self.MOST])
+        if len(lines) > self.MOST:
+            self.lines.append(f"and {len(lines) - self.MOST} more")
 
 
 class CorruptError(Exception):

@@ -170,8 +170,18 @@ STATISTICS = (
     ),
     _adm_statistics("imagenet/64", "VIRTUAL_imagenet64_labeled", 64),
     _adm_statistics("imagenet/128", "VIRTUAL_imagenet128_labeled", 128),
+    _adm_statistics("imagenet/256", "VIRTUAL_imagenet256_labeled", 256),
+    _adm_statistics("imagenet/512", "VIRTUAL_imagenet512", 512),
     _adm_statistics("lsun/bedroom", "VIRTUAL_lsun_bedroom256", 256),
     _adm_statistics("lsun/cat", "VIRTUAL_lsun_cat256", 256),
+    _adm_statistics("lsun/horse", "VIRTUAL_lsun_horse256", 256),
+    WeightFile(
+        f"{STATISTICS_FOLDER}fid_stats_celeba64_train_50000_ddim.npz",
+        "https://drive.google.com/drive/folders/1yo-XhqbPue3rp5P57j6QbA5QZx6KybvP",
+        ("fid on celeba at 64, as DPM-Solver and D-ODE measure it",),
+        MOMENTS,
+        saved_as="fid_stats/fid_stats_celeba64_train_50000_ddim.npz",
+    ),
 )
 
 

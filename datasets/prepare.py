@@ -33,7 +33,7 @@ def prepare(
     ArchiveError says what is wrong with the source, by the member's name; an archive is written whole or not at all.
     After an interruption, the same call goes on where it was.
     """
-    spec = DATASETS[name]
+    spec = DATASETS[DATASETS[name].archive_of or name]
     own = origin(spec)
     if not source.exists():
         raise ArchiveError(f"{source}: no such file or folder")
@@ -48,7 +48,7 @@ def prepare(
             if part.unread:
                 on_note(f"{source}: {part.unread}")
             provenance = {
-                "dataset": name,
+                "dataset": spec.name,
                 "source": source.name,
                 "preprocessing": own.preprocessing,
                 "labels": own.labels,

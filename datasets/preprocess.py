@@ -13,7 +13,8 @@ from .facts import ArchiveError
 
 Convention = Callable[[Image.Image, int], Pixels]
 
-BOX, BICUBIC, LANCZOS = Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
+BOX, BILINEAR = Image.Resampling.BOX, Image.Resampling.BILINEAR
+BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
 
 
 def adm_box_bicubic(image: Image.Image, side: int) -> Pixels:
@@ -50,12 +51,22 @@ def lanczos(image: Image.Image, side: int) -> Pixels:
     return np.asarray(image.resize((side, side), LANCZOS))
 
 
+def celeba_ddim(image: Image.Image, side: int) -> Pixels:
+    """Of CelebA's aligned 178x218 rows 57 to 185 and columns 25 to 153, then bilinear: DDIM's data set, Song et al.
+    2021.
+    """
+    if image.size != (178, 218):
+        raise ArchiveError(f"{image.width}x{image.height} pixels, not 178x218, as img_align_celeba has them")
+    return np.asarray(image.crop((25, 57, 153, 185)).resize((side, side), BILINEAR))
+
+
 CONVENTIONS: dict[str, Convention] = {
     "adm-box-bicubic": adm_box_bicubic,
     "edm-lanczos": edm_lanczos,
     "lsun-box": lsun_box,
     "squash-box": squash_box,
     "lanczos": lanczos,
+    "celeba-ddim": celeba_ddim,
 }
 
 

@@ -42,7 +42,8 @@ class DatasetSpec:
     without. classifier: "module:RECIPE" of the network behind the group "classifier", a
     `datasets.classifiers.Recipe`. quality: the metric, a Fréchet distance, that training and tuning may select by.
     archive: the file below the data root that `fewstep prepare` makes, empty for what is embedded; `target` is then
-    called with name, path, shape and classes. captions: the length of the frozen list.
+    called with name, path, shape and classes. archive_of: the data set whose archive it is, if not its own.
+    captions: the length of the frozen list.
     """
 
     name: str
@@ -58,6 +59,7 @@ class DatasetSpec:
     quality: str = ""
     captions: int = 0
     source: "Source | None" = None
+    archive_of: str = ""
 
     def __post_init__(self) -> None:
         for group in self.metrics:

@@ -4,14 +4,16 @@ Every solver and every distillation loss speaks to a Denoiser; networks, papers'
 guidance and a change of path are wrappers around one another.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from . import meter
+from .meter import Exhausted as Exhausted
+from .meter import Meter as Meter
+from .meter import metered as metered
 from .paths import EDM, Path, Scalar, Time, as_time, axpby, expand
 from .randomness import categories
 
@@ -19,43 +21,11 @@ Condition = Any
 Predict = Callable[[Tensor, Tensor, Condition], Tensor]
 
 
-class Exhausted(Exception):
-    """Raised from inside a denoiser by a meter's `before_forward`: nothing is left for another forward."""
-
-
-@dataclass(eq=False)
-class Meter:
-    """What sampling cost, counted per batch row as it happens.
-
-    evaluations: denoiser values asked for (NFE times samples); forwards: network forwards that they took
-    (a guided evaluation takes two, fused into one batch or not). `before_forward` is called before each
-    network forward, which `forwards` then holds; what it raises comes out of the denoiser.
-    """
-
-    before_forward: Callable[[], None] | None = field(default=None, repr=False)
-    evaluations: int = 0
-    forwards: int = 0
-    _depth: int = field(default=0, repr=False)
-
-
-_meters: list[Meter] = []
-
-
-@contextmanager
-def metered(before_forward: Callable[[], None] | None = None) -> Iterator[Meter]:
-    """Count the evaluations and forwards of every denoiser called inside the block."""
-    meter = Meter(before_forward)
-    _meters.append(meter)
-    try:
-        yield meter
-    finally:
-        _meters.remove(meter)
-
-
 class Denoiser(nn.Module):
     """D(x, t, condition) -> x0 on `path`. Subclasses write `denoise`; calling counts and checks the time.
 
-    One whose network predicts eps may answer `eps` directly: it sets `predicts_eps` and writes `predict_eps`.
+    One whose network predicts eps may answer `eps` directly: it sets `predicts_eps` and writes `predict_eps`. One whose
+    network may say a variance too writes `predict_moments`.
 
     x: (B, ...), t: float, () or (B,), result: like x, in x's dtype. `sample_shape` is one sample's, where it
     is known: methods that read no data take it from their teacher. `sample_bound` is the largest |x0| that the
@@ -82,6 +52,10 @@ class Denoiser(nn.Module):
     def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """E[eps | x_t = x], with the arguments of `denoise`."""
         return self.path.eps(x, self.denoise(x, t, condition), t)
+
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """(2, B, ...): D and the share of `moments`, with the arguments of `denoise`."""
+        raise ValueError("no variance is learned here: take one of the fixed ones")
 
     def inner(self) -> "Denoiser | None":
         """The denoiser that this one wraps, if its forwards are that one's."""
@@ -111,20 +85,26 @@ class Denoiser(nn.Module):
         """E[eps | x_t = x] = (x - alpha D)/sigma, one evaluation; what the network says if `predicts_eps`."""
         return self._counted(self.predict_eps, x, t, condition)
 
+    def moments(self, x: Tensor, t: Time, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        """(D, share), one evaluation. ValueError where the network says no variance.
+
+        share (B, ...): where the log of the variance of a step from x lies between the posterior's (0) and beta's (1):
+        (v + 1)/2 of Nichol & Dhariwal 2021, eq. 15. It may leave [0, 1].
+        """
+        x0, share = self._counted(self.predict_moments, x, t, condition)
+        return x0, share
+
     def _counted(self, predict: Predict, x: Tensor, t: Time, condition: Condition) -> Tensor:
         t, rows = as_time(t).to(x.device), x.shape[0]
         if t.ndim > 1 or (t.ndim == 1 and len(t) != rows):
             raise ValueError(f"t has shape {tuple(t.shape)}; expected () or ({rows},) for x {tuple(x.shape)}")
-        for meter in _meters:
-            meter.evaluations += rows if meter._depth == 0 else 0
-            meter._depth += 1
+        meter.enter(rows)
         try:
             if self.inner() is None:
-                _count_forward(rows)
+                meter.count_forward(rows)
             return predict(x, t, condition).to(x.dtype)
         finally:
-            for meter in _meters:
-                meter._depth -= 1
+            meter.leave()
 
     def on(self, path: Path) -> "Denoiser":
         """The same denoiser, asked on another path: exact, see ChangeOfPath; on `trained_path` the network itself."""
@@ -135,13 +115,6 @@ class Denoiser(nn.Module):
     def as_trained(self) -> "Denoiser":
         """The denoiser on `trained_path`, its network shared."""
         raise NotImplementedError(f"{type(self).__name__} knows no other path")
-
-
-def _count_forward(rows: int) -> None:
-    for meter in _meters:
-        meter.forwards += rows
-        if meter.before_forward is not None:
-            meter.before_forward()
 
 
 class FunctionDenoiser(Denoiser):
@@ -197,6 +170,13 @@ class NetworkDenoiser(Denoiser):
         if self.predicts_eps:
             return self._output(x, t, condition)
         return super().predict_eps(x, t, condition)
+
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        said, channels = self.output(x, t, condition), x.shape[1]
+        if self.prediction == "both" or said.shape[1] != 2 * channels:
+            return super().predict_moments(x, t, condition)
+        x0 = X0_FROM[self.prediction](self.path, x, said[:, :channels], t)
+        return torch.stack([x0, (said[:, channels:] + 1) / 2])
 
     def output(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """All that the network says, in x's dtype: (B, C, ...), or (B, 2C, ...) with a learned variance."""
@@ -309,6 +289,9 @@ class Conditioned(Wrapper):
     def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         return self.denoiser.eps(x, t, self.condition)
 
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return torch.stack(self.denoiser.moments(x, t, self.condition))
+
 
 class Guided(Wrapper):
     """Classifier-free guidance (Ho & Salimans 2022): D_null + w (D_c - D_null).
@@ -329,6 +312,11 @@ class Guided(Wrapper):
         unconditional = self.denoiser(x, t, self.null)
         return unconditional + self.scale * (self.denoiser(x, t, condition) - unconditional)
 
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """The variance is the conditional network's."""
+        unconditional, (x0, share) = self.denoiser(x, t, self.null), self.denoiser.moments(x, t, condition)
+        return torch.stack([unconditional + self.scale * (x0 - unconditional), share])
+
 
 class Clipped(Wrapper):
     """D clamped to [-bound, bound], for sampling from networks that overshoot the range of images."""
@@ -343,6 +331,10 @@ class Clipped(Wrapper):
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         return self.denoiser(x, t, condition).clamp(-self.bound, self.bound)
 
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        x0, share = self.denoiser.moments(x, t, condition)
+        return torch.stack([x0.clamp(-self.bound, self.bound), share])
+
 
 class ChangeOfPath(Wrapper):
     """A denoiser asked on another Gaussian path: D(x; t) = D'(x alpha'/alpha; t') where sigma'/alpha' = sigma/alpha.
@@ -355,6 +347,13 @@ class ChangeOfPath(Wrapper):
         return denoiser
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return self.denoiser(*self._inner_point(x, t), condition)
+
+    def predict_moments(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return torch.stack(self.denoiser.moments(*self._inner_point(x, t), condition))
+
+    def _inner_point(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """x and t as the inner denoiser is asked."""
         own = self.denoiser.path
         level_max = own.noise_level(torch.as_tensor(own.t_max, dtype=t.dtype, device=t.device))
         level = self.path.noise_level(t)
@@ -365,4 +364,4 @@ class ChangeOfPath(Wrapper):
             own.sigma(t_own) / self.path.sigma(t),
             own.alpha(t_own) / self.path.alpha(t),
         )
-        return self.denoiser(expand(scale, x) * x, t_own, condition)
+        return expand(scale, x) * x, t_own

@@ -83,4 +83,13 @@ def steps_for(nfe: int, rule: Rule, order: int, options: Any, clean: bool) -> St
     evaluations = nfe + options.afs - options.denoise_to_zero
     if evaluations < 1:
         raise UnreachableNFE("denoise_to_zero takes one evaluation beside the steps: NFE of at least 2")
-    return rule(evaluations, order, options, clean)
+    steps = rule(evaluations, order, options, clean)
+    check_orders(options, len(steps))
+    return steps
+
+
+def check_orders(options: Any, steps: int) -> None:
+    """UnreachableNFE where the options list the orders of another number of steps."""
+    orders = getattr(options, "orders", None)
+    if orders is not None and len(orders) != steps:
+        raise UnreachableNFE(f"the option orders lists {len(orders)} steps, not {steps}")

@@ -187,7 +187,9 @@ class VPLinear(Path):
     def time_at(self, noise_level: Time) -> Tensor:
         b0, db = self.beta_min, self.beta_max - self.beta_min
         q = 2 * db * torch.log1p(as_time(noise_level) ** 2)
-        return q / (db * (torch.sqrt(b0**2 + q) + b0))
+        t = q / (db * (torch.sqrt(b0**2 + q) + b0))
+        # Where b0 is negative, as it is between EDM's levels, q = 0 has a second root, above which 0/0 lies.
+        return t if b0 > 0 else torch.where(q == 0, torch.zeros_like(t), t)
 
 
 def linear_betas(first: float = 1e-4, last: float = 2e-2, labels: int = 1000) -> tuple[float, ...]:

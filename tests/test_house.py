@@ -55,8 +55,8 @@ def test_public_names_are_there():
         fewstep.nothing  # noqa: B018
 
 
-GROUND = ("missing", "portable", "randomness", "register", "unpickling")
-"""The modules of methods that data sets may use: they know nothing of methods."""
+GROUND = ("missing", "options", "portable", "randomness", "register", "unpickling")
+"""The modules of methods that data sets and reports may use: they know nothing of methods."""
 
 FLOORS = {
     "methods": set(),

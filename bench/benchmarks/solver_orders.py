@@ -8,6 +8,7 @@ of order 1, and so does DPM-Solver-fast with a budget divisible by 3. DDPM is st
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,10 +82,10 @@ def _laws() -> dict[str, tuple[Denoiser, Tensor, Tensor]]:
     }
 
 
-def error(name: str, law: str, steps: int) -> float:
+def error(name: str, law: str, steps: int, **options: Any) -> float:
     """RMSE of the solver `name` to the exact solution of "gaussian" or "mixture", in float64."""
     denoiser, noise, exact = _laws()[law]
-    solver = get(name, grid=GRID)
+    solver = get(name, grid=GRID, **options)
     if name in BY_NFE:
         x = solver.sample(denoiser, noise, nfe=steps)
     else:
@@ -92,10 +93,10 @@ def error(name: str, law: str, steps: int) -> float:
     return float((x - exact).square().mean().sqrt())
 
 
-def order(name: str, law: str) -> float:
+def order(name: str, law: str, steps: int | None = None, **options: Any) -> float:
     """log2 of the error's ratio when the steps are doubled."""
-    steps = STEPS.get(name, 384)
-    return math.log2(error(name, law, steps) / error(name, law, 2 * steps))
+    steps = steps or STEPS.get(name, 384)
+    return math.log2(error(name, law, steps, **options) / error(name, law, 2 * steps, **options))
 
 
 def table(report: Callable[[str], None]) -> None:

@@ -16,7 +16,7 @@ from .. import published_files
 from ..errors import InputError
 from ..metrics.register import METRICS, defined
 from ..plan import checkpoints
-from ..plan.cells import Problem
+from ..plan.problem import problems
 from ..plan.references import lacking
 from ..suite.loading import checked
 from ..suite.schema import Suite
@@ -41,7 +41,7 @@ class Choice:
     def suite(self) -> Suite:
         """Checked: InputError for whatever cannot be run here."""
         suite = checked("choose", self.text())
-        problem = Problem(suite, suite.datasets[0], suite.teachers[0])
+        problem, *_ = problems(suite)
         if problem.missing is not None:
             raise InputError(str(problem.missing))
         # Opens the network's file.

@@ -48,7 +48,7 @@ def _samples(nearest: Artifact, store: Store, nfe: int, count: int, seed: int) -
     if refusal:
         raise InputError(f"{params.method} at NFE {nfe}: {refusal}")
     parent = store.need(inputs["teacher"])
-    denoiser = teacher.load(parent, params.guidance)
+    denoiser = teacher.load(parent, params.guidance, params.labels)
     if "train" in inputs:
         method = train.load(store.need(inputs["train"]), denoiser, params.transfer)
     else:

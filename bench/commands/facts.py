@@ -14,6 +14,7 @@ from ..metrics.register import defined
 from ..plan.cells import make_plan
 from ..published_files import REGISTER
 from ..suite.loading import find, load
+from ..suite.pairs import pairs
 from ..suite.schema import MethodEntry, Suite
 from .catalogue import Entry
 from .reachable import TRIED, progression, reachable
@@ -144,9 +145,12 @@ def _suite(entry: Entry) -> Facts:
     suite = load(entry.name)
     path = str(find(entry.name))
     yield Fact("file", [path], path)
-    yield Fact("datasets", [", ".join(suite.datasets)], suite.datasets)
-    teachers = [teacher.shown() for teacher in suite.teachers]
+    datasets = list(dict.fromkeys(pair.dataset for pair in pairs(suite)))
+    yield Fact("datasets", [", ".join(datasets)], datasets)
+    teachers = list(dict.fromkeys(pair.teacher.shown() for pair in pairs(suite)))
     yield Fact("teachers", [", ".join(teachers)], teachers)
+    problems = [f"{problem.dataset} with {problem.teacher.shown()}" for problem in suite.problems]
+    yield Fact("problems", problems, problems)
     yield Fact("budgets", [", ".join(budget.label() for budget in suite.budgets)], [b.given() for b in suite.budgets])
     yield Fact("seeds", [progression(suite.seeds)], suite.seeds)
     yield Fact("nfe", [progression(suite.nfe)], suite.nfe)
@@ -154,7 +158,7 @@ def _suite(entry: Entry) -> Facts:
     yield Fact("metrics", [", ".join(suite.metrics)], suite.metrics)
     entries = [entry.model_dump(mode="json", exclude_none=True) for entry in suite.methods]
     yield Fact("methods", [_row(entry) for entry in suite.methods], entries)
-    yield from _cells(suite)
+    yield from _cells(suite, entry.name)
 
 
 def _row(entry: MethodEntry) -> str:
@@ -171,12 +175,12 @@ def _row(entry: MethodEntry) -> str:
     return entry.name + (f" ({words})" if words else "")
 
 
-def _cells(suite: Suite) -> Facts:
+def _cells(suite: Suite, name: str) -> Facts:
     plan = make_plan(suite)
     skipped = [cell for cell in plan.cells if cell.score is None]
     lines = [f"{len(plan.cells)}"]
     if skipped:
-        lines[0] += f", of which {len(skipped)} cannot run here: `fewstep run {suite.name} --dry-run` says why"
+        lines[0] += f", of which {len(skipped)} cannot run here: `fewstep run {name} --dry-run` says why"
     yield Fact("cells", lines, len(plan.cells))
     yield Fact("cells_skipped", [], len(skipped))
 

@@ -10,13 +10,13 @@ from ...datasets.frozen import path as frozen_path
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
 from ...datasets.own_images import OwnImages
 from ...datasets.registry import DATASETS, DatasetSpec
-from ...methods.missing import Missing
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS
 from ..plan import checkpoints, frozen, references
-from ..plan.problem import Problem
+from ..plan.problem import problems
+from ..suite.pairs import pairs, teachers
 from ..suite.schema import Suite
 from ..training.tracking import wandb_mode
 
@@ -50,29 +50,53 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
             (what, "absent" if state == "missing" else state, advice)
             for what, state, advice in [*_datasets(DATASETS), *_files(published_files.REGISTER)]
         ]
-    found += _datasets(suite.datasets)
+    found += _read(suite)
     found += _networks(suite)
-    for teacher in suite.teachers:
+    for _, teacher in teachers(suite):
         if (missing := teacher.missing()) is not None:
             found.append((f"teacher {teacher.shown()}", "missing", missing.detail))
     found += _shipped(_frozen(suite))
-    found += _files(references.files(suite.metrics, suite.references))
-    for metric, reason in _unmeasured(suite).items():
-        # A file that is not whole has its own line.
-        if all(published_files.missing(name) is None for name in references.files([metric], suite.references)):
-            found.append((f"metric {metric}", "missing", reason.detail))
+    found += _metrics(suite)
     for entry in suite.methods:
         if (missing := entry.checked().missing()) is not None:
             found.append((f"method {entry.name} {entry.label()}", "missing", missing.detail))
     return found
 
 
+def _read(suite: Suite) -> Iterator[tuple[str, str, str]]:
+    """The data sets, of which only those whose images or labels some row reads must be here."""
+    needed = {name for problem in problems(suite) for name in problem.images_read()}
+    for name in dict.fromkeys(
+        name for problem in problems(suite) for name in (problem.dataset, *problem.images_read())
+    ):
+        if name in needed or DATASETS[name].missing() is None:
+            yield from _datasets([name])
+        else:
+            yield f"dataset {name}", "not needed", "no row of the suite reads its images"
+
+
+def _metrics(suite: Suite) -> Iterator[tuple[str, str, str]]:
+    """The files of the metrics, then those that cannot be had for another reason; each once."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for problem in problems(suite):
+        names = references.files(suite.metrics, problem.named)
+        found |= {what: (what, state, advice) for what, state, advice in _files(names)}
+    for problem in problems(suite):
+        for metric, reason in problem.unmeasured.items():
+            # A file that is not whole has its own line.
+            if all(published_files.missing(name) is None for name in references.files([metric], problem.named)):
+                found[f"metric {metric}"] = (f"metric {metric}", "missing", reason.detail)
+    yield from found.values()
+
+
 def _networks(suite: Suite) -> Iterator[tuple[str, str, str]]:
     """Each file's header is opened, and compared with the suite's data sets."""
-    shapes = [DATASETS[name].shape for name in suite.datasets]
-    for teacher in suite.teachers:
-        if not isinstance(teacher, CheckpointOptions):
-            continue
+    files: dict[str, list[tuple[CheckpointOptions, str]]] = {}
+    for pair in pairs(suite):
+        if isinstance(pair.teacher, CheckpointOptions):
+            files.setdefault(pair.teacher.file, []).append((pair.teacher, pair.dataset))
+    for (teacher, dataset), *others in files.values():
+        shapes = [DATASETS[name].shape for name in (dataset, *(name for _, name in others))]
         known = published_files.REGISTER.get(checkpoints.meant(teacher.file) or "")
         if known is not None:
             yield from _files([known.name])
@@ -101,11 +125,11 @@ def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
 
 def _frozen(suite: Suite) -> list[FrozenNetwork]:
     """The shipped networks that the suite reads, each once."""
-    found = [frozen.teacher(options) for options in suite.teachers]
+    found = [frozen.teacher(options) for _, options in teachers(suite)]
     scored = any(METRICS[name].features == CLASSIFIER for name in suite.metrics)
     selected = any(entry.tune is not None or entry.checked().needs_quality for entry in suite.methods)
     if suite.classifier == "shipped" and (scored or selected):
-        found += [classifier(dataset) for dataset in suite.datasets]
+        found += [classifier(pair.dataset) for pair in pairs(suite)]
     return list(dict.fromkeys(network for network in found if network is not None))
 
 
@@ -126,11 +150,6 @@ def _size(path: Path) -> str:
 def _megabytes(count: float) -> str:
     """As a person says it: 0.01 MB, 96 MB, 5.47 GB."""
     return f"{count / 1000:.3g} GB" if count >= 1000 else f"{count:.3g} MB"
-
-
-def _unmeasured(suite: Suite) -> dict[str, Missing]:
-    """What metrics of the suite lack here."""
-    return {m: why for name in suite.datasets for m, why in Problem(suite, name, suite.teachers[0]).unmeasured.items()}
 
 
 def _datasets(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:

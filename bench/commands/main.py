@@ -17,6 +17,7 @@ from ..errors import (
     CorruptError,
     DamagedError,
     InputError,
+    Mistakes,
     RegisterError,
     Terminated,
     UnknownNameError,
@@ -26,6 +27,7 @@ from ..errors import (
 from .captions import captions
 from .check import check
 from .choose import choose
+from .claims import claims
 from .compare import compare
 from .doctor import doctor
 from .evaluate import evaluate
@@ -48,7 +50,9 @@ time."""
 
 
 class OneLineErrors(click.Group):
-    """What is wrong with an input, a file or a disk becomes one line on stderr and exit code 2."""
+    """What is wrong with an input, a file or a disk becomes one line on stderr, each mistake of a suite one, and exit
+    code 2.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -62,6 +66,8 @@ class OneLineErrors(click.Group):
             return super().main(*args, **options)
         except CorruptError as error:
             _refuse(f"{error}; run the suite again, or name its store with --store")
+        except Mistakes as error:
+            _refuse(*error.lines)
         except (InputError, RegisterError, UnknownNameError, DamagedError) as error:
             _refuse(str(error))
         except OSError as error:
@@ -75,9 +81,9 @@ def _described(error: OSError) -> str:
     return f"{shortened(error.filename)}: {reason}" if error.filename is not None else f"cannot write: {reason}"
 
 
-def _refuse(message: str) -> NoReturn:
+def _refuse(*lines: str) -> NoReturn:
     with suppress(OSError):
-        click.echo(f"fewstep: {printable(message)}", err=True)
+        click.echo("\n".join(f"fewstep: {printable(line)}" for line in lines), err=True)
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -98,6 +104,7 @@ for verb in (
     captions,
     check,
     choose,
+    claims,
     compare,
     doctor,
     evaluate,

@@ -164,7 +164,23 @@ def _print_plan(plan: Any, artifacts: Any, workers: int, verbose: bool) -> None:
     if missing:
         lines.append(forecast(tasks, missing, artifacts).text(workers))
     lines += [f"  {task.name}  {task.label}" for task in missing if verbose]
-    click.echo("\n".join(lines))
+    click.echo("\n".join([*lines, *_runnable(plan)]))
+
+
+def _runnable(plan: Any) -> list[str]:
+    """How many cells can run here, and why the others cannot: what the suite refuses, then what is missing."""
+    from ...reports.status import Kind
+
+    reasons = Counter(cell.skipped for cell in plan.cells if cell.score is None)
+    refused = sorted(reasons, key=lambda status: (status.kind is not Kind.SKIPPED, -reasons[status]))
+    metrics = {
+        f"{name}: {why}" for cell in plan.cells if cell.score is not None for name, why in cell.unmeasured.items()
+    }
+    return [
+        f"{len(plan.cells) - reasons.total()} of {len(plan.cells)} cells can run here",
+        *(f"  {reasons[status]} {status}" for status in refused),
+        *(f"  not measured: {line}" for line in sorted(metrics)),
+    ]
 
 
 def _print_failures(failed: "list[tuple[Cell, Status]]") -> None:

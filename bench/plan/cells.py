@@ -12,7 +12,8 @@ from ...reports.status import Kind, Status
 from ..suite.schema import Budget, MethodEntry, Suite
 from .code import method_code
 from .kinds import SampleParams
-from .problem import Problem
+from .needs import training_reads_data
+from .problem import Problem, problems
 from .task import Task, hashed, in_order
 from .training import Training
 
@@ -62,8 +63,7 @@ class Plan:
 def make_plan(suite: Suite) -> Plan:
     """The cells of the suite in its own order, with their tasks."""
     cells: list[Cell] = []
-    for dataset, teacher in itertools.product(suite.datasets, suite.teachers):
-        problem = Problem(suite, dataset, teacher)
+    for problem in problems(suite):
         for entry in suite.methods:
             cells += Row(problem, entry).cells()
     return Plan(suite, cells)
@@ -80,7 +80,7 @@ class Row:
         entry, problem, suite = self.entry, self.problem, self.problem.suite
         budgets = (entry.budgets or suite.budgets) if entry.spec.trains else [None]
         nfes = entry.nfe or suite.nfe
-        missing = problem.missing or self._source.missing or entry.missing()
+        missing = self._missing_to_train or problem.missing or entry.missing()
         skipped = {nfe: _skipped(missing, entry.refusal(nfe)) for nfe in nfes}
         teacher, variant, rules = problem.teacher.shown(), entry.label(), entry.rules()
         for budget in budgets:
@@ -106,6 +106,10 @@ class Row:
         elsewhere, here = self.entry.fitted_on, self.problem
         return here if elsewhere is None else Problem(here.suite, elsewhere.dataset, elsewhere.teacher or here.teacher)
 
+    @property
+    def _missing_to_train(self) -> Missing | None:
+        return self._source.missing_source(training_reads_data(self.entry)) if self.entry.spec.trains else None
+
     @cached_property
     def _training(self) -> Training:
         return Training(self._source, self.entry)
@@ -130,6 +134,7 @@ class Row:
             samples=self.problem.suite.samples,
             device=self.problem.suite.device,
             guidance=self.problem.guidance,
+            labels=self.problem.labels,
             transfer=self.entry.fitted_on is not None,
         )
         what = f"{self.problem.called(self.entry)} NFE {nfe} seed {seed}"
@@ -138,6 +143,7 @@ class Row:
 
 
 def _skipped(missing: Missing | None, refusal: str | None) -> Status | None:
-    if missing is not None:
-        return Status(Kind.LACKING, missing.detail)
-    return None if refusal is None else Status(Kind.SKIPPED, refusal)
+    """A refusal first: it is the suite's, whatever the machine has."""
+    if refusal is not None:
+        return Status(Kind.SKIPPED, refusal)
+    return None if missing is None else Status(Kind.LACKING, missing.detail)

@@ -3,7 +3,7 @@
 They are here and not beside the stages' code, since plans are made without torch. No torch.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
@@ -51,6 +51,8 @@ class Ended(Model):
 class Guided(Params):
     guidance: float | None = None
     """The scale of classifier-free guidance; the weights are trained once for all scales."""
+    labels: Literal["uniform"] | None = None
+    """How a class-conditional teacher's labels are drawn; None in the proportions of its data set."""
 
 
 class TeacherParams(Params):
@@ -179,6 +181,9 @@ class TrainParams(Guided):
     seed: int
     nfe: int | None = None
     """Of a method that is trained anew for every NFE."""
+    content: str | None = None
+    """The hash of the archive that is trained on, where the teacher's task does not name it; None too where no image is
+    read."""
     shared: Sharing | None = None
 
 
@@ -226,6 +231,8 @@ class Sampled(Ended):
     """Network forwards per sample: two for each guided evaluation."""
     flops_per_image: float = 0.0
     seconds_per_image: float = 0.0
+    labels: Literal["uniform"] | None = None
+    """As they were asked for; None for samples without labels, too."""
 
 
 class ScoreParams(Params):

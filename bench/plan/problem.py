@@ -1,9 +1,10 @@
 """What every method of a suite is run on, and the tasks that all cells of a problem share. No torch."""
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property
+from typing import Literal
 
 from ...datasets.registry import DATASETS
 from ...methods.missing import Missing
@@ -12,26 +13,74 @@ from ...methods.specs.teachers.pretrain import PretrainOptions
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.metric import CLASSIFIER, LPIPS, PIXELS
 from ..metrics.register import METRICS
+from ..suite.pairs import pairs
 from ..suite.schema import MethodEntry, Suite, Teacher
 from . import frozen
 from .checkpoints import checkpoint, missing_checkpoint
 from .kinds import ScoreParams, TeacherParams, TruthParams, reference_role
-from .references import data_code, extractor_task, identity, lacking, needs_own, published, reference_task
+from .needs import takes_labels, teacher_reads_data, training_reads_data
+from .references import (
+    data_code,
+    extractor_task,
+    identity,
+    lacking,
+    named_rows,
+    needs_own,
+    published,
+    reference_task,
+    rows_task,
+)
 from .task import Task
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One data set with one teacher: what every method of the suite is run on."""
+    """One data set with one teacher: what every method of the suite is run on.
+
+    named: metric -> the published statistics, or rows, that it is compared with.
+    """
 
     suite: Suite
     dataset: str
     teacher: Teacher
+    named: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def missing(self) -> Missing | None:
-        """What of data set and teacher is missing; None if nothing."""
-        return DATASETS[self.dataset].missing() or missing_checkpoint(self.teacher) or self.teacher.missing()
+        """What a row without training lacks here; None if nothing."""
+        return self.missing_source(self._reads_data or needs_own(self.suite.metrics, self.named))
+
+    def missing_source(self, images: bool) -> Missing | None:
+        """What of the teacher, and of the images where they are read, is missing."""
+        absent = DATASETS[self.dataset].missing() if images or self._reads_data else None
+        return absent or missing_checkpoint(self.teacher) or self.teacher.missing()
+
+    @cached_property
+    def _reads_data(self) -> bool:
+        return teacher_reads_data(self.teacher, self.dataset, self.suite.labels)
+
+    @cached_property
+    def labels(self) -> Literal["uniform"] | None:
+        """What the tasks after the teacher's know of how its labels are drawn; None in the data set's proportions."""
+        drawn = self.suite.labels == "uniform" and takes_labels(self.teacher, self.dataset)
+        return "uniform" if drawn else None
+
+    def images_read(self) -> list[str]:
+        """The data sets whose images or labels some row reads: this one, or one that learned solvers are fitted on."""
+        found = [self.dataset] if self._reads_data or needs_own(self.suite.metrics, self.named) else []
+        for entry in self.suite.methods:
+            source = entry.fitted_on.dataset if entry.fitted_on is not None else self.dataset
+            teacher = (entry.fitted_on.teacher if entry.fitted_on is not None else None) or self.teacher
+            if training_reads_data(entry) or (
+                entry.spec.trains and teacher_reads_data(teacher, source, self.suite.labels)
+            ):
+                found.append(source)
+        return list(dict.fromkeys(found))
+
+    @cached_property
+    def content(self) -> dict[str, str]:
+        """What a task that reads the images knows of them."""
+        return identity(self.dataset)
 
     @cached_property
     def data_code(self) -> tuple[str, ...]:
@@ -51,7 +100,7 @@ class Problem:
             dataset=self.dataset,
             teacher=trained.model_dump(mode="json", exclude={"guidance", "label"}),
             device=self.suite.device,
-            **identity(self.dataset),
+            **(self.content if self._reads_data else {}),
             **checkpoint(trained, DATASETS[self.dataset].shape),
             identity=trained.identity() or None,
             **frozen.identity(frozen.teacher(trained)),
@@ -72,12 +121,12 @@ class Problem:
 
     @cached_property
     def references(self) -> dict[str, dict[str, str]]:
-        return published(self.suite.references)
+        return published(self.named)
 
     @cached_property
     def unmeasured(self) -> dict[str, Missing]:
         """The metrics that this machine lacks something for: what, and how to get it."""
-        return lacking(self.suite.metrics, self.suite.references)
+        return lacking(self.suite.metrics, self.named)
 
     @cached_property
     def truth_task(self) -> Callable[[int], Task]:
@@ -92,6 +141,7 @@ class Problem:
             tolerance=self.suite.truth.tolerance,
             device=self.suite.device,
             guidance=self.guidance,
+            labels=self.labels,
         )
         cost = 170.0 * samples * (1 if self.guidance is None else 2)
         return Task(params, {"teacher": self.teacher_task}, self.data_code, cost, f"truth{self._place} seed {seed}")
@@ -107,7 +157,7 @@ class Problem:
 
     @cached_property
     def _place(self) -> str:
-        several = len(self.suite.datasets) * len(self.suite.teachers) > 1
+        several = len(pairs(self.suite)) > 1
         return f" on {DATASETS[self.dataset].shown} {self.teacher.shown()}" if several else ""
 
     def score_task(self, sample: Task, seed: int, what: str) -> Task:
@@ -136,8 +186,12 @@ class Problem:
         """By feature network, the task that has its features of the data; none where published statistics suffice."""
         found = {CLASSIFIER: {"extractor": self.extractor_task}} if CLASSIFIER in self._features else {}
         for name in self._published:
-            own = needs_own([m for m in self._metrics if METRICS[m].features == name], self.suite.references)
-            task = reference_task(self.dataset, name, self.suite.device) if own else None
+            metrics = [metric for metric in self._metrics if METRICS[metric].features == name]
+            task = None
+            if (file := named_rows(metrics, self.named)) is not None:
+                task = rows_task(file, name, self.suite.device)
+            elif needs_own(metrics, self.named):
+                task = reference_task(self.dataset, name, self.suite.device)
             found[name] = {} if task is None else {reference_role(name): task}
         return found
 
@@ -154,3 +208,8 @@ class Problem:
             references={name: self.references[name] for name in self._metrics if name in self.references},
             extractors={name: EXTRACTORS[name].protocol() for name in self._published},
         )
+
+
+def problems(suite: Suite) -> list[Problem]:
+    """What the suite's methods are run on, in its order."""
+    return [Problem(suite, pair.dataset, pair.teacher, pair.references) for pair in pairs(suite)]

@@ -11,7 +11,7 @@ from ...methods.missing import Missing
 from .. import published_files
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
-from ..metrics.extractors.statistics import moments_of
+from ..metrics.extractors.statistics import holds_images, moments_of
 from ..metrics.metric import CLASSIFIER, LPIPS
 from ..metrics.register import METRICS
 from . import frozen
@@ -80,10 +80,31 @@ def known_statistics() -> list[str]:
     return published_files.known_names(published_files.STATISTICS_FOLDER)
 
 
+def rows_task(file: str, extractor: str, device: str) -> Task | None:
+    """The features of the images in a file of reference statistics (ADM's VIRTUAL_*.npz hold 10,000); None if the file
+    is not here. InputError where it holds none.
+    """
+    path = published_files.located(file)
+    if path is None or not path.is_file():
+        return None
+    if not holds_images(path):
+        raise InputError(f"{path}: no images `arr_0` in it, which precision, recall and KID are measured against")
+    images = {"images": file, "content": published_files.sha256(path)}
+    return _features(images, path.stem, 10_000, extractor, device, ())
+
+
+def named_rows(metrics: Iterable[str], references: Mapping[str, str]) -> str | None:
+    """The file whose images these metrics, of one extractor, are compared with; None for the data set's own."""
+    names = (references[name] for name in metrics if METRICS[name].against == "rows" and name in references)
+    return next(filter(None, map(statistics, names)), None)
+
+
 def published(references: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Metric -> file and hash of the statistics that are here. InputError where a file holds something else."""
+    """Metric -> file and hash of the moments that are here. InputError where a file holds something else."""
     found = {}
     for metric, name in references.items():
+        if METRICS[metric].against == "rows":
+            continue
         file = statistics(name) or ""
         path = published_files.located(file)
         if file and path is not None and path.is_file():
@@ -125,7 +146,6 @@ def needs_own(metrics: Iterable[str], references: Mapping[str, str]) -> bool:
     """Whether some of these metrics compare with the data set's own images."""
     return any(
         METRICS[name].features == CLASSIFIER
-        or METRICS[name].against == "rows"
-        or (METRICS[name].against == "moments" and name not in references)
+        or (METRICS[name].against in ("rows", "moments") and name not in references)
         for name in metrics
     )

@@ -6,9 +6,11 @@ from functools import cache, cached_property
 from typing import Any
 
 from ...methods.options import Options
+from ...methods.registry import data_free
 from ..suite.schema import Budget, MethodEntry
+from ..suite.units import asked
 from .code import method_code
-from .kinds import Sharing, TrainParams, TuneParams, trial_role
+from .kinds import Sharing, TeacherParams, TrainParams, TuneParams, trial_role
 from .problem import Problem
 from .task import Task
 
@@ -61,6 +63,7 @@ class Training:
             samples=shared.samples,
             nfe=shared.nfe,
             guidance=problem.guidance,
+            labels=problem.labels,
         )
         inputs = {"teacher": problem.teacher_task, "extractor": problem.extractor_task}
         for j, trial in enumerate(self._trials):
@@ -69,21 +72,31 @@ class Training:
         code = (*problem.data_code, *method_code(entry.spec, *(trial.options for trial in self._trials)))
         return Task(params, inputs, code, 1_000.0 * shared.trials, label)
 
+    @cached_property
+    def _content(self) -> dict[str, str]:
+        """What the teacher's task does not know of images that training reads."""
+        given = self.problem.teacher_task.params
+        assert isinstance(given, TeacherParams)
+        return self.problem.content if given.content is None and not data_free(self.entry.spec) else {}
+
     def _run(self, budget: Budget, seed: int, nfe: int | None) -> Task:
         return self._trained(self._trials[0], budget, seed, nfe, None)
 
     def _trained(self, trial: Trial, budget: Budget, seed: int, nfe: int | None, shared: Sharing | None) -> Task:
         """One training run; `shared` says between how many trials the budget is divided, and what choosing takes."""
         entry, problem = self.entry, self.problem
+        limit, options = asked(budget, trial.options, trial.dumped)
         params = TrainParams(
             method=entry.name,
-            options=trial.dumped,
-            budget=budget.given(),
+            options=options,
+            budget=limit,
             seed=seed,
             device=problem.suite.device,
             nfe=nfe,
             shared=shared,
             guidance=problem.guidance,
+            labels=problem.labels,
+            **self._content,
         )
         rate = {
             "evaluations": OVERHEAD,
@@ -91,8 +104,10 @@ class Training:
             "flops": 0.0,
             "seconds": 6000.0,
             "teacher": problem.teacher_cost,
+            "iterations": 8.0 * options.get("batch", 1),
         }
-        cost = budget.amount * rate[budget.unit] / (shared.trials if shared else 1)
+        ((unit, amount),) = limit.items()
+        cost = amount * rate[unit] / (shared.trials if shared else 1)
         label = f"train {problem.called(entry)} seed {seed}, {budget.label()}" + ("" if nfe is None else f", NFE {nfe}")
         inputs = {"teacher": problem.teacher_task}
         if shared is not None or trial.options.needs_quality:

@@ -48,6 +48,7 @@ from ..plan import source_version
 from ..plan.cells import Cell, Plan
 from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
+from ..suite.schema import Suite
 from ..suite.writing import MARK, dump
 from . import costs, curves, trials
 from . import rows as results
@@ -82,7 +83,7 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
     tried = results.to_csv(found, trials.COLUMNS) if found else ""
     learned = json.dumps(_learned(plan, outcome))
     losses = results.to_csv(curves.rows(plan, outcome), curves.COLUMNS)
-    facts, metrics = run_facts(plan, outcome), metric_facts(plan.suite.metrics)
+    facts, metrics = run_facts(plan, outcome) | _claimed(plan.suite, out), metric_facts(plan.suite.metrics)
     described, papers = method_facts(dict.fromkeys(cell.method for cell in plan.cells))
     methods, suite = methods_json(described), dump(plan.suite)
     stamp = hashlib.sha256(
@@ -177,6 +178,18 @@ def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
             metric = DATASETS[task.params.dataset].quality
             facts["extractors"].append({"name": task.name, "metric": metric, **artifact.result})
     return facts
+
+
+def _claimed(suite: Suite, out: Path) -> dict[str, Any]:
+    """The hash of the suite's claims, and of those that stood there when the folder had its first results."""
+    if not suite.claims:
+        return {}
+    text = json.dumps([claim.model_dump(mode="json") for claim in suite.claims], sort_keys=True)
+    now = hashlib.sha256(text.encode()).hexdigest()[:16]
+    with suppress(DamagedError):
+        before = run_folder.facts(out).get("claims", {}) if (out / RESULTS).is_file() else {"first": now}
+        return {"claims": {"sha256": now, "first": before.get("first", "none")}}
+    return {"claims": {"sha256": now, "first": "none"}}
 
 
 def _learned(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:

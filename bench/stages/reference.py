@@ -12,6 +12,7 @@ from ...datasets.base import ImageSet
 from ...datasets.images import Images
 from ...datasets.registry import ArchiveError
 from ...methods.randomness import generator
+from .. import published_files
 from ..errors import TaskError
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.moments import Moments
@@ -60,7 +61,7 @@ def _images(params: ReferenceParams) -> tuple[Callable[[slice], Tensor], int]:
         assert isinstance(data, ImageSet | ArchivedSet)
         return data.images.__getitem__, len(data)
     try:
-        found = Images(Path(params.images))
+        found = Images(published_files.located(params.images) or Path(params.images))
         if found.content() != params.content:
             raise TaskError(f"{found.source} has changed since this was asked; ask again")
     except ArchiveError as error:

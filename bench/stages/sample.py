@@ -32,8 +32,8 @@ def start_noise(seed: int, rows: Sequence[int], shape: Sequence[int], purpose: s
 def start_labels(
     denoiser: Denoiser, seed: int, rows: Sequence[int], device: str = "cpu", purpose: str = ""
 ) -> Tensor | None:
-    """The labels of samples `rows` of `seed`, in the data set's proportions: the same for every method and batch
-    size. None for an unconditional teacher.
+    """The labels of samples `rows` of `seed`, in the proportions of the teacher's `class_counts`: the same for every
+    method and batch size. None for an unconditional teacher.
     """
     labels = denoiser.conditions(seed, f"label{purpose}", rows)
     return None if labels is None else labels.to(device)
@@ -69,7 +69,7 @@ def run(task: Context[SampleParams]) -> Sampled:
     trained = task.inputs.get("train")
     if trained is not None and not (status := trained.answer(Trained).status).done:
         return Sampled(status=status)
-    denoiser = teacher.load(parent, params.guidance)
+    denoiser = teacher.load(parent, params.guidance, params.labels)
     method = (
         train.load(trained, denoiser, params.transfer)
         if trained
@@ -99,6 +99,7 @@ def run(task: Context[SampleParams]) -> Sampled:
         forwards=meter.forwards / len(x0),
         flops_per_image=counter.get_total_flops() / min(BATCH, len(x0)),
         seconds_per_image=_seconds_per_image(ends, len(x0)),
+        labels=None if denoiser.class_counts is None else params.labels,
     )
 
 

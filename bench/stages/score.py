@@ -48,7 +48,13 @@ def run(task: Context[ScoreParams]) -> Scored:
         files = {metric: given["file"] for metric, given in task.params.references.items()}
         found = features_of(name, images, arrays_of(metrics), accelerator(task.params.device), task.on_progress)
         values |= of_published(name, found, metrics, task.inputs.get(reference_role(name)), files, images.rounding)
-    return Scored(metrics=values)
+    drawn = task.inputs["sample"].answer(Sampled).labels
+    return Scored(metrics=values if drawn is None else {name: _said(value, drawn) for name, value in values.items()})
+
+
+def _said(value: Measured, labels: str) -> Measured:
+    """With how the labels of the samples were drawn in the protocol, where that is not as the data have them."""
+    return value if not value.protocol else value.model_copy(update={"protocol": f"{value.protocol}/{labels} labels"})
 
 
 def of_truth(x0: Tensor, artifact: Artifact, features: str, metrics: list[str]) -> dict[str, Measured]:

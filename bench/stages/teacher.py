@@ -26,14 +26,14 @@ from ..training.loop import fit
 from ..training.tracking import tracked
 from . import preview
 from .context import Context
-from .data import load as load_data
+from .data import outline
 from .device import accelerator
 
 WEIGHTS = "teacher.safetensors"
 
 
 def run(task: Context[TeacherParams]) -> TeacherResult:
-    data = load_data(task.params.dataset, task.params.content)
+    data = outline(task.params.dataset, task.params.content)
     makers = {"checkpoint": _copied, "shipped": _shipped, "pretrain": _trained}
     return makers.get(task.params.teacher["name"], _described)(task, data)
 
@@ -108,18 +108,30 @@ def _pretrained(file: Path, options: PretrainOptions, data: Any) -> Denoiser:
     return denoiser
 
 
-def load(artifact: Artifact, guidance: float | None = None) -> Denoiser:
-    """The teacher of an artifact, frozen, on the CPU; guided with that scale unless None."""
+def load(artifact: Artifact, guidance: float | None = None, labels: str | None = None) -> Denoiser:
+    """The teacher of an artifact, frozen, on the CPU; guided with that scale unless None.
+
+    labels: "uniform" for samples of all classes alike, None for the data set's proportions.
+    """
     params = artifact.asked(TeacherParams)
-    data = load_data(params.dataset, params.content)
-    denoiser = _made(artifact, params.teacher, data)
+    data = outline(params.dataset, params.content)
+    denoiser, conditional = _made(artifact, params.teacher, data)
+    if conditional:
+        denoiser.class_counts = (1,) * data.classes if labels == "uniform" else _counts(data)
     denoiser.sample_shape, denoiser.sample_bound = data.shape, data.bound
     if guidance is not None:
         denoiser = Guided(denoiser, guidance)
     return denoiser.requires_grad_(False).eval()
 
 
-def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> Denoiser:
+def _counts(data: Any) -> tuple[int, ...]:
+    labels = data.labels(torch.arange(len(data)))
+    assert labels is not None
+    return tuple(torch.bincount(labels, minlength=data.classes).tolist())
+
+
+def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> tuple[Denoiser, bool]:
+    """The teacher, and whether it takes labels."""
     denoiser: Denoiser
     if given["name"] == "checkpoint":
         read = checkpoint.read(artifact.file(WEIGHTS))
@@ -132,11 +144,7 @@ def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> Denoiser:
         options = _recorded(file) if given["name"] == "shipped" else PretrainOptions.model_validate(given)
         denoiser = _pretrained(file, options, data)
         conditional = options.label_dropout is not None
-    if conditional:
-        labels = data.labels(torch.arange(len(data)))
-        assert labels is not None
-        denoiser.class_counts = tuple(torch.bincount(labels, minlength=data.classes).tolist())
-    return denoiser
+    return denoiser, conditional
 
 
 def _from_factory(given: dict[str, Any], data: Any) -> tuple[Denoiser, bool]:

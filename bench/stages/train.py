@@ -15,7 +15,7 @@ from ..training.loop import DivergedError, fit
 from ..training.tracking import tracked
 from . import extractor, preview, teacher
 from .context import Context
-from .data import load as load_data
+from .data import outline
 from .device import accelerator
 
 WEIGHTS = "student.safetensors"
@@ -23,13 +23,13 @@ WEIGHTS = "student.safetensors"
 
 def run(task: Context[TrainParams]) -> Trained:
     params, parent = task.params, task.inputs["teacher"]
-    denoiser = teacher.load(parent, params.guidance)
+    denoiser = teacher.load(parent, params.guidance, params.labels)
     module = build(params.method, params.options, denoiser, params.seed, params.nfe)
     if "extractor" in task.inputs:
         module.quality = extractor.quality(task.inputs["extractor"])
     ledger = Ledger(*_limit(task), parent.answer(TeacherResult).flops_per_evaluation)
     given = parent.asked(TeacherParams)
-    data, device = load_data(given.dataset, given.content), accelerator(params.device)
+    data, device = outline(given.dataset, given.content or params.content), accelerator(params.device)
     trainable, status = module.trainable_count(), DONE
     options = registry.method(params.method).options.model_validate(params.options)
     with tracked(task.folder, preview.of_method(module, params.method, options, params.nfe)) as record:

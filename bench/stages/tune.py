@@ -53,7 +53,9 @@ def _distance(task: Context[TuneParams], trial: Artifact) -> tuple[float, float]
     if not trial.answer(Trained).status.done:
         return math.inf, 0
     params, parent = task.params, task.inputs["teacher"]
-    method = train.load(trial, teacher.load(parent, params.guidance)).to(accelerator(params.device)).eval()
+    method = (
+        train.load(trial, teacher.load(parent, params.guidance, params.labels)).to(accelerator(params.device)).eval()
+    )
     make = sampler(method, params.seed, params.nfe, teacher.sample_shape(parent), NOISES)
     network, reference = extractor.load(task.inputs["extractor"])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -1,8 +1,7 @@
 """What a schema cannot say of a suite: rules about methods, data sets, teachers and metrics together. No torch.
 
 A rule yields a complaint for each mistake; those about fields that do not fit, and about what appears twice, are in
-fits and repeats. RULES are in order: later ones may take for granted
-what earlier ones check.
+fits and repeats.
 """
 
 from collections.abc import Iterator
@@ -16,11 +15,23 @@ from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
+from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS, defined
-from . import fits, repeats
-from .document import complaint
+from . import claimed, fits, listed_levels, published, repeats
+from .document import Location, complaints
 from .fits import Complaint, Rule, entries, places
-from .schema import Suite
+from .networks import network
+from .pairs import Pair, datasets, pairs, references, teachers
+from .schema import Suite, Teacher
+
+
+def problems_are_given_once(suite: Suite) -> Iterator[Complaint]:
+    """Listed, or as a product."""
+    for key in ("datasets", "teachers"):
+        if suite.problems and getattr(suite, key):
+            yield (key,), f"a suite has problems, or datasets and teachers, which it combines; leave {key} out"
+        elif not suite.problems and not getattr(suite, key):
+            yield (), f"{key!r} is missing; give datasets and teachers, or problems: a list of {{dataset, teacher}}"
 
 
 def methods_are_known(suite: Suite) -> Iterator[Complaint]:
@@ -42,7 +53,7 @@ def options_are_theirs(suite: Suite) -> Iterator[Complaint]:
         try:
             entry.checked()
         except ValidationError as error:
-            yield complaint((*where, "options"), error, entry.spec.options)
+            yield from complaints((*where, "options"), error, entry.spec.options)
 
 
 def only_learned_solvers_are_fitted_elsewhere(suite: Suite) -> Iterator[Complaint]:
@@ -71,7 +82,7 @@ def trials_can_share_a_budget(suite: Suite) -> Iterator[Complaint]:
             try:
                 entry.spec.options.model_validate({**entry.options, **trial})
             except ValidationError as error:
-                yield complaint((*place, "trials", j), error, entry.spec.options)
+                yield from complaints((*place, "trials", j), error, entry.spec.options)
         for budget in entry.budgets or suite.budgets:
             if budget.unit not in ("evaluations", "flops", "teacher"):
                 message = f"trials share a budget that is measured in FLOPs, not in {budget.unit}"
@@ -92,7 +103,7 @@ def tuned_students_can_be_evaluated(suite: Suite) -> Iterator[Complaint]:
 
 def shares_of_the_teachers_training_are_known(suite: Suite) -> Iterator[Complaint]:
     trained = (PretrainOptions, ShippedOptions)
-    untrained = [teacher.name for teacher in suite.teachers if not isinstance(teacher, trained)]
+    untrained = [teacher.name for _, teacher in teachers(suite) if not isinstance(teacher, trained)]
     for where, entry in entries(suite):
         budgets = (entry.budgets or suite.budgets) if entry.spec.trains else []
         if untrained and any(budget.unit == "teacher" for budget in budgets):
@@ -100,8 +111,13 @@ def shares_of_the_teachers_training_are_known(suite: Suite) -> Iterator[Complain
             yield (*where, "name"), f"{entry.name}: {message}; give it in evaluations"
 
 
+def _trained_on_labels(teacher: Teacher) -> bool:
+    known = network(teacher)
+    return known is not None and known.classes > 0
+
+
 def labels_are_taken_where_teachers_need_them(suite: Suite) -> Iterator[Complaint]:
-    conditional = [teacher for teacher in suite.teachers if teacher.conditional]
+    conditional = [teacher for _, teacher in teachers(suite) if teacher.conditional or _trained_on_labels(teacher)]
     for where, entry in entries(suite):
         if conditional and entry.spec.trains and not entry.spec.conditional:
             message = f"{entry.name} trains without labels, and teacher {conditional[0].shown()} needs them"
@@ -109,15 +125,15 @@ def labels_are_taken_where_teachers_need_them(suite: Suite) -> Iterator[Complain
 
 
 def datasets_are_known(suite: Suite) -> Iterator[Complaint]:
-    for i, name in enumerate(suite.datasets):
+    for place, name in datasets(suite):
         try:
             DATASETS.pick(name)
         except registry.UnknownNameError as error:
-            yield ("datasets", i), str(error)
+            yield place, str(error)
 
 
 def datasets_have_the_metrics(suite: Suite) -> Iterator[Complaint]:
-    for name in suite.datasets:
+    for name in dict.fromkeys(name for _, name in datasets(suite)):
         spec = DATASETS[name]
         for j, metric in enumerate(suite.metrics):
             if metric not in METRICS:
@@ -137,26 +153,50 @@ def labels_are_there_for_teachers_that_need_them(suite: Suite) -> Iterator[Compl
             yield (*place, *key), f"{name} has no labels, and {teacher.shown()} needs them; leave it out"
 
 
-def references_are_published_moments(suite: Suite) -> Iterator[Complaint]:
-    for metric, file in suite.references.items():
-        where = ("references", metric)
+def references_are_published(suite: Suite) -> Iterator[Complaint]:
+    """Moments, or the images beside them in place of the data set's own (ADM's VIRTUAL_*.npz)."""
+    for where, metric, file in references(suite):
         if metric not in suite.metrics:
             yield where, f"{metric} is not among the suite's metrics"
-        elif not METRICS[metric].takes_statistics:
-            yield where, f"{metric} does not compare with published moments; leave it out"
+        elif metric not in METRICS:
+            continue
+        elif METRICS[metric].against not in ("moments", "rows") or METRICS[metric].features == CLASSIFIER:
+            yield where, f"{metric} does not compare with published statistics; leave it out"
         elif published_files.meant(file, published_files.STATISTICS_FOLDER) is None:
             known = published_files.known_names(published_files.STATISTICS_FOLDER)
             message = f"no file {file}, and no known statistics of that name"
             yield where, message + registry.did_you_mean(file, known)
 
 
+def rows_of_one_network_have_one_reference(suite: Suite) -> Iterator[Complaint]:
+    """The features of the images of one file stand in for those of the data set."""
+    for pair in pairs(suite):
+        named = {m: file for m, file in pair.references.items() if m in METRICS and METRICS[m].against == "rows"}
+        for metric, file in named.items():
+            features = METRICS[metric].features
+            beside = (m for m in suite.metrics if m in METRICS and METRICS[m].features == features)
+            for other in beside:
+                of_rows = METRICS[other].against == "rows"
+                if (of_rows and named.get(other) != file) or (
+                    METRICS[other].against == "moments" and other not in pair.references
+                ):
+                    message = f"{metric} is compared with {file}, and {other} with the data set's images"
+                    yield _references_at(suite, pair, metric), f"{message}; name a reference for {other} too"
+
+
+def _references_at(suite: Suite, pair: Pair, metric: str) -> Location:
+    at = pair.dataset_at[:-1]
+    own = suite.problems and metric in suite.problems[int(at[1])].references
+    return (*at, "references", metric) if own else ("references", metric)
+
+
 def checkpoints_are_files(suite: Suite) -> Iterator[Complaint]:
-    for k, teacher in enumerate(suite.teachers):
+    for place, teacher in teachers(suite):
         if not isinstance(teacher, CheckpointOptions):
             continue
         if published_files.meant(teacher.file, published_files.CHECKPOINTS) is None:
             near = registry.did_you_mean(teacher.file, published_files.known_names(published_files.CHECKPOINTS))
-            yield ("teachers", k, "file"), f"no file {teacher.file}, and no known network of that name{near}"
+            yield (*place, "file"), f"no file {teacher.file}, and no known network of that name{near}"
 
 
 def shipped_teachers_are_known(suite: Suite) -> Iterator[Complaint]:
@@ -172,10 +212,12 @@ def shipped_teachers_are_known(suite: Suite) -> Iterator[Complaint]:
 
 
 RULES: tuple[Rule, ...] = (
+    problems_are_given_once,
     methods_are_known,
     trained_methods_have_a_budget,
     options_are_theirs,
     datasets_are_known,
+    shipped_teachers_are_known,
     fits.the_grid_has_an_end,
     only_learned_solvers_are_fitted_elsewhere,
     trials_can_share_a_budget,
@@ -185,16 +227,32 @@ RULES: tuple[Rule, ...] = (
     shares_of_the_teachers_training_are_known,
     labels_are_taken_where_teachers_need_them,
     repeats.rows_are_told_apart,
-    repeats.datasets_are_told_apart,
+    repeats.problems_are_told_apart,
     datasets_have_the_metrics,
     fits.networks_fit_the_images,
     labels_are_there_for_teachers_that_need_them,
-    references_are_published_moments,
+    references_are_published,
+    rows_of_one_network_have_one_reference,
     checkpoints_are_files,
-    shipped_teachers_are_known,
     fits.grids_are_on_the_teachers_path,
     fits.levels_are_drawn_where_the_teacher_is,
+    listed_levels.given_levels_are_the_teachers,
     fits.lpips_compares_images,
     fits.learned_solvers_move_along_one_path,
+    fits.budgets_are_in_units_of_the_method,
     fits.budgets_buy_a_step,
+    published.networks_are_of_the_data,
+    published.learned_variances_are_there,
+    published.rows_reach_an_nfe,
+    *claimed.RULES,
 )
+
+PRESUPPOSED = (
+    methods_are_known,
+    options_are_theirs,
+    datasets_are_known,
+    shipped_teachers_are_known,
+    only_learned_solvers_are_fitted_elsewhere,
+    trials_can_share_a_budget,
+)
+"""Those that the rules after them take for granted."""

@@ -1,5 +1,6 @@
 """From a schema's complaint to one line that a person can act on: file, line, key, reason, nearest name."""
 
+import difflib
 import re
 import types
 from collections.abc import Sequence
@@ -70,12 +71,12 @@ class Document:
         """
         message = shortened(message, 300)
         if first is not None:
-            message += f" (first {_key(first)}" + (")" if self._setting(first) else f" on line {self._line(first)})")
+            message += f" (first {_key(first)}" + (")" if self._setting(first) else f" on line {self.line(first)})")
         if (setting := self._setting(location)) is not None:
             place = f"{_key(location)}: " if first is not None else ""
             return f"--set {shortened(setting)}: {place}{message}"
         key = _key(location)
-        return f"{self.name}:{self._line(location)}: {key + ': ' if key else ''}{message}"
+        return f"{self.name}:{self.line(location)}: {key + ': ' if key else ''}{message}"
 
     def _setting(self, location: Location) -> str | None:
         """The setting that gave the value there, or made what is above it."""
@@ -88,7 +89,12 @@ class Document:
         made = (setting for given, setting in self._set.items() if given[: len(location)] == location)
         return next(made, None) if location else None
 
-    def _line(self, location: Location) -> int:
+    def has(self, location: Location) -> bool:
+        """Whether the file or a setting gives the value there."""
+        return self._node(location)[1] or self._setting(location) is not None
+
+    def line(self, location: Location) -> int:
+        """The line of a place in the file, or of the nearest above it."""
         return self._node(location)[0]
 
     def _node(self, location: Location) -> tuple[int, bool]:
@@ -145,15 +151,38 @@ def _unlisted(location: Location) -> Location:
     return tuple(part for part in location if part != 0)
 
 
-def complaint(prefix: Location, error: ValidationError, model: type[BaseModel]) -> tuple[Location, str]:
-    """(location, message) of the first complaint of `error`; `prefix` is where `model`'s data lie in the document."""
+def complaints(prefix: Location, error: ValidationError, model: type[BaseModel]) -> list[tuple[Location, str]]:
+    """(location, message) of each complaint of `error`; `prefix` is where `model`'s data lie in the document."""
     errors = error.errors()
-    first = errors[0]
-    if first["type"] == "missing":
+    misspelt = [e["loc"][:-1] for e in errors if e["type"] == "extra_forbidden" and _is_near_missing(e, errors)]
+    said: dict[Any, tuple[Location, str]] = {}
+    for one in errors:
         # What is missing may only be misspelt.
-        beside = (e for e in errors if e["type"] == "extra_forbidden" and e["loc"][:-1] == first["loc"][:-1])
-        first = next(beside, first)
-    location, kind = tuple(first["loc"]), first["type"]
+        if one["type"] != "missing" or one["loc"][:-1] not in misspelt:
+            said.setdefault(_choice(model, one) or one["loc"], _complaint(prefix, one, model))
+    return list(said.values())
+
+
+def _choice(model: type[BaseModel], error: Any) -> Location | None:
+    """The place where one of several forms could stand, if the error is one of those that it has for each."""
+    location = tuple(error["loc"])
+    for i, part in enumerate(location[: -1 if error["type"] == "extra_forbidden" else None]):
+        if isinstance(part, int) or part in _fields(model, location[:i]) or _is_tag(model, location, part):
+            continue
+        owners = _walk(model, location[: i - 1]) if i else []
+        annotations = (m.model_fields[key].annotation for m in owners if (key := location[i - 1]) in m.model_fields)
+        return None if any("dict[" in str(annotation) for annotation in annotations) else location[:i]
+    return None
+
+
+def _is_near_missing(extra: Any, errors: Sequence[Any]) -> bool:
+    """Whether an unknown key looks like one that is missing beside it."""
+    beside = [e["loc"][-1] for e in errors if e["type"] == "missing" and e["loc"][:-1] == extra["loc"][:-1]]
+    return bool(difflib.get_close_matches(str(extra["loc"][-1]), map(str, beside), n=1))
+
+
+def _complaint(prefix: Location, error: Any, model: type[BaseModel]) -> tuple[Location, str]:
+    location, kind = tuple(error["loc"]), error["type"]
     place = tuple(part for part in location if not _is_tag(model, location, part))
     if kind == "extra_forbidden":
         known = sorted(_fields(model, location[:-1]))
@@ -163,14 +192,14 @@ def complaint(prefix: Location, error: ValidationError, model: type[BaseModel]) 
     elif kind == "union_tag_not_found":
         message = "'name' is missing"
     elif kind == "union_tag_invalid":
-        message = f"'name' must be one of {first['ctx']['expected_tags']}, not {first['ctx']['tag']!r}"
+        message = f"'name' must be one of {error['ctx']['expected_tags']}, not {error['ctx']['tag']!r}"
     elif kind == "too_short":
-        message = f"must have at least {first['ctx']['min_length']} item"
+        message = f"must have at least {error['ctx']['min_length']} item"
     else:
-        given = first.get("input")
+        given = error.get("input")
         shown = f", not {_repr(given)}" if isinstance(given, str | int | float | bool | type(None)) else ""
         quoted = "; put it in quotes" if kind == "string_type" and isinstance(given, int | float) else ""
-        message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         message = re.sub(MAPPING, "must be a mapping", message.replace("String should", "must")) + shown + quoted
     return (*prefix, *place), message
 

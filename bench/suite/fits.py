@@ -18,7 +18,10 @@ from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.exact import ExactOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions, UNetOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
+from . import units
 from .document import Location
+from .networks import network
+from .pairs import datasets, pairs, teachers
 from .schema import MethodEntry, Suite, Teacher
 
 Complaint = tuple[Location, str] | tuple[Location, str, Location]
@@ -27,6 +30,8 @@ Rule = Callable[[Suite], Iterator[Complaint]]
 
 EDM_TEACHERS = (CheckpointOptions, ExactOptions, PretrainOptions, ShippedOptions)
 """Those whose path is EDM's, on which no label is a time."""
+CONTINUOUS = ("edm", "score-sde", "torchcfm", "flax-pd")
+"""Forms of networks that were trained on no labels of a discrete path."""
 TAIL = 6.0
 """Standard deviations beyond which a normal law has nothing to draw."""
 MOST_CELLS = 1_000_000
@@ -38,13 +43,13 @@ def entries(suite: Suite) -> Iterator[tuple[Location, MethodEntry]]:
 
 def places(suite: Suite) -> Iterator[tuple[Location, Teacher, str]]:
     """Every teacher with every data set that it meets, those that learned solvers are fitted on as well."""
-    for k, teacher in enumerate(suite.teachers):
-        yield from ((("teachers", k), teacher, dataset) for dataset in suite.datasets)
+    for pair in pairs(suite):
+        yield pair.teacher_at, pair.teacher, pair.dataset
     for where, entry in entries(suite):
         if (elsewhere := entry.fitted_on) is not None:
             own = [elsewhere.teacher] if elsewhere.teacher else []
             yield from (((*where, "fitted_on", "teacher"), teacher, elsewhere.dataset) for teacher in own)
-            shared = [] if elsewhere.teacher else suite.teachers
+            shared = [] if elsewhere.teacher else [teacher for _, teacher in teachers(suite)]
             yield from (((*where, "fitted_on", "dataset"), teacher, elsewhere.dataset) for teacher in shared)
 
 
@@ -62,7 +67,7 @@ def the_grid_has_an_end(suite: Suite) -> Iterator[Complaint]:
         len(entry.nfe or suite.nfe) * (len(entry.budgets or suite.budgets) if entry.spec.trains else 1)
         for entry in suite.methods
     )
-    cells *= len(suite.datasets) * len(suite.teachers) * len(suite.seeds)
+    cells *= len(pairs(suite)) * len(suite.seeds)
     if cells > MOST_CELLS:
         yield ("methods",), f"the suite has {cells:,} cells; divide it into suites of at most {MOST_CELLS:,}"
 
@@ -70,7 +75,7 @@ def the_grid_has_an_end(suite: Suite) -> Iterator[Complaint]:
 def grids_are_on_the_teachers_path(suite: Suite) -> Iterator[Complaint]:
     for where, entry in entries(suite):
         for options in entry.trials():
-            for teacher in _of_entry(suite, entry):
+            for teacher in of_entry(suite, entry):
                 yield from _labels_exist((*where, "options"), options, teacher)
                 grid, ends = getattr(options, "grid", None), levels(teacher)
                 if isinstance(grid, Grid) and ends is not None:
@@ -78,7 +83,7 @@ def grids_are_on_the_teachers_path(suite: Suite) -> Iterator[Complaint]:
 
 
 def _labels_exist(place: Location, options: Options, teacher: Teacher) -> Iterator[Complaint]:
-    if not isinstance(teacher, EDM_TEACHERS):
+    if not isinstance(teacher, EDM_TEACHERS) or _may_have_labels(teacher):
         return
     grid = getattr(options, "grid", None)
     message = f"labels of a discrete path, which teacher {teacher.shown()!r} is not on"
@@ -89,9 +94,18 @@ def _labels_exist(place: Location, options: Options, teacher: Teacher) -> Iterat
         yield (*place, "integer_labels"), f"integer_labels needs {message}; leave it out"
 
 
+def _may_have_labels(teacher: Teacher) -> bool:
+    """Whether a checkpoint's own path is a discrete one, as far as is known before it is read."""
+    if not isinstance(teacher, CheckpointOptions):
+        return False
+    if (known := network(teacher)) is not None:
+        return known.labels is not None
+    return not teacher.file.endswith(".pkl") and getattr(teacher, "form", "auto") not in CONTINUOUS
+
+
 def _ends_fall(place: Location, grid: Grid, options: Options, ends: tuple[float, float]) -> Iterator[Complaint]:
     """A grid has one end of its own, and the other from the teacher: these must be in order too."""
-    own_path = isinstance(options, SolverOptions) and options.path is not None
+    own_path = isinstance(options, SolverOptions) and options.path not in (None, "vp-linear-fitted")
     lowest = grid.noise_min if grid.noise_min is not None else 0.0 if own_path else ends[0]
     highest = ends[1] if grid.noise_max is None else grid.noise_max
     if lowest >= highest:
@@ -100,13 +114,13 @@ def _ends_fall(place: Location, grid: Grid, options: Options, ends: tuple[float,
 
 
 def levels_are_drawn_where_the_teacher_is(suite: Suite) -> Iterator[Complaint]:
-    for k, teacher in enumerate(suite.teachers):
-        yield from _law_reaches(("teachers", k), teacher, teacher)
+    for place, teacher in teachers(suite):
+        yield from _law_reaches(place, teacher, teacher)
     for where, entry in entries(suite):
         for options in entry.trials():
-            for teacher in _of_entry(suite, entry):
-                for place, part in _parts((*where, "options"), options):
-                    yield from _law_reaches(place, part, teacher)
+            for teacher in of_entry(suite, entry):
+                for part_at, part in _parts((*where, "options"), options):
+                    yield from _law_reaches(part_at, part, teacher)
 
 
 def _law_reaches(place: Location, options: BaseModel, teacher: Teacher) -> Iterator[Complaint]:
@@ -128,10 +142,10 @@ def _parts(place: Location, options: BaseModel) -> Iterator[tuple[Location, Base
             yield from _parts((*place, name), part)
 
 
-def _of_entry(suite: Suite, entry: MethodEntry) -> list[Teacher]:
+def of_entry(suite: Suite, entry: MethodEntry) -> list[Teacher]:
     """The teachers that a row meets: those of the suite, and the one that it is fitted on."""
     own = entry.fitted_on.teacher if entry.fitted_on is not None else None
-    return [*suite.teachers, *([own] if own is not None else [])]
+    return [*(teacher for _, teacher in teachers(suite)), *([own] if own is not None else [])]
 
 
 def networks_fit_the_images(suite: Suite) -> Iterator[Complaint]:
@@ -155,7 +169,7 @@ def lpips_compares_images(suite: Suite) -> Iterator[Complaint]:
             for place, part in _parts((*where, "options"), options):
                 if getattr(part, "distance", None) != "lpips":
                     continue
-                for dataset in suite.datasets:
+                for _, dataset in datasets(suite):
                     shape = DATASETS[dataset].shape
                     if len(shape) != 3 or shape[0] not in (1, 3):
                         message = f"lpips compares images of one or three channels, and {dataset}'s samples have shape"
@@ -168,7 +182,7 @@ def learned_solvers_move_along_one_path(suite: Suite) -> Iterator[Complaint]:
         if entry.fitted_on is None or entry.fitted_on.teacher is None:
             continue
         source = entry.fitted_on.teacher
-        for teacher in suite.teachers:
+        for _, teacher in teachers(suite):
             here, there = levels(teacher), levels(source)
             if here is not None and there is not None and here != there:
                 message = f"it goes from noise level {there[1]:g} to {there[0]:g}, and teacher {teacher.shown()!r} from"
@@ -181,6 +195,22 @@ def learned_solvers_move_along_one_path(suite: Suite) -> Iterator[Complaint]:
 def _guidance(teacher: Teacher) -> Any:
     scale = getattr(teacher, "guidance", None)
     return "none" if scale is None else scale
+
+
+def budgets_are_in_units_of_the_method(suite: Suite) -> Iterator[Complaint]:
+    for where, entry in entries(suite):
+        if not entry.spec.trains:
+            continue
+        for j, budget in enumerate(entry.budgets or suite.budgets):
+            place: Location = (*where, "budgets", j) if entry.budgets else ("budgets", j)
+            for options in entry.trials():
+                if budget.unit not in (known := units.units(entry, options)):
+                    message = f"{entry.name} has no {budget.unit} to be given; its units are {', '.join(known)}"
+                    yield (*place, budget.unit) if entry.budgets else (*where, "name"), message
+                elif budget.phase_iterations and len(budget.phase_iterations) != units.phases(options):
+                    given = f"{len(budget.phase_iterations)} numbers"
+                    message = f"{given}, and {entry.name} has {units.phases(options)} phases with these options"
+                    yield (*place, "phase_iterations"), message
 
 
 def budgets_buy_a_step(suite: Suite) -> Iterator[Complaint]:
@@ -199,7 +229,7 @@ def budgets_buy_a_step(suite: Suite) -> Iterator[Complaint]:
 
 
 def formulas_have_no_network_to_train(suite: Suite) -> Iterator[Complaint]:
-    formulas = [teacher.name for teacher in suite.teachers if not registry.TEACHERS[teacher.name].network]
+    formulas = [teacher.name for _, teacher in teachers(suite) if not registry.TEACHERS[teacher.name].network]
     for where, entry in entries(suite):
         if formulas and entry.spec.needs_network:
             message = f"{entry.name} trains a copy of the teacher's network, and teacher {formulas[0]!r} is a formula"

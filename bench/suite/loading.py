@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from ...methods.register import did_you_mean
-from ..errors import InputError
-from .checks import RULES
-from .document import Document, complaint, shortened
+from ..errors import InputError, Mistakes
+from .document import Document, shortened
+from .mistakes import mistakes
 from .schema import Suite
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -55,15 +53,12 @@ def load(suite: str, settings: Sequence[str] = ()) -> Suite:
 
 
 def checked(name: str, text: str, settings: Sequence[str] = ()) -> Suite:
-    """The suite that `text` is, called `name` in the message of InputError."""
+    """The suite that `text` is, called `name` in the message of Mistakes, an InputError: a line for each."""
     document = Document(name, text)
     for setting in settings:
         document.set(setting)
-    try:
-        suite = Suite.model_validate(document.data)
-    except ValidationError as error:
-        raise InputError(document.at(*complaint((), error, Suite))) from None
-    for rule in RULES:
-        for complaint_ in rule(suite):
-            raise InputError(document.at(*complaint_))
+    suite, found = mistakes(document)
+    if found:
+        raise Mistakes(found)
+    assert suite is not None
     return suite

@@ -6,6 +6,7 @@ from typing import Any
 from ...datasets.registry import DATASETS
 from .document import Location, shortened
 from .fits import Complaint, entries
+from .pairs import datasets
 from .schema import Suite
 
 
@@ -42,6 +43,11 @@ def rows_are_told_apart(suite: Suite) -> Iterator[Complaint]:
                 f"{entry.name} appears twice {how}; give one of them a variant",
                 ("methods", j),
             )
+    if not suite.problems:
+        yield from _teachers_are_told_apart(suite)
+
+
+def _teachers_are_told_apart(suite: Suite) -> Iterator[Complaint]:
     labels: dict[str, int] = {}
     for i, teacher in enumerate(suite.teachers):
         if (j := labels.setdefault(teacher.shown(), i)) < i:
@@ -50,9 +56,19 @@ def rows_are_told_apart(suite: Suite) -> Iterator[Complaint]:
             yield ("teachers", i), f"{teacher.shown()!r} appears twice; {advice}", ("teachers", j)
 
 
-def datasets_are_told_apart(suite: Suite) -> Iterator[Complaint]:
-    """A person's own images are called by their folder, which another data set may be called too."""
-    shown = [DATASETS[name].shown for name in suite.datasets]
-    for i, name in enumerate(shown):
-        if name in shown[:i] or (name in DATASETS and name != suite.datasets[i]):
-            yield ("datasets", i), f"tables call another data set {name!r} too; rename the folder"
+def problems_are_told_apart(suite: Suite) -> Iterator[Complaint]:
+    """By data set and teacher, as tables show them. A person's own images are called by their folder, which another
+    data set may be called too.
+    """
+    names: dict[str, str] = {}
+    for place, name in datasets(suite):
+        shown = DATASETS[name].shown
+        if names.setdefault(shown, name) != name or (shown in DATASETS and shown != name):
+            yield place, f"tables call another data set {shown!r} too; rename the folder"
+    known: dict[tuple[str, str], int] = {}
+    for i, problem in enumerate(suite.problems):
+        key = (problem.dataset, problem.teacher.shown())
+        if (j := known.setdefault(key, i)) < i:
+            equal = problem.teacher == suite.problems[j].teacher
+            advice = "leave one of them out" if equal else "give one of the teachers a label"
+            yield ("problems", i), f"{key[1]!r} on {key[0]} appears twice; {advice}", ("problems", j)

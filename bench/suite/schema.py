@@ -1,5 +1,6 @@
 """A suite file: what to compare. Checked by a schema, every mistake named with its line. No torch."""
 
+import itertools
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -8,8 +9,11 @@ from ...methods import registry
 from ...methods.missing import Missing
 from ...methods.options import LARGEST_INTEGER, Checked, Options
 from ...methods.portable import name_refusal
+from ...methods.specs.base import LARGEST_BATCH
 from ...methods.specs.teachers.base import TeacherOptions, printable
+from ...reports.claims.model import Claim
 from ..machine import device_refusal
+from .short_forms import expanded
 
 
 def _listed(value: Any) -> Any:
@@ -50,6 +54,8 @@ class Budget(Options):
 
     evaluations: forwards of the teacher's network on one sample, in measured FLOPs. flops. images: of the batches.
     seconds: of the steps, on this machine: not reproducible. teacher: a share of what training the teacher took.
+    iterations: steps of the optimiser; phase_iterations: of each phase, where students follow each other.
+    trajectories: true paths that a learned solver is trained on. batches: that D-ODE is fitted on.
     """
 
     evaluations: float | None = Field(None, gt=0, le=1e18)
@@ -57,6 +63,10 @@ class Budget(Options):
     images: float | None = Field(None, gt=0, le=1e18)
     seconds: float | None = Field(None, gt=0, le=1e10)
     teacher: float | None = Field(None, gt=0, le=1e6)
+    iterations: int | None = Field(None, ge=1, le=10**12)
+    phase_iterations: tuple[Annotated[int, Field(ge=1, le=10**12)], ...] | None = Field(None, min_length=1)
+    trajectories: int | None = Field(None, ge=1, le=LARGEST_BATCH)
+    batches: int | None = Field(None, ge=1, le=10**4)
 
     @model_validator(mode="after")
     def _one_unit(self) -> "Budget":
@@ -64,7 +74,7 @@ class Budget(Options):
             raise ValueError(f"give exactly one of {', '.join(type(self).model_fields)}")
         return self
 
-    def given(self) -> dict[str, float]:
+    def given(self) -> dict[str, Any]:
         return self.model_dump(exclude_none=True)
 
     @property
@@ -73,10 +83,16 @@ class Budget(Options):
 
     @property
     def amount(self) -> float:
-        return next(iter(self.given().values()))
+        """Of all phases."""
+        given = next(iter(self.given().values()))
+        return sum(given) if isinstance(given, tuple) else given
 
     def label(self) -> str:
-        return f"{self.amount:.12g} {self.unit}"
+        if self.phase_iterations is None:
+            return f"{self.amount:.12g} {self.unit}"
+        runs = [(steps, len(list(group))) for steps, group in itertools.groupby(self.phase_iterations)]
+        phases = "+".join(f"{count}x{steps}" if count > 1 else str(steps) for steps, count in runs)
+        return f"{self.amount:.12g} iterations in phases {phases}"
 
 
 class Truth(Options):
@@ -92,8 +108,25 @@ else:
     Teacher = Annotated[
         Union[tuple(spec.options for spec in registry.TEACHERS.values())],  # noqa: UP007
         Field(discriminator="name"),
+        BeforeValidator(expanded),
     ]
-"""The options of any kind of teacher that is installed, told apart by `name`."""
+"""The options of any kind of teacher that is installed, told apart by `name`, or a word that means some."""
+
+
+class Published(Options):
+    """The rows of published tables that stand beside a problem's: by the tables' own words."""
+
+    dataset: str
+    conditioning: str | None = None
+
+
+class ProblemEntry(Options):
+    """One data set with one teacher, where a suite does not combine all with all; `references` as the suite's."""
+
+    dataset: str
+    teacher: Teacher
+    references: dict[str, str] = {}
+    published: Published | None = None
 
 
 class FittedOn(Options):
@@ -168,6 +201,10 @@ class MethodEntry(Options):
             words.append(self.rules())
         return " ".join([*([grid.label()] if grid else []), *words])
 
+    def untuned_label(self) -> str:
+        """The label without the rule set: what a tuned row shares with one of default options."""
+        return self.label() if self.tune is None else self.label().removesuffix(self.rules()).rstrip()
+
 
 def _short(option: Any, dumped: Any) -> Any:
     """An option as a table shows it: nested options that have a short form are shown by it."""
@@ -175,12 +212,15 @@ def _short(option: Any, dumped: Any) -> Any:
 
 
 class Suite(Checked):
-    """A grid of cells: datasets x teachers x methods x budgets x seeds x nfe."""
+    """A grid of cells: datasets x teachers x methods x budgets x seeds x nfe; `problems` may take the place of the
+    first two, see `pairs`.
+    """
 
     name: Annotated[str, AfterValidator(_folder)] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     description: str = ""
-    datasets: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
-    teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)]
+    datasets: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = []
+    teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)] = []
+    problems: Annotated[list[ProblemEntry], BeforeValidator(_listed), Field(min_length=1)] = []
     methods: Annotated[list[MethodEntry], BeforeValidator(_rows), Field(min_length=1)]
     budgets: Annotated[list[Budget], BeforeValidator(_listed), Field(min_length=1)] = []
     """Left out where no method is trained."""
@@ -193,7 +233,12 @@ class Suite(Checked):
     """How samples become the 8 bits that published networks see: to the nearest level (EDM), or cut off (ADM)."""
     references: dict[str, str] = {}
     """Metric -> published statistics to compare with instead of the data set's own images: a known name or a path."""
+    labels: Literal["data", "uniform"] = "data"
+    """How the labels of a class-conditional teacher's samples are drawn: in the data set's proportions, or all classes
+    alike (EDM, CM, D-ODE)."""
     classifier: Literal["shipped", "trained"] = "shipped"
     """The network behind fd_digits and its like: the one that fewstep ships for the data set, or one that this suite
     trains, as it does where none is shipped."""
+    claims: list[Claim] = []
+    """Sentences of papers and the tests that stand for them, for `fewstep claims`; they change no result."""
     device: Annotated[Literal["auto", "cpu", "cuda"], BeforeValidator(_device)] = "auto"

@@ -10,13 +10,15 @@ from ..errors import InputError
 from .reading import PREFIX, parsed, pattern_of
 from .schema import Suite
 
+NOT_EMPTY = ("datasets", "teachers", "problems", "budgets")
+"""Keys that a suite may be without, and not give empty."""
 MARK = "# Written by `fewstep run`: the suite as it was run, with what --set changed."
 
 
 def dump(suite: Suite) -> str:
     """YAML that `loading.load` reads as `suite`: what was given, and the suite's own keys with their defaults."""
     given, whole = (suite.model_dump(mode="json", exclude_unset=unset) for unset in (True, False))
-    data = {name: given.get(name, whole[name]) for name in whole}
+    data = {name: given.get(name, whole[name]) for name in whole if name in given or name not in NOT_EMPTY}
     text = _yaml(data, allow_unicode=True)
     # PyYAML writes some line separators as they are and reads them as spaces.
     return f"{MARK}\n{text if parsed(text)[0] == data else _yaml(data, allow_unicode=False)}"

@@ -18,7 +18,7 @@ TOLERANCE = 0.005
 
 @dataclass
 class Ledger:
-    """Spending against `limit` in `unit`: evaluations, flops, images or seconds.
+    """Spending against `limit` in `unit`: evaluations, flops, images, iterations (steps) or seconds.
 
     An evaluation is the FLOPs of one forward of the teacher's network on one sample: a guided teacher takes two.
     `step_uses` holds, for each kind of step, the FLOPs measured on the first real one, forward and backward of
@@ -60,7 +60,7 @@ class Ledger:
     @property
     def spent(self) -> float:
         """The share of the budget used so far."""
-        return self._in_unit(self.flops, self.images, self.seconds) / self.limit
+        return self._in_unit(self.flops, self.images, self.seconds, self.steps) / self.limit
 
     def affords(self, kind: str, images: int) -> bool:
         """Whether one more step of this kind stays within the limit.
@@ -70,12 +70,14 @@ class Ledger:
         """
         flops = self.flops + self.step_flops.get(kind, 0)
         seconds = self.seconds + self.step_seconds.get(kind, 0)
-        within = self._in_unit(flops, self.images + images, seconds) <= self.limit
+        within = self._in_unit(flops, self.images + images, seconds, self.steps + 1) <= self.limit
         return within and (kind in self.step_uses or self.spent < 1)
 
     def is_exceeded(self, flops: float, seconds: float) -> bool:
-        """Whether a step that has taken this much so far is past the limit; its images are counted when it is done."""
-        return self._in_unit(self.flops + flops, self.images, self.seconds + seconds) > self.limit
+        """Whether a step that has taken this much so far is past the limit; it and its images are counted when it is
+        done.
+        """
+        return self._in_unit(self.flops + flops, self.images, self.seconds + seconds, self.steps) > self.limit
 
     def check_forwards(self, kind: str, forwards: int) -> None:
         """Raise TaskError if a step of a known kind, after so many `forwards`, is past what its kind allows."""
@@ -102,7 +104,7 @@ class Ledger:
         self.seconds += seconds
         self.step_seconds[kind] = seconds
         if self.spent > 1 and (self.unit != "seconds" or self.steps == 1):
-            cost = self._in_unit(self.step_flops[kind], images, seconds)
+            cost = self._in_unit(self.step_flops[kind], images, seconds, 1)
             raise OutOfBudget(f"one step costs {cost:.6g} {self.unit}, the budget is {self.limit:.6g}")
 
     def _compare(self, kind: str, forwards: int, uses: dict[str, float] | None) -> None:
@@ -136,8 +138,8 @@ class Ledger:
             self.uses[use] = self.uses.get(use, 0) + share * flops
         self.seconds += min(seconds, self.limit - self.seconds) if self.unit == "seconds" else seconds
 
-    def _in_unit(self, flops: float, images: float, seconds: float) -> float:
-        amounts = {"flops": flops, "evaluations": flops / self.flops_per_evaluation}
+    def _in_unit(self, flops: float, images: float, seconds: float, steps: int) -> float:
+        amounts = {"flops": flops, "evaluations": flops / self.flops_per_evaluation, "iterations": steps}
         return {**amounts, "images": images, "seconds": seconds}[self.unit]
 
     def note_students(self, nfes: Iterable[int]) -> None:

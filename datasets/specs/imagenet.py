@@ -1,5 +1,7 @@
 """ImageNet, in each of the ways in which papers crop and resize it."""
 
+from dataclasses import replace
+
 from ..registry import ARCHIVE, PACKAGE, SCENES, DatasetSpec, Source
 
 LICENCE = "ImageNet's terms of access: research without commerce"
@@ -56,17 +58,31 @@ def _chrabaszcz() -> DatasetSpec:
     )
 
 
+ADM = "box and bicubic, as ADM and EDM2 crop"
+ADM_64 = _imagenet(
+    64,
+    "adm-box-bicubic",
+    ADM,
+    28,
+    "VIRTUAL_imagenet64_labeled",
+    "imagenet-64x64-baseline",
+    "edm2-img64",
+)
+UNCONDITIONAL = replace(
+    ADM_64,
+    name="imagenet64-uncond",
+    target=f"{PACKAGE}.unlabelled:loader",
+    summary="the images of imagenet64-adm without labels, from the same archive",
+    classes=0,
+    archive_of=ADM_64.name,
+)
+
 SPECS = (
-    _imagenet(
-        64,
-        "adm-box-bicubic",
-        "box and bicubic, as ADM and EDM2 crop",
-        28,
-        "VIRTUAL_imagenet64_labeled",
-        "imagenet-64x64-baseline",
-        "edm2-img64",
-    ),
+    ADM_64,
+    UNCONDITIONAL,
     _imagenet(64, "edm-lanczos", "cropped and then Lanczos, as EDM does", 28, "imagenet-64x64"),
     _chrabaszcz(),
-    _imagenet(128, "adm-box-bicubic", "box and bicubic, as ADM and EDM2 crop", 65, "VIRTUAL_imagenet128_labeled"),
+    _imagenet(128, "adm-box-bicubic", ADM, 65, "VIRTUAL_imagenet128_labeled"),
+    _imagenet(256, "adm-box-bicubic", ADM, 250, "VIRTUAL_imagenet256_labeled"),
+    _imagenet(512, "adm-box-bicubic", ADM, 1000, "VIRTUAL_imagenet512"),
 )

@@ -27,5 +27,6 @@ def _lsun(scene: str, folder: str, size: int, gigabytes: float, *statistics: str
 SPECS = (
     _lsun("bedroom", "bedroom_train_lmdb", 3_033_042, 600, "VIRTUAL_lsun_bedroom256"),
     _lsun("cat", "cat_lmdb", 1_657_264, 330, "VIRTUAL_lsun_cat256"),
+    _lsun("horse", "horse_lmdb", 2_000_340, 400, "VIRTUAL_lsun_horse256"),
     _lsun("church", "church_outdoor_train_lmdb", 126_227, 25),
 )

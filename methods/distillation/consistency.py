@@ -20,7 +20,7 @@ from ..solvers.base import Run
 from ..solvers.euler import euler
 from ..solvers.grids import karras
 from ..solvers.heun import heun
-from ..specs.consistency import ConsistencyOptions, ConsistencyStudentOptions
+from ..specs.consistency import ConsistencyOptions, ConsistencyStudentOptions, given_levels
 from ..specs.heun import HeunOptions
 from ..specs.solver import SolverOptions
 from ..uses import spent_on
@@ -29,6 +29,7 @@ from .consistency_sampling import (
     LevelSearch,
     at_positions,
     consistency_sampling,
+    levels_within,
     probe,
     search_levels,
     spread_levels,
@@ -106,6 +107,8 @@ class ConsistencyModel(StudentMethod):
         self.options = options
         self.floor = floor
         self.search: LevelSearch | None = None
+        if not isinstance(options.levels, str):
+            levels_within(options.levels, student.path)
         if options.levels == "searched":
             self.search = LevelSearch(self.average.module, options.searched_nfe, options.search_rounds)
 
@@ -188,7 +191,9 @@ class ConsistencyModel(StudentMethod):
         return f
 
     def levels(self, nfe: int) -> Tensor:
-        """The noise levels of nfe evaluations. UnreachableNFE where they were not searched."""
+        """The noise levels of nfe evaluations. UnreachableNFE where they were neither searched nor given."""
+        if not isinstance(given := self.options.levels, str):
+            return torch.tensor(given[: len(given_levels(nfe, given))], dtype=torch.float64)
         if self.search is None:
             return spread_levels(self.student.path, nfe, self.options.last_level)
         found = self.search.positions[:nfe].cpu()

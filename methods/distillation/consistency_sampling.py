@@ -3,7 +3,7 @@
 A consistency function f(x, t) -> x0 jumps to data; noise is added again, and it jumps from there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,13 @@ def at_positions(path: Path, positions: Tensor) -> Tensor:
 def spread_levels(path: Path, nfe: int, last: float) -> Tensor:
     """nfe levels evenly spread on the rho = 7 curve, from sigma_max to the position `last`."""
     return at_positions(path, torch.linspace(0.0, last, nfe, dtype=torch.float64))
+
+
+def levels_within(levels: Sequence[float], path: Path) -> None:
+    """ValueError unless falling noise levels lie between the path's own, sigma_min and sigma_max."""
+    lowest, highest = path.t_min, path.t_max
+    if not lowest <= levels[-1] <= levels[0] <= highest * (1 + 1e-6):
+        raise ValueError(f"levels from {levels[0]:g} to {levels[-1]:g}; the student knows {highest:g} to {lowest:g}")
 
 
 @torch.no_grad()

@@ -4,7 +4,8 @@ In flow time r from 0 (noise) to 1 (data) with velocity u_t(x) the path is trans
 s_r x(t_r); one base step of size h = 1/n on it, written back in x, has t, t', s, s' at its knots as free
 parameters. They start where the base solver is unchanged, and stay valid by construction. In the paper: the
 transformed path eq. 7 and 14-16, RK1 eq. 17, RK2 eq. 19 and 20, constraints eq. 18 and 21, loss eq. 26, its target
-(true paths by RK45) and training algorithm 2, sampler algorithm 3.
+(true paths by RK45) and training algorithm 2, sampler algorithm 3. The paper's RK3 is not written out: ours is derived
+in the same way of Heun's third-order rule, whose three evaluations have a knot each, a third of a step apart.
 """
 
 import copy
@@ -58,6 +59,21 @@ def rk2_step(knots: Knots, n: int, i: int, velocity: Velocity, x: Tensor) -> Ten
     return s[a] / s[c] * x + h / s[c] * slope
 
 
+def rk3_step(knots: Knots, n: int, i: int, velocity: Velocity, x: Tensor) -> Tensor:
+    """Step i of scale-time Heun of order 3: there are knots at thirds of a step.
+
+    On y = s x with dy/dr = f_k(y) = s'_k/s_k y + t'_k s_k u(y/s_k, t_k) at knot k it is
+    y + h/4 (f_a(y) + 3 f_c(z2)), z2 = y + 2h/3 f_b(z1), z1 = y + h/3 f_a(y).
+    """
+    t, dt, s, ds, h = knots.t, knots.dt, knots.s, knots.ds, 1 / n
+    a, b, c, d = 3 * i, 3 * i + 1, 3 * i + 2, 3 * i + 3
+    first = ds[a] * x + dt[a] * s[a] * velocity(x, t[a])
+    z1 = s[a] * x + h / 3 * first
+    z2 = s[a] * x + 2 * h / 3 * (ds[b] / s[b] * z1 + dt[b] * s[b] * velocity(z1 / s[b], t[b]))
+    third = ds[c] / s[c] * z2 + dt[c] * s[c] * velocity(z2 / s[c], t[c])
+    return s[a] / s[d] * x + h / (4 * s[d]) * (first + 3 * third)
+
+
 def rk1_lipschitz(knots: Knots, n: int) -> Tensor:
     """L_i of each step (n,): how much an error of x_i grows in step i (appendix D, lemma D.2)."""
     s, bound = knots.s, knots.ds.abs() / knots.s[:-1] + knots.dt * LIPSCHITZ
@@ -70,12 +86,19 @@ def rk2_lipschitz(knots: Knots, n: int) -> Tensor:
     return s[:-1:2] / s[2::2] * (1 + bound[1::2] / n * (1 + bound[::2] / (2 * n)))
 
 
-STEPS = {1: rk1_step, 2: rk2_step}
-LIPSCHITZ_BOUNDS = {1: rk1_lipschitz, 2: rk2_lipschitz}
+def rk3_lipschitz(knots: Knots, n: int) -> Tensor:
+    """L_i of each step (n,), through its three stages, as lemma D.3 does for two."""
+    s, bound = knots.s, knots.ds.abs() / knots.s[:-1] + knots.dt * LIPSCHITZ
+    a, b, c = bound[::3] / n, bound[1::3] / n, bound[2::3] / n
+    return s[:-1:3] / s[3::3] * (1 + a / 4 + 3 * c / 4 * (1 + 2 * b / 3 * (1 + a / 3)))
+
+
+STEPS = {1: rk1_step, 2: rk2_step, 3: rk3_step}
+LIPSCHITZ_BOUNDS = {1: rk1_lipschitz, 2: rk2_lipschitz, 3: rk3_lipschitz}
 
 
 class BespokeSolver(nn.Module):
-    """n steps of a scale-time Runge-Kutta rule of order 1 or 2; NFE = order x steps.
+    """n steps of a scale-time Runge-Kutta rule of order 1, 2 or 3; NFE = order x steps.
 
     learn: "scale-time", or only "time" (s = 1) or "scale" (t uniform), the paper's ablation.
     """
@@ -83,7 +106,7 @@ class BespokeSolver(nn.Module):
     def __init__(self, order: int = 2, steps: int = 5, learn: str = "scale-time") -> None:
         super().__init__()
         if order not in STEPS or steps < 1:
-            raise ValueError(f"a bespoke solver has order 1 or 2 and at least one step, not {order} and {steps}")
+            raise ValueError(f"a bespoke solver has order 1, 2 or 3 and at least one step, not {order} and {steps}")
         self.order, self.steps = order, steps
         m = order * steps
         self.theta_t, self.theta_dt = nn.Parameter(torch.ones(m)), nn.Parameter(torch.ones(m))
@@ -95,7 +118,7 @@ class BespokeSolver(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """4n - 1 (RK1) or 8n - 1 (RK2) with scale and time: the raw times have one redundant factor."""
+        """4n - 1 (RK1), 8n - 1 (RK2) or 12n - 1 (RK3) with scale and time: the raw times have one redundant factor."""
         free = sum(p.numel() for p in self.parameters() if p.requires_grad)
         return free - self.theta_t.requires_grad
 

@@ -23,7 +23,9 @@ from ..solvers.adams import EQUAL_STEPS, history
 from ..solvers.base import Node, Run, Solver, ddim, eps_of, transfer
 from ..solvers.combinations import weighted
 from ..solvers.deis import tab_coefficients
-from ..solvers.exponential import Integrator, p
+from ..solvers.dpm_solver import multistep_orders, multistep_step
+from ..solvers.exponential import History, Integrator, orders_of, p
+from ..solvers.unipc import unip
 from ..specs.d_ode import DODEOptions
 from ..uses import spent_on
 from .d_ode_targets import Steps, teacher_steps
@@ -141,6 +143,43 @@ def _weight(t: Node, s: Node) -> float:
     return float(s.sigma - s.alpha / t.alpha * t.sigma)
 
 
+def d_multistep(run: Run, x: Tensor, correct: Correct) -> Tensor:
+    """D-DPM-Solver++(2M) and (3M), which the authors do not have: as D-iPNDM, on the mean of D that each step takes."""
+    form, orders = Integrator(noise=False), multistep_orders(run)
+    values, before = History(max(orders)), None
+    for i, (t, s) in enumerate(pairwise(run.nodes)):
+        plain = multistep_step(run, form, values, orders[i], i, x, run.x0(x, t))
+        mean = _mean_x0(x, plain, t, s)
+        x = correct(plain, _since(before, mean))
+        before = mean
+    return x
+
+
+def d_unipc(run: Run, x: Tensor, correct: Correct) -> Tensor:
+    """D-UniPC, which the authors do not have: UniP's state is corrected as D-DPM-Solver++'s, and UniC follows with the
+    evaluation made there.
+    """
+    o, orders = run.options, orders_of(run, run.options.lower_order_final)
+    form, history, before = Integrator(noise=False), History(max(orders)), None
+    x0 = run.x0(x, run.nodes[0])
+    for i, (t, s) in enumerate(pairwise(run.nodes)):
+        history.push(t, x0)
+        predicted, unic = unip(form, history, o.variant, orders[i], x, x0, t, s)
+        mean = _mean_x0(x, predicted, t, s)
+        predicted, before = correct(predicted, _since(before, mean)), mean
+        if i == len(orders) - 1:
+            return predicted
+        x0 = run.x0(predicted, s)
+        x = unic(x0)
+    return x
+
+
+def _mean_x0(x: Tensor, x_s: Tensor, t: Node, s: Node) -> Tensor:
+    """The D with which a DDIM step from x lands on x_s."""
+    ratio = s.sigma / t.sigma
+    return (x_s - ratio * x) / (s.alpha - ratio * t.alpha)
+
+
 def d_heun(run: Run, x: Tensor, correct: Correct) -> Tensor:
     """D-EDM: Heun's two stages, each corrected by the difference of the two latest D (edm/distilled_sampler.py)."""
     run.needs_signal("Heun steps in sigma/alpha, which is infinite")
@@ -167,6 +206,8 @@ VARIANTS: dict[str, Variant] = {
     "ipndm": d_ipndm,
     **{f"deis-tab{degree}": d_deis_tab for degree in (1, 2, 3)},
     **{f"dpm-solver-{order}": d_dpm_solver for order in (1, 2, 3)},
+    **{f"dpmpp-{order}m": d_multistep for order in (2, 3)},
+    **{f"unipc-{order}": d_unipc for order in (2, 3)},
     "heun": d_heun,
 }
 

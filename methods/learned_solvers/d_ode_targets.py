@@ -14,6 +14,9 @@ from ..solvers import grids
 from ..solvers.base import Solver
 from ..specs.d_ode import DODEOptions
 
+MOST_OFFICIAL = 1000
+"""Steps of the released code's teacher on a chain, however many labels that has."""
+
 Steps = tuple[Tensor, list[int]]
 """(times (M + 1,), for each of the student's evaluations how many of the M steps lead to its target)."""
 
@@ -31,13 +34,14 @@ def teacher_steps(options: DODEOptions, base: Solver, path: Path, nfe: int) -> S
 
 
 def official(options: DODEOptions, path: Path, nfe: int) -> Steps:
-    """As the released code: `scale` x nfe steps of the grid's own (at most a chain's labels), every scale-th wanted.
+    """As the released code: `scale` x nfe steps of the grid's own (at most a chain's labels, and at most 1000), every
+    scale-th wanted.
 
     The teacher of DPM-Solver is DDIM on a chain's labels, whatever the student's grid, down to clean data.
     """
     count = options.scale * nfe
     if isinstance(path, VPDiscrete):
-        count = min(count, path.labels)
+        count = min(count, path.labels, MOST_OFFICIAL)
     if isinstance(path, VPDiscrete) and options.solver.startswith("dpm-solver"):
         labels = torch.linspace(0, path.labels, count + 1, dtype=torch.float64)[:-1].floor()
         times = path.time_of_label(torch.cat([labels.flip(0), torch.tensor([-1.0], dtype=torch.float64)]))

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..solvers.adams import equal_steps, history
 from ..solvers.base import Node, Run, Solve, ddim, eps_of, transfer
 from ..solvers.ddim import ddim_eta
-from ..solvers.dpm_solver import multistep, multistep_step
+from ..solvers.dpm_solver import multistep, multistep_orders, multistep_step
 from ..solvers.exponential import History, Integrator
 from ..solvers.heun import heun
 from ..solvers.pndm import ipndm, s_pndm, s_pndm_eps
@@ -119,10 +119,10 @@ def iia_kin(steps_of: Callable[[Run], BaseStep]) -> Update:
 
 
 def _dpmpp_2m_steps(run: Run) -> BaseStep:
-    form, values = Integrator(noise=False), History(run.order)
+    form, values, orders = Integrator(noise=False), History(run.order), multistep_orders(run)
 
     def step(i: int, x: Tensor, x0: Tensor) -> tuple[Tensor, Tensor]:
-        return multistep_step(run, form, values, i, x, x0), eps_of(x, x0, run.nodes[i])
+        return multistep_step(run, form, values, orders[i], i, x, x0), eps_of(x, x0, run.nodes[i])
 
     return step
 

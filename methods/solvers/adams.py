@@ -61,11 +61,14 @@ def uniform(start: Tensor, end: Tensor, name: str = "gauss-legendre") -> tuple[T
     return start + u * (end - start), weights * (end - start)
 
 
-def coefficients(at: Sequence[float], points: int, measure: Measure) -> list[list[float]]:
+def coefficients(at: Sequence[float], points: int | Sequence[int], measure: Measure) -> list[list[float]]:
     """C[i][j] = integral from at[i] to at[i+1] of L_j, newest first: L_j is 1 at at[i-j] and 0 at the
-    others of the last min(points, i + 1) positions.
+    others of the last min(points, i + 1) positions, or of the last points[i] where each step has its own number.
     """
     positions = torch.tensor(at, dtype=torch.float64)
+    if not isinstance(points, int):
+        windows = [positions[None, i + 1 - count : i + 2] for i, count in enumerate(points)]
+        return [row for window in windows for row in _integrals(window, measure)]
     table: list[list[float]] = []
     for i in range(min(points, len(at) - 1)):
         last = i + 2 if i + 1 < points else len(at)

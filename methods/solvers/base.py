@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..denoiser import Condition, Denoiser, metered
-from ..nfe import Rule, Steps, singlestep_steps, steps_for, whole
-from ..paths import PATHS, Path, Scalar, axpby, expand, plus
+from ..nfe import Rule, Steps, check_orders, singlestep_steps, steps_for, whole
+from ..paths import PATHS, Path, Scalar, VPLinear, axpby, expand, plus
 from ..randomness import draws_from
 from ..specs.solver import Grid, SolverOptions
 from . import grids
@@ -76,7 +76,8 @@ class Run:
     """One sampling run, as a solver's file sees it.
 
     nodes: the grid, noisiest first; per_step: evaluations of each step where `nfe` was asked for;
-    draws(j): the j-th unit noise of a stochastic solver; network_eps: (x, t) -> eps of a network that predicts it.
+    draws(j): the j-th unit noise of a stochastic solver; network_eps: (x, t) -> eps of a network that predicts it;
+    network_moments: (x, t) -> (D, share), see Denoiser.moments.
     """
 
     denoise: Callable[[Tensor, Tensor], Tensor]
@@ -87,6 +88,7 @@ class Run:
     per_step: Steps = ()
     draws: Callable[[int], Tensor] | None = None
     network_eps: Callable[[Tensor, Tensor], Tensor] | None = None
+    network_moments: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     _started: bool = False
 
     @classmethod
@@ -112,6 +114,12 @@ class Run:
         if self.network_eps is None or self.options.thresholding is not None or self._is_analytic():
             return eps_of(x, self.x0(x, t), t)
         return self.network_eps(x, t.time)
+
+    def moments(self, x: Tensor, t: Node) -> tuple[Tensor, Tensor]:
+        """(D, share) at (x, t), evaluated. ValueError where the network says no variance."""
+        assert self.network_moments is not None
+        x0, share = self.network_moments(x, t.time)
+        return (x0 if self.options.thresholding is None else _thresholded(x0, self.options.thresholding)), share
 
     def _is_analytic(self) -> bool:
         return bool(self.options.afs) and not self._started
@@ -153,6 +161,19 @@ def decreasing(times: Any, path: Path) -> Tensor:
     if float(found[-1]) < min(clean, 0.0):
         raise ValueError(f"times must be at least {clean:g}, where data are clean, not {float(found[-1]):g}")
     return found
+
+
+def fitted(own: Path, grid: Grid) -> VPLinear:
+    """VP-linear with the grid's noise levels at its ends, by default those of the path `own`.
+
+    Raises ValueError unless they are finite and fall.
+    """
+    highest = float(own.noise_level(own.t_max)) if grid.noise_max is None else grid.noise_max
+    lowest = float(own.noise_level(own.t_min)) if grid.noise_min is None else grid.noise_min
+    if not 0 < lowest < highest < math.inf:
+        levels = f"finite noise levels 0 < min < max, not {lowest:g} and {highest:g}"
+        raise ValueError(f"vp-linear-fitted needs {levels}: give the grid noise_min and noise_max")
+    return VPLinear.between(lowest, highest)
 
 
 Solve = Callable[[Run, Tensor], Tensor]
@@ -200,6 +221,7 @@ class Solver:
         denoiser, grid = self._on_path(denoiser)
         if times is not None:
             times = decreasing(times, denoiser.path)
+            check_orders(self.options, len(times) - 1)
         steps, at = self._nodes(denoiser.path, nfe, times, grid, noise)
         run = Run(
             lambda x, t: denoiser(x, t, condition),
@@ -210,6 +232,7 @@ class Solver:
             steps,
             draws or draws_from(noise),
             (lambda x, t: denoiser.eps(x, t, condition)) if denoiser.predicts_eps else None,
+            lambda x, t: denoiser.moments(x, t, condition),
         )
         if self.options.denoise_to_zero and run.nodes[-1].clean:
             raise ValueError("denoise_to_zero on a grid that ends at clean data: let the grid end above it")
@@ -246,6 +269,10 @@ class Solver:
         grid: Grid = self.options.grid
         if self.options.path is None:
             return grids.on_its_path(grid, denoiser), grid
+        if self.options.path == "vp-linear-fitted":
+            # Its ends are the grid's: at exactly t_max and t_min, not as the way back from a level leaves them.
+            ends = {"noise_min": None, "noise_max": None}
+            return denoiser.on(fitted(denoiser.path, grid)), grid.model_copy(update=ends)
         level = float(denoiser.path.noise_level(denoiser.path.t_max))
         if grid.noise_max is None and math.isfinite(level):
             grid = grid.model_copy(update={"noise_max": level})

@@ -13,23 +13,37 @@ from torch import Tensor
 
 from ..paths import plus
 from .base import Node, Run, ddim
-from .exponential import History, Integrator, minus_differences, order_of_step, p
+from .exponential import History, Integrator, minus_differences, orders_of, p
+from .unipc import UniC
 
 
 def multistep(run: Run, x: Tensor) -> Tensor:
     """2M (DPM-Solver++, algorithm 2) and 3M: F extrapolated from the last values, one evaluation a step."""
-    form, history = Integrator(run.options.algorithm_type == "dpmsolver"), History(run.order)
+    form, orders = Integrator(run.options.algorithm_type == "dpmsolver"), multistep_orders(run)
+    history, unic = History(max(orders)), UniC.of(run, form, orders)
     for i, t in enumerate(run.nodes[:-1]):
-        x = multistep_step(run, form, history, i, x, run.x0(x, t))
+        x0 = run.x0(x, t)
+        if unic is not None:
+            value = form.value(x, x0, t)
+            x = unic.corrected(x, value, t)
+            # A step to clean data lands on D as it was evaluated.
+            x0 = form.x0(x, value, t) if t.signal and not run.nodes[i + 1].clean else x0
+        x = multistep_step(run, form, history, orders[i], i, x, x0)
     return x
 
 
-def multistep_step(run: Run, form: Integrator, history: History, i: int, x: Tensor, x0: Tensor) -> Tensor:
-    """Step i from x with D = x0, which enters the history. To clean data, where h is infinite, it is of order 1."""
-    o, steps, (t, s) = run.options, len(run.nodes) - 1, run.nodes[i : i + 2]
-    lower_final = o.lower_order_final == "always" or (o.lower_order_final is True and steps < 10)
+def multistep_orders(run: Run) -> list[int]:
+    """The order of each step, the last ones lowered as options.lower_order_final says."""
+    lower = run.options.lower_order_final
+    return orders_of(run, lower == "always" or (lower is True and len(run.nodes) <= 10))
+
+
+def multistep_step(run: Run, form: Integrator, history: History, order: int, i: int, x: Tensor, x0: Tensor) -> Tensor:
+    """Step i, of that order, from x with D = x0, which enters the history. To clean data, where h is infinite, it is
+    of order 1.
+    """
+    o, (t, s) = run.options, run.nodes[i : i + 2]
     history.push(t, form.value(x, x0, t))
-    order = order_of_step(i, steps, run.order, lower_final)
     z = form.z(t, s)
     x = ddim(x, x0, t, s)
     if order == 1 or not math.isfinite(z):

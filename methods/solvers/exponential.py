@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..paths import plus
-from .base import Node, Run, ddim, eps_of, transfer
+from .base import Node, Run, ddim, eps_of, transfer, x0_of
 
 
 def p(k: int, z: float) -> float:
@@ -38,6 +38,10 @@ class Integrator:
     def value(self, x: Tensor, x0: Tensor, t: Node) -> Tensor:
         """F: eps or D."""
         return eps_of(x, x0, t) if self.noise else x0
+
+    def x0(self, x: Tensor, value: Tensor, t: Node) -> Tensor:
+        """D for which F is `value` at x."""
+        return x0_of(x, value, t) if self.noise else value
 
     def evaluate(self, run: Run, x: Tensor, t: Node) -> Tensor:
         """F(x, t), evaluated."""
@@ -82,6 +86,13 @@ def minus_differences(x: Tensor, weights: Sequence[float], ratios: Sequence[floa
     for c, value in zip(by_value, values[1:], strict=True):
         x.add_(value, alpha=-c)
     return x
+
+
+def orders_of(run: Run, lower_final: bool) -> list[int]:
+    """The order of each step of a multistep method: the options', or as order_of_step has them."""
+    steps = len(run.nodes) - 1
+    given = run.options.orders
+    return [order_of_step(i, steps, run.order, lower_final) for i in range(steps)] if given is None else list(given)
 
 
 def order_of_step(i: int, steps: int, order: int, lower_final: bool) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
@@ -111,13 +111,24 @@ def karras(u: Tensor, first: Scalar, last: Scalar, rho: float = 7.0) -> Tensor:
 
 
 def labels(spacing: str, count: int, steps: int) -> list[int]:
-    """DDIM's ascending labels of a chain of `count` (song2021denoising, appendix D.2): "ddim-uniform" every
-    count//steps-th from 0, "ddim-quad" the squares of even steps up to sqrt(0.8 count).
+    """Ascending labels of a chain of `count`. DDIM's (song2021denoising, appendix D.2): "ddim-uniform" every
+    count//steps-th from 0, "ddim-quad" the squares of even steps up to sqrt(0.8 count). OpenAI's timestep_respacing
+    (nichol2021improved, section 4): "respaced" even from 0 to count - 1, "respaced-ddim" every n-th from 0, n the
+    first that gives so many.
 
-    Where `steps` does not divide `count` the uniform list is cut to `steps`.
+    Where `steps` does not divide `count` the uniform list is cut to `steps`. ValueError where there is no such n.
     """
     if spacing == "ddim-uniform":
         return list(range(0, count, count // steps))[:steps]
+    if spacing == "respaced":
+        # Summed up, as in OpenAI's code, whose rounding differs from that of the products.
+        stride = (count - 1) / (steps - 1) if steps > 1 else 1.0
+        return [round(place) for place in accumulate([stride] * (steps - 1), initial=0.0)]
+    if spacing == "respaced-ddim":
+        for n in range(1, count + 1):
+            if len(every := range(0, count, n)) == steps:
+                return list(every)
+        raise ValueError(f"no stride divides {count} labels into {steps} steps: take respaced, or other steps")
     # numpy's linspace, as in DDIM's code: squares of integers fall on either side of a label by its rounding.
     return [int(square) for square in np.linspace(0, math.sqrt(0.8 * count), steps) ** 2]
 

@@ -14,20 +14,28 @@ from ..paths import VPDiscrete
 from .adams import equal_steps, history
 from .base import Node, Run, ddim, eps_of, nodes, transfer
 from .combinations import weighted
+from .exponential import Integrator
+from .unipc import UniC
 
 
 def ipndm(run: Run, x: Tensor) -> Tensor:
     """Orders 1, 2, ... up to options.max_order as values become available: no warm-up."""
-    values = history(run.options.max_order)
+    values, unic = history(run.options.max_order), UniC.of(run, Integrator(noise=True), _ipndm_orders(run))
     for t, s in pairwise(run.nodes):
         if t.signal:
             values.appendleft(run.eps(x, t))
+            x = x if unic is None else unic.corrected(x, values[0], t)
             x = transfer(x, equal_steps(values), t, s)
         else:
             x0 = run.x0(x, t)
             values.appendleft(eps_of(x, x0, t))
+            x = x if unic is None else unic.corrected(x, values[0], t)
             x = ddim(x, x0, t, s)
     return x
+
+
+def _ipndm_orders(run: Run) -> list[int]:
+    return [min(i + 1, run.options.max_order) for i in range(len(run.nodes) - 1)]
 
 
 def s_pndm(run: Run, x: Tensor) -> Tensor:

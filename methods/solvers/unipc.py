@@ -7,6 +7,7 @@ DPM-Solver++(2M).
 """
 
 import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -14,34 +15,77 @@ import numpy as np
 from torch import Tensor
 
 from .base import Node, Run, ddim
-from .exponential import History, Integrator, minus_differences, order_of_step, p
+from .exponential import History, Integrator, minus_differences, orders_of, p
 
 
 def unipc(run: Run, x: Tensor) -> Tensor:
     """UniP, then UniC, with B_1(h) = h or B_2(h) = e^h - 1; the value at the predicted state enters the history,
-    and the last step has no corrector. The step to clean data is of order 1.
+    and the last step has no corrector. The step to clean data is of order 1. Without the corrector it is UniP.
     """
-    steps = len(run.nodes) - 1
-    form, history = Integrator(run.options.prediction == "noise"), History(run.order)
+    o, steps, orders = run.options, len(run.nodes) - 1, orders_of(run, run.options.lower_order_final)
+    form, history = Integrator(o.prediction == "noise"), History(max(orders))
     x0 = run.x0(x, run.nodes[0])
     value = form.value(x, x0, run.nodes[0])
-    history.push(run.nodes[0], value)
     for i, (t, s) in enumerate(pairwise(run.nodes)):
-        order = order_of_step(i, steps, run.order, run.options.lower_order_final)
-        z = form.z(t, s)
-        finite = math.isfinite(z)
-        base = form.base(x, value, t, s) if finite else ddim(x, x0, t, s)
-        ratios, values = history.last(abs(z), order - 1 if finite else 0)
-        x = _corrected(base, form, run.options.variant, z, s, ratios, values)
+        history.push(t, value)
+        predicted, unic = unip(form, history, o.variant, orders[i], x, x0, t, s)
         if i == steps - 1:
-            return x
-        x0_new = run.x0(x, s)
-        new = form.value(x, x0_new, s)
-        if finite:
-            x = _corrected(base, form, run.options.variant, z, s, [*ratios, 1.0], [*values, new])
-        value, x0 = new, x0_new
-        history.push(s, value)
+            return predicted
+        x0 = run.x0(predicted, s)
+        value = form.value(predicted, x0, s)
+        x = unic(value) if o.corrector == "unic" else predicted
     return x
+
+
+def unip(
+    form: Integrator, history: History, variant: str, order: int, x: Tensor, x0: Tensor, t: Node, s: Node
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """(UniP's state at s, F there -> UniC's), from x at t with D = x0, whose F is the newest in the history."""
+    z = form.z(t, s)
+    if not math.isfinite(z):
+        x = ddim(x, x0, t, s)
+        return x, lambda value: x
+    ratios, values = history.last(abs(z), order - 1)
+    base = form.base(x, values[0], t, s)
+
+    def unic(value: Tensor) -> Tensor:
+        return _corrected(base, form, variant, z, s, [*ratios, 1.0], [*values, value])
+
+    return _corrected(base, form, variant, z, s, ratios, values), unic
+
+
+class UniC:
+    """UniC after each step of another multistep solver: the state that the solver reached at a node is corrected by
+    the evaluation made there, which is the next step's own.
+
+    orders: of the solver's steps, and of UniC after them.
+    """
+
+    def __init__(self, form: Integrator, variant: str, orders: Sequence[int]) -> None:
+        self.form, self.variant, self.orders = form, variant, iter(orders)
+        self._history = History(max(orders))
+        self._start: tuple[Tensor, Node] | None = None
+
+    @classmethod
+    def of(cls, run: Run, form: Integrator, orders: Sequence[int]) -> "UniC | None":
+        """The run's corrector, None without."""
+        variant = run.options.corrector
+        return None if variant == "none" else cls(form, variant.removeprefix("unic-"), orders)
+
+    def corrected(self, x: Tensor, value: Tensor, s: Node) -> Tensor:
+        """x at s, given the solver's x there and F at it; called at every node in turn. The first x stays as it is,
+        and so does one that comes from alpha = 0, where the step in lambda is infinite.
+        """
+        if self._start is not None:
+            start, t = self._start
+            order, z = next(self.orders), self.form.z(t, s)
+            if math.isfinite(z):
+                ratios, values = self._history.last(abs(z), order - 1)
+                base = self.form.base(start, values[0], t, s)
+                x = _corrected(base, self.form, self.variant, z, s, [*ratios, 1.0], [*values, value])
+        self._history.push(s, value)
+        self._start = x, s
+        return x
 
 
 def _corrected(

@@ -1,13 +1,15 @@
 """Consistency distillation, and what every consistency model shares."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from .. import assets
 from ..missing import Missing
 from ..nfe import Steps, UnreachableNFE, one_per_step
-from .base import LARGEST_BATCH, METHODS, MOST_STEPS, MethodSpec, StudentOptions
+from .base import HIGHEST, LARGEST_BATCH, LOWEST, METHODS, MOST_STEPS, MethodSpec, StudentOptions
 
 Distance = Annotated[
     Literal["l2", "l1", "pseudo-huber", "lpips"],
@@ -32,14 +34,22 @@ def searched_levels(nfe: int, searched_nfe: int) -> Steps:
     return one_per_step(nfe)
 
 
+def given_levels(nfe: int, levels: Sequence[float]) -> Steps:
+    """Levels that the options list, of which `nfe` evaluations take the first."""
+    if nfe > len(levels):
+        raise UnreachableNFE(f"the option levels lists {len(levels)}: at most {len(levels)} evaluations")
+    return one_per_step(nfe)
+
+
 class ConsistencyStudentOptions(StudentOptions):
     """What every consistency model has."""
 
-    levels: Literal["spread", "searched"] = Field(
+    levels: Literal["spread", "searched"] | tuple[float, ...] = Field(
         "spread",
         description="Noise levels of multistep sampling: spread are even on the rho = 7 curve from sigma_max down to "
         "last_level. searched are the paper's, by ternary search for the suite's Fréchet distance, one "
-        "level at a time; the search is the last step of the training, and the budget pays for it.",
+        "level at a time; the search is the last step of the training, and the budget pays for it. A list gives them "
+        "as sigma, of which NFE k takes the first k; such as the paper's [80, 1.3824] on ImageNet-64.",
     )
     last_level: float = Field(
         0.6,
@@ -65,11 +75,26 @@ class ConsistencyStudentOptions(StudentOptions):
         "adam", description="Optimiser of the student. Papers: radam (Liu et al. 2020)."
     )
 
+    @field_validator("levels", mode="wrap")
+    @classmethod
+    def _levels_fall(cls, given: Any, checked: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            levels = checked(given)
+        except ValidationError:
+            raise ValueError("must be spread, searched, or noise levels such as [80, 1.3824]") from None
+        if not isinstance(levels, str):
+            falls = all(high > low for high, low in pairwise(levels))
+            if not (levels and falls and levels[-1] >= LOWEST and levels[0] <= HIGHEST):
+                raise ValueError(f"must be noise levels from {HIGHEST:g} to {LOWEST:g}, each below the one before")
+        return levels
+
     @property
     def needs_quality(self) -> bool:
         return self.levels == "searched"
 
     def steps_for(self, nfe: int) -> Steps:
+        if not isinstance(self.levels, str):
+            return given_levels(nfe, self.levels)
         return searched_levels(nfe, self.searched_nfe) if self.levels == "searched" else one_per_step(nfe)
 
 

@@ -5,11 +5,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ..nfe import Steps
-from . import deis, dpm_solver, euler, heun, pndm
+from . import deis, dpm_solver, euler, heun, pndm, unipc
 from .base import LARGEST_BATCH, METHODS, MOST_STEPS, MethodSpec, Options
 from .solver import Grid
 
-BASES = {spec.name: spec for spec in (euler.SPEC, heun.SPEC, *deis.SPECS, *dpm_solver.SPECS, *pndm.SPECS)}
+BASES = {spec.name: spec for spec in (euler.SPEC, heun.SPEC, *deis.SPECS, *dpm_solver.SPECS, *pndm.SPECS, *unipc.SPECS)}
 
 
 class DODEOptions(Options):
@@ -25,11 +25,15 @@ class DODEOptions(Options):
         "dpm-solver-1",
         "dpm-solver-2",
         "dpm-solver-3",
+        "dpmpp-2m",
+        "dpmpp-3m",
+        "unipc-2",
+        "unipc-3",
         "heun",
     ] = Field(
         "ddim-data",
         description="Solver that is corrected; ddim-noise and ddim-data are DDIM, corrected by the difference of the "
-        "last two eps or of the last two D.",
+        "last two eps or of the last two D. dpmpp and unipc are not in the paper: they are corrected as iPNDM, on D.",
     )
     targets: Literal["aligned", "official"] = Field(
         "aligned",

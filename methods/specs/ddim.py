@@ -1,8 +1,8 @@
 """DDIM with noise, and DDPM's ancestral sampling."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from .solver import PACKAGE, SolverOptions, SolverSpec
 
@@ -10,12 +10,19 @@ from .solver import PACKAGE, SolverOptions, SolverSpec
 class DDIMOptions(SolverOptions):
     """DDIM (Song et al. 2021)."""
 
-    eta: float = Field(
+    eta: Annotated[float, Field(ge=0, le=1)] | Literal["sigma-hat"] = Field(
         0.0,
-        ge=0,
-        le=1,
-        description="Share of the posterior's own noise that each step adds (eq. 16): 0 is deterministic, 1 ancestral.",
+        description="Share of the posterior's own noise that each step adds (eq. 16): 0 is deterministic, 1 ancestral. "
+        "sigma-hat has the mean of 1 and DDPM's larger variance (appendix D.3): ddpm is that with D clipped.",
     )
+
+    @field_validator("eta", mode="wrap")
+    @classmethod
+    def _share_or_name(cls, eta: Any, checked: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return checked(eta)
+        except ValidationError:
+            raise ValueError("must be a number from 0 to 1, or sigma-hat") from None
 
     @model_validator(mode="after")
     def _steps_to_the_next_label(self) -> "DDIMOptions":
@@ -30,11 +37,20 @@ class DDIMOptions(SolverOptions):
 class DDPMOptions(SolverOptions):
     """DDPM (Ho et al. 2020)."""
 
-    variance: Literal["fixedlarge", "fixedsmall"] = Field(
+    variance: Literal["fixedlarge", "fixedsmall", "learned"] = Field(
         "fixedlarge",
-        description="Variance of a step: beta_t (fixedlarge) or the posterior's (fixedsmall), section 3.2.",
+        description="Variance of a step: beta_t (fixedlarge) or the posterior's (fixedsmall), section 3.2, or what the "
+        "network says between the two (learned, Nichol & Dhariwal 2021), as OpenAI's do.",
     )
     clip_x0: bool = Field(True, description="Clamp the denoiser's output to [-1, 1], as the authors do.")
+
+    @model_validator(mode="after")
+    def _variance_is_said(self) -> "DDPMOptions":
+        if self.afs and self.variance == "learned":
+            raise ValueError("afs spares the first evaluation, which says its step's variance; leave one of them out")
+        if self.variance == "learned" and not self.grid.of_labels:
+            raise ValueError("variance: learned is that of a chain of labels: give grid.spacing, such as respaced")
+        return self
 
 
 SPECS = (
@@ -52,6 +68,6 @@ SPECS = (
         options=DDPMOptions,
         summary="DDPM's ancestral sampling (Ho et al. 2020)",
         display="DDPM",
-        papers=("ho2020denoising",),
+        papers=("ho2020denoising", "nichol2021improved"),
     ),
 )

@@ -2,13 +2,14 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from .multistep import CorrectedOptions, OrdersOptions
 from .pndm import IPNDMOptions
-from .solver import PACKAGE, SolverOptions, SolverSpec
+from .solver import PACKAGE, SolverSpec
 
 
-class DEISOptions(SolverOptions):
+class DEISOptions(OrdersOptions, CorrectedOptions):
     """DEIS (Zhang & Chen 2023)."""
 
     quadrature: Literal["gauss-legendre", "th_deis", "diff-sampler"] = Field(
@@ -16,6 +17,15 @@ class DEISOptions(SolverOptions):
         description="How the coefficients are integrated: exactly, or by the 10 000-point sums of the authors' code "
         "th_deis or of diff-sampler.",
     )
+
+    @model_validator(mode="after")
+    def _sums_stay_finite(self) -> "DEISOptions":
+        infinite = {"th_deis": ("vp-linear-fitted",), "diff-sampler": ("vp-linear", "vp-linear-fitted")}
+        labelled = self.quadrature == "diff-sampler" and self.grid.of_labels
+        if self.grid.end != "min" and (labelled or self.path in infinite.get(self.quadrature, ())):
+            where = "a chain of labels" if labelled else self.path
+            raise ValueError(f"quadrature {self.quadrature} on {where} has no value at clean data: give grid.end min")
+        return self
 
 
 def _adams_bashforth(variable: str, degree: int) -> SolverSpec:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .. import nfe
+from .multistep import CorrectedOptions, OrdersOptions
 from .solver import PACKAGE, SolverOptions, SolverSpec
 
 Algorithm = Annotated[
@@ -24,8 +25,10 @@ Method = Annotated[
 ]
 
 
-class MultistepOptions(SolverOptions):
+class MultistepOptions(OrdersOptions, CorrectedOptions):
     """DPM-Solver++(2M) and its relatives."""
+
+    highest_order = 3
 
     algorithm_type: Algorithm = "dpmsolver++"
     solver_type: SecondOrder = "dpmsolver"

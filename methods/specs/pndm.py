@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from ..nfe import Steps, UnreachableNFE
+from .multistep import CorrectedOptions
 from .solver import PACKAGE, SolverOptions, SolverSpec
 
 
@@ -23,7 +24,7 @@ class PNDMOptions(SolverOptions):
         return self
 
 
-class IPNDMOptions(SolverOptions):
+class IPNDMOptions(CorrectedOptions):
     """iPNDM (Zhang & Chen 2023)."""
 
     max_order: int = Field(

@@ -25,13 +25,15 @@ class Grid(Options):
         "labels-leading",
         "labels-trailing",
         "labels-linspace",
+        "respaced",
+        "respaced-ddim",
     ] = Field(
         "karras",
         description="Where the nodes lie between the largest and the smallest noise level: karras is even in "
         "level^(1/rho), log-snr in the log of the level, uniform in t, quadratic in sqrt(t). The others are labels of "
         "the discrete path that the teacher was trained on, the last of them followed by clean data: ddim-uniform and "
         "ddim-quad are DDIM's, labels-leading, labels-trailing and labels-linspace those of diffusers' "
-        "timestep_spacing.",
+        "timestep_spacing, respaced and respaced-ddim those of OpenAI's timestep_respacing K and ddimK.",
     )
     offset: int = Field(
         0, ge=0, le=1000, description="Added to every label of labels-leading: diffusers' steps_offset."
@@ -74,7 +76,7 @@ class Grid(Options):
     @property
     def of_labels(self) -> bool:
         """Whether the nodes are labels of a discrete path, which no other path has."""
-        return self.spacing.startswith(("ddim-", "labels-"))
+        return self.spacing.startswith(("ddim-", "labels-", "respaced"))
 
     def label(self) -> str:
         spacing = f"karras-{self.rho:g}" if self.spacing == "karras" else self.spacing
@@ -92,10 +94,11 @@ class SolverOptions(Options):
     """What every fixed-step solver has."""
 
     grid: Grid = Field(Grid(), description="The time grid.")
-    path: Literal["vp-linear", "vp-cosine", "flow-ot", "flow-cosine"] | None = Field(
+    path: Literal["vp-linear", "vp-linear-fitted", "vp-cosine", "flow-ot", "flow-cosine"] | None = Field(
         None,
         description="Path to solve on, converted exactly and entered at the teacher's largest noise level; by default "
-        "the teacher's own.",
+        "the teacher's own. vp-linear has beta from 0.1 to 20; vp-linear-fitted those for which t = 1 and t = 0.001 "
+        "are the grid's largest and smallest noise levels, as in EDM's and diff-sampler's code.",
     )
     start: Literal["scaled", "unit"] = Field(
         "scaled",

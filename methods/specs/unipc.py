@@ -4,10 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from .solver import PACKAGE, SolverOptions, SolverSpec
+from .multistep import OrdersOptions
+from .solver import PACKAGE, SolverSpec
 
 
-class UniPCOptions(SolverOptions):
+class UniPCOptions(OrdersOptions):
     """UniPC (Zhao et al. 2023)."""
 
     variant: Literal["bh1", "bh2"] = Field(
@@ -15,6 +16,9 @@ class UniPCOptions(SolverOptions):
     )
     prediction: Literal["data", "noise"] = Field("data", description="Whether D (data) or eps (noise) is extrapolated.")
     lower_order_final: bool = Field(True, description="Whether the last steps fall to orders 2 and 1.")
+    corrector: Literal["unic", "none"] = Field(
+        "unic", description="Whether UniC follows each step but the last; none is the predictor UniP alone."
+    )
 
 
 SPECS = tuple(

@@ -147,10 +147,13 @@ def _compared(board: Board, claim: Claim, test: Test, context: Context) -> Itera
     if test.kind == "faster":
         yield Part(str(test), None, "ratio", _decided(_areas(board, claim, test, context), claim, test))
         return
-    for a, b in [(None, None)] if test.kind == "flatter" else _pairs(test):
+    compared: list[tuple[Row | None, Row | None]] = [*_pairs(test)] or [(None, None)]
+    for a, b in compared:
         found = []
         for nfe in nfes:
-            if a is None or b is None:
+            if test.split is not None:
+                found.append((nfe, _split(_find(own, test.split, nfe), claim.metric)))
+            elif a is None or b is None:
                 found.append((nfe, _excesses(own, claim, test, nfe)))
             else:
                 pair = _find(own, a, nfe), _find(own, b, nfe)
@@ -179,9 +182,7 @@ def _pairs(test: Test) -> list[tuple[Row, Row]]:
         assert test.dominates is not None
         return [(test.dominates, other) for other in test.over]
     first, second = (test.less or test.close), (test.than or test.to)
-    assert first is not None
-    assert second is not None
-    return [(first, second)]
+    return [(first, second)] if first is not None and second is not None else []
 
 
 def _names(row: Row, entry: Entry) -> bool:
@@ -223,26 +224,42 @@ def _value(entry: Entry, metric: str, seed: int, log: bool) -> float:
     return jackknife.corrected(value, blocks) if log and blocks else value
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """log A - log(f B), or (A - f B + margin)/size, of numbers or arrays."""
+
+    ratio: bool
+    factor: float
+    margin: float
+    size: float
+
+    def __call__(self, a: Any, b: Any) -> Any:
+        a, b = np.asarray(a), np.asarray(b)
+        return np.log(a) - np.log(self.factor * b) if self.ratio else (a - self.factor * b + self.margin) / self.size
+
+
 def _differences(first: Entry, second: Entry, metric: str, test: Test, log: bool) -> Differences:
-    """log A - log(f B) of distances, (A - f B + margin)/mean |B| where values are no distances or not all above 0."""
+    """Ratios of distances; plain differences in shares of B where values are no distances or not all above 0."""
     seeds = sorted(first.values.get(metric, {}).keys() & second.values.get(metric, {}).keys())
     if not seeds:
         raise LookupError(f"{first.method} and {second.method} have no value of {metric} on a common seed")
-    a, b = ({s: _value(entry, metric, s, log) for s in seeds} for entry in (first, second))
-    ratio = log and not test.margin and min(*a.values(), *b.values()) > 0
-    size = math.fsum(map(abs, b.values())) / len(seeds) or 1.0
+    a, b = ([_value(entry, metric, seed, log) for seed in seeds] for entry in (first, second))
+    size = math.fsum(map(abs, b)) / len(seeds) or 1.0
+    compare = Comparison(log and not test.margin and min(*a, *b) > 0, test.factor, test.margin, size)
+    errors = {seed: _error(first, second, metric, seed, compare) for seed in seeds}
+    return Differences(
+        {seed: float(compare(x, y)) for seed, x, y in zip(seeds, a, b, strict=True)},
+        {seed: error for seed, error in errors.items() if error is not None},
+        "ratio" if compare.ratio else "difference",
+    )
 
-    def compare(x: Any, y: Any) -> Any:
-        if ratio:
-            return np.log(x) - np.log(test.factor * np.asarray(y))
-        return (np.asarray(x) - test.factor * np.asarray(y) + test.margin) / size
 
-    errors = {}
-    for seed in seeds:
-        blocks = [entry.without.get(metric, {}).get(seed) or [] for entry in (first, second)]
-        if blocks[0] and len(blocks[0]) == len(blocks[1]) and (not ratio or min(map(min, blocks)) > 0):
-            errors[seed] = jackknife.standard_error(compare(*blocks))
-    return Differences({s: float(compare(a[s], b[s])) for s in seeds}, errors, "ratio" if ratio else "difference")
+def _error(first: Entry, second: Entry, metric: str, seed: int, compare: Comparison) -> float | None:
+    """The paired jackknife's standard error of one seed's difference; None if it is not known."""
+    a, b = (entry.without.get(metric, {}).get(seed) or [] for entry in (first, second))
+    if not a or len(a) != len(b) or (compare.ratio and min(*a, *b) <= 0):
+        return None
+    return jackknife.standard_error(compare(a, b))
 
 
 def _averaged(parts: Sequence[Differences]) -> Differences:
@@ -254,6 +271,15 @@ def _averaged(parts: Sequence[Differences]) -> Differences:
     known = all(seeds <= part.errors.keys() for part in parts)
     errors = {s: math.fsum(part.errors[s] for part in parts) / len(parts) for s in seeds} if known else {}
     return Differences(values, errors, parts[0].scale)
+
+
+def _split(entry: Entry, metric: str) -> Differences:
+    """The logarithms of a row's values on its even seeds less those on the seeds after them."""
+    values = entry.values.get(metric, {})
+    pairs = {s: (values[s], values[s + 1]) for s in sorted(values) if s % 2 == 0 and s + 1 in values}
+    if not pairs or min(map(min, pairs.values())) <= 0:
+        raise LookupError(f"{entry.method} has no pairs of seeds with values above 0")
+    return Differences({s: math.log(even / odd) for s, (even, odd) in pairs.items()}, {}, "ratio")
 
 
 def _excesses(entries: Sequence[Entry], claim: Claim, test: Test, nfe: int | None) -> Differences:

@@ -165,7 +165,7 @@ def test_a_network_of_another_data_set_is_a_reason_and_no_traceback(tmp_path):
         ),
         ({"datasets": "mixture-2d"}, "its network is one of images, and mixture-2d's samples have shape (2,)"),
         (
-            {"budgets": {"teacher": 0.1}},
+            {"budgets": {"teacher": 0.1}, "methods": ["consistency"]},
             "in shares of the teacher's training, and the suite does not train 'checkpoint'",
         ),
         ({"teachers": {"name": "checkpoint"}}, "file"),
@@ -185,7 +185,7 @@ def known(tmp_path, monkeypatch):
     monkeypatch.setenv("FEWSTEP_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.chdir(tmp_path)
     name = "edm-cifar10-32x32-uncond-vp"
-    suite = write(tmp_path, teachers={"name": "checkpoint", "file": name}, methods=[{"name": "euler"}])
+    suite = write(tmp_path, datasets="cifar10", teachers=name, methods=["euler"])
     return suite, f"checkpoints/{name}.pkl", tmp_path / "weights" / "checkpoints" / f"{name}.pkl"
 
 

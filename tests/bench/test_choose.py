@@ -1,5 +1,6 @@
 """`fewstep choose`: which solver for a network that somebody trained, in words; and a person's own images as data."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -136,9 +137,11 @@ def test_weights_that_are_lacking_are_named_before_anything_runs(photos):
     assert "curl" in line
 
 
-def test_a_data_set_that_is_not_here_is_named_with_the_command_that_makes_it(photos):
-    line = refused("mine.safetensors", "--dataset", "ffhq64", "--nfe", 4, "--metric", "rmse")
-    assert "fewstep prepare ffhq64" in line
+def test_a_data_set_whose_labels_are_not_here_is_named_with_the_command_that_makes_it(photos, monkeypatch):
+    tiny = dataclasses.replace(DATASETS["cifar10"], name="tiny-cifar", shape=(3, 8, 8), archive="tiny.zip")
+    monkeypatch.setitem(DATASETS.entries, "tiny-cifar", tiny)
+    line = refused("mine.safetensors", "--dataset", "tiny-cifar", "--nfe", 4, "--metric", "rmse")
+    assert "fewstep prepare tiny-cifar" in line
 
 
 @pytest.mark.parametrize(

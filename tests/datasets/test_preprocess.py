@@ -35,7 +35,7 @@ def test_a_crop_has_the_size_whatever_the_picture(picture, convention, size):
     assert (found.shape, found.dtype) == ((64, 64, 3), np.uint8)
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("convention", CONVENTIONS.keys() - {"celeba-ddim"})
 def test_a_picture_of_the_size_is_left_as_it_is(picture, convention):
     image = picture(1, 64)
     np.testing.assert_array_equal(CONVENTIONS[convention](image, 64), np.asarray(image))
@@ -64,3 +64,12 @@ def test_lanczos_alone_wants_a_square(picture):
 def test_a_strip_that_would_grow_beyond_memory_is_refused(convention):
     with pytest.raises(ArchiveError, match="60000x1 pixels, 3840000x64 with a short side of 64"):
         CONVENTIONS[convention](Image.new("RGB", (60000, 1)), 64)
+
+
+def test_celeba_is_the_128_pixels_around_the_face_at_half_their_size(picture):
+    image = picture(3, 178, 218)
+    face = Image.fromarray(np.asarray(image)[57:185, 25:153])
+    expected = np.asarray(face.resize((64, 64), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(CONVENTIONS["celeba-ddim"](image, 64), expected)
+    with pytest.raises(ArchiveError, match="64x64 pixels, not 178x218"):
+        CONVENTIONS["celeba-ddim"](picture(3, 64), 64)

@@ -134,3 +134,16 @@ def test_x0_of_a_step_is_what_the_step_was_made_with(path):
         x_s = path.ddim_step(x, x0, start, end)
         torch.testing.assert_close(path.x0_of_step(x, x_s, start, end), x0, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(path.x0_of_step(x, x0, t, path.time_at(0.0)), x0, rtol=1e-10, atol=1e-10)
+
+
+def test_the_fitted_path_has_edms_levels_at_its_ends_and_clean_data_at_0():
+    """Between EDM's own levels beta is below 0 next to the data."""
+    for low, high in ((0.002, 80.0), (0.01, 40.0)):
+        path = VPLinear.between(low, high)
+        torch.testing.assert_close(
+            path.noise_level(torch.tensor([1e-3, 1.0], dtype=torch.float64)),
+            torch.tensor([low, high], dtype=torch.float64),
+        )
+        assert [float(part(0.0)) for part in (path.time_at, path.sigma, path.alpha)] == [0, 0, 1]
+        levels = torch.logspace(math.log10(low), math.log10(high), 50, dtype=torch.float64)
+        torch.testing.assert_close(path.noise_level(path.time_at(levels)), levels)

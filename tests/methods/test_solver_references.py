@@ -262,6 +262,26 @@ def test_reference_diff_sampler(matches):
     matches("ve_diff_sampler", case)
 
 
+def test_reference_diff_sampler_deis_from_a_suite(reference, problem, laws):
+    """Its grids even in the VP time that it fits, in words that a suite has; the path keeps x/alpha."""
+    arrays, found = reference("solvers/ve_diff_sampler"), 0
+    for key, meta in arrays.meta.items():
+        if "/deis_tab" not in key or meta["schedule_type"] != "time_uniform" or meta["afs"] or meta["denoise_to_zero"]:
+            continue
+        found += 1
+        spacing = "quadratic" if meta["schedule_rho"] == 2 else "uniform"
+        solver = solvers.get(
+            f"deis-tab{int(meta['max_order']) - 1}",
+            path="vp-linear-fitted",
+            grid=Grid(spacing=spacing, end="min"),
+            quadrature="diff-sampler",
+        )
+        x = solver.sample(laws(key.split("/")[0], EDM(*DIFF_SAMPLER_LEVELS)), problem["x_T"], nfe=meta["nfe"])
+        y = x / VPLinear.between(*DIFF_SAMPLER_LEVELS).alpha(1e-3)
+        torch.testing.assert_close(y, arrays[f"{key}/x"], rtol=1e-6, atol=1e-6)
+    assert found
+
+
 def test_reference_flow_matching(matches):
     paths = {"ot": FlowOT(), "cosine": FlowCosine(), "vp": VPLinear()}
 

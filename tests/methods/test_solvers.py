@@ -299,6 +299,11 @@ def test_wrong_calls_say_what_is_wrong():
         solvers.get("rk4", grid={"end": "zero"}).sample(from_function(lambda x, t: x, VPLinear()), noise, nfe=4)
     with pytest.raises(ValueError, match="eta"):
         solvers.get("euler", eta=0.5)
+    summed = solvers.get("deis-tab2", quadrature="diff-sampler")
+    with pytest.raises(ValueError, match=r"no value at clean data on this path: give grid\.end min"):
+        summed.sample(from_function(lambda x, t: x, VPLinear()), noise, nfe=4)
+    with pytest.raises(ValueError, match="vp-linear-fitted needs finite noise levels"):
+        solvers.get("euler", path="vp-linear-fitted").sample(denoiser, noise, nfe=4)
 
 
 def test_label_grids_walk_ddims_labels_down_to_clean_data():

@@ -178,7 +178,14 @@ def test_shares_are_compared_by_their_difference_with_a_margin(run):
 
 
 def test_a_mean_over_nfes_can_hold_where_not_all_do(run):
-    board = run({("a", "", "0", 1): LESS, ("b", "", "0", 1): B, ("a", "", "0", 2): B, ("b", "", "0", 2): B[::-1]})
+    board = run(
+        {
+            ("a", "", "0", 1): LESS,
+            ("b", "", "0", 1): B,
+            ("a", "", "0", 2): B,
+            ("b", "", "0", 2): [v * f for v, f in zip(B, (1.1, 0.98, 1.08, 1.0), strict=True)],
+        }
+    )
     assert outcomes(board, claim(at={"nfe": [1, 2]})) != [Outcome.HOLDS]
     assert outcomes(board, claim(at={"nfe": [1, 2], "combine": "mean-log"})) == [Outcome.HOLDS]
 
@@ -207,6 +214,15 @@ def test_faster_is_the_area_between_the_curves_over_the_budget(run):
     assert judged.context.budget == "all budgets"
     assert judged.parts[0].decision.interval.mean == pytest.approx((logs[0] + 2 * logs[1] + logs[2]) / 4)
     assert judged.outcome is Outcome.HOLDS
+
+
+def test_a_placebo_splits_a_row_into_even_and_odd_seeds(run):
+    (judged,) = judge(
+        run({("a", "", "0", 1): [8.0, 10.0, 12.0, 9.0, 7.0, 7.5]}), [claim(tests=[{"split": {"method": "a"}}])]
+    )
+    assert judged.outcome is Outcome.UNDECIDED
+    logs = np.log([8 / 10, 12 / 9, 7 / 7.5])
+    assert judged.parts[0].decision.interval.mean == pytest.approx(logs.mean())
 
 
 def test_a_tuned_row_is_another_rule_set_and_a_variant_has_to_be_named(run):

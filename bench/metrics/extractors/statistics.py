@@ -59,6 +59,15 @@ def moments_of(path: Path, array: str) -> tuple[NDArray[np.float64], NDArray[np.
     return mu, sigma
 
 
+def holds_images(path: Path) -> bool:
+    """Whether a file of statistics has images beside them (`arr_0`), as guided-diffusion's have. None is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "arr_0.npy" in archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return False
+
+
 def _of_edm2(path: Path, array: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """EDM2's files hold FID's moments, and those of DINOv2's features of images that it resizes in its own way."""
     if array != "pool":
