@@ -35,6 +35,10 @@ class Checkpoint(NamedTuple):
         """How many labels the network was trained on, 0 without."""
         if self.form == "edm":
             return int(self.config["kwargs"].get("label_dim", 0))
+        if self.form == "diffusers":
+            return int(self.config["kwargs"].get("num_class_embeds") or 0)
+        if self.form == "fewstep":
+            return int(self.config["classes"])
         classes = int(self.config["network"].get("num_classes") or 0)
         # In flax's code 1 stands for none.
         return 0 if self.form == "flax-pd" and classes == 1 else classes
