@@ -78,6 +78,7 @@ class RunFacts(TypedDict):
     argv: NotRequired[list[str]]
     started: NotRequired[str]
     ended: NotRequired[str]
+    claims: NotRequired[dict[str, str]]
     stamp: NotRequired[str]
 
 

@@ -27,6 +27,7 @@ from ..errors import (
 from .captions import captions
 from .check import check
 from .choose import choose
+from .claims import claims
 from .compare import compare
 from .doctor import doctor
 from .evaluate import evaluate
@@ -103,6 +104,7 @@ for verb in (
     captions,
     check,
     choose,
+    claims,
     compare,
     doctor,
     evaluate,

@@ -69,7 +69,7 @@ def test_a_page_is_wrapped_but_for_addresses_and_paths(name, columns):
 def test_methods_are_listed_as_solvers_learned_solvers_and_students():
     lines = call("list", "methods").output.splitlines()
     headings = [line for line in lines if line and not line.startswith(" ")]
-    assert headings == ["Solvers", "Learned solvers", "Students"]
+    assert headings == ["Solvers", "Learned solvers", "Students", "Rows made elsewhere"]
     named = [match[1] for line in lines if (match := re.match(r"  (\S+)", line)) and match[1] in METHODS]
     assert sorted(named) == sorted(METHODS)
 
