@@ -3,11 +3,13 @@ No torch.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...methods.missing import Missing
 from ...methods.options import Options
+from ...methods.published_networks import NETWORKS
 from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files
@@ -39,7 +41,7 @@ def missing_checkpoint(teacher: Options) -> Missing | None:
 
 
 def checkpoint(teacher: Options, shape: Sequence[int] = (), student: bool = False) -> dict[str, str]:
-    """What a teacher's task knows of its file, wherever it lies: its hash, and that of the settings given beside it.
+    """What a teacher's task knows of its file, wherever it lies: its hash, and that of what it leaves out.
 
     student: a network that a row brings with it. Empty for a teacher without a file. InputError for one that holds no
     network of samples of that shape.
@@ -50,9 +52,18 @@ def checkpoint(teacher: Options, shape: Sequence[int] = (), student: bool = Fals
     assert isinstance(teacher, CheckpointOptions)
     if (reason := fault(path, shape, teacher, student)) is not None:
         raise InputError(f"{path}: {reason}")
+    return {"sha256": digest(path), **_settings(path, teacher)}
+
+
+def _settings(path: Path, teacher: CheckpointOptions) -> dict[str, str]:
+    """The hash of a JSON file of settings, or of those that are known for a published name."""
     beside = first_bytes.beside(path, teacher.config)
-    settings = {} if beside is None else {"settings": hashlib.sha256(beside.read_bytes()).hexdigest()}
-    return {"sha256": digest(path), **settings}
+    if beside is not None:
+        return {"settings": hashlib.sha256(beside.read_bytes()).hexdigest()}
+    known = NETWORKS.get(path.stem)
+    if known is None or not known.config or teacher.config is not None or path.suffix == ".safetensors":
+        return {}
+    return {"settings": hashlib.sha256(json.dumps(known.settings, sort_keys=True).encode()).hexdigest()}
 
 
 def digest(path: Path) -> str:
