@@ -46,7 +46,7 @@ def small(row, suite):
         **{key: value for key, value in SMALL.items() if key in known},
     }
     nfe = row.get("nfe", suite["nfe"])
-    row["nfe"] = [n for n in (nfe if isinstance(nfe, list) else [nfe]) if n <= 10][:2] or [10]
+    row["nfe"] = (nfe if isinstance(nfe, list) else [nfe])[:2]
     if registry.method(row["name"]).trains:
         ((unit, _),) = row.get("budgets", suite.get("budgets")).items()
         row["budgets"] = {unit: UNITS.get(unit, [2, 1])}

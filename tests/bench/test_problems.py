@@ -14,7 +14,7 @@ from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.plan.kinds import TeacherParams
 from fewstep.bench.stages import reference as reference_stage
 from fewstep.bench.suite import short_forms
-from fewstep.bench.suite.loading import checked, load
+from fewstep.bench.suite.loading import SHIPPED, checked, load
 from fewstep.bench.suite.writing import dump
 from fewstep.datasets.registry import DATASETS, SCENES
 from fewstep.methods.networks import edm_network
@@ -26,7 +26,7 @@ from fewstep.reports.status import Kind
 from . import stand_ins
 from .in_process import call, run_in_process
 
-PAPERS = Path(__file__).parent / "papers"
+PAPERS = SHIPPED / "papers"
 CELLS = {
     "diffsampler-edm": 168,
     "cm-table1": 13,
