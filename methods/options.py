@@ -63,3 +63,11 @@ class Options(Checked):
     def needs_quality(self) -> bool:
         """Whether training asks the runner for the suite's Fréchet distance; what it evaluates is charged."""
         return False
+
+
+class NamedOptions(Options):
+    """Options of a row that is called after what it is read from."""
+
+    def label(self) -> str:
+        """What tells the row from others of its method."""
+        raise NotImplementedError

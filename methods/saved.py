@@ -10,14 +10,17 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from . import registry, weights_file
 from .denoiser import Denoiser, Guided
 from .method import Method
 from .options import Options
+from .saved_header import FORMAT
 from .teachers.preconditioned import Told
 
-FORMAT = "fewstep-method-1"
+KEPT = "network/"
+"""Before the names of tensors that an exported file keeps of its network."""
 
 
 class MismatchError(ValueError):
@@ -90,8 +93,13 @@ def load(file: Path, teacher: Denoiser, transfer: bool = False) -> Method:
     nfe = {"nfe": int(facts["nfe"])} if facts["nfe"] else {}
     options = spec.options.model_validate(json.loads(facts["options"]))
     method: Method = spec.load()(teacher, options, seed=int(facts["seed"]), **nfe)
-    method.result().load_state_dict(load_file(file))
+    method.result().load_state_dict(weights(file))
     return method
+
+
+def weights(file: Path) -> dict[str, Tensor]:
+    """What training made, without what an exported file keeps of its network beside."""
+    return {name: tensor for name, tensor in load_file(file).items() if not name.startswith(KEPT)}
 
 
 def check(facts: dict[str, str], teacher: Denoiser, transfer: bool = False) -> None:

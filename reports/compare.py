@@ -23,6 +23,7 @@ class Verdict(StrEnum):
     ONLY_OLD = "only in A"
     ONLY_NEW = "only in B"
     PROTOCOLS = "not compared: protocols differ"
+    ELSEWHERE = "not compared: made elsewhere"
 
 
 CHANGES = (Verdict.BETTER, Verdict.WORSE, Verdict.ONLY_OLD, Verdict.ONLY_NEW, Verdict.PROTOCOLS)
@@ -74,8 +75,16 @@ def changes(old: Board, new: Board) -> list[Change]:
     for key in dict.fromkeys([*before, *after]):
         for metric in metrics:
             higher = (new if metric in new.facts else old).about(metric).higher_is_better
-            found += _change(key, metric, before.get(key), after.get(key), -1 if higher else 1)
+            compare = _left_out if key.elsewhere else _change
+            found += compare(key, metric, before.get(key), after.get(key), -1 if higher else 1)
     return found
+
+
+def _left_out(key: EntryKey, metric: str, old: Entry | None, new: Entry | None, sign: int) -> Iterator[Change]:
+    """Of a row that was made elsewhere: its values, and no verdict."""
+    values = _measured(old, metric), _measured(new, metric)
+    if values != (None, None):
+        yield Change(key, metric, Verdict.ELSEWHERE, *values)
 
 
 def _change(key: EntryKey, metric: str, old: Entry | None, new: Entry | None, sign: int) -> Iterator[Change]:

@@ -8,7 +8,7 @@ from .entries import Board
 from .lines import Line, fill
 from .merge import Merged
 from .naming import named
-from .run_folder import CELL_KEY
+from .run_folder import CELL_KEY, ELSEWHERE
 from .tables import Cell, Table
 
 SHOWN = {
@@ -56,7 +56,7 @@ def _trained_for(runs: pd.DataFrame) -> str:
 def _runs(merged: Merged) -> pd.DataFrame:
     """One line per trained cell: key, seed, nfe, what was spent in all and on SHOWN."""
     cells = merged.results.drop_duplicates([*CELL_KEY, "run"])
-    cells = cells[(cells["budget"] != "0") & cells["train_seconds"].notna()]
+    cells = cells[~cells["budget"].isin(["0", *ELSEWHERE]) & cells["train_seconds"].notna()]
     cells = cells.assign(train_peak_bytes=cells["train_peak_bytes"] / 1e6)
     spent, keys = merged.costs, [*CELL_KEY, "run"]
     cells = cells.merge(spent[[*keys, "training"]].drop_duplicates(), how="left", on=keys)

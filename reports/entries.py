@@ -1,13 +1,23 @@
 """A leaderboard in memory: its entries, in each of which the seeds are together."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from . import jackknife
-from .run_folder import EntryKey, Method, Metric
+from .run_folder import ELSEWHERE, EntryKey, Method, Metric
 from .significance import Spread, spread
 from .status import Status
 from .tables import Table
+
+MADE_ELSEWHERE = "made elsewhere"
+"""The kind of a row that was made elsewhere, whatever its method is called."""
+EACH_ITS_OWN = "each row's own"
+"""The teacher of a data set on which there are only rows with networks of their own."""
+
+Problem = tuple[str, str]
+"""Data set, teacher."""
 
 
 @dataclass
@@ -69,6 +79,15 @@ class Entry:
     def nfe(self) -> int:
         return self.key.nfe
 
+    @property
+    def elsewhere(self) -> bool:
+        return self.key.elsewhere
+
+    @property
+    def trained(self) -> bool:
+        """Whether it was trained here, under a budget."""
+        return self.budget not in ("", "0", *ELSEWHERE)
+
     def rank(self, metric: str) -> str:
         """`5`, or the range that it shares, `1-3`; empty without a value."""
         if metric not in self.ranks:
@@ -110,12 +129,41 @@ class Board:
     def method(self, name: str) -> Method:
         return self.methods.get(name, Method(name))
 
+    def kind(self, row: tuple[str, ...]) -> str:
+        """Of the method of a row (`EntryKey.row`), or MADE_ELSEWHERE."""
+        return MADE_ELSEWHERE if row[2] in ELSEWHERE else self.method(row[0]).kind
+
     @property
     def by_budget(self) -> bool:
         """Whether ranks are made for each budget apart, as there are several."""
-        return len({entry.budget for entry in self.entries} - {"0"}) > 1
+        return len({entry.budget for entry in self.entries if not entry.elsewhere} - {"0"}) > 1
 
     @property
-    def problems(self) -> list[tuple[str, str]]:
-        """(data set, teacher) in the order of the entries."""
-        return list(dict.fromkeys(entry.key.problem for entry in self.entries))
+    def problems(self) -> list[Problem]:
+        """In the order of the entries."""
+        return list(self.shown)
+
+    @cached_property
+    def shown(self) -> dict[Problem, list[Entry]]:
+        """Problem -> its entries. A row that was made elsewhere with a network of its own is beside the others of its
+        data set, whatever their teacher; on several teachers, beside each.
+        """
+        here = dict.fromkeys(entry.key.problem for entry in self.entries if not entry.elsewhere)
+        foreign = [entry for entry in self.entries if entry.elsewhere and entry.key.problem not in here]
+        strangers = {id(entry) for entry in foreign}
+        found: dict[Problem, list[Entry]] = {}
+        for entry in self.entries:
+            own = [entry.key.problem]
+            for problem in _beside(entry, list(here), foreign) if id(entry) in strangers else own:
+                found.setdefault(problem, []).append(entry)
+        return found
+
+
+def _beside(entry: Entry, here: Sequence[Problem], foreign: Sequence[Entry]) -> list[Problem]:
+    """Where a row with a network of its own is shown; where it could not be told from another, by itself."""
+    alike = [other for other in foreign if (other.dataset, other.key.row) == (entry.dataset, entry.key.row)]
+    if any(other.nfe == entry.nfe and other is not entry for other in alike):
+        return [entry.key.problem]
+    beside = [problem for problem in here if problem[0] == entry.dataset]
+    owners = {other.teacher for other in foreign if other.dataset == entry.dataset}
+    return beside or [(entry.dataset, EACH_ITS_OWN) if len(owners) > 1 else entry.key.problem]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from .entries import Board
 from .naming import FREE, Row, budget, budget_unit, displays, group_title, shared_options
-from .run_folder import papers_by_key
+from .run_folder import ELSEWHERE, papers_by_key
 from .tables import Cell, Group, Table
 
 SHORT = {"evaluations": "evals"}
@@ -21,7 +21,7 @@ class Line:
 
     @property
     def trained(self) -> bool:
-        return self.row[2] not in (FREE, "")
+        return self.row[2] not in (FREE, "", *ELSEWHERE)
 
 
 def fill(board: Board, empty: Table, lines: Sequence[Line], places: Sequence[str] = ()) -> Table:
@@ -40,7 +40,7 @@ def fill(board: Board, empty: Table, lines: Sequence[Line], places: Sequence[str
         method, _, spent, *run = line.row
         cites = () if method in cited else tuple(key for key in board.method(method).papers if key in known)
         cited.add(method)
-        amount = "" if one else budget(spent, unit=not unit)
+        amount = "" if one and line.trained else budget(spent, unit=not unit)
         return [Cell(heads[method], options, cites=cites), *map(Cell, (*line.place, amount, *run)), *line.cells]
 
     groups = [
@@ -56,11 +56,11 @@ def fill(board: Board, empty: Table, lines: Sequence[Line], places: Sequence[str
 
 def _by_kind(board: Board, lines: Sequence[Line]) -> dict[str, list[Line]]:
     """Title of a group -> its lines; a single group of methods of unknown kind has no title."""
-    titled = [(*group_title(board, line.row[0]), line) for line in lines]
+    titled = [(*group_title(board, line.row), line) for line in lines]
     found: dict[str, list[Line]] = {title: [] for _, title in sorted({(place, title) for place, title, _ in titled})}
     for _, title, line in titled:
         found[title].append(line)
-    return found if any(board.method(line.row[0]).kind for line in lines) else {"": list(lines)}
+    return found if any(board.kind(line.row) for line in lines) else {"": list(lines)}
 
 
 def _one_budget(kinds: dict[str, list[Line]]) -> str:

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import pandas as pd
 
-from .entries import Board
+from .entries import MADE_ELSEWHERE, Board
+from .run_folder import ELSEWHERE
 
 ROW = ("method", "variant", "budget")
 PLACES = {"dataset": "data set", "teacher": "teacher"}
@@ -18,6 +19,7 @@ GROUPS = {
     "learned solver": "learned solvers",
     "student": "students",
     "": "other methods",
+    MADE_ELSEWHERE: MADE_ELSEWHERE,
 }
 """Kind of a method -> the title of its group, in the order of a table."""
 
@@ -39,10 +41,13 @@ def named(frame: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
 
 
 def budget(text: str, unit: bool = False) -> str:
-    """`100000 evaluations` as `100k`, with `unit` as `100k evaluations`; empty for a method without training.
+    """`100000 evaluations` as `100k`, with `unit` as `100k evaluations`; empty for a method without training, a dash
+    for a row made elsewhere.
 
     Exact: different budgets never look alike.
     """
+    if text in ELSEWHERE:
+        return "-"
     amount, _, name = text.partition(" ")
     try:
         value = float(amount)
@@ -56,7 +61,7 @@ def budget(text: str, unit: bool = False) -> str:
 
 def budget_unit(texts: Iterable[str]) -> str:
     """The unit that all these budgets have; empty if they differ, so that each must say its own."""
-    units = {text.partition(" ")[2] for text in texts if text not in ("", FREE)}
+    units = {text.partition(" ")[2] for text in texts if text not in ("", FREE, *ELSEWHERE)}
     return units.pop() if len(units) == 1 else ""
 
 
@@ -94,30 +99,32 @@ def labels(board: Board, rows: Iterable[Row]) -> dict[Row, str]:
     """
     shown = list(dict.fromkeys(rows))
     unit = not budget_unit(row[2] for row in shown)
-    several = len({row[2] for row in shown} - {FREE}) > 1
+    unbudgeted = {FREE, *ELSEWHERE}
+    several = len({row[2] for row in shown} - unbudgeted) > 1
     names, found = displays(board), {}
     for method in dict.fromkeys(row[0] for row in shown):
         own = [row for row in shown if row[0] == method]
         _, rests = shared_options([row[1] for row in own])
         for row, rest in zip(own, rests, strict=True):
             options = f"[{rest or 'default'}]" if len({r[1] for r in own}) > 1 else ""
-            spent = f"({budget(row[2], unit)})" if several and row[2] != FREE else ""
+            spent = f"({budget(row[2], unit)})" if several and row[2] not in unbudgeted else ""
             found[row] = " ".join(filter(None, [names[method], options, spent, *row[3:]]))
     return {row: found[row] for row in shown}
 
 
-def group_title(board: Board, method: str) -> tuple[int, str]:
-    """(place, title) of a method's group."""
-    kind = board.method(method).kind
-    title = GROUPS.get(kind, GROUPS[""])
+def group_title(board: Board, row: Row) -> tuple[int, str]:
+    """(place, title) of a row's group."""
+    title = GROUPS.get(board.kind(row), GROUPS[""])
     return list(GROUPS.values()).index(title), title
 
 
 def groups(board: Board, lines: Mapping[Row, T]) -> list[tuple[str, dict[Row, T]]]:
-    """(title, rows) of training-free solvers, learned solvers, students and others, of those there are."""
+    """(title, rows) of training-free solvers, learned solvers, students, others and what was made elsewhere, of those
+    there are.
+    """
     found: dict[str, dict[Row, T]] = {title: {} for title in GROUPS.values()}
     for row, line in lines.items():
-        found[group_title(board, row[0])[1]][row] = line
+        found[group_title(board, row)[1]][row] = line
     return [(title, rows) for title, rows in found.items() if rows]
 
 

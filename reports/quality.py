@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import sources
-from .entries import Board, Entry
+from .entries import Board, Entry, Problem
 from .lines import Line, fill
 from .naming import budget, displays, groups, mean_and_error
 from .order import ordered
@@ -24,6 +24,7 @@ class Grid:
     An entry with values of the metric is in the grid of its protocol only, one without is in those of all protocols.
     """
 
+    problem: Problem
     metric: str
     protocol: str
     nfes: list[int]
@@ -39,29 +40,31 @@ class Grid:
 
 
 def grids(board: Board, metrics: Sequence[str], sort: str = "") -> list[Grid]:
-    """Every value of these metrics in exactly one cell of one grid; `sort` its lines as `ordered` does."""
-    asked: dict[tuple[tuple[str, str], str], list[Entry]] = {
-        (problem, metric): [] for problem in board.problems for metric in metrics
-    }
-    for entry in board.entries:
+    """Every value of these metrics in exactly one cell of one grid, of rows made elsewhere in one for each teacher that
+    they are beside; `sort` its lines as `ordered` does.
+    """
+    found = []
+    for problem, entries in board.shown.items():
         for metric in metrics:
-            if metric in entry.statuses:
-                asked[entry.key.problem, metric].append(entry)
-    return [g for (_, metric), entries in asked.items() if entries for g in _by_protocol(board, entries, metric, sort)]
+            if asked := [entry for entry in entries if metric in entry.statuses]:
+                found += _by_protocol(board, problem, asked, metric, sort)
+    return found
 
 
-def _by_protocol(board: Board, entries: list[Entry], metric: str, sort: str) -> list[Grid]:
+def _by_protocol(board: Board, problem: Problem, entries: list[Entry], metric: str, sort: str) -> list[Grid]:
     protocols = dict.fromkeys(e.protocols[metric] for e in entries if metric in e.protocols) or [""]
     of_each = {p: [e for e in entries if e.protocols.get(metric, p) == p] for p in protocols}
-    return [_grid(board, own, metric, protocol, sort) for protocol, own in of_each.items()]
+    return [_grid(board, problem, own, metric, protocol, sort) for protocol, own in of_each.items()]
 
 
-def _grid(board: Board, entries: list[Entry], metric: str, protocol: str, sort: str) -> Grid:
+def _grid(board: Board, problem: Problem, entries: list[Entry], metric: str, protocol: str, sort: str) -> Grid:
     nfes = sorted({entry.nfe for entry in entries})
     places = {(entry.key.row, entry.nfe): entry for entry in entries}
     rows = ordered(board, dict.fromkeys(entry.key.row for entry in entries), places, metric, sort)
     lines = {row: [places.get((row, nfe)) for nfe in nfes] for row in rows}
-    return Grid(metric, protocol, nfes, {row: line for _, own in groups(board, lines) for row, line in own.items()})
+    return Grid(
+        problem, metric, protocol, nfes, {row: line for _, own in groups(board, lines) for row, line in own.items()}
+    )
 
 
 def tables(board: Board, metrics: Sequence[str], sort: str = "") -> list[Table]:
@@ -70,7 +73,7 @@ def tables(board: Board, metrics: Sequence[str], sort: str = "") -> list[Table]:
 
 
 def table(board: Board, grid: Grid) -> Table:
-    measured, metric, (dataset, teacher) = grid.measured, grid.metric, grid.entries[0].key.problem
+    measured, metric, (dataset, teacher) = grid.measured, grid.metric, grid.problem
     better = "higher" if board.about(metric).higher_is_better else "lower"
     ranked = len(grid.nfes) == 1 and any(entry.rivals.get(metric, 0) >= LEAST for entry in measured)
     notes = [*_measurement(board, grid), *sources.notes(measured, metric, board.labels)]
@@ -133,6 +136,8 @@ def _measurement(board: Board, grid: Grid) -> list[str]:
         notes.append(f"no metrics.json describes {metric}: lower is taken to be better")
     if min(counts) < facts.enough:
         notes.append(f"{min(counts)} samples are few for {facts.display}: {facts.enough} are asked for")
+    if any(entry.elsewhere for entry in measured):
+        notes.append("rows made elsewhere have no rank and no mark: what they cost is not known here")
     return [*notes, f"protocol {grid.protocol}"] if grid.protocol else notes
 
 
@@ -143,7 +148,7 @@ def _about(board: Board, grid: Grid, counts: set[int]) -> str:
     most = max(seeds)
     about = "mean ± standard deviation over" if most > 1 else "value of"
     parts = [f"{about} {_span(seeds)} seed{'s' if most > 1 else ''}, {_span(counts)} samples each"]
-    if any(entry.rivals[metric] < LEAST for entry in measured):
+    if any(entry.rivals.get(metric, LEAST) < LEAST for entry in measured):
         parts.append(f"no mark among fewer than three rows{' of a budget' * board.by_budget}")
     if most < 3:
         parts.append(f"{'two seeds say' if most == 2 else 'one seed says'} little about luck in training")

@@ -22,7 +22,7 @@ def rank(board: Board, metric: str) -> None:
     An entry's rank is one more than the number of entries that are better than it on their common seeds beyond doubt
     (`differ`): rank 1 says that there is none. A star says the same of an entry among at least LEAST, and two stars
     that none of fewer NFE or a smaller budget is better either. Of precision and recall neither says much without the
-    other: the star of either takes FLOOR of both.
+    other: the star of either takes FLOOR of both. Rows that were made elsewhere have no rank.
     """
 
     def group(entry: Entry) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ def rank(board: Board, metric: str) -> None:
         return (*entry.key.problem, entry.protocols.get(metric, ""))
 
     facts, by_budget = board.about(metric), board.by_budget
-    scored = [entry for entry in board.entries if entry.values.get(metric)]
+    scored = [entry for entry in board.entries if entry.values.get(metric) and not entry.elsewhere]
     for _, members in itertools.groupby(sorted(scored, key=group), key=group):
         _rank(list(members), metric, facts)
     for _, members in itertools.groupby(sorted(scored, key=comparable), key=comparable):

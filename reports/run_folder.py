@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from . import records
+from .budgets import ELSEWHERE as ELSEWHERE
 from .reading import Lines, finite, images, record, refuse, text
 from .status import Status
 
@@ -23,6 +24,7 @@ LEADERBOARD, REPORT, FIGURES = "leaderboard.csv", "report.html", "figures"
 FACTS, METRICS, SUITE = "run.json", "metrics.json", "suite.yaml"
 METHODS, PAPERS = "methods.json", "papers.bib"
 PICTURES, LEARNED, CURVES = "pictures.npz", "learned.json", "curves.csv"
+PUBLISHED = "published.json"
 
 FILES = {
     RESULTS: "a row per data set, teacher, method, variant, budget, seed, NFE and metric",
@@ -37,6 +39,7 @@ FILES = {
     METHODS: "the facts of each method: name to print, kind, keys of its papers, whether it needs no images",
     PAPERS: "these papers, for BibTeX",
     SUITE: "the suite as it was run, with what `--set` changed",
+    PUBLISHED: "which rows stand beside which of a paper's, if the suite repeats a table",
     PICTURES: "the first samples of each image cell, and the exact solutions",
     LEARNED: "the numbers of methods that learn only a few",
     CURVES: "the loss during training: some 40 rows per training run",
@@ -67,6 +70,11 @@ class EntryKey:
     def problem(self) -> tuple[str, str]:
         return self.dataset, self.teacher
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it was made elsewhere: nobody here knows what that cost, so that it is ranked with none."""
+        return self.budget in ELSEWHERE
+
 
 @dataclass(frozen=True)
 class RowKey:
@@ -83,7 +91,7 @@ class RowKey:
 
     def __str__(self) -> str:
         options = f" [{self.variant}]" if self.variant else ""
-        budget = f" ({self.budget})" if self.budget not in ("", "0") else ""
+        budget = f" ({self.budget})" if self.budget not in ("", "0", *ELSEWHERE) else ""
         return f"{self.method}{options}{budget} NFE {self.nfe} seed {self.seed} {self.metric}"
 
 
@@ -98,7 +106,7 @@ KEY_COLUMNS = {
     "teacher": "label of the teacher",
     "method": "name of the method",
     "variant": "its options, as far as they are not the defaults",
-    "budget": "what one training run may spend, with its unit; 0 for a method without training",
+    "budget": "what one training run may spend, with its unit; 0 without training, - for a row made elsewhere",
     "seed": "of the training and of the samples' noise",
     "nfe": "network evaluations per sample",
 }
@@ -120,7 +128,7 @@ RESULT_COLUMNS = {
     "standard_error": "of the value over the noises, by the delete-block jackknife, in the value's unit",
     "corrected": "the value without its bias of order 1/samples, by the jackknife",
     "protocol": "how the value was measured: features, rounding, samples, reference",
-    "rules": "whether options were left at their defaults or tuned, and over how many trials",
+    "rules": "whether options were left at their defaults or tuned, and over how many trials; or who made the row",
 }
 BLOCK_COLUMNS = {
     "cell": "identity of the computation, as in results.csv",
@@ -212,8 +220,8 @@ def metrics_json(found: Mapping[str, Metric]) -> str:
 class Method:
     """The facts of a method, an object of methods.json.
 
-    kind: `solver`, `learned solver` or `student`; empty for a method that no methods.json describes. papers: keys of
-    papers.bib. data_free: whether it needs no images of the data set; None where nobody says.
+    kind: `solver`, `learned solver`, `student` or `made elsewhere`; empty for a method that no methods.json describes.
+    papers: keys of papers.bib. data_free: whether it needs no images of the data set; None where nobody says.
     """
 
     display: str

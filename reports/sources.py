@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from .entries import Entry
+from .run_folder import ELSEWHERE
 
 
 def notes(entries: Sequence[Entry], metric: str, labels: Sequence[str]) -> list[str]:
@@ -49,7 +50,9 @@ def _names(owners: Mapping[tuple[str, ...], str | None], label: str) -> str:
 
 def _name(row: tuple[str, ...]) -> str:
     method, variant, budget = row[:3]
-    return " ".join([method, *([f"[{variant}]"] if variant else []), *([f"({budget})"] if budget != "0" else [])])
+    return " ".join(
+        [method, *([f"[{variant}]"] if variant else []), *([f"({budget})"] if budget not in ("0", *ELSEWHERE) else [])]
+    )
 
 
 def _pooled(entry: Entry, metric: str) -> str:

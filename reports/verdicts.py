@@ -17,7 +17,7 @@ def verdicts(board: Board, metric: str, seconds: Mapping[EntryKey, float]) -> li
     """
     found = []
     for problem in board.problems:
-        entries = [e for e in board.entries if e.key.problem == problem and metric in e.statuses]
+        entries = [e for e in board.shown[problem] if metric in e.statuses and not e.elsewhere]
         place = "" if len(board.problems) == 1 else f"{problem[0]}, teacher {problem[1]}, "
         for nfe in sorted({entry.nfe for entry in entries}):
             here = [entry for entry in entries if entry.nfe == nfe]
@@ -51,11 +51,7 @@ def best(board: Board, metric: str, seconds: Mapping[EntryKey, float]) -> dict[i
     """NFE -> the entry of the first problem to use: rank 1, and of several that share it the fastest."""
     found: dict[int, Entry] = {}
     for nfe in sorted({entry.nfe for entry in board.entries}):
-        first = [
-            entry
-            for entry in board.entries
-            if entry.key.problem == board.problems[0] and entry.nfe == nfe and entry.ranks.get(metric) == 1
-        ]
+        first = [entry for entry in board.shown[board.problems[0]] if entry.nfe == nfe and entry.ranks.get(metric) == 1]
         if first:
             found[nfe] = _fastest(first, seconds) or first[0]
     return found

@@ -17,7 +17,12 @@ from ..plan.references import lacking
 from ..run.executor import EXECUTORS
 from ..suite.loading import SHIPPED, load, shipped_names
 
-HEADINGS: dict[Kind, str] = {"solver": "solvers", "learned solver": "learned solvers", "student": "students"}
+HEADINGS: dict[Kind, str] = {
+    "solver": "solvers",
+    "learned solver": "learned solvers",
+    "student": "students",
+    "made elsewhere": "rows made elsewhere",
+}
 
 
 @dataclass(frozen=True)

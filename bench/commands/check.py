@@ -57,7 +57,7 @@ def registers() -> dict[str, Mapping[str, Any]]:
 
     return {
         "method": {name: spec for name, spec in METHODS.items() if spec.trains},
-        "solver": {name: spec for name, spec in METHODS.items() if not spec.trains},
+        "solver": {name: spec for name, spec in METHODS.items() if spec.kind == "solver"},
         "dataset": DATASETS,
         "metric": METRICS,
         "executor": EXECUTORS,

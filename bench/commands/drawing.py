@@ -5,9 +5,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+from ...methods.specs.ground_truth import MEASURED
 from ...reports.writing import write_atomic
 from ..errors import InputError
-from ..plan.kinds import SampleParams
+from ..plan.kinds import ImagesParams, SampleParams
 from ..results.lookup import Wanted, nearest_samples, store_of
 from ..store import Artifact, Store
 
@@ -40,7 +41,10 @@ def _samples(nearest: Artifact, store: Store, nfe: int, count: int, seed: int) -
     from ...methods.randomness import noise
     from ..stages import sample, teacher, train
 
+    if nearest.manifest["kind"] == ImagesParams.kind:
+        raise InputError(f"they are images that were made elsewhere: see {nearest.asked(ImagesParams).source}")
     params, inputs = nearest.asked(SampleParams), nearest.manifest["inputs"]
+    nfe = nfe if params.nfe != MEASURED else MEASURED
     spec = registry.method(params.method)
     refusal = spec.refusal(nfe, spec.options.model_validate(params.options))
     if refusal is None and spec.per_nfe and nfe != params.nfe:

@@ -57,6 +57,9 @@ def _reference(paper: Paper) -> str:
 def _method(entry: Entry) -> Facts:
     spec = METHODS[entry.name]
     yield from _evaluations(spec)
+    if spec.elsewhere:
+        yield Fact("trains", [f"nothing: {spec.made}; its rows have no budget and no rank"], False)
+        return
     if not spec.trains:
         yield Fact("trains", ["nothing: a training-free solver takes no budget"], False)
         return

@@ -44,13 +44,21 @@ store_option = click.option(
 
 def row_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that name a row of a finished run."""
+    return _row_options(command, required=True)
+
+
+def optional_row_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a verb that can be given something else: method and nfe are then None."""
+    return _row_options(command, required=False)
+
+
+def _row_options(command: Callable[..., Any], required: bool) -> Callable[..., Any]:
+    least = click.IntRange(1, NFE.max)
     for option in reversed(
         [
             click.argument("place", metavar="RUN"),
-            click.option("--method", required=True, help="A method of the run."),
-            click.option(
-                "--nfe", type=click.IntRange(1, NFE.max), required=True, help="Network evaluations per sample."
-            ),
+            click.option("--method", required=required, help="A method of the run."),
+            click.option("--nfe", type=least, required=required, help="Network evaluations per sample."),
             click.option("--variant", help="Its options, as the leaderboard shows them [default: the first row]."),
             click.option("--budget", help="Its budget, as the leaderboard shows it [default: the first row]."),
             click.option("--seed", type=SEED, default=0, show_default=True),

@@ -10,6 +10,7 @@ from ...datasets.registry import DATASETS
 from ...methods.missing import Missing
 from ...reports.status import Kind, Status
 from ..suite.schema import Budget, MethodEntry, Suite
+from . import elsewhere
 from .code import method_code
 from .kinds import SampleParams
 from .needs import training_reads_data
@@ -37,6 +38,8 @@ class Cell:
     rules: str = "default"
     unmeasured: Mapping[str, Missing] = field(default_factory=dict)
     """Metrics that this machine lacks something for."""
+    undefined: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that the row cannot have, and why."""
 
     @property
     def id(self) -> str:
@@ -56,17 +59,43 @@ class Plan:
         The first seed of everything is scored before the second, and what needs no training before what does.
         """
         seeds = {seed: i for i, seed in enumerate(self.suite.seeds)}
-        ordered = sorted(self.cells, key=lambda cell: (seeds[cell.seed], cell.budget != UNTRAINED))
+        free = (UNTRAINED, elsewhere.BUDGET)
+        ordered = sorted(self.cells, key=lambda cell: (seeds[cell.seed], cell.budget not in free))
         return in_order(cell.score for cell in ordered if cell.score is not None)
 
 
 def make_plan(suite: Suite) -> Plan:
     """The cells of the suite in its own order, with their tasks."""
     cells: list[Cell] = []
-    for problem in problems(suite):
+    here = problems(suite)
+    alone = {id(problem): problem for problem in elsewhere.places(suite, here)}
+    for problem in here or alone.values():
         for entry in suite.methods:
-            cells += Row(problem, entry).cells()
+            if not entry.spec.elsewhere:
+                cells += Row(problem, entry).cells()
+            elif entry.name in elsewhere.OF_A_TEACHER or id(problem) in alone:
+                cells += _cells_made_elsewhere(problem, entry)
     return Plan(suite, cells)
+
+
+def _cells_made_elsewhere(problem: Problem, entry: MethodEntry) -> Iterator[Cell]:
+    for row in elsewhere.rows(problem, entry):
+        for seed, nfe in itertools.product(row.seeds, row.nfes):
+            skipped = row.skipped(nfe)
+            yield Cell(
+                DATASETS[problem.dataset].shown,
+                row.teacher,
+                entry.name,
+                entry.label(),
+                elsewhere.BUDGET,
+                seed,
+                nfe,
+                None if skipped else row.score_task(seed, nfe),
+                skipped,
+                entry.rules(),
+                row.problem.unmeasured,
+                row.undefined,
+            )
 
 
 @dataclass(frozen=True)

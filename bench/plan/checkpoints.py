@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...methods.missing import Missing
 from ...methods.options import Options
+from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files
 from ..errors import InputError
@@ -16,8 +17,6 @@ from . import first_bytes
 
 def meant(name: str) -> str | None:
     """The registered name or the path of the network that `name` means; None if there is neither."""
-    if Path(name).is_dir():
-        return str(Path(name).absolute())
     return published_files.meant(name, published_files.CHECKPOINTS)
 
 
@@ -37,16 +36,17 @@ def missing_checkpoint(teacher: Options) -> Missing | None:
     return published_files.missing(file) if file in published_files.REGISTER else None
 
 
-def checkpoint(teacher: Options, shape: Sequence[int] = ()) -> dict[str, str]:
+def checkpoint(teacher: Options, shape: Sequence[int] = (), student: bool = False) -> dict[str, str]:
     """What a teacher's task knows of its file, wherever it lies: its hash, and that of the settings given beside it.
 
-    Empty for a teacher without a file. InputError for one that holds no network of samples of that shape.
+    student: a network that a row brings with it. Empty for a teacher without a file. InputError for one that holds no
+    network of samples of that shape.
     """
     path = located(teacher) if isinstance(teacher, CheckpointOptions) else None
     if path is None:
         return {}
     assert isinstance(teacher, CheckpointOptions)
-    if (reason := fault(path, shape, teacher)) is not None:
+    if (reason := fault(path, shape, teacher, student)) is not None:
         raise InputError(f"{path}: {reason}")
     beside = first_bytes.beside(path, teacher.config)
     settings = {} if beside is None else {"settings": hashlib.sha256(beside.read_bytes()).hexdigest()}
@@ -62,10 +62,14 @@ def digest(path: Path) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def fault(path: Path, shape: Sequence[int] = (), teacher: CheckpointOptions | None = None) -> str | None:
-    """Why the file or folder cannot be a teacher of samples of that shape, as far as its first bytes say; None if they
-    do not.
+def fault(
+    path: Path, shape: Sequence[int] = (), teacher: CheckpointOptions | None = None, student: bool = False
+) -> str | None:
+    """Why the file or folder cannot be a teacher of samples of that shape, or a student's network, as far as its first
+    bytes say; None if they do not.
     """
+    if (facts := method_facts(path)) and not student:
+        return f"a {facts.get('method')} of fewstep and no denoiser: it is a row, {{name: student, file: ...}}"
     config = None if teacher is None else teacher.config
     try:
         own = first_bytes.shape_of(path, config)

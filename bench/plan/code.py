@@ -44,7 +44,7 @@ def _solver(name: str) -> registry.MethodSpec | None:
         spec = registry.method(name)
     except registry.UnknownNameError:
         return None
-    return None if spec.trains else spec
+    return spec if spec.kind == "solver" else None
 
 
 def _texts(value: Any) -> Iterator[str]:

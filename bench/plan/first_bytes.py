@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...methods.published_networks import NETWORKS
+from ...methods.saved_header import method_facts
 
 METADATA, METADATA_CONFIG = "__metadata__", "config"
 """Where a .safetensors has facts beside its tensors, and which of them a network's settings are."""
@@ -19,7 +20,7 @@ LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
 MSGPACK = (*range(0x81, 0x90), 0xDE, 0xDF)
 """The first byte of a map."""
 
-Shape = tuple[Any, Any, Any]
+Shape = tuple[Any, ...]
 
 
 def shape_of(path: Path, given: Mapping[str, Any] | str | None = None) -> Shape | None:
@@ -33,6 +34,9 @@ def shape_of(path: Path, given: Mapping[str, Any] | str | None = None) -> Shape 
         if not _is_pickle(path):
             raise ValueError("not a whole pickle, which EDM's .pkl is")
         return None
+    if facts := method_facts(path):
+        _check_whole(path)
+        return tuple(json.loads(facts["network"])["shape"])
     if path.suffix == ".safetensors":
         return _of(_safetensors(path, given), required=True)
     _check_kind(path)
@@ -68,6 +72,8 @@ def _of(config: Any, required: bool) -> Shape | None:
     part = config.get("kwargs" if form in ("edm", "diffusers") else "network")
     if not isinstance(part, Mapping) or (form == "edm" and "precond" not in config):
         raise ValueError("its configuration has no precond or no kwargs, nor another form's `form` and `network`")
+    if form == "fewstep":
+        return tuple(config["shape"])
     if form == "edm":
         side, channels = part.get("img_resolution"), part.get("img_channels")
     elif form == "diffusers":
@@ -121,11 +127,17 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
     return 8 + length, header
 
 
-def _safetensors(path: Path, given: Mapping[str, Any] | str | None) -> Any:
+def _check_whole(path: Path) -> dict[str, Any]:
+    """The header of a .safetensors. ValueError where the file is not as long as that says."""
     length, header = _header(path)
     size = length + max((entry["data_offsets"][1] for key, entry in header.items() if key != METADATA), default=0)
     if size != path.stat().st_size:
         raise ValueError(f"{path.stat().st_size:,} bytes, and its header says {size:,}")
+    return header
+
+
+def _safetensors(path: Path, given: Mapping[str, Any] | str | None) -> Any:
+    header = _check_whole(path)
     settings = _settings(path, given)
     if settings is not None:
         return settings

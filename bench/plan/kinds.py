@@ -30,6 +30,8 @@ class Params(Model):
     """What determines a result beside its inputs. `kind` names the stage."""
 
     kind: ClassVar[str]
+    places: ClassVar[tuple[str, ...]] = ()
+    """Fields that say where something lies, of which another says what it is: no part of a task's key."""
     device: str
 
 
@@ -60,6 +62,8 @@ class TeacherParams(Params):
     dataset: str
     teacher: dict[str, Any]
     """Its options."""
+    role: Literal["student"] | None = None
+    """Of a network that a row brings with it: a student is no denoiser."""
     content: str | None = None
     """The hash of the data set's archive."""
     file: str | None = None
@@ -224,9 +228,21 @@ class SampleParams(Guided):
     """Whether what was learned on another teacher is applied to this one."""
 
 
+class ImagesParams(Params):
+    kind = "images"
+    places = ("source",)
+    source: str
+    """The path of the images; `content` is their hash."""
+    content: str
+    samples: int
+    """How many of them are taken, the first by name."""
+
+
 class Sampled(Ended):
     samples: int = 0
     nfe: int = 0
+    evaluations: float | None = None
+    """Mean evaluations per sample, of a sampler whose NFE is measured."""
     forwards: float = 0.0
     """Network forwards per sample: two for each guided evaluation."""
     flops_per_image: float = 0.0
@@ -259,6 +275,7 @@ ASKED: dict[str, type[Params]] = {
         TrainParams,
         TuneParams,
         SampleParams,
+        ImagesParams,
         ScoreParams,
     )
 }
@@ -270,6 +287,7 @@ ANSWERS: dict[str, type[Model]] = {
     "train": Trained,
     "tune": Tuned,
     "sample": Sampled,
+    "images": Sampled,
     "score": Scored,
 }
 """By kind of task."""

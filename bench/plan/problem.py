@@ -37,13 +37,15 @@ from .task import Task
 class Problem:
     """One data set with one teacher: what every method of the suite is run on.
 
-    named: metric -> the published statistics, or rows, that it is compared with.
+    named: metric -> the published statistics, or rows, that it is compared with. truths: whether its rows are compared
+    with the teacher's exact solutions.
     """
 
     suite: Suite
     dataset: str
     teacher: Teacher
     named: Mapping[str, str] = field(default_factory=dict)
+    truths: bool = True
 
     @cached_property
     def missing(self) -> Missing | None:
@@ -101,7 +103,8 @@ class Problem:
             teacher=trained.model_dump(mode="json", exclude={"guidance", "label"}),
             device=self.suite.device,
             **(self.content if self._reads_data else {}),
-            **checkpoint(trained, DATASETS[self.dataset].shape),
+            role=None if self.truths else "student",
+            **checkpoint(trained, DATASETS[self.dataset].shape, student=not self.truths),
             identity=trained.identity() or None,
             **frozen.identity(frozen.teacher(trained)),
         )
@@ -160,16 +163,20 @@ class Problem:
         several = len(pairs(self.suite)) > 1
         return f" on {DATASETS[self.dataset].shown} {self.teacher.shown()}" if several else ""
 
-    def score_task(self, sample: Task, seed: int, what: str) -> Task:
-        """The score of a cell's samples by the metrics that can be had here."""
+    def score_task(self, sample: Task, seed: int, what: str, rounding: str | None = None) -> Task:
+        """The score of a cell's samples by the metrics that can be had here; rounding: theirs, if not the suite's."""
         inputs = {"sample": sample}
         for name in self._features:
             inputs |= {"truth": self.truth_task(seed)} if name in (PIXELS, LPIPS) else self._compared[name]
-        return Task(self._score_params, inputs, self._score_code, 1_500.0, f"score {what}")
+        params = self._score_params
+        if rounding is not None:
+            params = params.model_copy(update={"rounding": rounding})
+        return Task(params, inputs, self._score_code, 1_500.0, f"score {what}")
 
     @cached_property
     def _metrics(self) -> list[str]:
-        return [name for name in self.suite.metrics if name not in self.unmeasured]
+        there = [name for name in self.suite.metrics if name not in self.unmeasured]
+        return [name for name in there if self.truths or METRICS[name].against != "truth"]
 
     @cached_property
     def _features(self) -> list[str]:

@@ -45,6 +45,11 @@ class Task:
         return self.params.dumped()
 
     @property
+    def _identity(self) -> dict[str, Any]:
+        """The parameters without those that only say where something lies."""
+        return {name: value for name, value in self.asked.items() if name not in self.params.places}
+
+    @property
     def modules(self) -> tuple[str, ...]:
         return (f"{PACKAGE}.bench.stages.{self.kind}", *self.code)
 
@@ -53,7 +58,7 @@ class Task:
         return hashed(
             {
                 "kind": self.kind,
-                "params": self.asked,
+                "params": self._identity,
                 "inputs": {role: task.key for role, task in self.inputs.items()},
                 "source": source_version.version(*self.modules),
                 "torch": torch_version(),
@@ -64,7 +69,7 @@ class Task:
     def question(self) -> str:
         """A hash of what is asked, whatever code answers it: tasks that differ in their source alone share it."""
         asked = {role: task.question for role, task in self.inputs.items()}
-        return hashed({"kind": self.kind, "params": self.asked, "inputs": asked})
+        return hashed({"kind": self.kind, "params": self._identity, "inputs": asked})
 
     @cached_property
     def name(self) -> str:

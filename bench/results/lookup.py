@@ -1,17 +1,13 @@
-"""The artifacts behind a row of a finished run: what `fewstep sample` draws from and `fewstep export` copies."""
+"""The artifacts behind a row of a finished run: what `fewstep sample` draws from and `fewstep export` writes."""
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from ...methods import registry
 from ...reports import run_folder
-from ...reports.writing import aside
 from ..errors import InputError
-from ..plan.kinds import SampleParams
 from ..store import Artifact, Store
 
 
@@ -24,10 +20,11 @@ class Wanted:
     seed: int = 0
     variant: str | None = None
     budget: str | None = None
+    teacher: str | None = None
 
     def among(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows that fit."""
-        given = {"method": self.method, "variant": self.variant, "budget": self.budget}
+        given = {name: getattr(self, name) for name in ("method", "variant", "budget", "teacher")}
         for column, value in given.items():
             table = table if value is None else table[table[column] == value]
         return table
@@ -47,7 +44,7 @@ def nearest_samples(folder: Path, wanted: Wanted, store: Store) -> Artifact:
     fitting = wanted.among(table)
     rows = fitting[fitting["status"] == "done"]
     if rows.empty:
-        raise InputError(f"{folder}: no finished cell of {_described(wanted)}; the run has {_known(table, wanted)}")
+        raise InputError(f"{folder}: no finished cell of {described(wanted)}; the run has {_known(table, wanted)}")
     cells = zip(rows["nfe"] == wanted.nfe, rows["seed"] == wanted.seed, rows["cell"], strict=True)
     _, _, cell = max(cells, key=lambda found: found[:2])
     if not re.fullmatch("[0-9a-f]{16}", cell):
@@ -71,7 +68,8 @@ def unsaid(folder: Path, wanted: Wanted) -> str | None:
     return f"{len(found)} rows of {wanted.method} fit; this is {chosen} (choose with --variant and --budget)"
 
 
-def _described(wanted: Wanted) -> str:
+def described(wanted: Wanted) -> str:
+    """For messages."""
     words = [f"method {wanted.method!r}"]
     words += [f"{key} {value!r}" for key in ("variant", "budget") if (value := getattr(wanted, key)) is not None]
     return " with ".join([words[0], " and ".join(words[1:])]) if words[1:] else words[0]
@@ -84,22 +82,3 @@ def _known(table: pd.DataFrame, wanted: Wanted) -> str:
         return ", ".join(dict.fromkeys(table["method"]))
     found = own[["variant", "budget"]].itertuples(index=False)
     return "; ".join(dict.fromkeys(f"variant {variant!r}, budget {budget!r}" for variant, budget in found))
-
-
-def export(folder: Path, wanted: Wanted, root: Path | None, out: Path) -> None:
-    """Copy the trained weights of a row, a file that fewstep.methods.saved reads, to `out`."""
-    store = store_of(folder, root)
-    samples = nearest_samples(folder, wanted, store)
-    params, inputs = samples.asked(SampleParams), samples.manifest["inputs"]
-    if "train" not in inputs:
-        raise InputError(f"{wanted.method} is not trained: there is nothing to export")
-    if params.seed != wanted.seed:
-        raise InputError(f"{_described(wanted)} has no finished cell with seed {wanted.seed}")
-    trained = store.need(inputs["train"])
-    if registry.method(params.method).per_nfe and params.nfe != wanted.nfe:
-        raise InputError(f"{_described(wanted)} is trained per NFE, and the run has no cell with NFE {wanted.nfe}")
-    from ..stages.train import WEIGHTS
-
-    weights = trained.file(WEIGHTS)
-    with aside(out) as part:
-        shutil.copyfile(weights, part)

@@ -5,11 +5,13 @@ import io
 from typing import Any
 
 from ...methods.missing import Missing
+from ...methods.specs.ground_truth import MEASURED
 from ...reports import jackknife, run_folder
 from ...reports.status import DONE, Kind, Status
 from ..metrics.measured import Measured
+from ..plan import elsewhere
 from ..plan.cells import Cell, Plan
-from ..plan.kinds import Sampled, Scored, Trained
+from ..plan.kinds import ImagesParams, Sampled, Scored, Trained
 from ..run.runner import Outcome
 from .costs import train_artifact
 
@@ -41,7 +43,7 @@ def _cell_rows(plan: Plan, cell: Cell, outcome: Outcome) -> list[dict[str, Any]]
         "variant": cell.variant,
         "budget": cell.budget,
         "seed": cell.seed,
-        "nfe": cell.nfe,
+        "nfe": _nfe(plan, cell, outcome),
         **_costs(cell, outcome),
         "cell": cell.id,
         "rules": cell.rules,
@@ -50,8 +52,29 @@ def _cell_rows(plan: Plan, cell: Cell, outcome: Outcome) -> list[dict[str, Any]]
     for metric in plan.suite.metrics:
         found = metrics.get(metric, Measured())
         stated = metric_status(cell.unmeasured.get(metric), found) if status.done else status
+        if (undefined := cell.undefined.get(metric)) is not None:
+            stated = Status(Kind.SKIPPED, undefined)
         table.append({**shared, "metric": metric, "status": str(stated), **value_columns(found)})
     return table
+
+
+def _nfe(plan: Plan, cell: Cell, outcome: Outcome) -> int:
+    """The cell's, or where it is measured the mean over all seeds, so that they are one entry; 0 until it is."""
+    if cell.nfe != MEASURED:
+        return cell.nfe
+    row = (cell.dataset, cell.teacher, cell.method, cell.variant)
+    alike = [other for other in plan.cells if (other.dataset, other.teacher, other.method, other.variant) == row]
+    made = [found for other in alike if (found := _sampled(other, outcome)) is not None]
+    measured = [found.evaluations for found in made if found.evaluations is not None]
+    return round(sum(measured) / len(measured)) if measured else MEASURED
+
+
+def _sampled(cell: Cell, outcome: Outcome) -> Sampled | None:
+    """What the cell's sampling came to, None before it has."""
+    sample = cell.score.inputs["sample"] if cell.score is not None else None
+    if sample is None or sample.name not in outcome.artifacts:
+        return None
+    return outcome.artifacts[sample.name].answer(Sampled)
 
 
 def metric_status(lacking: Missing | None, found: Measured) -> Status:
@@ -110,7 +133,9 @@ def _costs(cell: Cell, outcome: Outcome) -> dict[str, Any]:
         return {}
     sample = cell.score.inputs["sample"]
     costs: dict[str, Any] = {}
-    if "train" not in sample.inputs:
+    if cell.budget == elsewhere.BUDGET:
+        pass
+    elif "train" not in sample.inputs:
         costs |= dict.fromkeys(("train_evaluations", "train_flops", "train_seconds", "trainable_parameters"), 0)
     elif (run := train_artifact(cell, outcome)) is not None:
         trained = run.answer(Trained)
@@ -118,7 +143,7 @@ def _costs(cell: Cell, outcome: Outcome) -> dict[str, Any]:
         costs |= {f"train_{key}": getattr(spent, key) for key in ("evaluations", "flops", "seconds")}
         costs["trainable_parameters"] = trained.trainable_parameters
         costs["train_peak_bytes"] = max(trained.ledger.peak_bytes.values(), default="")
-    made = outcome.artifacts[sample.name].answer(Sampled) if sample.name in outcome.artifacts else None
-    if made is not None and made.status.done:
+    made = _sampled(cell, outcome)
+    if made is not None and made.status.done and sample.kind != ImagesParams.kind:
         costs |= {name: getattr(made, name) for name in ("seconds_per_image", "forwards", "flops_per_image")}
     return costs

@@ -30,6 +30,7 @@ from ...reports.run_folder import (
     METRICS,
     PAPERS,
     PICTURES,
+    PUBLISHED,
     REPORT,
     RESULTS,
     SUITE,
@@ -50,7 +51,7 @@ from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
 from ..suite.schema import Suite
 from ..suite.writing import MARK, dump
-from . import costs, curves, trials
+from . import costs, curves, published, trials
 from . import rows as results
 
 TEMPLATES = Path(reports.__file__).parent / "templates"
@@ -85,12 +86,13 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
     losses = results.to_csv(curves.rows(plan, outcome), curves.COLUMNS)
     facts, metrics = run_facts(plan, outcome) | _claimed(plan.suite, out), metric_facts(plan.suite.metrics)
     described, papers = method_facts(dict.fromkeys(cell.method for cell in plan.cells))
-    methods, suite = methods_json(described), dump(plan.suite)
+    methods, suite, stated = methods_json(described), dump(plan.suite), published.dumped(plan.suite)
     stamp = hashlib.sha256(
         "\n".join(
             [
                 text,
                 suite,
+                stated,
                 blocks,
                 metrics,
                 methods,
@@ -121,10 +123,11 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
     write_atomic(out / METHOD_FACTS, methods)
     write_atomic(out / PAPERS, papers)
     write_atomic(out / COSTS, spent)
-    if tried:
-        write_atomic(out / TRIALS, tried)
-    else:
-        (out / TRIALS).unlink(missing_ok=True)
+    for name, optional in ((TRIALS, tried), (PUBLISHED, stated)):
+        if optional:
+            write_atomic(out / name, optional)
+        else:
+            (out / name).unlink(missing_ok=True)
     write_atomic(out / LEARNED, learned)
     write_atomic(out / CURVES, losses)
     _save_pictures(plan, outcome, out / PICTURES)
@@ -215,9 +218,11 @@ def _save_pictures(plan: Plan, outcome: Outcome, path: Path) -> None:
             needed = cell.score.inputs.get(role)
             artifact = outcome.artifacts.get(needed.name) if needed else None
             for file in artifact.manifest["files"] if artifact else ():
-                x0 = load_file(artifact.file(file))["x0"][:SHOWN]  # type: ignore[union-attr]
-                if x0.ndim == 4:
-                    arrays[name] = _to_uint8(x0)
+                found = load_file(artifact.file(file))  # type: ignore[union-attr]
+                if "x8" in found:
+                    arrays[name] = found["x8"][:SHOWN]
+                elif found["x0"].ndim == 4:
+                    arrays[name] = _to_uint8(found["x0"][:SHOWN])
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(path, buffer.getvalue())

@@ -1,5 +1,6 @@
 """The best results of a run that is under way, in a few words. No torch."""
 
+from ...reports.budgets import ELSEWHERE
 from ..metrics.register import METRICS
 from ..plan.cells import Cell, Plan
 from ..plan.kinds import Scored
@@ -11,16 +12,19 @@ SHOWN = 3
 
 
 class SoFar:
-    """By the suite's first metric, each value of one seed: best fd_digits at NFE 4 unipc-3 5.07."""
+    """By the suite's first metric, each value of one seed: best fd_digits at NFE 4 unipc-3 5.07. Rows that were made
+    elsewhere do not compete.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.metric = plan.suite.metrics[0]
         self._sign = -1 if METRICS[self.metric].higher_is_better else 1
         self._cells: dict[str, list[Cell]] = {}
         for cell in plan.cells:
-            if cell.score is not None:
+            if cell.score is not None and cell.budget not in ELSEWHERE:
                 self._cells.setdefault(cell.score.name, []).append(cell)
-        self._problems = len({(cell.dataset, cell.teacher) for cell in plan.cells})
+        here = (cell for cell in plan.cells if cell.budget not in ELSEWHERE)
+        self._problems = len({(cell.dataset, cell.teacher) for cell in here})
         self._best: dict[tuple[str, str, int], tuple[float, str]] = {}
 
     def __call__(self, task: Task, artifact: Artifact) -> str:

@@ -88,7 +88,8 @@ def run(task: Context[SampleParams]) -> Sampled:
 
     with metered() as meter, torch.no_grad():
         x0 = batches(params.samples, measured, task.on_progress)
-    if meter.evaluations != nfe * len(x0):
+    measures = getattr(method, "measures_nfe", False)
+    if not measures and meter.evaluations != nfe * len(x0):
         raise TaskError(f"{params.method} took {meter.evaluations / len(x0):g} evaluations a sample, not {nfe}")
     if not x0.isfinite().all():
         return Sampled(status=Status(Kind.DIVERGED, "samples are not finite"))
@@ -96,6 +97,7 @@ def run(task: Context[SampleParams]) -> Sampled:
     return Sampled(
         samples=len(x0),
         nfe=nfe,
+        evaluations=meter.evaluations / len(x0) if measures else None,
         forwards=meter.forwards / len(x0),
         flops_per_image=counter.get_total_flops() / min(BATCH, len(x0)),
         seconds_per_image=_seconds_per_image(ends, len(x0)),

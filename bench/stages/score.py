@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ...datasets.base import to_unit_range
 from ...methods.randomness import generator
 from ..metrics.covariance import mean_and_covariance
 from ..metrics.extractors import EXTRACTORS
@@ -14,6 +15,7 @@ from ..metrics.scoring import SUBSET, Images8, Measured, Reference, arrays_of, f
 from ..plan.kinds import (
     ExtractorParams,
     ExtractorResult,
+    ImagesParams,
     Sampled,
     Scored,
     ScoreParams,
@@ -22,6 +24,7 @@ from ..plan.kinds import (
 )
 from ..store import Artifact
 from . import extractor, reference, sample, truth
+from . import images as images_made_elsewhere
 from .context import Context
 from .device import accelerator
 
@@ -33,7 +36,7 @@ def run(task: Context[ScoreParams]) -> Scored:
     status = task.inputs["sample"].answer(Sampled).status
     if not status.done:
         return Scored(status=status)
-    x0 = sample.load(task.inputs["sample"])
+    x0, eight, setting = _samples(task.inputs["sample"], task.params.rounding)
     groups: dict[str, list[str]] = {}
     for name in task.params.metrics:
         groups.setdefault(METRICS[name].features, []).append(name)
@@ -41,15 +44,23 @@ def run(task: Context[ScoreParams]) -> Scored:
     for features in (PIXELS, LPIPS):
         values |= of_truth(x0, task.inputs["truth"], features, groups.pop(features)) if features in groups else {}
     if CLASSIFIER in groups:
-        values |= of_classifier(x0, task.inputs["extractor"], groups.pop(CLASSIFIER), "float")
+        values |= of_classifier(x0, task.inputs["extractor"], groups.pop(CLASSIFIER), setting)
     for name, metrics in groups.items():
-        x8 = QUANTISERS[task.params.rounding](x0)
+        x8 = QUANTISERS[task.params.rounding](x0) if eight is None else eight
         images = Images8(x8.__getitem__, len(x8), task.params.rounding)
         files = {metric: given["file"] for metric, given in task.params.references.items()}
         found = features_of(name, images, arrays_of(metrics), accelerator(task.params.device), task.on_progress)
         values |= of_published(name, found, metrics, task.inputs.get(reference_role(name)), files, images.rounding)
     drawn = task.inputs["sample"].answer(Sampled).labels
     return Scored(metrics=values if drawn is None else {name: _said(value, drawn) for name, value in values.items()})
+
+
+def _samples(artifact: Artifact, rounding: str) -> tuple[Tensor, Tensor | None, str]:
+    """(samples in [-1, 1], the same as images if they were made as such, what was done to the first)."""
+    if artifact.manifest["kind"] == ImagesParams.kind:
+        x8 = images_made_elsewhere.load(artifact)
+        return to_unit_range(x8), x8, rounding
+    return sample.load(artifact), None, "float"
 
 
 def _said(value: Measured, labels: str) -> Measured:

@@ -10,9 +10,11 @@ from safetensors.torch import load_file, save_file
 
 from ...datasets import frozen
 from ...datasets.registry import DATASETS
+from ...methods import exported
 from ...methods.denoiser import Denoiser, Guided
 from ...methods.randomness import noise
 from ...methods.registry import TEACHERS
+from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.teachers import checkpoint, module_checks, pretrain
@@ -74,16 +76,36 @@ def _copied(task: Context[TeacherParams], data: Any) -> TeacherResult:
     path = checkpoints.located(options)
     if path is None or checkpoints.digest(path) != task.params.sha256:
         raise TaskError(f"{options.file} has changed since this run was planned; run it again")
+    if method_facts(path):
+        shutil.copyfile(path, task.folder / WEIGHTS)
+        return _result(_exported(path, data)[0], data)
     try:
         read = checkpoint.read(path, options)
     except checkpoint.CheckpointError as error:
         raise TaskError(str(error)) from None
     try:
-        denoiser = checkpoint.denoiser(read, options, data.shape, data.classes)
+        denoiser = MAKERS[task.params.role](read, options, data.shape, data.classes)
     except checkpoint.CheckpointError as error:
         raise TaskError(f"{path}: {error}") from None
     read.save(task.folder / WEIGHTS)
     return _result(denoiser, data)
+
+
+MAKERS = {None: checkpoint.denoiser, "student": checkpoint.network}
+"""By the role of a network that was read."""
+
+
+def _exported(file: Path, data: Any) -> tuple[Denoiser, int]:
+    """(the network of a student that fewstep exported, with the method that samples it; how many labels it knows)."""
+    try:
+        denoiser, method, classes = exported.load(file, data.classes)
+    except (checkpoint.CheckpointError, ValueError, KeyError, RuntimeError) as error:
+        raise TaskError(f"{file}: not a student that fewstep exported: {' '.join(str(error).split())[:200]}") from None
+    if denoiser.sample_shape != tuple(data.shape):
+        raise TaskError(f"{file}: its images have shape {denoiser.sample_shape}, the data set's {tuple(data.shape)}")
+    # Not a module of the denoiser, which is the method's own teacher.
+    denoiser.__dict__["exported"] = method
+    return denoiser, classes
 
 
 def _shipped(task: Context[TeacherParams], data: Any) -> TeacherResult:
@@ -106,6 +128,11 @@ def _facts(file: Path) -> dict[str, str]:
 def _recorded(file: Path) -> PretrainOptions:
     """The options with which a shipped teacher was trained."""
     return PretrainOptions.model_validate_json(_facts(file)["options"])
+
+
+def recipe(file: Path, given: dict[str, Any]) -> PretrainOptions:
+    """The options with which fewstep trained the network of a file, here or before it was shipped."""
+    return _recorded(file) if given["name"] == "shipped" else PretrainOptions.model_validate(given)
 
 
 def _pretrained(file: Path, options: PretrainOptions, data: Any) -> Denoiser:
@@ -140,14 +167,18 @@ def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> tuple[Denoise
     """The teacher, and whether it takes labels."""
     denoiser: Denoiser
     if given["name"] == "checkpoint":
-        read = checkpoint.read(artifact.file(WEIGHTS))
-        denoiser = checkpoint.denoiser(read, CheckpointOptions.model_validate(given), data.shape, data.classes)
+        file = artifact.file(WEIGHTS)
+        if method_facts(file):
+            denoiser, classes = _exported(file, data)
+            return denoiser, classes > 0
+        read, make = checkpoint.read(file), MAKERS[artifact.asked(TeacherParams).role]
+        denoiser = make(read, CheckpointOptions.model_validate(given), data.shape, data.classes)
         conditional = read.classes > 0
     elif given["name"] not in ("pretrain", "shipped"):
         denoiser, conditional = _from_factory(given, data)
     else:
         file = artifact.file(WEIGHTS)
-        options = _recorded(file) if given["name"] == "shipped" else PretrainOptions.model_validate(given)
+        options = recipe(file, given)
         denoiser = _pretrained(file, options, data)
         conditional = options.label_dropout is not None
     return denoiser, conditional

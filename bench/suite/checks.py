@@ -17,7 +17,7 @@ from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS, defined
-from . import claimed, fits, listed_levels, published, repeats
+from . import claimed, elsewhere, fits, listed_levels, papers, published, repeats
 from .document import Location, complaints
 from .fits import Complaint, Rule, entries, places
 from .networks import network
@@ -30,7 +30,7 @@ def problems_are_given_once(suite: Suite) -> Iterator[Complaint]:
     for key in ("datasets", "teachers"):
         if suite.problems and getattr(suite, key):
             yield (key,), f"a suite has problems, or datasets and teachers, which it combines; leave {key} out"
-        elif not suite.problems and not getattr(suite, key):
+        elif not suite.problems and not getattr(suite, key) and not (key == "teachers" and elsewhere.alone(suite)):
             yield (), f"{key!r} is missing; give datasets and teachers, or problems: a list of {{dataset, teacher}}"
 
 
@@ -217,6 +217,7 @@ RULES: tuple[Rule, ...] = (
     trained_methods_have_a_budget,
     options_are_theirs,
     datasets_are_known,
+    elsewhere.rows_made_elsewhere_are_whole,
     shipped_teachers_are_known,
     fits.the_grid_has_an_end,
     only_learned_solvers_are_fitted_elsewhere,
@@ -243,14 +244,17 @@ RULES: tuple[Rule, ...] = (
     fits.budgets_buy_a_step,
     published.networks_are_of_the_data,
     published.learned_variances_are_there,
+    published.labels_suffice,
     published.rows_reach_an_nfe,
     *claimed.RULES,
+    *papers.RULES,
 )
 
 PRESUPPOSED = (
     methods_are_known,
     options_are_theirs,
     datasets_are_known,
+    elsewhere.rows_made_elsewhere_are_whole,
     shipped_teachers_are_known,
     only_learned_solvers_are_fitted_elsewhere,
     trials_can_share_a_budget,

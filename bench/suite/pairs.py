@@ -43,6 +43,15 @@ def pairs(suite: Suite) -> list[Pair]:
     ]
 
 
+def alone(suite: Suite) -> list[tuple[str, dict[str, str]]]:
+    """(data set, references) of the rows that have no teacher of the suite's, each once."""
+    listed = [(pair.dataset, pair.references) for pair in pairs(suite)]
+    found: list[tuple[str, dict[str, str]]] = []
+    for place in listed or [(dataset, suite.references) for dataset in suite.datasets]:
+        found += [place] * (place not in found)
+    return found
+
+
 def teachers(suite: Suite) -> list[tuple[Location, Teacher]]:
     """The teachers as they are written, each with its place."""
     if suite.problems:

@@ -10,8 +10,8 @@ from pydantic import Field
 from ..nfe import UnreachableNFE
 from ..options import Options as Options
 
-Kind = Literal["solver", "learned solver", "student"]
-KINDS: tuple[Kind, ...] = ("solver", "learned solver", "student")
+Kind = Literal["solver", "learned solver", "student", "made elsewhere"]
+KINDS: tuple[Kind, ...] = ("solver", "learned solver", "student", "made elsewhere")
 """In the order in which methods are listed."""
 
 Betas = tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
@@ -36,7 +36,8 @@ class MethodSpec:
     per_nfe: it is trained anew for every NFE, each time with the whole budget, and told which (`nfe=`).
     transfers: what it learns can be applied to another teacher on the same path.
     conditional: its training passes labels on, so that a suite may give it a class-conditional teacher.
-    kind: under which heading it is listed. display: its name in tables, by default `name`.
+    kind: under which heading it is listed; what is "made elsewhere" is ranked with nothing. made: by whom, which its
+    rows say where others say by what rules they were tuned. display: its name in tables, by default `name`.
     papers: keys of the bibliography, methods/papers.bib.
     """
 
@@ -51,12 +52,17 @@ class MethodSpec:
     transfers: bool = False
     conditional: bool = False
     kind: Kind = "student"
+    made: str = ""
     display: str = ""
     papers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.display:
             object.__setattr__(self, "display", self.name)
+
+    @property
+    def elsewhere(self) -> bool:
+        return self.kind == "made elsewhere"
 
     def refusal(self, evaluations: int, chosen: Options | None = None) -> str | None:
         """Why this method, with its default or the chosen options, cannot sample with so many evaluations."""

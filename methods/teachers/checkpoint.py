@@ -26,6 +26,11 @@ def denoiser(checkpoint: Checkpoint, options: CheckpointOptions, shape: Sequence
     """
     if checkpoint.config.get("kind") == "consistency":
         raise CheckpointError("a few-step student and no denoiser: it is a row, `{name: student, file: ...}`")
+    return network(checkpoint, options, shape, classes)
+
+
+def network(checkpoint: Checkpoint, options: CheckpointOptions, shape: Sequence[int], classes: int) -> EDMDenoiser:
+    """The same of any network, be it a student's, which is no denoiser."""
     pretrained = forms.build(checkpoint, options.dropout, _label_scale(options))
     if pretrained.shape != tuple(shape):
         raise CheckpointError(f"its images have shape {pretrained.shape}, the data set's {tuple(shape)}")

@@ -45,7 +45,7 @@ def ablation(chosen: Chosen) -> Figure:
     """Curves of the option that has most numbers, LEAST at least; otherwise a row per method and options, of methods
     with several. A cross marks a run that has no value, as it diverged.
     """
-    entries = [entry for entry in chosen.board.entries if entry.key.problem == chosen.problem]
+    entries = _made_here(chosen)
     entries = at_largest_budget([entry for entry in entries if chosen.metric in entry.statuses])
     options = dict.fromkeys(name for entry in entries for name, _ in NUMBER.findall(entry.variant))
     found = {option: _curves(chosen, entries, option) for option in options}
@@ -58,10 +58,14 @@ def ablation(chosen: Chosen) -> Figure:
 
 def check_worth(chosen: Chosen) -> None:
     """NothingToDrawError where most methods have one row, so that their options are not what the suite is about."""
-    entries = [entry for entry in chosen.board.entries if entry.key.problem == chosen.problem]
+    entries = _made_here(chosen)
     variants = {(entry.method, entry.variant) for entry in entries}
     if len(variants) < 2 * len({entry.method for entry in entries}):
         raise NothingToDrawError("most methods have one row")
+
+
+def _made_here(chosen: Chosen) -> list[Entry]:
+    return [entry for entry in chosen.board.shown.get(chosen.problem, []) if not entry.elsewhere]
 
 
 def _curves(chosen: Chosen, entries: Sequence[Entry], option: str) -> Curves:
@@ -209,7 +213,7 @@ def _dots(
         if entry is not None and entry.values.get(chosen.metric):
             axes.errorbar(
                 [chosen.mean(entry)], [place], xerr=[chosen.error(entry)], color=colour[row], elinewidth=0.7,
-                capsize=1.5, marker=chosen.marker(row), markersize=3,
+                capsize=1.5, **chosen.mark(row), markersize=3,
             )  # fmt: skip
         elif entry is not None:
             axes.plot([0.98], [place], "x", color=colour[row], transform=axes.get_yaxis_transform(), markersize=3)

@@ -64,7 +64,7 @@ def against_budget(chosen: Chosen) -> Figure:
 
 
 def _note(chosen: Chosen, names: Mapping[Row, str], colour: Mapping[Row, str], free: bool) -> Note:
-    kinds = [chosen.board.method(row[0]).kind for row in names]
+    kinds = [chosen.board.kind(row) for row in names]
     grey = ", ".join(name for row, name in names.items() if colour[row] == GREY)
     thin = "Thin lines: methods without training." if free else ""
     return Note(chosen.width, kinds, chosen.about_errors, thin, f"Grey: {grey}." if grey else "")
@@ -79,7 +79,7 @@ def _beside(names: Mapping[Row, str], colour: Mapping[Row, str], inches: float) 
 
 def check_worth(chosen: Chosen) -> None:
     """NothingToDrawError at two budgets, which the Pareto figure shows as well."""
-    if len({entry.budget for entry in chosen.entries} - {FREE}) < LEAST:
+    if len({entry.budget for entry in chosen.entries if entry.trained}) < LEAST:
         raise NothingToDrawError("no row was trained at three budgets")
 
 
@@ -87,7 +87,7 @@ def _lines(entries: Sequence[Entry]) -> dict[Row, list[Entry]]:
     """Rows apart from their budgets, each by rising budget."""
     found: dict[Row, list[Entry]] = {}
     for entry in entries:
-        if entry.budget != FREE:
+        if entry.trained:
             found.setdefault((entry.method, entry.variant, FREE, *entry.key.row[3:]), []).append(entry)
     return {
         row: sorted(line, key=lambda entry: (entry.nfe, entry.evaluations))
@@ -123,7 +123,7 @@ def _panel(
     for row, line in lines.items():
         own = [entry for entry in line if entry.nfe == nfe]
         if own:
-            points(axes, chosen, [e.evaluations for e in own], own, colour[row], marker=chosen.marker(row))
+            points(axes, chosen, [e.evaluations for e in own], own, colour[row], **chosen.mark(row))
             if row in names:
                 labels.append(Label(names[row], own[-1].evaluations, chosen.mean(own[-1]), colour[row]))
     end_labels(axes, labels, HEIGHT)

@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from .. import naming
-from ..drawing import GREY, PALETTE
-from ..entries import Board, Entry
+from ..drawing import GREY, INK, PALETTE
+from ..entries import MADE_ELSEWHERE, Board, Entry
 from ..naming import FREE, Row
 
-MARKERS = {"solver": "o", "learned solver": "s", "student": "^", "": "D"}
+MARKERS = {"solver": "o", "learned solver": "s", "student": "^", "": "D", MADE_ELSEWHERE: "o"}
 """By kind of method."""
+HOLLOW = {"markerfacecolor": "white", "markeredgewidth": 0.8}
+"""The style of marks of what was made elsewhere."""
 LINES = 6
 """In colour, where others are grey."""
 NEARLY_EXACT = 16
@@ -45,7 +48,7 @@ class Chosen:
     @cached_property
     def entries(self) -> list[Entry]:
         """Those that have a finite value."""
-        found = [e for e in self.board.entries if e.key.problem == self.problem and math.isfinite(self.mean(e))]
+        found = [e for e in self.board.shown.get(self.problem, []) if math.isfinite(self.mean(e))]
         if not found:
             raise NothingToDrawError(f"no row has a value of {self.metric}")
         return found
@@ -71,8 +74,10 @@ class Chosen:
     def best(self, entries: Sequence[Entry]) -> Entry:
         return (max if self.higher else min)(entries, key=self.mean)
 
-    def marker(self, row: Row) -> str:
-        return MARKERS.get(self.board.method(row[0]).kind, MARKERS[""])
+    def mark(self, row: Row) -> dict[str, Any]:
+        """The style of a row's marks."""
+        kind = self.board.kind(row)
+        return {"marker": MARKERS.get(kind, MARKERS[""]), **(HOLLOW if kind == MADE_ELSEWHERE else {})}
 
     @property
     def where(self) -> str:
@@ -111,7 +116,7 @@ class Chosen:
 
 def about_budget(entries: Sequence[Entry]) -> str:
     """The one budget of all trained entries, for the note under a figure; empty if they have several."""
-    budgets = {entry.budget for entry in entries} - {FREE}
+    budgets = {entry.budget for entry in entries if entry.trained}
     return f"Training: {naming.budget(budgets.pop(), True)}." if len(budgets) == 1 else ""
 
 
@@ -128,13 +133,19 @@ def at_largest_budget(entries: Sequence[Entry]) -> list[Entry]:
     """Of each method, options and NFE, the one that may spend most."""
     largest: dict[tuple[object, ...], Entry] = {}
     for entry in entries:
-        key = entry.method, entry.variant, entry.key.run, entry.nfe
+        key = entry.method, entry.variant, entry.key.run, entry.nfe, entry.elsewhere
         if key not in largest or entry.evaluations >= largest[key].evaluations:
             largest[key] = entry
     return list(largest.values())
 
 
 def colours(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], most: int = 0) -> dict[Row, str]:
+    """Row -> colour. Rows that were made elsewhere compete for none: they are in that of text."""
+    foreign = {row: INK for row in rows if chosen.board.kind(row) == MADE_ELSEWHERE}
+    return _competing(chosen, {row: line for row, line in rows.items() if row not in foreign}, most) | foreign
+
+
+def _competing(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], most: int) -> dict[Row, str]:
     """Row -> colour: those that come closest to the best at some NFE are in colour, the others in grey.
 
     That is `most` rows, otherwise LINES where there are more rows than colours. An NFE counts where at least LEAST rows

@@ -20,7 +20,8 @@ from ..drawing import (
     text_size,
     wrap,
 )
-from .chosen import MARKERS, Chosen
+from ..entries import MADE_ELSEWHERE
+from .chosen import HOLLOW, MARKERS, Chosen
 
 LEFT, RIGHT = 0.52, 0.04
 """Inches of the axis labels and ticks at the left, and at the right edge."""
@@ -30,7 +31,9 @@ ABOVE = 0.18
 """Inches of a title above the axes."""
 GAP = 0.09
 """Inches between axes and the labels beside them."""
-KINDS = {"solver": "solver", "learned solver": "learned solver", "student": "student", "": "other"}
+KINDS = {"solver": "solver", "learned solver": "learned solver", "student": "student", "": "other"} | {
+    MADE_ELSEWHERE: MADE_ELSEWHERE
+}
 
 
 @dataclass(frozen=True)
@@ -140,15 +143,18 @@ class Note:
         left = 0.05
         for kind in self.kinds:
             colour = self.colours.get(kind, "#555555")
-            sheet.figure.add_artist(_mark(sheet, left + 0.04, top + 0.05, MARKERS[kind], colour))
+            sheet.figure.add_artist(_mark(sheet, left + 0.04, top + 0.05, kind, colour))
             sheet.text(left + 0.11, top, KINDS[kind], SMALL, color=colour)
             left += 0.25 + text_size(KINDS[kind], SMALL)[0]
         sheet.text(0.05, top + (0.13 if self.kinds else 0.0), self.text, SMALL, color="#555555")
 
 
-def _mark(sheet: Sheet, left: float, top: float, marker: str, colour: str) -> Line2D:
+def _mark(sheet: Sheet, left: float, top: float, kind: str, colour: str) -> Line2D:
     at = [left / sheet.width], [1 - top / sheet.height]
-    return Line2D(*at, marker=marker, color=colour, markersize=3, linewidth=0, transform=sheet.figure.transFigure)
+    style: dict[str, Any] = HOLLOW if kind == MADE_ELSEWHERE else {}
+    return Line2D(
+        *at, marker=MARKERS[kind], color=colour, markersize=3, linewidth=0, transform=sheet.figure.transFigure, **style
+    )
 
 
 def fitted(height: float) -> float:

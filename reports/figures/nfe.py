@@ -50,13 +50,15 @@ def check_worth(chosen: Chosen) -> None:
 
 def against_flops(chosen: Chosen) -> Figure:
     """The same against the FLOPs of sampling."""
-    if not all(entry.flops_per_image > 0 for entry in chosen.entries):
+    if not all(entry.flops_per_image > 0 for entry in chosen.entries if not entry.elsewhere):
         raise NothingToDrawError("the FLOPs of sampling are not known for every row")
     return _figure(chosen, "FLOPs per sample", lambda entry: entry.flops_per_image)
 
 
 def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
-    entries = at_largest_budget(chosen.entries)
+    entries = at_largest_budget([entry for entry in chosen.entries if x(entry) > 0])
+    if not entries:
+        raise NothingToDrawError(f"{across}: known of no row")
     rows = by_row(entries)
     names = naming.labels(chosen.board, rows)
     lines, single = _one_step_apart(rows)
@@ -114,7 +116,7 @@ def _one_step_apart(rows: Mapping[Row, list[Entry]]) -> tuple[dict[Row, list[Ent
 
 def _note(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], names: Mapping[Row, str]) -> Note:
     """names: of the rows in grey; of very many, the methods only."""
-    kinds = [chosen.board.method(row[0]).kind for row in rows]
+    kinds = [chosen.board.kind(row) for row in rows]
     entries = [entry for line in rows.values() for entry in line]
     grey = list(names.values())
     if len(grey) > NAMED:
@@ -144,8 +146,8 @@ def _lines(
     for row, line in lines.items():
         grey = colour[row] == GREY
         points(
-            axes, chosen, [x(entry) for entry in line], line, colour[row], marker=chosen.marker(row),
-            zorder=2 if grey else 3, **({"linewidth": 0.7, "markersize": 2} if grey else {}),
+            axes, chosen, [x(entry) for entry in line], line, colour[row],
+            zorder=2 if grey else 3, **chosen.mark(row), **({"linewidth": 0.7, "markersize": 2} if grey else {}),
         )  # fmt: skip
 
 
@@ -163,7 +165,7 @@ def _beside(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: flo
     if chosen.teacher is not None:
         line_of_the_teacher(axes, chosen.teacher[1])
     for entry in single.values():
-        points(axes, chosen, [0], [entry], INK, marker=chosen.marker(entry.key.row))
+        points(axes, chosen, [0], [entry], INK, **chosen.mark(entry.key.row))
     end_labels(axes, [Label(name, 0, chosen.mean(entry)) for name, entry in single.items()], HEIGHT)
 
 
@@ -179,7 +181,7 @@ def _below(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], top: float
     axes = sheet.axes(right + 0.1, top, chosen.width - right - 0.1 - 0.15, height)
     for place, (_, entry) in enumerate(ordered):
         axes.errorbar(
-            [chosen.mean(entry)], [place], xerr=[chosen.error(entry)], color=INK, marker=chosen.marker(entry.key.row),
+            [chosen.mean(entry)], [place], xerr=[chosen.error(entry)], color=INK, **chosen.mark(entry.key.row),
             markersize=3, elinewidth=0.7, capsize=1.5,
         )  # fmt: skip
     ends = extent(chosen, [entry for _, entry in ordered])

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from .. import naming, run_folder
 from ..drawing import BODY, GREY, INK, PALETTE, SMALL, Sheet, logarithmic, text_size
-from ..entries import Entry
+from ..entries import MADE_ELSEWHERE, Entry
 from ..naming import FREE, Row
 from .chosen import Chosen, NothingToDrawError
 from .layout import (
@@ -31,9 +31,11 @@ HEIGHT = 2.6
 """Inches of the axes."""
 APART = 1.5
 """Ratio of costs that makes a trade-off."""
-FREE_WIDTH = 0.3
-"""Inches of the panel of methods without training."""
-COLOURS = {"solver": PALETTE[0], "learned solver": PALETTE[2], "student": PALETTE[1], "": PALETTE[4]}
+STRIP = 0.3
+"""Inches of the panels of methods without training and of rows made elsewhere."""
+COLOURS = {"solver": PALETTE[0], "learned solver": PALETTE[2], "student": PALETTE[1], "": PALETTE[4]} | {
+    MADE_ELSEWHERE: INK
+}
 """By kind of method."""
 
 
@@ -41,7 +43,7 @@ def pareto(chosen: Chosen) -> Figure:
     """At the smallest of the NFEs asked for, or else that at which most trained rows have a value."""
     nfe = min(chosen.nfes) if chosen.nfes else most_trained(chosen.entries)
     entries = [entry for entry in chosen.entries if entry.nfe == nfe]
-    trained = {row: line for row, line in _by_method(entries).items() if line[0].budget != FREE}
+    trained = _by_method([entry for entry in entries if entry.trained])
     if not trained:
         raise NothingToDrawError(f"no trained row has a value of {chosen.metric} at NFE {nfe}")
     if not all(entry.train_flops > 0 for line in trained.values() for entry in line):
@@ -55,25 +57,24 @@ def _drawn(
 ) -> tuple[Figure, list[str]]:
     """The figure, and the names for which it had no place; `nameless`, which are to be said in the note."""
     free = [entry for entry in entries if entry.budget == FREE]
-    names = naming.labels(chosen.board, [*(entry.key.row for entry in free), *trained])
-    kinds = [chosen.board.method(entry.method).kind for entry in entries]
+    beside = {"0": free, "elsewhere": [entry for entry in entries if entry.elsewhere]}
+    names = naming.labels(chosen.board, [*(entry.key.row for own in beside.values() for entry in own), *trained])
+    kinds = [chosen.board.kind(entry.key.row) for entry in entries]
     without = f"Without a name: {', '.join(nameless)}." if nameless else ""
     note = Note(chosen.width, kinds, chosen.about_errors, _about_lines(trained), without, colours=COLOURS)
     title = f"{chosen.where} at NFE {nfe} against the compute of training"
     sheet = Sheet(title, chosen.width, ABOVE + HEIGHT + BELOW + note.height)
     values = extent(chosen, entries) + ([chosen.teacher[1]] if chosen.teacher else [])
     left = LEFT
-    if free:
-        left = _free(sheet, chosen, free, {entry.key.row: names[entry.key.row] for entry in free}, values)
+    for across, own in beside.items():
+        if own:
+            left = _strip(sheet, chosen, own, names, values, left, across)
     width = chosen.width - left - RIGHT - 0.1
     axes = sheet.axes(left, ABOVE, width, HEIGHT)
     quality_axis(axes, chosen, HEIGHT, values)
     axes.set_xlabel("compute of training (FLOPs)", fontsize=BODY)
     axes.set_title(f"NFE {nfe}", fontsize=BODY, loc="left")
-    if free:
-        axes.tick_params(axis="y", labelleft=False)
-    else:
-        axes.set_ylabel(chosen.quality, fontsize=BODY)
+    _name_quality(axes, chosen, left)
     left_out = _trained(axes, chosen, trained, free, names, width)
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure, left_out
@@ -87,7 +88,7 @@ def check_worth(chosen: Chosen) -> None:
 
 
 def most_trained(entries: Sequence[Entry]) -> int:
-    trained = [entry.nfe for entry in entries if entry.budget != FREE]
+    trained = [entry.nfe for entry in entries if entry.trained]
     return max(sorted(set(trained)), key=trained.count) if trained else min(entry.nfe for entry in entries)
 
 
@@ -105,24 +106,41 @@ def _about_lines(trained: Mapping[Row, Sequence[Entry]]) -> str:
     return "Grey lines: nothing cheaper is better." + " Dots of one method at several budgets are joined." * several
 
 
-def _free(sheet: Sheet, chosen: Chosen, free: Sequence[Entry], names: Mapping[Row, str], values: list[float]) -> float:
-    """The methods without training at the left edge; where the next panel begins."""
-    ordered = sorted(free, key=chosen.mean, reverse=chosen.higher)
+def _strip(
+    sheet: Sheet,
+    chosen: Chosen,
+    own: Sequence[Entry],
+    names: Mapping[Row, str],
+    values: list[float],
+    left: float,
+    across: str,
+) -> float:
+    """Rows of which no compute of training is drawn, in a narrow panel at `left`; where the next panel begins."""
+    ordered = sorted(own, key=chosen.mean, reverse=chosen.higher)
     alike = _together(chosen, ordered, names)
     right, texts = gutter([text for text, _ in alike], 0.27 * chosen.width)
-    axes = sheet.axes(LEFT, ABOVE, FREE_WIDTH, HEIGHT)
+    axes = sheet.axes(left, ABOVE, STRIP, HEIGHT)
     quality_axis(axes, chosen, HEIGHT, values)
     axes.set(xlim=(-1, 1), xticks=[])
-    axes.set_ylabel(chosen.quality, fontsize=BODY)
-    axes.set_xlabel("0", fontsize=BODY)
-    for entry in free:
-        colour = COLOURS[chosen.board.method(entry.method).kind]
-        draw_points(axes, chosen, [0], [entry], colour, marker=chosen.marker(entry.key.row))
+    _name_quality(axes, chosen, left)
+    axes.set_xlabel(across, fontsize=BODY)
+    for entry in own:
+        row = entry.key.row
+        draw_points(axes, chosen, [0], [entry], COLOURS[chosen.board.kind(row)], **chosen.mark(row))
     if chosen.teacher is not None:
         line_of_the_teacher(axes, chosen.teacher[1])
-    labels = [Label(text, 0, value, COLOURS["solver"]) for text, (_, value) in zip(texts, alike, strict=True)]
+    colour = INK if own[0].elsewhere else COLOURS["solver"]
+    labels = [Label(text, 0, value, colour) for text, (_, value) in zip(texts, alike, strict=True)]
     end_labels(axes, labels, HEIGHT)
-    return LEFT + FREE_WIDTH + 0.09 + right + 0.12
+    return left + STRIP + 0.09 + right + 0.12
+
+
+def _name_quality(axes: Axes, chosen: Chosen, left: float) -> None:
+    """The y axis is named in the panel at the left edge alone."""
+    if left == LEFT:
+        axes.set_ylabel(chosen.quality, fontsize=BODY)
+    else:
+        axes.tick_params(axis="y", labelleft=False)
 
 
 def _together(chosen: Chosen, ordered: Sequence[Entry], names: Mapping[Row, str]) -> list[tuple[str, float]]:
@@ -164,11 +182,11 @@ def _trained(
     axes.plot([x for x, _ in corners], [y for _, y in corners], color=GREY, linewidth=1.6, zorder=1.5)
     for row, line in trained.items():
         draw_points(
-            axes, chosen, [entry.train_flops for entry in line], line, COLOURS[chosen.board.method(row[0]).kind],
-            marker=chosen.marker(row), linewidth=0.6, zorder=3,
+            axes, chosen, [entry.train_flops for entry in line], line, COLOURS[chosen.board.kind(row)],
+            linewidth=0.6, zorder=3, **chosen.mark(row),
         )  # fmt: skip
     named = [
-        Label(names[row], line[-1].train_flops, chosen.mean(line[-1]), COLOURS[chosen.board.method(row[0]).kind])
+        Label(names[row], line[-1].train_flops, chosen.mean(line[-1]), COLOURS[chosen.board.kind(row)])
         for row, line in trained.items()
     ]
     named.sort(key=lambda label: label.y, reverse=chosen.higher)

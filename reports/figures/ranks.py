@@ -34,7 +34,7 @@ def critical_difference(chosen: Chosen) -> Figure:
 
     Of NFEs those at which most rows can be compared, rows at their largest budgets, all problems of the board.
     """
-    valued = [entry for entry in chosen.board.entries if entry.values.get(chosen.metric)]
+    valued = [e for e in chosen.board.entries if e.values.get(chosen.metric) and not e.elsewhere]
     entries = _at_largest_budget([entry for entry in valued if entry.key.problem in chosen.problems])
     values = _comparable(chosen, entries)
     rows, blocks = list(values), list(next(iter(values.values()), {}))

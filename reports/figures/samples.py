@@ -47,8 +47,8 @@ def matrix(chosen: Chosen) -> Figure:
     A column holds the NFEs of one octave, of which each line shows one: 2 and 3, 4 to 7, and so on.
     """
     pictures, truth = _pictures(chosen)
-    known = {entry.key: entry for entry in chosen.board.entries}
-    entries = at_largest_budget([known[key] for key in known if key in pictures and key.problem == chosen.problem])
+    own = chosen.board.shown.get(chosen.problem, [])
+    entries = at_largest_budget([entry for entry in own if entry.key in pictures and entry.nfe])
     if not entries:
         raise NothingToDrawError(f"the runs hold no pictures ({run_folder.PICTURES}) of these rows")
     columns = _columns([entry.nfe for entry in entries])

@@ -78,8 +78,9 @@ class Details:
 
     def all(self, ids: Mapping[tuple[Problem, Row], str]) -> list[Detail]:
         entries: dict[tuple[Problem, Row], list[Entry]] = {}
-        for entry in self.board.entries:
-            entries.setdefault((entry.key.problem, entry.key.row), []).append(entry)
+        for problem, own in self.board.shown.items():
+            for entry in own:
+                entries.setdefault((problem, entry.key.row), []).append(entry)
         names = {
             problem: naming.labels(self.board, [row for place, row in entries if place == problem])
             for problem in self.board.problems
@@ -91,7 +92,8 @@ class Details:
         facts = [(what, text) for what, text in {**self._facts(entries), **self._protocols(entries)}.items() if text]
         points = [self._point(place, name, entry) for entry in sorted(entries, key=lambda entry: entry.nfe)]
         papers = [self.papers[key] for key in method.papers if key in self.papers]
-        return Detail(place, name, method.kind, facts, papers, self._commands(entries), points)
+        kind = self.board.kind(entries[0].key.row)
+        return Detail(place, name, kind, facts, papers, self._commands(entries), points)
 
     def _facts(self, entries: list[Entry]) -> dict[str, str]:
         first = entries[0]
@@ -100,10 +102,10 @@ class Details:
         return {
             "method": f"{method.display} ({first.method})" if method.display != first.method else first.method,
             "options": first.variant or "the defaults",
-            "budget": "" if first.budget == FREE else naming.budget(first.budget, unit=True),
+            "budget": naming.budget(first.budget, unit=True) if first.trained else "",
             "data": DATA[method.data_free],
             "data set, teacher": f"{first.dataset}, {first.teacher}",
-            "tuning": ", ".join(rule for rule in rules if rule not in UNTUNED),
+            "origin" if first.elsewhere else "tuning": ", ".join(rule for rule in rules if rule not in UNTUNED),
         }
 
     def _protocols(self, entries: list[Entry]) -> dict[str, str]:
@@ -158,7 +160,7 @@ class Details:
 
     def _training(self, entry: Entry, cells: list[Record]) -> str:
         """What one training run spent, by use; means over the seeds."""
-        if entry.budget == FREE:
+        if not entry.trained:
             return ""
         key = (*(getattr(entry.key, name) for name in ENTRY_KEY), entry.key.run)
         spent = self.spent.get(key, [])

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from .. import naming, quality
-from ..entries import Board
+from ..entries import MADE_ELSEWHERE, Board
 from ..figures import KINDS
 from ..merge import Merged
 from ..naming import Row
@@ -66,7 +66,7 @@ def html(board: Board, merged: Merged, drawn: Mapping[str, str], made_by: Sequen
 
 def row_ids(board: Board) -> dict[tuple[Problem, Row], str]:
     """A row's place on the page, by problem and row."""
-    rows = dict.fromkeys((entry.key.problem, entry.key.row) for entry in board.entries)
+    rows = dict.fromkeys((problem, entry.key.row) for problem, own in board.shown.items() for entry in own)
     return {row: f"row-{number}" for number, row in enumerate(rows, 1)}
 
 
@@ -94,12 +94,13 @@ def _first_grids(board: Board) -> list[quality.Grid]:
 def _choices(board: Board) -> Choices:
     nfes = sorted({entry.nfe for entry in board.entries})
     measured = [entry.nfe for entry in board.entries if entry.values]
-    kinds = {board.method(entry.method).kind for entry in board.entries}
+    kinds = {board.kind(entry.key.row) for entry in board.entries}
     budgets = dict.fromkeys(entry.budget for entry in board.entries)
+    shown = {text: naming.budget(text, unit=True) or "without training" for text in budgets}
     return Choices(
         {name: name for name in dict.fromkeys(entry.dataset for entry in board.entries)},
         {kind: text for kind, text in naming.GROUPS.items() if kind in kinds},
-        {text: naming.budget(text, unit=True) or "without training" for text in budgets},
+        shown | {entry.budget: MADE_ELSEWHERE for entry in board.entries if entry.elsewhere},
         nfes,
         max(nfes, key=measured.count),
     )

@@ -39,7 +39,7 @@ class Teller:
 
     def summary(self) -> Summary:
         by_nfe: dict[int, list[Entry]] = {nfe: [] for nfe in self.grid.nfes}
-        for entry in sorted(self.grid.measured, key=self._key):
+        for entry in sorted((e for e in self.grid.measured if not e.elsewhere), key=self._key):
             by_nfe[entry.nfe].append(entry)
         lines = [(nfe, self._column(entries)) for nfe, entries in by_nfe.items() if entries]
         return Summary(self.grid, lines, self._frontier())
@@ -82,7 +82,7 @@ class Teller:
         return Markup("With as many evaluations or fewer, nothing beats {}.").format(_joined(where))
 
     def _kind(self, entry: Entry) -> str:
-        return self.board.method(entry.method).kind
+        return self.board.kind(entry.key.row)
 
     def _key(self, entry: Entry) -> float:
         found = entry.spread(self.metric)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .. import naming, quality
-from ..entries import Board, Entry
+from ..entries import MADE_ELSEWHERE, Board, Entry
 from ..naming import Row
 from ..quality import Grid
 from ..tables import Cell, Table
@@ -65,7 +65,7 @@ def views(board: Board, ids: Mapping[tuple[Problem, Row], str]) -> list[View]:
     """Every grid of the board as a table, or several where its NFEs need more room than there is."""
     found = []
     for number, grid in enumerate(quality.grids(board, board.metrics), 1):
-        table, problem = quality.table(board, grid), grid.entries[0].key.problem
+        table, problem = quality.table(board, grid), grid.problem
         places = {row: ids[problem, row] for row in grid.lines}
         whole = View(
             f"table-{number}",
@@ -84,13 +84,9 @@ def views(board: Board, ids: Mapping[tuple[Problem, Row], str]) -> list[View]:
 
 def title(board: Board, grid: Grid) -> str:
     """Such as `FD (digits)`, where there are several with data set, teacher and protocol."""
-    dataset, teacher = grid.entries[0].key.problem
+    dataset, teacher = grid.problem
     where = f" on {dataset}, teacher {teacher}" * (len(board.problems) > 1)
-    protocols = {
-        entry.protocols[grid.metric]
-        for entry in board.entries
-        if entry.key.problem == (dataset, teacher) and grid.metric in entry.protocols
-    }
+    protocols = {entry.protocols[grid.metric] for entry in board.shown[grid.problem] if grid.metric in entry.protocols}
     return naming.metric(board, grid.metric) + where + f", {grid.protocol}" * (len(protocols) > 1)
 
 
@@ -101,14 +97,14 @@ def _groups(board: Board, grid: Grid, table: Table, places: Mapping[Row, str]) -
     for group in table.groups:
         own = []
         for cells, (row, entries) in zip(group.rows, lines, strict=False):
-            facts, (method, variant, spent, *run) = board.method(row[0]), row
+            facts, kind, (method, variant, spent, *run) = board.method(row[0]), board.kind(row), row
             numbers = [
                 Number(nfe, cell, *_key_and_title(entry, grid.metric))
                 for nfe, cell, entry in zip(grid.nfes, cells[table.left :], entries, strict=True)
             ]
             free = {True: "yes", False: "no", None: ""}[facts.data_free]
             search = " ".join([method, facts.display, variant, spent, *run]).lower()
-            own.append(Line(places[row], cells[: table.left], numbers, facts.kind, spent, free, search))
+            own.append(Line(places[row], cells[: table.left], numbers, kind, spent, free, search))
         found.append((group.title, own))
     return found
 
@@ -119,7 +115,8 @@ def _key_and_title(entry: Entry | None, metric: str) -> tuple[str, str]:
     found = entry.spread(metric)
     if found is None:
         return "", entry.statuses[metric].note
-    return repr(found.mean), f"rank {entry.rank(metric)} of {entry.rivals[metric]}"
+    ranked = f"rank {entry.rank(metric)} of {entry.rivals[metric]}" if metric in entry.ranks else MADE_ELSEWHERE
+    return repr(found.mean), ranked
 
 
 def _notes(table: Table) -> list[str]:

@@ -21,6 +21,7 @@ from fewstep.bench.commands.reachable import progression
 from fewstep.bench.metrics.extractors import registry
 from fewstep.bench.metrics.register import defined
 from fewstep.bench.suite.loading import load, shipped_names
+from fewstep.bench.suite.pairs import pairs
 from fewstep.datasets.registry import DATASETS
 from fewstep.methods.registry import METHODS, TEACHERS
 
@@ -69,7 +70,7 @@ def test_a_page_is_wrapped_but_for_addresses_and_paths(name, columns):
 def test_methods_are_listed_as_solvers_learned_solvers_and_students():
     lines = call("list", "methods").output.splitlines()
     headings = [line for line in lines if line and not line.startswith(" ")]
-    assert headings == ["Solvers", "Learned solvers", "Students"]
+    assert headings == ["Solvers", "Learned solvers", "Students", "Rows made elsewhere"]
     named = [match[1] for line in lines if (match := re.match(r"  (\S+)", line)) and match[1] in METHODS]
     assert sorted(named) == sorted(METHODS)
 
@@ -226,7 +227,7 @@ def test_a_suite_says_its_grid_and_counts_its_cells(name):
     suite = load(name)
     grid = [entry for entry in suite.methods for _ in entry.nfe or suite.nfe]
     runs = sum(len(entry.budgets or suite.budgets) if entry.spec.trains else 1 for entry in grid)
-    assert page["cells"] == runs * len(suite.seeds) * len(suite.datasets) * len(suite.teachers)
+    assert page["cells"] == runs * len(suite.seeds) * len(pairs(suite))
     assert page["summary"]
     assert page["file"].endswith(f"{name}.yaml")
 

@@ -55,7 +55,8 @@ def test_methods_are_listed_by_kind_and_file():
         files = [spec.module.rpartition(".")[2] for spec in registry.of_kind(kind).values()]
         assert files == sorted(files)
     assert set(registry.of_kind("learned solver")) == {"bespoke", "d-ode", "iia"}
-    assert all(spec.trains != (spec.kind == "solver") for spec in registry.METHODS.values())
+    untrained = {"solver", "made elsewhere"}
+    assert all(spec.trains != (spec.kind in untrained) for spec in registry.METHODS.values())
 
 
 def test_a_spec_stands_in_the_file_of_its_formulas_name():
@@ -71,7 +72,7 @@ def test_every_method_has_a_name_for_tables_and_the_keys_of_its_papers():
     shown = [spec.display for spec in registry.METHODS.values()]
     assert len(set(shown)) == len(shown)
     for spec in registry.METHODS.values():
-        assert spec.papers
+        assert spec.papers or spec.name == "images"
         assert all(re.fullmatch(r"[a-z]+\d{4}[a-z]+", key) for key in spec.papers), spec.papers
 
 

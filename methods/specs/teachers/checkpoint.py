@@ -8,7 +8,7 @@ from pydantic import Field
 from ..base import HIGHEST, LOWEST, METHODS
 from .base import TeacherOptions, TeacherSpec
 
-Form = Literal["auto", "edm", "openai", "ddpm", "score-sde", "torchcfm", "diffusers", "flax-pd"]
+Form = Literal["auto", "edm", "openai", "ddpm", "score-sde", "torchcfm", "diffusers", "flax-pd", "fewstep"]
 
 
 class CheckpointOptions(TeacherOptions):

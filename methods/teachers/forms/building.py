@@ -4,7 +4,7 @@ import math
 
 from ...networks.openai import OpenAIClassifier
 from ..pretrained import Pretrained
-from . import ddpm, edm, flax_pd, openai, score_sde, torchcfm
+from . import ddpm, edm, fewstep, flax_pd, openai, score_sde, torchcfm
 from .base import Checkpoint, CheckpointError
 
 BUILDERS = {
@@ -14,6 +14,7 @@ BUILDERS = {
     "score-sde": score_sde.build,
     "torchcfm": torchcfm.build,
     "flax-pd": flax_pd.build,
+    "fewstep": fewstep.build,
 }
 
 PREDICTIONS = ("eps", "x0", "v")

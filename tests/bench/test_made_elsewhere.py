@@ -1,0 +1,426 @@
+"""Rows made elsewhere, through the whole house: measured as the others are, and ranked with none of them."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.plan.kinds import Sampled, TruthResult
+from fewstep.bench.store import Store
+from fewstep.bench.suite.loading import load
+from fewstep.methods.teachers.checkpoint import Checkpoint
+from fewstep.reports import leaderboard
+from fewstep.tests.bench.in_process import call, is_one_line, run_in_process
+from fewstep.tests.bench.test_checkpoints import CONFIG, network
+
+STUDENT = {"file": "few.safetensors", "kind": "consistency", "levels": [80, 1.5]}
+SUITE = {
+    "name": "small",
+    "datasets": "digits",
+    "teachers": {"name": "shipped", "file": "digits-unet-128k"},
+    "nfe": [1, 2],
+    "samples": 16,
+    "truth": {"samples": 2, "tolerance": 1e-2},
+    "metrics": ["fd_digits", "rmse"],
+    "device": "cpu",
+    "methods": [
+        "euler",
+        "dpmpp-2m",
+        "ipndm",
+        {"name": "student", "options": STUDENT},
+        {"name": "images", "nfe": 1, "options": {"from": "made.npz"}},
+    ],
+}
+EXACT = {"datasets": "mixture-2d", "teachers": {"name": "exact"}, "metrics": "rmse", "nfe": 2}
+
+
+def write(folder, **changes):
+    """A suite with the files that it names; the suite's file."""
+    config = {**CONFIG, "kwargs": {**CONFIG["kwargs"], "label_dim": 0}}
+    state = {name: tensor for name, tensor in network().state_dict().items() if "map_label" not in name}
+    Checkpoint(config, state).save(folder / "few.safetensors")
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
+    np.savez(folder / "made.npz", pixels)
+    (folder / "suite.yaml").write_text(yaml.safe_dump({**SUITE, **changes}, sort_keys=False))
+    return folder / "suite.yaml"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    run_in_process(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        run_in_process(patch)
+        patch.chdir(folder)
+        result = call("run", write(folder), "--out", "out")
+    assert result.exit_code == 0, result.stderr
+    return folder
+
+
+def rows(folder, *names):
+    with (folder / "out" / "results.csv").open() as file:
+        return [row for row in csv.DictReader(file) if not names or row["method"] in names]
+
+
+def artifacts(folder, kind):
+    store = Store(folder / "out" / "store")
+    return [store.need(path.name) for path in sorted((folder / "out" / "store").glob(f"{kind}-*"))]
+
+
+def test_a_row_says_what_it_is_and_is_measured_as_the_others_are(ran):
+    found = [row for row in rows(ran, "student", "images") if row["metric"] == "fd_digits"]
+    assert [(row["method"], row["nfe"], row["variant"], row["teacher"], row["rules"]) for row in found] == [
+        ("student", "1", "few levels=80,1.5", "few", "trained by its authors"),
+        ("student", "2", "few levels=80,1.5", "few", "trained by its authors"),
+        ("images", "1", "made.npz", "made", "made elsewhere"),
+    ]
+    assert {row["budget"] for row in found} == {"-"}
+    assert all(row["status"] == "done" and float(row["value"]) > 0 for row in found)
+    (euler, *_) = rows(ran, "euler")
+    assert {row["protocol"] for row in found if row["method"] == "student"} == {euler["protocol"]}
+
+
+def test_sampling_is_charged_and_training_is_not_known(ran):
+    one, two = (row for row in rows(ran, "student") if row["metric"] == "fd_digits")
+    assert float(two["flops_per_image"]) == pytest.approx(2 * float(one["flops_per_image"]))
+    assert (one["forwards"], two["forwards"]) == ("1.0", "2.0")
+    assert float(one["seconds_per_image"]) > 0
+    for row in rows(ran, "student", "images"):
+        assert (row["train_flops"], row["train_evaluations"], row["trainable_parameters"]) == ("", "", "")
+    assert {row["flops_per_image"] for row in rows(ran, "images")} == {""}
+
+
+def test_what_compares_with_a_teachers_solutions_is_skipped(ran):
+    skipped = {row["status"] for row in rows(ran, "student", "images") if row["metric"] == "rmse"}
+    assert skipped == {"skipped: compares with a teacher's exact solutions, and this row has no teacher here"}
+
+
+def test_it_has_no_rank_and_no_mark_whatever_its_value(ran):
+    """As if it were the best of all."""
+    with (ran / "out" / "leaderboard.csv").open() as file:
+        lines = [line for line in csv.DictReader(file) if line["metric"] == "fd_digits"]
+    foreign = [line for line in lines if line["budget"] == "-"]
+    assert len(foreign) == 3
+    assert {(line["rank"], line["best"]) for line in foreign} == {("", "0")}
+    assert all(line["rank"] for line in lines if line["budget"] != "-")
+    board = leaderboard.read(ran / "out")
+    for entry in board.entries:
+        assert entry.elsewhere == (entry.method in ("student", "images"))
+        assert {entry.rivals[m] for m in entry.ranks} <= {3}, "the three solvers alone"
+
+
+@pytest.mark.parametrize("style", ["table", "markdown", "latex", "html"])
+def test_each_format_shows_it_in_a_group_of_its_own_beside_the_rows_of_the_suite(ran, style):
+    text = leaderboard.render(leaderboard.read(ran / "out"), style, "fd_digits", width=140)
+    solvers, student = text.index("training-free solvers"), text.index("Released student")
+    group = text.index("made elsewhere")
+    assert solvers < text.index("iPNDM") < group < student
+    assert "rows made elsewhere have no rank and no mark" in text
+    (line,) = (line for line in text.splitlines() if "Released student" in line)
+    assert "*" not in line
+    assert "textbf" not in line
+    assert " - " in line or "<td>-</td>" in line or "& -" in line
+
+
+def test_the_report_has_it_without_a_rank_and_out_of_its_summary(ran):
+    page = (ran / "out" / "report.html").read_text()
+    summary = page[page.index('id="summary"') : page.index('id="tables"')]
+    assert "Released student" not in summary
+    assert "Released student" in page
+    assert "trained by its authors" in page
+
+
+def test_compare_and_choose_leave_it_out(ran):
+    result = call("compare", ran / "out", ran / "out", "--all")
+    assert "not compared: made elsewhere" in result.output
+    from fewstep.reports.verdicts import best, verdicts
+
+    board = leaderboard.read(ran / "out")
+    assert "student" not in " ".join(verdicts(board, "fd_digits", {}))
+    assert {entry.method for entry in best(board, "fd_digits", {}).values()} <= {"euler", "dpmpp-2m", "ipndm"}
+
+
+def test_figures_draw_it_hollow_and_leave_it_out_of_the_frontier(ran):
+    from fewstep.reports import figures
+
+    drawn = figures.figure([ran / "out"], "nfe", metric="fd_digits")
+    marks = [line for axes in drawn.axes for line in axes.lines if line.get_marker() == "o"]
+    hollow = [line for line in marks if line.get_markerfacecolor() == "white"]
+    assert sorted(list(line.get_xdata()) for line in hollow) == [[0], [1, 2]], "one step, beside; both"
+    assert len(marks) > len(hollow)
+
+
+def test_what_is_done_stays_done_when_the_images_move(ran, monkeypatch, tmp_path):
+    shutil.copytree(ran, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made.npz").rename(tmp_path / "other.npz")
+    methods = [{**row, "options": {"from": "other.npz"}} if "from" in str(row) else row for row in SUITE["methods"]]
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump({**SUITE, "methods": methods}))
+    assert "0 to do" in call("run", "suite.yaml", "--out", "out", "--dry-run").output
+
+
+def test_other_images_are_another_row(ran, monkeypatch, tmp_path):
+    shutil.copytree(ran, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "made.npz", np.zeros((20, 8, 8, 1), np.uint8))
+    assert "2 to do: 1 images, 1 score" in call("run", "suite.yaml", "--out", "out", "--dry-run").output
+
+
+def test_a_run_that_was_killed_keeps_its_rows(ran, monkeypatch, tmp_path):
+    """Between the images and their score, as if it had been killed there."""
+    shutil.copytree(ran, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    run_in_process(monkeypatch)
+    before = rows(tmp_path)
+    (made,) = artifacts(tmp_path, "images")
+    (score,) = (a for a in artifacts(tmp_path, "score") if a.manifest["inputs"]["sample"] == made.folder.name)
+    shutil.rmtree(score.folder)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "store").glob("*-*")}
+    assert call("run", "suite.yaml", "--out", "out").exit_code == 0
+    assert rows(tmp_path) == before
+    assert all((tmp_path / "out" / "store" / name).stat().st_mtime_ns == when for name, when in kept.items())
+
+
+def test_images_are_scored_as_evaluate_scores_them(ran, monkeypatch):
+    monkeypatch.chdir(ran)
+    np.savez(ran / "first.npz", np.load(ran / "made.npz")["arr_0"][:16])
+    words = ("--dataset", "digits", "--metrics", "fd_digits", "--store", "out/store", "--device", "cpu")
+    result = call("evaluate", "first.npz", *words, "--nfe", 1, "--out", "evaluated")
+    assert result.exit_code == 0, result.stderr
+    with (ran / "evaluated" / "results.csv").open() as file:
+        (line,) = csv.DictReader(file)
+    (row,) = (row for row in rows(ran, "images") if row["metric"] == "fd_digits")
+    assert float(line["value"]) == pytest.approx(float(row["value"]), rel=1e-6)
+    assert line["protocol"] == row["protocol"]
+
+
+def test_the_nfe_of_the_exact_solution_is_what_the_truth_took(here):
+    suite = write(here, **EXACT, truth={"samples": 16, "tolerance": 1e-3}, methods=["euler", "ground-truth"])
+    result = call("run", suite, "--out", "out")
+    assert result.exit_code == 0, result.stderr
+    (row,) = rows(here, "ground-truth")
+    (truth,) = artifacts(here, "truth")
+    (sampled,) = (a for a in artifacts(here, "sample") if a.manifest["params"]["method"] == "ground-truth")
+    mean = truth.answer(TruthResult).nfe_mean
+    assert sampled.answer(Sampled).evaluations == mean > 10
+    assert int(row["nfe"]) == round(mean)
+    assert (row["budget"], row["rules"], float(row["value"])) == ("-", "exact solution", 0.0)
+
+
+def test_all_seeds_of_the_exact_solution_are_one_entry(here):
+    suite = write(here, **EXACT, seeds=[0, 1, 2], methods=["ground-truth"])
+    assert call("run", suite, "--out", "out").exit_code == 0
+    assert len({row["nfe"] for row in rows(here)}) == 1
+    (entry,) = leaderboard.read(here / "out").entries
+    assert sorted(entry.values["rmse"]) == [0, 1, 2]
+
+
+def test_a_suite_of_rows_made_elsewhere_needs_no_teacher(here):
+    suite = write(here, methods=SUITE["methods"][3:])
+    content = yaml.safe_load(suite.read_text())
+    del content["teachers"]
+    suite.write_text(yaml.safe_dump(content))
+    plan = make_plan(load(str(suite)))
+    assert [(cell.method, cell.teacher, cell.nfe, cell.skipped) for cell in plan.cells] == [
+        ("student", "few", 1, None),
+        ("student", "few", 2, None),
+        ("images", "made", 1, None),
+    ]
+
+
+def test_it_is_planned_once_however_many_teachers_there_are(here):
+    teachers = [{"name": "shipped", "file": "digits-unet-128k"}, {"name": "exact", "bandwidth": 0.1}]
+    plan = make_plan(load(str(write(here, teachers=teachers))))
+    assert sum(cell.method == "student" for cell in plan.cells) == 2
+    assert sum(cell.method == "images" for cell in plan.cells) == 1
+    assert sum(cell.method == "euler" for cell in plan.cells) == 4
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"name": "images", "nfe": 1, "options": {"from": "gone"}}, "gone: no such file or folder"),
+        ({"name": "student", "options": {**STUDENT, "file": "gone.pt"}}, "gone.pt: no such file, and no network"),
+        ({"name": "released", "options": {"folder": "gone"}}, "gone: no such file, and no network is known"),
+        ({"name": "student", "nfe": 3, "options": STUDENT}, "2 levels for a consistency model: give levels"),
+        ({"name": "student", "options": {"file": "few.safetensors", "kind": "one-step"}, "nfe": 2}, "NFE 1 only"),
+    ],
+)
+def test_what_is_missing_or_cannot_be_reached_is_a_reason(here, row, reason):
+    plan = make_plan(load(str(write(here, methods=[row]))))
+    assert all(cell.skipped is not None and reason in str(cell.skipped) for cell in plan.cells)
+
+
+def wrong(name, options, message, **entry):
+    return pytest.param({"name": name, "options": options, **entry}, message, id=f"{name}-{message[:30]}")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        wrong("student", {}, "'file' is missing"),
+        wrong("student", {"file": "few.safetensors"}, "'kind' is missing: how the network is sampled"),
+        wrong("student", {**STUDENT, "levels": [1.5, 80]}, "levels must fall"),
+        wrong("student", {**STUDENT, "kind": "one-step"}, "levels are of kind consistency, and this is one-step"),
+        wrong("student", {"file": "few.safetensors", "kind": "progressive"}, "steps is missing"),
+        wrong("student", {**STUDENT, "form": "emd"}, "form: "),
+        wrong("student", STUDENT, "there is nothing to train; leave it out", budgets={"evaluations": 10}),
+        wrong("student", {**STUDENT, "file": "suite.yaml"}, "suite.yaml"),
+        wrong("student", {**STUDENT, "file": "wide.safetensors"}, "its images have shape (1, 16, 16)"),
+        wrong("student", {**STUDENT, "level": [80]}, "unknown key 'level'; did you mean 'levels'?"),
+        wrong("student", STUDENT, "the suite has no data set 'digit'; did you mean 'digits'?", on="digit"),
+        wrong("images", {}, "'from' is missing", nfe=1),
+        wrong("images", {"from": "made.npz"}, "images were made with one NFE", nfe=[1, 2]),
+        wrong("images", {"from": "made.npz"}, "images were made with one NFE"),
+        wrong("images", {"from": "suite.yaml"}, "suite.yaml", nfe=1),
+        wrong("images", {"from": "broken"}, "a.png", nfe=1),
+        wrong("images", {"from": "wide.npz"}, "images of shape (1, 16, 16), and fd_digits need (1, 8, 8)", nfe=1),
+        wrong("images", {"from": "made.npz", "rounding": "up"}, "rounding", nfe=1),
+        wrong("ground-truth", {}, "the NFE of the exact solution is measured; leave it out", nfe=4),
+        wrong("ground-truth", {"tolerance": 0}, "tolerance"),
+        wrong("ground-truth", {"tolerence": 1e-3}, "unknown key 'tolerence'; did you mean 'tolerance'?"),
+        wrong("ground-truth", {}, "there is nothing to train", tune={"trials": [{}, {"tolerance": 1e-3}]}),
+        wrong("released", {}, "'folder' is missing"),
+        wrong("released", {"folder": "broken"}, "neither model_index.json nor config.json in it"),
+        wrong("released", {"folder": "broken", "labels": [1, 2]}, "labels must fall"),
+        wrong("released", {"folder": "broken", "sampler": "lcm2"}, "sampler"),
+        wrong("released", {"folder": "broken", "eta": 2}, "eta"),
+        wrong("euler", {}, "only a row made elsewhere belongs to one data set", on="digits"),
+    ],
+)
+def test_a_wrong_row_is_one_line_before_anything_runs(here, row, message):
+    suite = write(here, methods=[row])
+    (here / "broken").mkdir()
+    (here / "broken" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n cut short")
+    np.savez(here / "wide.npz", np.zeros((4, 16, 16, 1), np.uint8))
+    wide = {**CONFIG, "kwargs": {**CONFIG["kwargs"], "label_dim": 0, "img_resolution": 16}}
+    Checkpoint(wide, {"a": torch.zeros(1)}).save(here / "wide.safetensors")
+    result = call("run", suite, "--out", "out")
+    assert is_one_line(result), result.stderr
+    assert message in result.stderr
+    assert not (here / "out").exists()
+
+
+EXPORTED = {
+    "datasets": "digits",
+    "budgets": {"evaluations": 600},
+    "metrics": "fd_digits",
+    "nfe": 1,
+    "methods": [
+        {"name": "consistency", "options": {"batch": 8}, "nfe": [1, 2]},
+        {"name": "progressive", "options": {"batch": 8, "start_steps": 4}, "nfe": [1, 2]},
+        {"name": "boot", "options": {"batch": 8}},
+        {"name": "sim", "options": {"batch": 8}},
+        {"name": "bespoke", "options": {"trajectories": 2, "nodes": 5, "tolerance": 0.1, "batch": 4}, "nfe": 2},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        run_in_process(patch)
+        patch.chdir(folder)
+        result = call("run", write(folder, **EXPORTED), "--out", "out")
+        assert result.exit_code == 0, result.stderr
+        for name, nfe in (("consistency", 2), ("progressive", 2), ("boot", 1), ("sim", 1)):
+            words = ("--method", name, "--nfe", nfe, "--out", f"{name}.safetensors")
+            assert call("export", "out", *words).exit_code == 0
+        assert call("export", "out", "--teacher", ".", "--out", "teacher.safetensors").exit_code == 0
+        rows_of = [
+            {"name": "student", "options": {"file": f"{name}.safetensors"}, "nfe": nfes}
+            for name, nfes in (("consistency", [1, 2]), ("progressive", [1, 2]), ("boot", 1), ("sim", 1))
+        ]
+        again = {"teachers": {"name": "checkpoint", "file": "teacher.safetensors"}, "metrics": "fd_digits"}
+        suite = write(folder, **again, methods=["euler", *rows_of])
+        result = call("run", suite, "--out", "again", "--store", "out/store")
+        assert result.exit_code == 0, result.stderr
+        suite = write(folder, metrics="fd_digits", methods=["euler"])
+        assert call("run", suite, "--out", "first", "--store", "out/store").exit_code == 0
+    return folder
+
+
+def sampled(folder, out):
+    """(method or the exported one, NFE) -> samples."""
+    store, found = Store(folder / "out" / "store"), {}
+    with (folder / out / "results.csv").open() as file:
+        for row in csv.DictReader(file):
+            assert row["status"] == "done", row
+            made = store.need(store.need(f"score-{row['cell']}").manifest["inputs"]["sample"])
+            name = row["teacher"] if row["method"] == "student" else row["method"]
+            found[name, int(row["nfe"])] = load_file(made.folder / "samples.safetensors")["x0"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("method", "nfe"),
+    [("consistency", 1), ("consistency", 2), ("progressive", 1), ("progressive", 2), ("boot", 1), ("sim", 1)],
+)
+def test_an_exported_student_gives_its_samples_again_as_a_row(trained, method, nfe):
+    assert torch.equal(sampled(trained, "again")[method, nfe], sampled(trained, "out")[method, nfe])
+
+
+def test_an_exported_teacher_gives_its_samples_again(trained):
+    for nfe in (1, 2):
+        assert torch.equal(sampled(trained, "again")["euler", nfe], sampled(trained, "first")["euler", nfe])
+
+
+def test_an_exported_student_is_still_a_saved_method_of_its_teacher(trained):
+    from fewstep.bench.stages import teacher
+    from fewstep.methods import saved
+
+    (parent,) = (a for a in artifacts(trained, "teacher") if a.manifest["params"]["teacher"]["name"] == "shipped")
+    method = saved.load(trained / "sim.safetensors", teacher.load(parent))
+    noise = torch.zeros(2, 1, 8, 8)
+    assert method.sample(noise, 1).shape == noise.shape
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--method", "sim", "--nfe", 1, "--out", "sim.safetensors"), "sim.safetensors: exists; give another --out"),
+        (("--method", "sim", "--nfe", 1, "--out", "x", "--format", "diffusers"), "it fits no diffusers folder"),
+        (("--method", "bespoke", "--nfe", 2, "--out", "x", "--format", "diffusers"), "bespoke is a learned solver"),
+        (("--teacher", ".", "--out", "first", "--format", "diffusers"), "first: exists; a folder is not replaced"),
+        (("--teacher", ".", "--out", "x", "--format", "diffusers"), "it fits no diffusers folder"),
+        (("--teacher", "nobody", "--out", "x.safetensors"), "the run has digits-unet-128k"),
+        (("--teacher", ".", "--method", "sim", "--out", "x"), "a teacher, which has no --method"),
+        (("--out", "x"), "--method is missing: give --method and --nfe of a row, or --teacher"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line(trained, monkeypatch, words, message):
+    monkeypatch.chdir(trained)
+    before = {path.name: path.stat().st_mtime_ns for path in trained.iterdir()}
+    result = call("export", "out", *words)
+    assert is_one_line(result), result.output + result.stderr
+    assert message in result.stderr
+    assert {path.name: path.stat().st_mtime_ns for path in trained.iterdir()} == before
+
+
+def test_a_learned_solver_is_no_student(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    assert call("export", "out", "--method", "bespoke", "--nfe", 2, "--out", "b.safetensors").exit_code == 0
+    suite = write(trained, methods=[{"name": "student", "options": {"file": "b.safetensors"}}])
+    result = call("run", suite, "--dry-run")
+    assert is_one_line(result)
+    assert "bespoke is a learned solver, which needs its teacher: it is no student" in result.stderr
+
+
+def test_an_exported_student_is_no_teacher(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    suite = write(trained, teachers={"name": "checkpoint", "file": "sim.safetensors"}, methods=["euler"])
+    result = call("run", suite, "--dry-run")
+    assert is_one_line(result)
+    assert "a sim of fewstep and no denoiser: it is a row, {name: student, file: ...}" in result.stderr
