@@ -19,8 +19,6 @@ from . import first_bytes
 
 def meant(name: str) -> str | None:
     """The registered name or the path of the network that `name` means; None if there is neither."""
-    if Path(name).is_dir():
-        return str(Path(name).absolute())
     return published_files.meant(name, published_files.CHECKPOINTS)
 
 
