@@ -15,7 +15,7 @@ from fewstep.methods.teachers.forms import Checkpoint
 from ..methods import published
 from . import stand_ins
 from .in_process import call, run_in_process
-from .test_problems import CELLS, CONFIG, PAPERS
+from .test_problems import CELLS, CONFIG, paper
 
 TINY = {"openai": "improved", "ddpm": "ddpm", "torchcfm": "torchcfm"}
 """Form -> the tiny network that stands in; all without labels."""
@@ -55,7 +55,7 @@ def small(row, suite):
 
 def miniature(name, folder):
     """The suite on a folder of images, with a tiny network for each problem."""
-    suite = yaml.safe_load((PAPERS / f"{name}.yaml").read_text())
+    suite = yaml.safe_load(paper(name).read_text())
     problems = suite["problems"] if isinstance(suite["problems"], list) else [suite["problems"]]
     for i, problem in enumerate(problems):
         file = write_network(folder, NETWORKS[problem["teacher"]].form)
