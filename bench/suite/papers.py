@@ -34,8 +34,9 @@ def published_rows_are_those_of_the_table(suite: Suite) -> Iterator[Complaint]:
         place, named = ("problems", i, "published"), problem.published
         own = [row for row in rows if row.dataset == named.dataset]
         yield from _known((*place, "dataset"), named.dataset, {row.dataset for row in rows})
-        if own and named.conditioning is not None:
-            yield from _known((*place, "conditioning"), named.conditioning, {row.conditioning for row in own})
+        for key in ("conditioning", "teacher"):
+            if own and (chosen := getattr(named, key)) is not None:
+                yield from _known((*place, key), chosen, {getattr(row, key) for row in own})
     for where, entry in entries(suite):
         if entry.published is not None:
             yield from _of(rows, (*where, "published"), entry.published)

@@ -114,10 +114,14 @@ else:
 
 
 class Published(Options):
-    """The rows of published tables that stand beside a problem's: by the tables' own words."""
+    """The rows of published tables that stand beside a problem's: by the tables' own words.
+
+    teacher: where a table has several networks on one data set.
+    """
 
     dataset: str
     conditioning: str | None = None
+    teacher: str | None = None
 
 
 class PublishedRow(Options):

@@ -99,7 +99,7 @@ def _line(rows: tuple[Row, ...], beside: Beside, board: Board | None) -> Line:
 
 def _is_of(row: Row, problem: Mapping[str, Any]) -> bool:
     published = problem.get("published") or {}
-    named = published.get("dataset") == row.dataset
+    named = published.get("dataset") == row.dataset and published.get("teacher") in (None, row.teacher)
     return named and published.get("conditioning") in (None, row.conditioning)
 
 
@@ -193,37 +193,42 @@ def tables(beside: Beside, board: Board | None) -> list[Table]:
 def _table(beside: Beside, place: Sequence[str], own: Sequence[Line]) -> Table:
     dataset, conditioning, metric = place
     nfes = sorted({line.row.nfe for line in own}, key=lambda nfe: int(nfe or 0))
-    named: dict[tuple[str, ...], dict[str, list[Line]]] = {}
-    for line in own:
-        row = line.row
-        head = (row.method, row.solver_or_variant, f"w = {row.guidance_scale}" * bool(row.guidance_scale))
-        named.setdefault(head, {}).setdefault(row.nfe, []).append(line)
-    groups = []
-    for title, quoted in (("rows of the suite", False), ("quoted", True)):
-        chosen = {h: f for h, f in named.items() if quoted == all(map(_is_quoted, itertools.chain(*f.values())))}
-        if chosen:
-            groups.append(Group(title, [_cells(head, found, nfes) for head, found in chosen.items()]))
-    table = f", {beside.table}" if beside.table else ""
-    smoke = " [smoke]" if beside.smoke else ""
+    table, smoke = f", {beside.table}" if beside.table else "", " [smoke]" if beside.smoke else ""
     notes = [summary([line.judged for line in own]).text, *_reasons(own), *_sources(own)]
     spent = ["evaluations"] if any(line.entry is not None and line.entry.evaluations for line in own) else []
     return Table(
         f"{beside.paper}{table}{smoke}: {metric} on {dataset} ({conditioning}), published | measured",
-        ["method", *(f"NFE {nfe}" if nfe else "value" for nfe in nfes), *spent], groups, notes,
+        ["method", *(f"NFE {nfe}" if nfe else "value" for nfe in nfes), *spent], _groups(own, nfes, bool(spent)), notes,
         key=(beside.paper, *place),
     )  # fmt: skip
+
+
+def _groups(own: Sequence[Line], nfes: Sequence[str], spent: bool) -> list[Group]:
+    """The rows of the paper in its order, those that the suite has first."""
+    several = len({line.row.teacher for line in own if line.row.teacher}) > 1
+    named: dict[tuple[str, ...], dict[str, list[Line]]] = {}
+    for line in own:
+        row = line.row
+        guidance = f"w = {row.guidance_scale}" * bool(row.guidance_scale)
+        head = (row.method, row.solver_or_variant, row.teacher * several, guidance)
+        named.setdefault(head, {}).setdefault(row.nfe, []).append(line)
+    groups: dict[str, list[list[Cell]]] = {"rows of the suite": [], "quoted": []}
+    for names, found in named.items():
+        title = "quoted" if all(map(_is_quoted, itertools.chain(*found.values()))) else "rows of the suite"
+        groups[title].append(_cells(names, found, nfes, spent))
+    return [Group(title, rows) for title, rows in groups.items() if rows]
 
 
 def _is_quoted(line: Line) -> bool:
     return line.judged.verdict is Verdict.QUOTED
 
 
-def _cells(head: Sequence[str], found: Mapping[str, Sequence[Line]], nfes: Sequence[str]) -> list[Cell]:
+def _cells(head: Sequence[str], found: Mapping[str, Sequence[Line]], nfes: Sequence[str], costs: bool) -> list[Cell]:
     method, *details = head
     spent = max((line.entry.evaluations for own in found.values() for line in own if line.entry), default=0.0)
     text = budget(f"{spent:.3g} evaluations") if spent else ""
     cells = [Cell("; ".join(map(_said, found.get(nfe, ())))) for nfe in nfes]
-    return [Cell(method, " ".join(filter(None, details))), *cells, *([Cell(text)] if text else [])]
+    return [Cell(method, ", ".join(filter(None, details))), *cells, *([Cell(text)] if costs else [])]
 
 
 def _said(line: Line) -> str:

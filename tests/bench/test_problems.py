@@ -14,7 +14,7 @@ from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.plan.kinds import TeacherParams
 from fewstep.bench.stages import reference as reference_stage
 from fewstep.bench.suite import short_forms
-from fewstep.bench.suite.loading import checked, find, load, shipped_names
+from fewstep.bench.suite.loading import SHIPPED, checked, load
 from fewstep.bench.suite.writing import dump
 from fewstep.datasets.registry import DATASETS, SCENES
 from fewstep.methods.networks import edm_network
@@ -26,14 +26,7 @@ from fewstep.reports.status import Kind
 from . import stand_ins
 from .in_process import call, run_in_process
 
-PAPERS = Path(__file__).parent / "papers"
-
-
-def paper(name):
-    """The file of a paper's suite, shipped or here."""
-    return find(f"papers/{name}") if f"papers/{name}" in shipped_names() else PAPERS / f"{name}.yaml"
-
-
+PAPERS = SHIPPED / "papers"
 CELLS = {
     "diffsampler-edm": 168,
     "cm-table1": 13,
@@ -78,7 +71,7 @@ def nothing_here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_suite_of_a_paper_is_planned_without_any_file(nothing_here, name):
-    plan = make_plan(load(str(paper(name))))
+    plan = make_plan(load(f"papers/{name}"))
     assert len(plan.cells) == CELLS[name]
     assert {cell.skipped.kind for cell in plan.cells} == {Kind.LACKING}
     assert plan.tasks() == []
@@ -213,7 +206,7 @@ def test_rows_of_one_network_have_one_reference():
 
 
 def test_doctor_asks_for_no_archive_that_no_row_reads(nothing_here, tmp_path):
-    result = call("doctor", paper("diffsampler-edm"))
+    result = call("doctor", PAPERS / "diffsampler-edm.yaml")
     assert result.exit_code == 1
     lines = result.output.splitlines()
     assert [line.partition(":")[2] for line in lines if line.startswith("dataset ")] == [

@@ -5,31 +5,28 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from torch import nn
 
-from fewstep import datasets
 from fewstep.bench.commands.conformance import setup
 from fewstep.bench.training.ledger import Ledger
 from fewstep.bench.training.loop import fit
 from fewstep.bench.training.tracking import NoTracker
+from fewstep.datasets.base import ImageSet
 from fewstep.methods import saved
-from fewstep.methods.networks.dhariwal import DhariwalUNet
-from fewstep.methods.networks.song import SongUNet
-from fewstep.methods.networks.unet import SmallUNet
+from fewstep.methods.networks.edm import edm_network
 from fewstep.methods.nfe import UnreachableNFE
-from fewstep.methods.paths import EDM, FlowOT, VPCosine, VPDiscrete, VPLinear, linear_betas
 from fewstep.methods.registry import METHODS
-from fewstep.methods.teachers import preconditioned
-from fewstep.methods.teachers.pretrained import Pretrained
+from fewstep.methods.teachers import forms, preconditioned
+from fewstep.methods.teachers.forms import Checkpoint
+from fewstep.tests.methods import published
 
-DATA = datasets.get("digits")
+CLASSES = 4
+IMAGES = torch.randint(256, (64, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+DATA = ImageSet("tiny", IMAGES, torch.arange(64) % CLASSES, classes=CLASSES)
 TRAINED = [name for name, spec in METHODS.items() if spec.trains]
 STEPS = 4
-CHAIN = VPDiscrete(linear_betas(), t_min=1e-3)
-TINY = {"model_channels": 8, "channel_mult": [1, 1], "num_blocks": 1, "attn_resolutions": []}
 BATCH = 4
 OPTIONS = {
-    "bespoke": {"trajectories": 4, "nodes": 5, "tolerance": 1e-2},
+    "bespoke": {"trajectories": 2, "nodes": 3, "tolerance": 0.1},
     "d-ode": {"scale": 2},
     "iia": {"substeps": 2},
     "knowledge": {"solver_nfe": 2},
@@ -50,61 +47,46 @@ def drawn(network):
     return network
 
 
-def small(seed=0):
-    torch.manual_seed(seed)
-    return drawn(SmallUNet(1, 8, (1, 2), embedding=16))
-
-
-class Unlabelled(nn.Module):
-    """EDM's backbones take labels as rows."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = drawn(model)
-
-    def forward(self, x, time, condition=None, embedding=None):
-        return self.model(x, time, embedding=embedding)
-
-    def embed(self, time, condition=None):
-        return self.model.embed(time)
+def edm(precond, model="SongUNet", **options):
+    kwargs = {
+        "img_resolution": 8, "img_channels": 3, "model_type": model, "model_channels": 16, "channel_mult": [1, 2],
+        "num_blocks": 1, "attn_resolutions": [4], **options,
+    }  # fmt: skip
+    config = {"precond": precond, "kwargs": kwargs}
+    return Checkpoint(config, drawn(edm_network(config)).state_dict())
 
 
 def diffusers():
+    if find_spec("diffusers") is None:
+        pytest.skip("diffusers is not installed: pip install 'fewstep[diffusers]'")
     from fewstep.methods.teachers.forms import diffusers
 
     kwargs = {
-        "sample_size": 8, "in_channels": 1, "out_channels": 1, "block_out_channels": [8, 8], "layers_per_block": 1,
+        "sample_size": 8, "in_channels": 3, "out_channels": 3, "block_out_channels": [8, 8], "layers_per_block": 1,
         "norm_num_groups": 4, "down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2,
     }  # fmt: skip
-    torch.manual_seed(0)
     network = drawn(diffusers.library()(**kwargs))
-    return diffusers.build({"form": "diffusers", "kwargs": kwargs, "scheduler": None}, network.state_dict())
+    chain = {"prediction_type": "v_prediction"}
+    return Checkpoint({"form": "diffusers", "kwargs": kwargs, "scheduler": chain}, network.state_dict())
 
 
 FAMILIES = {
-    "edm": lambda: Pretrained(small(), EDM(0.002, 80.0), "F", preconditioned.c_noise, DATA.shape, sigma_data=0.5),
-    "discrete eps": lambda: Pretrained(
-        Unlabelled(DhariwalUNet(8, 1, 2, **TINY)), CHAIN, "eps", CHAIN.label, DATA.shape
-    ),
-    "cosine v": lambda: Pretrained(small(), VPCosine(), "v", lambda t: t, DATA.shape),
-    "flow": lambda: Pretrained(small(), FlowOT(), "velocity", lambda t: 1 - t, DATA.shape),
-    "continuous eps": lambda: Pretrained(
-        Unlabelled(SongUNet(8, 1, 1, **TINY)), VPLinear(t_min=1e-5), "eps", lambda t: 999 * t, DATA.shape
-    ),
-    "exploding": lambda: Pretrained(
-        Unlabelled(SongUNet(8, 1, 1, embedding_type="fourier", **TINY)), EDM(0.02, 100.0), "eps",
-        lambda t: torch.log(t / 2), DATA.shape,
-    ),
+    "EDM": lambda: edm("EDMPrecond"),
+    "EDM's VP": lambda: edm("VPPrecond", label_dim=CLASSES),
+    "EDM's VE": lambda: edm("VEPrecond", embedding_type="fourier"),
+    "EDM's iDDPM": lambda: edm("iDDPMPrecond", "DhariwalUNet"),
+    **{name: (lambda name=name: published.tiny(name)) for name in published.NETWORKS},
     "diffusers": diffusers,
-}  # fmt: skip
-OFTEN = ("edm", "discrete eps", "flow", "diffusers")
+}
+OFTEN = ("EDM", "improved", "torchcfm", "diffusers")
+"""EDM's own F, eps with a learned variance, a flow's velocity, v; the others with --slow."""
 
 
 def teacher(family):
-    if family == "diffusers" and find_spec("diffusers") is None:
-        pytest.skip("diffusers is not installed: pip install 'fewstep[diffusers]'")
-    found = preconditioned.denoiser(FAMILIES[family](), 0.01, 40.0)
-    found.sample_shape, found.sample_bound = tuple(DATA.shape), DATA.bound
+    pretrained = forms.build(FAMILIES[family]())
+    found = preconditioned.denoiser(pretrained, 0.01, 40.0)
+    found.sample_shape, found.sample_bound = DATA.shape, DATA.bound
+    found.class_counts = (16,) * CLASSES if pretrained.classes else None
     return found.requires_grad_(False).eval()
 
 
