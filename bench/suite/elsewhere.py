@@ -18,15 +18,16 @@ from .fits import Complaint, entries
 from .pairs import datasets
 from .schema import MethodEntry, Suite
 
-OF_A_TEACHER = ("ground-truth",)
-"""Those of such rows that stand on the suite's teachers."""
 SOURCES = {"student": ("file", "file"), "released": ("folder", "folder"), "images": ("source", "from")}
 """Method -> the option that says from what it is read, and as a suite writes it."""
 
 
 def alone(suite: Suite) -> bool:
     """Whether no row needs a teacher of the suite's."""
-    return all(entry.name in SOURCES for entry in suite.methods)
+    try:
+        return all(entry.spec.alone for entry in suite.methods)
+    except registry.UnknownNameError:
+        return False
 
 
 def network_of(options: Options) -> CheckpointOptions:
