@@ -41,6 +41,7 @@ FILES = (
     run_folder.SUITE,
     run_folder.LEARNED,
     run_folder.CURVES,
+    run_folder.PUBLISHED,
 )
 SAMPLES = "samples"
 """The figure that needs the pictures, which are kept for it only."""

@@ -24,6 +24,7 @@ LEADERBOARD, REPORT, FIGURES = "leaderboard.csv", "report.html", "figures"
 FACTS, METRICS, SUITE = "run.json", "metrics.json", "suite.yaml"
 METHODS, PAPERS = "methods.json", "papers.bib"
 PICTURES, LEARNED, CURVES = "pictures.npz", "learned.json", "curves.csv"
+PUBLISHED = "published.json"
 
 FILES = {
     RESULTS: "a row per data set, teacher, method, variant, budget, seed, NFE and metric",
@@ -38,6 +39,7 @@ FILES = {
     METHODS: "the facts of each method: name to print, kind, keys of its papers, whether it needs no images",
     PAPERS: "these papers, for BibTeX",
     SUITE: "the suite as it was run, with what `--set` changed",
+    PUBLISHED: "which rows stand beside which of a paper's, if the suite repeats a table",
     PICTURES: "the first samples of each image cell, and the exact solutions",
     LEARNED: "the numbers of methods that learn only a few",
     CURVES: "the loss during training: some 40 rows per training run",

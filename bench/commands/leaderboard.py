@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ..errors import InputError
+from . import beside
 from .places import require_writable_file, results_folder
 from .rows import require_labels, rows_options
 
@@ -18,6 +19,11 @@ STYLES_HELP = "[default: table] latex is for booktabs; siunitx is the same with 
 @click.option("--metric", metavar="NAME", help="Only this metric [default: all; as LaTeX the suite's first].")
 @rows_options
 @click.option("--sort", default="", metavar="COLUMN", help="Sort each group by method, budget or nfe:N.")
+@click.option(
+    "--against",
+    type=click.Choice(["published"]),
+    help="The paper's table that the suite repeats, with ours beside it; alone where nothing has been run.",
+)
 @click.option("--transpose", is_flag=True, help="Methods across and NFE down.")
 @click.option("--bib", type=click.Path(path_type=Path, dir_okay=False), help="Write the papers cited, for BibTeX.")
 def leaderboard(
@@ -28,6 +34,7 @@ def leaderboard(
     methods: list[str],
     sort: str,
     transpose: bool,
+    against: str | None,
     bib: Path | None,
     labels: tuple[str, ...],
     by_run: bool,
@@ -40,6 +47,9 @@ def leaderboard(
     from ...reports.writing import write_atomic
 
     require_labels(labels, places)
+    if against or (len(places) == 1 and beside.only_published(places[0])):
+        click.echo(beside.text(places, style, metric))
+        return
     if bib is not None:
         require_writable_file(bib)
     try:

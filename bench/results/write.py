@@ -30,6 +30,7 @@ from ...reports.run_folder import (
     METRICS,
     PAPERS,
     PICTURES,
+    PUBLISHED,
     REPORT,
     RESULTS,
     SUITE,
@@ -50,7 +51,7 @@ from ..plan.kinds import ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
 from ..suite.schema import Suite
 from ..suite.writing import MARK, dump
-from . import costs, curves, trials
+from . import costs, curves, published, trials
 from . import rows as results
 
 TEMPLATES = Path(reports.__file__).parent / "templates"
@@ -85,12 +86,13 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
     losses = results.to_csv(curves.rows(plan, outcome), curves.COLUMNS)
     facts, metrics = run_facts(plan, outcome) | _claimed(plan.suite, out), metric_facts(plan.suite.metrics)
     described, papers = method_facts(dict.fromkeys(cell.method for cell in plan.cells))
-    methods, suite = methods_json(described), dump(plan.suite)
+    methods, suite, stated = methods_json(described), dump(plan.suite), published.dumped(plan.suite)
     stamp = hashlib.sha256(
         "\n".join(
             [
                 text,
                 suite,
+                stated,
                 blocks,
                 metrics,
                 methods,
@@ -121,10 +123,11 @@ def write(plan: Plan, outcome: Outcome, out: Path, command: Command | None = Non
     write_atomic(out / METHOD_FACTS, methods)
     write_atomic(out / PAPERS, papers)
     write_atomic(out / COSTS, spent)
-    if tried:
-        write_atomic(out / TRIALS, tried)
-    else:
-        (out / TRIALS).unlink(missing_ok=True)
+    for name, optional in ((TRIALS, tried), (PUBLISHED, stated)):
+        if optional:
+            write_atomic(out / name, optional)
+        else:
+            (out / name).unlink(missing_ok=True)
     write_atomic(out / LEARNED, learned)
     write_atomic(out / CURVES, losses)
     _save_pictures(plan, outcome, out / PICTURES)

@@ -17,7 +17,7 @@ from ...methods.registry import TEACHERS
 from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
-from ...methods.teachers import checkpoint, pretrain
+from ...methods.teachers import checkpoint, module_checks, pretrain
 from .. import published_files
 from ..errors import TaskError
 from ..plan import checkpoints
@@ -49,7 +49,13 @@ def _result(denoiser: Denoiser, data: Any, training: TeacherTraining | None = No
 
 def _described(task: Context[TeacherParams], data: Any) -> TeacherResult:
     """A teacher that its factory makes whenever it is needed: nothing is stored."""
-    return _result(_from_factory(task.params.teacher, data)[0], data)
+    denoiser, labels = _from_factory(task.params.teacher, data)
+    if task.params.teacher["name"] == "module":
+        try:
+            module_checks.check(denoiser, data, labels)
+        except checkpoint.CheckpointError as error:
+            raise TaskError(f"{task.params.teacher['target']}: {error}") from None
+    return _result(denoiser, data)
 
 
 def _trained(task: Context[TeacherParams], data: Any) -> TeacherResult:
@@ -182,7 +188,10 @@ def _from_factory(given: dict[str, Any], data: Any) -> tuple[Denoiser, bool]:
     """A teacher of which nothing is stored, and whether it takes labels."""
     spec = TEACHERS.pick(given["name"])
     options = spec.options.model_validate(given)
-    return spec.load()(options, data), options.conditional
+    try:
+        return spec.load()(options, data), options.conditional
+    except checkpoint.CheckpointError as error:
+        raise TaskError(str(error)) from None
 
 
 def sample_shape(artifact: Artifact) -> tuple[int, ...]:

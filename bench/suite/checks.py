@@ -17,7 +17,7 @@ from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS, defined
-from . import claimed, elsewhere, fits, listed_levels, published, repeats
+from . import claimed, elsewhere, fits, listed_levels, papers, published, repeats
 from .document import Location, complaints
 from .fits import Complaint, Rule, entries, places
 from .networks import network
@@ -244,8 +244,10 @@ RULES: tuple[Rule, ...] = (
     fits.budgets_buy_a_step,
     published.networks_are_of_the_data,
     published.learned_variances_are_there,
+    published.labels_suffice,
     published.rows_reach_an_nfe,
     *claimed.RULES,
+    *papers.RULES,
 )
 
 PRESUPPOSED = (

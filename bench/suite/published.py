@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ...datasets.registry import DATASETS
+from ...methods.specs.solver import Grid
 from .fits import Complaint, entries, places
 from .networks import network
 from .schema import Suite
@@ -51,3 +52,17 @@ def rows_reach_an_nfe(suite: Suite) -> Iterator[Complaint]:
         reasons = [entry.refusal(nfe) for nfe in entry.nfe or ()]
         if reasons and all(reasons):
             yield (*where, "nfe"), f"{entry.name} reaches none of these NFEs: {reasons[0]}"
+
+
+def labels_suffice(suite: Suite) -> Iterator[Complaint]:
+    """A grid of labels has a step for each evaluation at most, and as many labels as its network was trained on."""
+    for where, entry in entries(suite):
+        grids = [getattr(options, "grid", None) for options in entry.trials()]
+        if not any(isinstance(grid, Grid) and grid.of_labels for grid in grids):
+            continue
+        most = max(entry.nfe or suite.nfe)
+        for _, teacher, _ in places(suite):
+            known = network(teacher)
+            if known is not None and known.labels is not None and most > known.labels:
+                message = f"{known.name} has {known.labels} labels, fewer than steps at NFE {most}"
+                yield (*where, "nfe"), f"{message}; give another grid or fewer"

@@ -114,10 +114,35 @@ else:
 
 
 class Published(Options):
-    """The rows of published tables that stand beside a problem's: by the tables' own words."""
+    """The rows of published tables that stand beside a problem's: by the tables' own words.
+
+    teacher: where a table has several networks on one data set.
+    """
 
     dataset: str
     conditioning: str | None = None
+    teacher: str | None = None
+
+
+class PublishedRow(Options):
+    """The published rows that stand beside a method's: by the table's own words, any of several.
+
+    own_settings: the paper does not print its settings. paper_budget: what the paper trained for, in the row's unit.
+    forwards_per_nfe: how many evaluations of the paper's count one of ours is.
+    """
+
+    method: str
+    solver_or_variant: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    own_settings: bool = False
+    paper_budget: Budget | None = None
+    forwards_per_nfe: int = Field(1, ge=1, le=16)
+
+
+class PaperTable(Options):
+    """The table that a suite repeats: of leaderboards/published.csv, all tables of the paper without one."""
+
+    key: str
+    table: str | None = None
 
 
 class ProblemEntry(Options):
@@ -163,6 +188,7 @@ class MethodEntry(Options):
     variant: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)] | None = None
     fitted_on: FittedOn | None = None
     tune: Tuning | None = None
+    published: PublishedRow | None = None
     on: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] | None = None
 
     @property
@@ -224,6 +250,8 @@ class Suite(Checked):
 
     name: Annotated[str, AfterValidator(_folder)] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     description: str = ""
+    paper: PaperTable | None = None
+    """Whose table the suite repeats; `published` of its problems and methods say which rows stand beside which."""
     datasets: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = []
     teachers: Annotated[list[Teacher], BeforeValidator(_listed), Field(min_length=1)] = []
     problems: Annotated[list[ProblemEntry], BeforeValidator(_listed), Field(min_length=1)] = []

@@ -310,7 +310,7 @@ class DODE(Method):
         self.batch_size = options.batch
         self.nfe = nfe
         self.base = d_ode_base(options)
-        self.teacher_steps = teacher_steps(options, self.base, teacher.path, nfe)
+        self.teacher_steps = teacher_steps(options, self.base, self.base.on_path(teacher)[0].path, nfe)
         self.corrections = Corrections(nfe)
         self.register_buffer("solved", torch.tensor(0))
         self.register_buffer("targets", torch.full((nfe, options.batch, *teacher.sample_shape), torch.nan))

@@ -123,9 +123,10 @@ class IIA(Method):
             raise ValueError("iia needs the teacher's sample_shape: it draws its own noise")
         self.options, self.batch_size, self.nfe = options, options.batch, nfe
         self.automatic_optimization = False
-        steps = iia_base(options).steps(nfe)
-        self.times = grids.times(options.grid, teacher.path, steps)
-        self.ends_clean = bool(teacher.path.sigma(self.times[-1]) == 0)
+        base = iia_base(options)
+        path, steps = base.on_path(teacher)[0].path, base.steps(nfe)
+        self.times = grids.times(options.grid, path, steps)
+        self.ends_clean = bool(path.sigma(self.times[-1]) == 0)
         self.solver = FittedSolver(options, iia_steps(steps, self.ends_clean, VARIANTS[options.solver].own))
 
     def step_kind(self, step: int) -> str:

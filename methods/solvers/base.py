@@ -218,7 +218,7 @@ class Solver:
             raise ValueError("give nfe or times, one of the two")
         if nfe is not None:
             nfe = whole(nfe)
-        denoiser, grid = self._on_path(denoiser)
+        denoiser, grid = self.on_path(denoiser)
         if times is not None:
             times = decreasing(times, denoiser.path)
             check_orders(self.options, len(times) - 1)
@@ -261,12 +261,14 @@ class Solver:
         """The size of the noise at the first node."""
         return first.sigma if self.options.start == "scaled" else (first.alpha**2 + first.sigma**2) ** 0.5
 
-    def _on_path(self, denoiser: Denoiser) -> tuple[Denoiser, Grid]:
+    def on_path(self, denoiser: Denoiser) -> tuple[Denoiser, Grid]:
         """The denoiser on options.path, and the grid from where the teacher's own path starts.
 
         A grid of labels is on the path that the teacher was trained on.
         """
         grid: Grid = self.options.grid
+        if self.options.path == "trained":
+            return denoiser.on(denoiser.trained_path or denoiser.path), grid
         if self.options.path is None:
             return grids.on_its_path(grid, denoiser), grid
         if self.options.path == "vp-linear-fitted":

@@ -50,13 +50,16 @@ class DODEOptions(Options):
         "reach. Paper: 100.",
     )
     grid: Grid = Field(Grid(), description="The time grid of the solver.")
+    path: Literal["trained"] | None = Field(
+        None, description="Path to solve on: the teacher's own, or the one that its network was trained on (trained)."
+    )
 
     def base(self) -> tuple[str, dict[str, Any]]:
         """Name and options of the base solver."""
         if self.solver.startswith("ddim"):
-            return "euler", {"grid": self.grid}
+            return "euler", {"grid": self.grid, "path": self.path}
         fixed = {"method": "singlestep"} if self.solver.startswith("dpm-solver") else {}
-        return self.solver, {"grid": self.grid, **fixed}
+        return self.solver, {"grid": self.grid, "path": self.path, **fixed}
 
     def of_teacher(self) -> "DODEOptions":
         """The teacher's solver: the same, but DDIM for those that take several evaluations a step."""

@@ -19,7 +19,7 @@ class PNDMOptions(SolverOptions):
 
     @model_validator(mode="after")
     def _labels_are_of_the_path(self) -> "PNDMOptions":
-        if self.integer_labels and self.path is not None:
+        if self.integer_labels and self.path not in (None, "trained"):
             raise ValueError(f"integer_labels needs a discrete path, which {self.path} is not")
         return self
 

@@ -94,11 +94,13 @@ class SolverOptions(Options):
     """What every fixed-step solver has."""
 
     grid: Grid = Field(Grid(), description="The time grid.")
-    path: Literal["vp-linear", "vp-linear-fitted", "vp-cosine", "flow-ot", "flow-cosine"] | None = Field(
+    path: Literal["trained", "vp-linear", "vp-linear-fitted", "vp-cosine", "flow-ot", "flow-cosine"] | None = Field(
         None,
         description="Path to solve on, converted exactly and entered at the teacher's largest noise level; by default "
-        "the teacher's own. vp-linear has beta from 0.1 to 20; vp-linear-fitted those for which t = 1 and t = 0.001 "
-        "are the grid's largest and smallest noise levels, as in EDM's and diff-sampler's code.",
+        "the teacher's own. trained is the path that its network was trained on, from that path's largest noise "
+        "level: what uniform and quadratic mean for published noise predictors. vp-linear has beta from 0.1 to 20, "
+        "vp-linear-fitted those for which t = 1 and t = 0.001 are the grid's largest and smallest noise levels, as in "
+        "EDM's and diff-sampler's code.",
     )
     start: Literal["scaled", "unit"] = Field(
         "scaled",
@@ -129,11 +131,11 @@ class SolverOptions(Options):
 
     @model_validator(mode="after")
     def _grid_is_of_the_path(self) -> "SolverOptions":
-        if self.path is None:
+        if self.path in (None, "trained"):
             return self
         if self.grid.of_labels:
             raise ValueError(f"{self.grid.spacing} is a grid of labels, which {self.path} does not have")
-        if self.path.startswith("flow") and self.grid.noise_min is None:
+        if (self.path or "").startswith("flow") and self.grid.noise_min is None:
             if self.grid.spacing in ("karras", "log-snr"):
                 raise ValueError(
                     f"{self.path} goes down to noise level 0, which a {self.grid.spacing} grid cannot reach: "

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ..paths import Path
 
-Prediction = Literal["F", "x0", "eps", "v", "velocity", "score", "both"]
-"""What the network's first channels are; F is that of EDM's preconditioning with sigma_data, both x0 and then eps."""
+Prediction = Literal["F", "x0", "eps", "v", "velocity", "score"]
+"""What the network's first channels are; F is that of EDM's preconditioning with sigma_data."""
 
 
 @dataclass(frozen=True)

@@ -147,10 +147,13 @@ def _compared(board: Board, claim: Claim, test: Test, context: Context) -> Itera
     if test.kind == "faster":
         yield Part(str(test), None, "ratio", _decided(_areas(board, claim, test, context), claim, test))
         return
-    for a, b in [(None, None)] if test.kind == "flatter" else _pairs(test):
+    compared: list[tuple[Row | None, Row | None]] = [*_pairs(test)] or [(None, None)]
+    for a, b in compared:
         found = []
         for nfe in nfes:
-            if a is None or b is None:
+            if test.split is not None:
+                found.append((nfe, _split(_find(own, test.split, nfe), claim.metric)))
+            elif a is None or b is None:
                 found.append((nfe, _excesses(own, claim, test, nfe)))
             else:
                 pair = _find(own, a, nfe), _find(own, b, nfe)
@@ -179,9 +182,7 @@ def _pairs(test: Test) -> list[tuple[Row, Row]]:
         assert test.dominates is not None
         return [(test.dominates, other) for other in test.over]
     first, second = (test.less or test.close), (test.than or test.to)
-    assert first is not None
-    assert second is not None
-    return [(first, second)]
+    return [(first, second)] if first is not None and second is not None else []
 
 
 def _names(row: Row, entry: Entry) -> bool:
@@ -270,6 +271,15 @@ def _averaged(parts: Sequence[Differences]) -> Differences:
     known = all(seeds <= part.errors.keys() for part in parts)
     errors = {s: math.fsum(part.errors[s] for part in parts) / len(parts) for s in seeds} if known else {}
     return Differences(values, errors, parts[0].scale)
+
+
+def _split(entry: Entry, metric: str) -> Differences:
+    """The logarithms of a row's values on its even seeds less those on the seeds after them."""
+    values = entry.values.get(metric, {})
+    pairs = {s: (values[s], values[s + 1]) for s in sorted(values) if s % 2 == 0 and s + 1 in values}
+    if not pairs or min(map(min, pairs.values())) <= 0:
+        raise LookupError(f"{entry.method} has no pairs of seeds with values above 0")
+    return Differences({s: math.log(even / odd) for s, (even, odd) in pairs.items()}, {}, "ratio")
 
 
 def _excesses(entries: Sequence[Entry], claim: Claim, test: Test, nfe: int | None) -> Differences:

@@ -14,6 +14,7 @@ KINDS = {
     "dominates": ("dominates", "over"),
     "flatter": ("flatter", "than_sweep"),
     "faster": ("faster", "than"),
+    "split": ("split",),
 }
 """By the word that says which test it is, the fields that it needs."""
 
@@ -46,6 +47,7 @@ class Test(Checked):
     less, than: A < factor B - margin. close, to: |A/B - 1| < share. order: each row less than the next. dominates,
     over: less than factor times each of several. flatter, than_sweep: the mean excess of a sweep over its best, in
     logarithms, is less. faster, than: the area under log A against the logarithm of the budget is less.
+    split: a row's even seeds against its odd ones, which differ by luck alone: a placebo.
     """
 
     less: Row | None = None
@@ -54,6 +56,7 @@ class Test(Checked):
     dominates: Row | None = None
     flatter: Sweep | None = None
     faster: Row | None = None
+    split: Row | None = None
     than: Row | None = None
     than_sweep: Sweep | None = None
     to: Row | None = None
@@ -81,7 +84,8 @@ class Test(Checked):
     @property
     def rows(self) -> list[Row]:
         """Every row that it names."""
-        single = [row for row in (self.less, self.close, self.dominates, self.faster, self.than, self.to) if row]
+        fields = (self.less, self.close, self.dominates, self.faster, self.split, self.than, self.to)
+        single = [row for row in fields if row]
         swept = [
             Row(method=sweep.method, variant=variant)
             for sweep in (self.flatter, self.than_sweep)
@@ -100,6 +104,7 @@ class Test(Checked):
             "dominates": f"{self.dominates} < {by}each of {', '.join(map(str, self.over or []))}",
             "flatter": f"{self.flatter} flatter than {self.than_sweep}",
             "faster": f"{self.faster} faster than {self.than}",
+            "split": f"{self.split}: even seeds < odd seeds",
         }
         return said[self.kind]
 

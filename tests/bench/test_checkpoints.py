@@ -76,7 +76,7 @@ def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("theirs")
     write(folder)
     result = fewstep(folder, "run", "suite.yaml", "--out", "out", "--workers", 2)
-    assert result.returncode == 1, result.stderr
+    assert result.returncode == 0, result.stderr
     return folder
 
 
@@ -90,12 +90,11 @@ def artifacts(folder, kind):
     return [store.need(path.name) for path in sorted((folder / "out" / "store").glob(f"{kind}-*"))]
 
 
-def test_solvers_students_and_learned_solvers_stand_on_it_and_what_cannot_says_why(ran):
+def test_solvers_students_and_learned_solvers_stand_on_it(ran):
     found = rows(ran)
-    assert {name: row["status"] for name, row in found.items() if name != "boot"} == {
-        "dpmpp-2m": "done", "consistency": "done", "bespoke": "done",
+    assert {name: row["status"] for name, row in found.items()} == {
+        "dpmpp-2m": "done", "consistency": "done", "bespoke": "done", "boot": "done",
     }  # fmt: skip
-    assert "boot adds the target time to the noise embedding" in found["boot"]["status"]
     assert {row["teacher"] for row in found.values()} == {"theirs"}
     assert 0 < float(found["consistency"]["train_evaluations"]) <= 300
 

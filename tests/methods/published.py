@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from fewstep.methods.networks.ddpm import DDPMUNet
 from fewstep.methods.networks.openai import OpenAIUNet
 from fewstep.methods.teachers.forms import Checkpoint
+from fewstep.methods.teachers.forms.base import outline
 
 
 def weights(state, seed):
@@ -50,7 +52,12 @@ def entries(folder: Path):
 
 
 def checkpoint(entry):
-    return Checkpoint(config(entry), weights(entry["state"], entry["seed"]))
+    return Checkpoint(config(entry), dict(_reference_state(json.dumps(entry["state"]), entry["seed"])))
+
+
+@cache
+def _reference_state(shapes, seed):
+    return weights(json.loads(shapes), seed)
 
 
 OPENAI = {
@@ -97,10 +104,15 @@ NETWORKS = {
 """name -> the configuration of a tiny network of each family."""
 
 
-def tiny(name, seed=0):
+def tiny(name):
     """The network's checkpoint, its tensors under their authors' names, every one drawn."""
+    return Checkpoint(NETWORKS[name], dict(_state(name)))
+
+
+@cache
+def _state(name):
     settings = NETWORKS[name]
-    return Checkpoint(settings, weights(SHAPES[settings["form"]](settings["network"]), seed))
+    return weights(SHAPES[settings["form"]](settings["network"]), 0)
 
 
 def _shapes(network):
@@ -108,13 +120,11 @@ def _shapes(network):
 
 
 def _openai(fields):
-    with torch.device("meta"):
-        return _shapes(OpenAIUNet(**fields))
+    return _shapes(outline(lambda: OpenAIUNet(**fields)))
 
 
 def _ddpm(fields):
-    with torch.device("meta"):
-        return _shapes(DDPMUNet(**fields))
+    return _shapes(outline(lambda: DDPMUNet(**fields)))
 
 
 class Modules(dict):

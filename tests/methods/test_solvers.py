@@ -300,6 +300,7 @@ def test_wrong_calls_say_what_is_wrong():
     with pytest.raises(ValueError, match="eta"):
         solvers.get("euler", eta=0.5)
     summed = solvers.get("deis-tab2", quadrature="diff-sampler")
+    assert summed.sample(denoiser, noise, times=[1.0, 0.0]).isfinite().all()
     with pytest.raises(ValueError, match=r"no value at clean data on this path: give grid\.end min"):
         summed.sample(from_function(lambda x, t: x, VPLinear()), noise, nfe=4)
     with pytest.raises(ValueError, match="vp-linear-fitted needs finite noise levels"):

@@ -216,6 +216,15 @@ def test_faster_is_the_area_between_the_curves_over_the_budget(run):
     assert judged.outcome is Outcome.HOLDS
 
 
+def test_a_placebo_splits_a_row_into_even_and_odd_seeds(run):
+    (judged,) = judge(
+        run({("a", "", "0", 1): [8.0, 10.0, 12.0, 9.0, 7.0, 7.5]}), [claim(tests=[{"split": {"method": "a"}}])]
+    )
+    assert judged.outcome is Outcome.UNDECIDED
+    logs = np.log([8 / 10, 12 / 9, 7 / 7.5])
+    assert judged.parts[0].decision.interval.mean == pytest.approx(logs.mean())
+
+
 def test_a_tuned_row_is_another_rule_set_and_a_variant_has_to_be_named(run):
     board = run({("a", v, TENTH[0], 1): x for v, x in (("", LESS), ("tuned of 3", B))} | {("b", "", "0", 1): B})
     assert [(one.context.rules, one.outcome) for one in judge(board, [claim()])] == [

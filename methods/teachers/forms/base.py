@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ... import weights_file
 from ...paths import VPDiscrete
@@ -34,6 +35,8 @@ class Checkpoint(NamedTuple):
         """How many labels the network was trained on, 0 without."""
         if self.form == "edm":
             return int(self.config["kwargs"].get("label_dim", 0))
+        if self.form == "diffusers":
+            return int(self.config["kwargs"].get("num_class_embeds") or 0)
         if self.form == "fewstep":
             return int(self.config["classes"])
         classes = int(self.config["network"].get("num_classes") or 0)
@@ -109,13 +112,29 @@ def counted(state: State, prefix: str) -> int:
     return len({name.removeprefix(prefix).partition(".")[0] for name in state if name.startswith(prefix)})
 
 
-def fitted(make: Callable[[], Network], state: State) -> Network:
+class _Undrawn(TorchFunctionMode):
+    """Leaves weights as they are where layers would draw them, which takes seconds even on the meta device."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def outline(make: Callable[[], Network], device: str = "meta") -> Network:
+    """The network that `make` makes as its names and shapes alone: nothing is drawn, on "meta" nothing allocated."""
+    with torch.device(device), _Undrawn():
+        return make()
+
+
+def fitted(make: Callable[[], Network], state: State, device: str = "meta") -> Network:
     """The network that `make` makes, with these tensors in float32, in training mode.
 
-    Nothing is allocated before each name and shape is the network's own. CheckpointError where one is not.
+    Nothing is written to memory before each name and shape is the network's own. CheckpointError where one is not.
+    device: of the outline; SongUNet's takes seconds on "meta".
     """
-    with torch.device("meta"):
-        network = make()
+    network = outline(make, device)
     wanted, found = network.state_dict(), state
     if missing := [name for name in wanted if name not in found]:
         raise CheckpointError(f"{len(missing)} tensors are missing, such as {missing[0]}")

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...networks.openai import OpenAIUNet
-from ...paths import VPCosine
+from ...paths import VPCosine, expand
 from ..pretrained import Prediction, Pretrained
 from .base import Checkpoint, CheckpointError, State, agree, fitted
 
@@ -23,7 +23,7 @@ EXAMPLE = (
 )
 EPS = 1e-6
 """What flax's GroupNorm adds to a variance by default."""
-MEANS: dict[str, Prediction] = {"x": "x0", "eps": "eps", "v": "v", "both": "both"}
+MEANS: dict[str, Prediction] = {"x": "x0", "eps": "eps", "v": "v", "both": "x0"}
 PATH = VPCosine(-20.0, 20.0)
 ARGUMENTS = {
     "image_size", "in_channels", "num_classes", "ch", "emb_ch", "out_ch", "ch_mult", "num_res_blocks",
@@ -49,6 +49,26 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Tensor]
             raise CheckpointError(f"{prefix}{name} is a {type(value).__name__}, not an array of numbers")
 
 
+class BothInOne(nn.Module):
+    """x0 of a network that predicts x0 and eps in twice the channels, each trusted where it is well conditioned.
+
+    Salimans & Ho 2022, section 4: sigma^2 x0' + alpha (x - sigma eps'), with alpha and sigma of the angle it is told.
+    """
+
+    def __init__(self, network: OpenAIUNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, time: Tensor, labels: Tensor | None = None, embedding: Tensor | None = None) -> Tensor:
+        x0, eps = self.network(x, time, labels, embedding).chunk(2, dim=1)
+        radians = time * (math.pi / 2000)
+        alpha, sigma = expand(radians.cos(), x), expand(radians.sin(), x)
+        return sigma**2 * x0 + alpha * (x - sigma * eps)
+
+    def embed(self, time: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.network.embed(time, labels)
+
+
 def angle(t: Tensor) -> Tensor:
     """1000 u, u = arctan(exp(-logsnr/2)) 2/pi in [0, 1], of the log-SNR between -20 and 20."""
     level = PATH.noise_level(t).clamp(math.exp(-10), math.exp(10))
@@ -64,8 +84,8 @@ def build(checkpoint: Checkpoint, dropout: float = 0.0) -> Pretrained:
     _check(fields, state, out)
     arguments = _arguments(fields, channels, out)
     network = fitted(lambda: OpenAIUNet(**arguments, dropout=dropout), dict(_renamed(fields, state)))
-    shape = (channels, side, side)
-    return Pretrained(network, PATH, MEANS[mean], angle, shape, classes=checkpoint.classes)
+    whole = BothInOne(network) if mean == "both" else network
+    return Pretrained(whole, PATH, MEANS[mean], angle, (channels, side, side), classes=checkpoint.classes)
 
 
 def _check(fields: Mapping[str, Any], state: State, out: int) -> None:

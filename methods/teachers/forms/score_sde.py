@@ -14,7 +14,7 @@ from ...networks.song import SongUNet
 from ...paths import EDM, Path, VPLinear
 from ..pretrained import Pretrained
 from . import schedules
-from .base import Checkpoint, CheckpointError, Label, State, agree, counted, fitted, negate, tensors
+from .base import Checkpoint, CheckpointError, Label, State, agree, counted, fitted, negate, outline, tensors
 
 PREFIX = "all_modules."
 EXAMPLE = (
@@ -124,7 +124,8 @@ def _song(fields: Mapping[str, Any], state: State, dropout: float) -> SongUNet:
     if inputs not in encoders:
         raise CheckpointError(f"its progressive_input is {inputs!r}; only none and residual are known")
     places = list(_places(fields, fourier, encoders[inputs]))
-    agree({"modules": len(places)}, {"modules": counted(state, PREFIX)})
+    width = state[f"{PREFIX}{int(fourier)}.weight"].shape[0]
+    agree({**fields, "modules": len(places)}, {"modules": counted(state, PREFIX), "nf": width // 4})
     taps = tuple(fields.get("fir_kernel", (1, 3, 3, 1))) if fields.get("fir", False) else (1, 1)
 
     def make() -> SongUNet:
@@ -143,12 +144,11 @@ def _song(fields: Mapping[str, Any], state: State, dropout: float) -> SongUNet:
             resample_filter=taps,
         )
 
-    renamed = _renamed(places, state)
-    with torch.device("meta"):
-        wanted = make().state_dict()
     row = torch.as_tensor(taps, dtype=torch.float32)
     kernel = (torch.outer(row, row) / row.sum() ** 2)[None, None]
-    return fitted(make, renamed | {name: kernel for name in wanted if name.endswith("resample_filter")})
+    wanted = outline(make, "cpu").state_dict()
+    filters = {name: kernel for name in wanted if name.endswith("resample_filter")}
+    return fitted(make, _renamed(places, state) | filters, "cpu")
 
 
 def _places(fields: Mapping[str, Any], fourier: bool, encoder: str) -> Iterator[tuple[str, str]]:

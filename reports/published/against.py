@@ -1,0 +1,296 @@
+"""A paper's table beside a run of ours: which measured cell stands beside which published number."""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..entries import Board, Entry
+from ..errors import DamagedError
+from ..naming import FREE, budget, cell, number
+from ..run_folder import PUBLISHED
+from ..tables import Cell, Group, Table
+from .collection import KEY, Row, collection, of_table
+from .judgement import Circumstances, Judged, Verdict, judge, summary
+from .papers import UNPUBLISHED, protocol
+from .tolerance import Ours
+
+METRICS = {
+    "FID": ("fid", "fid_clean", "fid_legacy", "fd_digits"),
+    "IS": ("inception_score",),
+    "precision": ("inception_precision", "precision"),
+    "recall": ("inception_recall", "recall"),
+    "CLIP": ("clip_score",),
+    "PSNR": ("psnr",),
+    "pct_of_GT_FID": ("gt_fid_percent",),
+}
+"""How papers call a metric, and what it is called here; of several the one that the suite measures."""
+SCALE = {"CLIP": 0.01}
+"""What our value is multiplied by to be on the paper's scale."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What of a suite stands beside published rows. `bench` writes it as published.json, with these names.
+
+    paper, table: whose. problems: {dataset, teacher, family of the teacher, references by metric, published: {dataset,
+    conditioning}}. rows: {method, variant, own_settings, trained_share, forwards_per_nfe, published: {method,
+    solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke: whether the run is a rehearsal.
+    """
+
+    paper: str
+    table: str | None
+    problems: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+    protocol: dict[str, str] = field(default_factory=dict)
+    smoke: bool = False
+
+
+BESIDE: TypeAdapter[Beside] = TypeAdapter(Beside)
+
+
+def read(folder: Path) -> Beside | None:
+    """What of the run's suite stands beside a paper's table; None if nothing. DamagedError for a file that is none."""
+    file = folder / PUBLISHED
+    if not file.is_file():
+        return None
+    try:
+        return BESIDE.validate_json(file.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise DamagedError(f"{file}: not as fewstep writes it: {' '.join(str(error).split())[:200]}") from None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One published number, or several of one key, with ours."""
+
+    rows: tuple[Row, ...]
+    entry: Entry | None
+    ours: Ours | None
+    judged: Judged
+
+    @property
+    def row(self) -> Row:
+        return self.rows[0]
+
+
+def lines(beside: Beside, board: Board | None) -> list[Line]:
+    """Every number of the paper's table in its order, with what we measured of it; without a board, with nothing."""
+    grouped: dict[tuple[str, ...], list[Row]] = {}
+    for row in of_table(collection(), beside.paper, beside.table):
+        grouped.setdefault(row.key, []).append(row)
+    return [_line(tuple(rows), beside, board) for rows in grouped.values()]
+
+
+def _line(rows: tuple[Row, ...], beside: Beside, board: Board | None) -> Line:
+    places = [problem for problem in beside.problems if _is_of(rows[0], problem)]
+    own = [row for row in beside.rows if _is_row(rows[0], row)]
+    metric = _metric(rows[0].metric, board)
+    planned = bool(places and own)
+    entry = _entry(rows[0], places, own, board) if planned and metric else None
+    ours = _ours(entry, metric, rows[0].metric) if entry is not None and metric else None
+    facts = _circumstances(rows[0], places, own, _absent(rows[0], entry, metric, board), metric, beside, planned)
+    return Line(rows, entry, ours, judge(rows, ours, rows[0].metric, facts))
+
+
+def _is_of(row: Row, problem: Mapping[str, Any]) -> bool:
+    published = problem.get("published") or {}
+    named = published.get("dataset") == row.dataset and published.get("teacher") in (None, row.teacher)
+    return named and published.get("conditioning") in (None, row.conditioning)
+
+
+def _is_row(row: Row, own: Mapping[str, Any]) -> bool:
+    published = own.get("published") or {}
+    variants = published.get("solver_or_variant")
+    named = variants is None or row.solver_or_variant in variants
+    return row.method == published.get("method") and named
+
+
+def _metric(name: str, board: Board | None) -> str | None:
+    known = METRICS.get(name, ())
+    return next((metric for metric in known if board is not None and metric in board.metrics), None)
+
+
+def _entry(
+    row: Row, places: Sequence[Mapping[str, Any]], own: Sequence[Mapping[str, Any]], board: Board | None
+) -> Entry | None:
+    problems = {(place["dataset"], place["teacher"]) for place in places}
+    for entry in board.entries if board is not None else ():
+        beside = next((r for r in own if (r["method"], r["variant"]) == (entry.method, entry.variant)), None)
+        if beside is None or entry.key.problem not in problems or not row.nfe:
+            continue
+        if entry.nfe * beside.get("forwards_per_nfe", 1) == int(row.nfe):
+            return entry
+    return None
+
+
+def _ours(entry: Entry, metric: str, published: str) -> Ours | None:
+    values = entry.values.get(metric, {})
+    if not values:
+        return None
+    scale = SCALE.get(published, 1.0)
+    error, _ = entry.errors(metric)
+    one = error * math.sqrt(len(values)) if not math.isnan(error) else math.nan
+    return Ours([scale * value for value in values.values()], scale * one, entry.budget != FREE)
+
+
+def _absent(row: Row, entry: Entry | None, metric: str | None, board: Board | None) -> str:
+    """Why a planned row has no value, as far as more is known than that it was not run."""
+    if board is not None and metric is None:
+        return f"the suite does not measure {row.metric}"
+    status = entry.statuses.get(metric) if entry is not None and metric else None
+    return "" if status is None or status.done else str(status)
+
+
+def _circumstances(
+    row: Row,
+    places: Sequence[Mapping[str, Any]],
+    own: Sequence[Mapping[str, Any]],
+    absent: str,
+    metric: str | None,
+    beside: Beside,
+    planned: bool,
+) -> Circumstances:
+    known = protocol(row.paper_key, row.paper_table)
+    place, line = (places[0] if places else {}), (own[0] if own else {})
+    reference = place.get("references", {}).get(metric, "")
+    measured = {**beside.protocol, "metric": metric or "", "reference": reference}
+    return Circumstances(
+        planned=planned,
+        absent=absent,
+        teacher=_teacher(row, place, known.teacher if known else ""),
+        protocol=known.differences(measured) if known is not None else None,
+        statistic=known.statistic if known is not None and known.statistic else "one-block",
+        trained_share=line.get("trained_share"),
+        own_settings=bool(line.get("own_settings")),
+        smoke=beside.smoke,
+    )
+
+
+def _teacher(row: Row, place: Mapping[str, Any], theirs: str) -> str:
+    """What differs in the teacher; empty if nothing does or nothing is known."""
+    mine = place.get("family", "")
+    if theirs == UNPUBLISHED:
+        return f"the paper's network is unpublished; ours is {place.get('teacher', 'another')}"
+    if theirs and mine != theirs:
+        return f"ours is {place.get('teacher', 'another')}, the paper's one of {theirs.upper()}"
+    return ""
+
+
+def tables(beside: Beside, board: Board | None) -> list[Table]:
+    """A table for each data set and metric: the paper's rows in its order, quoted ones below a rule."""
+    found: dict[tuple[str, ...], list[Line]] = {}
+    for line in lines(beside, board):
+        place = (line.row.dataset, line.row.conditioning, line.row.metric)
+        found.setdefault(place, []).append(line)
+    return [_table(beside, place, own) for place, own in found.items()]
+
+
+def _table(beside: Beside, place: Sequence[str], own: Sequence[Line]) -> Table:
+    dataset, conditioning, metric = place
+    nfes = sorted({line.row.nfe for line in own}, key=lambda nfe: int(nfe or 0))
+    table, smoke = f", {beside.table}" if beside.table else "", " [smoke]" if beside.smoke else ""
+    notes = [summary([line.judged for line in own]).text, *_reasons(own), *_sources(own)]
+    spent = ["evaluations"] if any(line.entry is not None and line.entry.evaluations for line in own) else []
+    return Table(
+        f"{beside.paper}{table}{smoke}: {metric} on {dataset} ({conditioning}), published | measured",
+        ["method", *(f"NFE {nfe}" if nfe else "value" for nfe in nfes), *spent], _groups(own, nfes, bool(spent)), notes,
+        key=(beside.paper, *place),
+    )  # fmt: skip
+
+
+def _groups(own: Sequence[Line], nfes: Sequence[str], spent: bool) -> list[Group]:
+    """The rows of the paper in its order, those that the suite has first."""
+    several = len({line.row.teacher for line in own if line.row.teacher}) > 1
+    named: dict[tuple[str, ...], dict[str, list[Line]]] = {}
+    for line in own:
+        row = line.row
+        guidance = f"w = {row.guidance_scale}" * bool(row.guidance_scale)
+        head = (row.method, row.solver_or_variant, row.teacher * several, guidance)
+        named.setdefault(head, {}).setdefault(row.nfe, []).append(line)
+    groups: dict[str, list[list[Cell]]] = {"rows of the suite": [], "quoted": []}
+    for names, found in named.items():
+        title = "quoted" if all(map(_is_quoted, itertools.chain(*found.values()))) else "rows of the suite"
+        groups[title].append(_cells(names, found, nfes, spent))
+    return [Group(title, rows) for title, rows in groups.items() if rows]
+
+
+def _is_quoted(line: Line) -> bool:
+    return line.judged.verdict is Verdict.QUOTED
+
+
+def _cells(head: Sequence[str], found: Mapping[str, Sequence[Line]], nfes: Sequence[str], costs: bool) -> list[Cell]:
+    method, *details = head
+    spent = max((line.entry.evaluations for own in found.values() for line in own if line.entry), default=0.0)
+    text = budget(f"{spent:.3g} evaluations") if spent else ""
+    cells = [Cell("; ".join(map(_said, found.get(nfe, ())))) for nfe in nfes]
+    return [Cell(method, ", ".join(filter(None, details))), *cells, *([Cell(text)] if costs else [])]
+
+
+def _said(line: Line) -> str:
+    """`2.04 | 1.97 -3.4 % reproduced`, or the paper's number alone."""
+    judged, row = line.judged, line.row
+    published = judged.published + " (memory)" * row.recalled + "†" * (row.read_in == "secondary")
+    if line.ours is None:
+        return published
+    return f"{published} | {cell(line.ours.mean, line.ours.spread)} {judged.text}"
+
+
+FRAME = (
+    "problem_dataset", "problem_teacher", "value", "seeds", "standard_deviation", "published_value",
+    "published_decimals", "verification", "difference", "half_width", "verdict", "reason", "close", "smoke",
+)  # fmt: skip
+
+
+def frame(beside: Beside, board: Board | None) -> list[dict[str, Any]]:
+    """A row per published number, with the columns of the collection and FRAME; differences in shares."""
+    found = []
+    for line in lines(beside, board):
+        entry, ours = line.entry, line.ours
+        for row, judged in zip(line.rows, line.judged.parts or [line.judged] * len(line.rows), strict=False):
+            found.append(
+                {name: getattr(row, name) for name in (*KEY, "source")}
+                | {
+                    "problem_dataset": entry.dataset if entry else "",
+                    "problem_teacher": entry.teacher if entry else "",
+                    "value": ours.mean if ours else math.nan,
+                    "seeds": len(ours.values) if ours else 0,
+                    "standard_deviation": ours.spread if ours else math.nan,
+                    "published_value": row.number,
+                    "published_decimals": row.decimals,
+                    "verification": row.verification,
+                    "difference": judged.difference,
+                    "half_width": judged.half_width,
+                    "verdict": str(judged.verdict),
+                    "reason": judged.reason,
+                    "close": judged.close,
+                    "smoke": int(beside.smoke),
+                }
+            )
+    return found
+
+
+def _reasons(own: Iterable[Line]) -> list[str]:
+    """Each reason of a verdict once, with its verdict; what is said by the numbers themselves is left out."""
+    told = (Verdict.REPRODUCED, Verdict.DIFFERS, Verdict.QUOTED, Verdict.RECALLED)
+    found: dict[str, int] = {}
+    for line in own:
+        if line.judged.verdict not in told:
+            text = f"{line.judged.verdict}: {line.judged.reason}"
+            found[text] = found.get(text, 0) + 1
+    return [f"{text} ({count} cells)" if count > 1 else text for text, count in found.items()]
+
+
+def _sources(own: Iterable[Line]) -> list[str]:
+    notes = []
+    if any(row.read_in == "secondary" for line in own for row in line.rows):
+        notes.append("† read in a digest or another paper")
+    for line in own:
+        if line.judged.verdict is Verdict.SOURCES_DISAGREE:
+            texts = "; ".join(f"{number(row.number)} in {row.source}" for row in line.rows)
+            notes.append(f"{line.row.method} NFE {line.row.nfe}: {texts}")
+    return notes

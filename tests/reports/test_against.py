@@ -1,0 +1,130 @@
+"""A paper's table beside a run: which cells meet, what is said of them, and what is never said."""
+
+import dataclasses
+import json
+
+import pytest
+
+from fewstep.reports import formats, leaderboard
+from fewstep.reports.errors import DamagedError
+from fewstep.reports.published.against import BESIDE, Beside, frame, lines, read, tables
+from fewstep.reports.published.judgement import Verdict
+from fewstep.reports.run_folder import PUBLISHED
+
+PROBLEM = {
+    "dataset": "cifar10",
+    "teacher": "edm-cifar10-32x32-uncond-vp",
+    "family": "edm",
+    "references": {"fid": "cifar10-32x32"},
+    "published": {"dataset": "CIFAR-10", "conditioning": "uncond"},
+}
+EULER = {"method": "euler", "variant": "", "published": {"method": "Euler", "solver_or_variant": None}}
+PROTOCOL = {"samples": "50000", "labels": "uniform", "rounding": "round"}
+
+
+def beside(**changes) -> Beside:
+    stated = Beside("diffsampler", "README FID table", [PROBLEM], [EULER], PROTOCOL)
+    return dataclasses.replace(stated, **changes)
+
+
+@pytest.fixture
+def board(run_folder, row):
+    def make(values, **changes):
+        place = {"dataset": "cifar10", "teacher": PROBLEM["teacher"], "metric": "fid"} | changes
+        rows = [row("euler", s, v, nfe=nfe, **place) for nfe, own in values.items() for s, v in enumerate(own)]
+        return leaderboard.read(run_folder("run", rows))
+
+    return make
+
+
+def verdicts(stated, made):
+    """NFE -> the verdict, of Euler on CIFAR-10."""
+    return {
+        line.row.nfe: line.judged.verdict
+        for line in lines(stated, made)
+        if (line.row.dataset, line.row.method) == ("CIFAR-10", "Euler")
+    }
+
+
+# As published: 93.36 at 3, 66.76 at 4, 15.69 at 10.
+MEASURED = {3: [93.3, 93.4, 93.5], 4: [67.8, 67.9, 67.85], 10: [15.68, 15.69, 15.71]}
+
+
+def test_a_cell_stands_beside_the_published_number_of_its_row_and_nfe(board):
+    found = verdicts(beside(), board(MEASURED))
+    assert (found["3"], found["4"], found["10"]) == (Verdict.REPRODUCED, Verdict.DIFFERS, Verdict.REPRODUCED)
+    assert found["5"] is Verdict.NOT_RUN
+
+
+def test_rows_that_the_suite_has_not_are_quoted(board):
+    made = board(MEASURED)
+    for line in lines(beside(), made):
+        if line.row.method != "Euler" or line.row.dataset != "CIFAR-10":
+            assert line.judged.verdict is Verdict.QUOTED
+    assert set(verdicts(beside(rows=[]), made).values()) == {Verdict.QUOTED}
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "reason"),
+    [
+        ({"problems": [PROBLEM | {"family": "openai"}]}, Verdict.TEACHER_DIFFERS, "the paper's one of EDM"),
+        (
+            {"problems": [PROBLEM | {"references": {}}]},
+            Verdict.PROTOCOL_DIFFERS,
+            "reference of our own, the paper's is EDM's",
+        ),
+        ({"protocol": PROTOCOL | {"samples": "5000"}}, Verdict.PROTOCOL_DIFFERS, "samples 5000, the paper's 50000"),
+        ({"protocol": PROTOCOL | {"labels": "data"}}, Verdict.PROTOCOL_DIFFERS, "labels data, the paper's uniform"),
+        ({"rows": [EULER | {"own_settings": True}]}, Verdict.SETTINGS_DIFFER, "does not print its settings"),
+        ({"rows": [EULER | {"trained_share": 0.1}]}, Verdict.BUDGET_DIFFERS, "10 % of what the paper used"),
+        ({"smoke": True}, Verdict.SMOKE, "random weights"),
+    ],
+)
+def test_what_differs_is_said_and_nothing_is_then_reproduced(board, changes, verdict, reason):
+    stated = beside(**changes)
+    (line,) = [one for one in lines(stated, board(MEASURED)) if one.row.method == "Euler" and one.row.nfe == "10"][:1]
+    assert line.judged.verdict is verdict
+    assert reason in line.judged.reason
+
+
+def test_a_metric_that_the_suite_does_not_measure_and_a_cell_that_failed_say_so(board):
+    (line,) = [one for one in lines(beside(), board(MEASURED, metric="kid")) if one.ours is None][:1]
+    assert line.judged.reason == "the suite does not measure FID"
+    made = board({10: [None]}, status="failed: out of memory")
+    (line,) = [one for one in lines(beside(), made) if one.row.nfe == "10" and one.entry is not None]
+    assert (line.judged.verdict, line.judged.reason) == (Verdict.NOT_RUN, "failed: out of memory")
+
+
+def test_without_a_run_the_table_is_the_papers_alone():
+    (table, *_) = tables(beside(), None)
+    text = formats.write(table, "table", 80)
+    assert "93.36" in text
+    assert " | " not in text.replace("published | measured", "")
+    assert "no cell can be compared" in text
+
+
+def test_the_table_shows_ours_the_difference_and_the_verdict(board):
+    (table, *_) = tables(beside(), board(MEASURED))
+    (euler,) = [row for row in table.rows if row[0].text == "Euler"]
+    assert str(euler[1]) == "93.36 | 93.40 ± 0.10 +0.0 % reproduced"
+    assert str(euler[2]) == "66.76 | 67.85 ± 0.05 +1.6 % differs"
+    assert [group.title for group in table.groups] == ["rows of the suite", "quoted"]
+    assert table.notes[0].startswith("2 of 3 comparable cells reproduced, 2.85 expected")
+
+
+def test_the_frame_has_a_row_for_every_published_number(board):
+    rows = frame(beside(), board(MEASURED))
+    (found,) = [r for r in rows if r["dataset"] == "CIFAR-10" and r["method"] == "Euler" and r["nfe"] == "4"]
+    assert found["published_value"] == 66.76
+    assert found["difference"] == pytest.approx(67.85 / 66.76 - 1)
+    assert (found["verdict"], found["smoke"]) == ("differs", 0)
+
+
+def test_what_a_run_states_is_read_back_and_damage_is_one_line(tmp_path):
+    assert read(tmp_path) is None
+    (tmp_path / PUBLISHED).write_bytes(BESIDE.dump_json(beside()))
+    assert read(tmp_path) == beside()
+    for text in ("[]", "{", json.dumps({"paper": 3})):
+        (tmp_path / PUBLISHED).write_text(text)
+        with pytest.raises(DamagedError, match=f"{PUBLISHED}: not as fewstep writes it"):
+            read(tmp_path)
