@@ -442,3 +442,52 @@ def test_an_exported_student_is_no_teacher(trained, monkeypatch):
     result = call("run", suite, "--dry-run")
     assert is_one_line(result)
     assert "a sim of fewstep and no denoiser: it is a row, {name: student, file: ...}" in result.stderr
+
+
+def unet_folder(folder):
+    """A tiny network of diffusers on digits' images, with its scheduler."""
+    diffusers = pytest.importorskip("diffusers", reason="made with diffusers, which is not here")
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4,
+        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    diffusers.DDPMPipeline(unet, diffusers.DDPMScheduler()).save_pretrained(folder)
+    return unet.eval()
+
+
+def test_a_released_folder_is_sampled_by_its_own_formula(here):
+    unet = unet_folder(here / "turbo")
+    methods = [{"name": "released", "nfe": 2, "options": {"folder": "turbo", "labels": [999, 499]}}]
+    result = call("run", write(here, methods=methods, metrics="fd_digits"), "--out", "out")
+    assert result.exit_code == 0, result.output + result.stderr
+    (row,) = rows(here)
+    assert (row["teacher"], row["variant"], row["budget"]) == ("turbo", "turbo euler labels=999,499", "-")
+    (made,) = artifacts(here, "sample")
+    alphabar = (1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)).cumprod(0).float()
+    from fewstep.bench.stages.sample import start_noise
+
+    x = start_noise(0, range(16), (1, 8, 8))
+    with torch.no_grad():
+        for label, following in ((999, 499), (499, None)):
+            eps = unet(x, label).sample
+            x0 = (x - (1 - alphabar[label]).sqrt() * eps) / alphabar[label].sqrt()
+            last = following is None
+            x = x0 if last else alphabar[following].sqrt() * x0 + (1 - alphabar[following]).sqrt() * eps
+    found = load_file(made.folder / "samples.safetensors")["x0"]
+    assert (found - x).square().mean().sqrt() < 1e-4 * x.square().mean().sqrt()
+
+
+def test_a_teacher_of_diffusers_is_exported_as_a_folder_with_equal_samples(here):
+    unet_folder(here / "folder")
+    teacher = {"name": "checkpoint", "file": "folder"}
+    suite = write(here, teachers=teacher, methods=["euler"], nfe=2, metrics="fd_digits")
+    result = call("run", suite, "--out", "out")
+    assert result.exit_code == 0, result.stderr
+    result = call("export", "out", "--teacher", ".", "--format", "diffusers", "--out", "again")
+    assert result.exit_code == 0, result.output + result.stderr
+    suite = write(here, teachers={**teacher, "file": "again"}, methods=["euler"], nfe=2, metrics="fd_digits")
+    result = call("run", suite, "--out", "second", "--store", "out/store")
+    assert result.exit_code == 0, result.stderr
+    one, two = (load_file(made.folder / "samples.safetensors")["x0"] for made in artifacts(here, "sample"))
+    assert torch.equal(one, two)
