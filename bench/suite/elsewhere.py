@@ -15,6 +15,7 @@ from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files
 from .document import Location
 from .fits import Complaint, entries
+from .networks import network
 from .pairs import datasets
 from .schema import MethodEntry, Suite
 
@@ -91,6 +92,7 @@ def _source(where: Location, suite: Suite, entry: MethodEntry) -> Iterator[Compl
         yield from _images(where, suite, entry)
     elif isinstance(options, StudentRowOptions):
         yield from _student((*where, "options"), options)
+        yield from _published_shape((*where, "options", "file"), suite, entry, options)
 
 
 def _images(where: Location, suite: Suite, entry: MethodEntry) -> Iterator[Complaint]:
@@ -99,6 +101,16 @@ def _images(where: Location, suite: Suite, entry: MethodEntry) -> Iterator[Compl
     for name in datasets_of(suite, entry):
         if name in DATASETS and len(shape := DATASETS[name].shape) != 3:
             yield (*where, "name"), f"images are compared with images, and {name}'s samples have shape {shape}"
+
+
+def _published_shape(
+    place: Location, suite: Suite, entry: MethodEntry, options: StudentRowOptions
+) -> Iterator[Complaint]:
+    """Known before the file is here."""
+    known = network(network_of(options)) if options.form == "auto" else None
+    for name in datasets_of(suite, entry):
+        if known is not None and name in DATASETS and known.shape != (shape := DATASETS[name].shape):
+            yield place, f"its images have shape {known.shape}, and {name}'s {shape}"
 
 
 def _student(place: Location, options: StudentRowOptions) -> Iterator[Complaint]:

@@ -280,6 +280,14 @@ def test_an_nfe_that_it_does_not_have_is_a_reason(here, options, reason):
     assert reason in str(three.skipped)
 
 
+def test_doctor_says_what_is_missing_of_them(here):
+    rows = [{"name": "student", "options": STUDENT}, {"name": "images", "nfe": 1, "options": {"from": "gone"}}]
+    result = call("doctor", write(here, methods=rows))
+    assert f"network few.safetensors: present ({here / 'few.safetensors'})" in result.output
+    assert "images gone: missing (no such file or folder)" in result.output
+    assert result.exit_code == 1
+
+
 def wrong(name, options, message, **entry):
     return pytest.param({"name": name, "options": options, **entry}, message, id=f"{name}-{message[:30]}")
 
@@ -298,6 +306,7 @@ def wrong(name, options, message, **entry):
         wrong("student", {**STUDENT, "file": "wide.safetensors"}, "its images have shape (1, 16, 16)"),
         wrong("student", {**STUDENT, "level": [80]}, "unknown key 'level'; did you mean 'levels'?"),
         wrong("student", STUDENT, "the suite has no data set 'digit'; did you mean 'digits'?", on="digit"),
+        wrong("student", {"file": "cd_imagenet64_l2"}, "its images have shape (3, 64, 64), and digits's (1, 8, 8)"),
         wrong("images", {}, "'from' is missing", nfe=1),
         wrong("images", {"from": "made.npz"}, "images were made with one NFE", nfe=[1, 2]),
         wrong("images", {"from": "made.npz"}, "images were made with one NFE"),
