@@ -134,8 +134,8 @@ def labels(spacing: str, count: int, steps: int) -> list[int]:
 
 
 def spaced_labels(grid: Grid, count: int, steps: int) -> list[float]:
-    """diffusers' descending labels of a chain of `count` for K = `steps`, by its timestep_spacing (arXiv:2305.08891,
-    table 2).
+    """diffusers' descending labels of a chain of `count` for K = `steps`, by its timestep_spacing (lin2024common,
+    arXiv:2305.08891, table 2).
 
     labels-leading: i (count // parts) + offset; labels-trailing: round(count - i count/K) - 1; labels-linspace:
     `parts` even steps from count - 1 to 0, rounded where parts is K + 1, whose label 0 is left out.

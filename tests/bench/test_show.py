@@ -21,6 +21,7 @@ from fewstep.bench.commands.reachable import progression
 from fewstep.bench.metrics.extractors import registry
 from fewstep.bench.metrics.register import defined
 from fewstep.bench.suite.loading import load, shipped_names
+from fewstep.bench.suite.pairs import pairs
 from fewstep.datasets.registry import DATASETS
 from fewstep.methods.registry import METHODS, TEACHERS
 
@@ -226,7 +227,7 @@ def test_a_suite_says_its_grid_and_counts_its_cells(name):
     suite = load(name)
     grid = [entry for entry in suite.methods for _ in entry.nfe or suite.nfe]
     runs = sum(len(entry.budgets or suite.budgets) if entry.spec.trains else 1 for entry in grid)
-    assert page["cells"] == runs * len(suite.seeds) * len(suite.datasets) * len(suite.teachers)
+    assert page["cells"] == runs * len(suite.seeds) * len(pairs(suite))
     assert page["summary"]
     assert page["file"].endswith(f"{name}.yaml")
 
