@@ -14,8 +14,9 @@ class Meter:
     """What sampling cost, counted per batch row as it happens.
 
     evaluations: denoiser values asked for (NFE times samples); forwards: network forwards that they took
-    (a guided evaluation takes two, fused into one batch or not). `before_forward` is called before each
-    network forward, which `forwards` then holds; what it raises comes out of the denoiser.
+    (a guided evaluation takes two, fused into one batch or not; one of DFNO as many as it has moments).
+    `before_forward` is called before each network forward, which `forwards` then holds; what it raises comes out of the
+    denoiser.
     """
 
     before_forward: Callable[[], None] | None = field(default=None, repr=False)

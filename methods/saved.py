@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from . import registry, weights_file
+from .classifier_guidance import ClassifierGuided, NoisyClassifier
 from .denoiser import Denoiser, Guided
 from .method import Method
 from .options import Options
@@ -37,9 +38,9 @@ def fingerprint(denoiser: Denoiser) -> str:
         digest.update(type(module).__qualname__.encode())
         if isinstance(module, Denoiser):
             digest.update(repr(module.path).encode())
-        if isinstance(module, Told):
+        if isinstance(module, Told | NoisyClassifier):
             digest.update(module.identity().encode())
-        if isinstance(module, Guided):
+        if isinstance(module, Guided | ClassifierGuided):
             digest.update(repr(float(module.scale)).encode())
     weights = denoiser.state_dict()
     if not weights:
@@ -118,6 +119,6 @@ def check(facts: dict[str, str], teacher: Denoiser, transfer: bool = False) -> N
 
 
 def guidance(teacher: Denoiser) -> str:
-    """The guidance scale of a guided teacher, "" of another."""
-    scales = [module.scale for module in teacher.modules() if isinstance(module, Guided)]
-    return f"{scales[0]:g}" if scales else ""
+    """The guidance scales of a guided teacher, such as "2" and "classifier 0.5"; "" of another."""
+    guided = [part for part in teacher.modules() if isinstance(part, Guided | ClassifierGuided)]
+    return ", ".join(f"{'' if isinstance(part, Guided) else 'classifier '}{part.scale:g}" for part in guided)

@@ -3,13 +3,15 @@ No torch.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...methods.missing import Missing
 from ...methods.options import Options
+from ...methods.published_networks import NETWORKS
 from ...methods.saved_header import method_facts
-from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.checkpoint import CheckpointOptions, ClassifierOptions
 from .. import published_files
 from ..errors import InputError
 from . import first_bytes
@@ -22,22 +24,37 @@ def meant(name: str) -> str | None:
 
 def located(teacher: CheckpointOptions) -> Path | None:
     """Where the teacher's file lies, None if it is not here."""
-    file = meant(teacher.file)
+    return _located(teacher.file)
+
+
+def located_classifier(teacher: Options) -> Path | None:
+    """Where the file of the classifier that guides the teacher lies, None if it is not here or there is no such."""
+    classifier = getattr(teacher, "classifier", None)
+    return _located(classifier.file) if isinstance(classifier, ClassifierOptions) else None
+
+
+def _located(name: str) -> Path | None:
+    file = meant(name)
     return published_files.located(file) if file else None
 
 
 def missing_checkpoint(teacher: Options) -> Missing | None:
-    """What is wrong with the teacher's file; None if nothing, or for a teacher without one."""
+    """What is wrong with the teacher's file, or its classifier's; None if nothing, or for a teacher without one."""
     if not isinstance(teacher, CheckpointOptions):
         return None
-    file = meant(teacher.file)
+    missing = _missing(teacher.file)
+    return _missing(teacher.classifier.file) if missing is None and teacher.classifier is not None else missing
+
+
+def _missing(name: str) -> Missing | None:
+    file = meant(name)
     if file is None:
-        return Missing(teacher.file, "fewstep doctor")
+        return Missing(name, "fewstep doctor")
     return published_files.missing(file) if file in published_files.REGISTER else None
 
 
 def checkpoint(teacher: Options, shape: Sequence[int] = (), student: bool = False) -> dict[str, str]:
-    """What a teacher's task knows of its file, wherever it lies: its hash, and that of the settings given beside it.
+    """What a teacher's task knows of its files, wherever they lie: their hashes, and that of what they leave out.
 
     student: a network that a row brings with it. Empty for a teacher without a file. InputError for one that holds no
     network of samples of that shape.
@@ -48,9 +65,20 @@ def checkpoint(teacher: Options, shape: Sequence[int] = (), student: bool = Fals
     assert isinstance(teacher, CheckpointOptions)
     if (reason := fault(path, shape, teacher, student)) is not None:
         raise InputError(f"{path}: {reason}")
+    guide = located_classifier(teacher)
+    classifier = {} if guide is None else {"classifier": digest(guide)}
+    return {"sha256": digest(path), **_settings(path, teacher), **classifier}
+
+
+def _settings(path: Path, teacher: CheckpointOptions) -> dict[str, str]:
+    """The hash of a JSON file of settings, or of those that are known for a published name."""
     beside = first_bytes.beside(path, teacher.config)
-    settings = {} if beside is None else {"settings": hashlib.sha256(beside.read_bytes()).hexdigest()}
-    return {"sha256": digest(path), **settings}
+    if beside is not None:
+        return {"settings": hashlib.sha256(beside.read_bytes()).hexdigest()}
+    known = NETWORKS.get(path.stem)
+    if known is None or not known.config or teacher.config is not None or path.suffix == ".safetensors":
+        return {}
+    return {"settings": hashlib.sha256(json.dumps(known.settings, sort_keys=True).encode()).hexdigest()}
 
 
 def digest(path: Path) -> str:

@@ -72,6 +72,8 @@ class TeacherParams(Params):
     """The hash of the file that it is read from."""
     settings: str | None = None
     """The hash of the JSON file with what that file leaves out."""
+    classifier: str | None = None
+    """The hash of the file of the classifier that guides it."""
     identity: dict[str, str] | None = None
     """What tells a teacher of another package from others of the same options."""
 
@@ -119,6 +121,8 @@ class TeacherTraining(Model):
 class TeacherResult(Model):
     flops_per_evaluation: float
     parameters: int
+    classifier_flops: float = 0.0
+    """Of a forward and a backward, on one sample, of the classifier that guides it."""
     ledger: TeacherTraining | None = None
     """None for a teacher that fewstep did not train."""
 

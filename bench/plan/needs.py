@@ -3,11 +3,12 @@
 from ...datasets.registry import DATASETS
 from ...methods.registry import data_free
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.module import ModuleOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from ..suite.networks import network
 from ..suite.schema import MethodEntry, Teacher
 
-FROM_A_FILE: tuple[type, ...] = (CheckpointOptions, ShippedOptions)
+FROM_A_FILE: tuple[type, ...] = (CheckpointOptions, ModuleOptions, ShippedOptions)
 """Teachers that see no data when they are made; another package's may."""
 
 
@@ -15,7 +16,7 @@ def takes_labels(teacher: Teacher, dataset: str) -> bool:
     """Whether its samples have labels: for a file that is not registered, whether they may."""
     if not DATASETS[dataset].classes:
         return False
-    if (known := network(teacher)) is not None:
+    if not teacher.conditional and (known := network(teacher)) is not None:
         return known.classes > 0
     return teacher.conditional or isinstance(teacher, CheckpointOptions)
 

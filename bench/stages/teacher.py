@@ -11,11 +11,12 @@ from safetensors.torch import load_file, save_file
 from ...datasets import frozen
 from ...datasets.registry import DATASETS
 from ...methods import exported
+from ...methods.classifier_guidance import ClassifierGuided, NoisyClassifier
 from ...methods.denoiser import Denoiser, Guided
 from ...methods.randomness import noise
 from ...methods.registry import TEACHERS
 from ...methods.saved_header import method_facts
-from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.checkpoint import CheckpointOptions, ClassifierOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.teachers import checkpoint, module_checks, pretrain
 from .. import published_files
@@ -32,6 +33,7 @@ from .data import outline
 from .device import accelerator
 
 WEIGHTS = "teacher.safetensors"
+CLASSIFIER = "classifier.safetensors"
 
 
 def run(task: Context[TeacherParams]) -> TeacherResult:
@@ -88,7 +90,31 @@ def _copied(task: Context[TeacherParams], data: Any) -> TeacherResult:
     except checkpoint.CheckpointError as error:
         raise TaskError(f"{path}: {error}") from None
     read.save(task.folder / WEIGHTS)
-    return _result(denoiser, data)
+    result = _result(denoiser, data)
+    if options.classifier is None:
+        return result
+    guided = ClassifierGuided(denoiser, _copied_classifier(task, options.classifier, denoiser, data), 1.0)
+    start, labels = noise(0, "probe", range(2), data.shape), torch.zeros(2, dtype=torch.int64)
+    both = forward_flops(guided.requires_grad_(False), start, labels)
+    return result.model_copy(update={"classifier_flops": both - result.flops_per_evaluation})
+
+
+def _copied_classifier(
+    task: Context[TeacherParams], options: ClassifierOptions, denoiser: Denoiser, data: Any
+) -> NoisyClassifier:
+    path = checkpoints.located_classifier(CheckpointOptions.model_validate(task.params.teacher))
+    if path is None or published_files.sha256(path) != task.params.classifier:
+        raise TaskError(f"{options.file} has changed since this run was planned; run it again")
+    try:
+        read = checkpoint.read(path, options)
+    except checkpoint.CheckpointError as error:
+        raise TaskError(str(error)) from None
+    try:
+        classifier = checkpoint.classifier(read, denoiser, data.shape, data.classes)
+    except checkpoint.CheckpointError as error:
+        raise TaskError(f"{path}: {error}") from None
+    read.save(task.folder / CLASSIFIER)
+    return classifier
 
 
 MAKERS = {None: checkpoint.denoiser, "student": checkpoint.network}
@@ -150,17 +176,24 @@ def load(artifact: Artifact, guidance: float | None = None, labels: str | None =
     data = outline(params.dataset, params.content)
     denoiser, conditional = _made(artifact, params.teacher, data)
     if conditional:
-        denoiser.class_counts = (1,) * data.classes if labels == "uniform" else _counts(data)
+        denoiser.class_counts = _drawn(data, labels)
     denoiser.sample_shape, denoiser.sample_bound = data.shape, data.bound
     if guidance is not None:
         denoiser = Guided(denoiser, guidance)
+    if params.teacher.get("classifier") is not None:
+        denoiser = _classifier_guided(artifact, denoiser, params.teacher["classifier"]["scale"], data)
+        # Whether the network itself knows them or not.
+        denoiser.class_counts = denoiser.class_counts or _drawn(data, labels)
     return denoiser.requires_grad_(False).eval()
 
 
-def _counts(data: Any) -> tuple[int, ...]:
-    labels = data.labels(torch.arange(len(data)))
-    assert labels is not None
-    return tuple(torch.bincount(labels, minlength=data.classes).tolist())
+def _drawn(data: Any, labels: str | None) -> tuple[int, ...]:
+    """In what proportions labels are drawn."""
+    if labels == "uniform":
+        return (1,) * data.classes
+    own = data.labels(torch.arange(len(data)))
+    assert own is not None
+    return tuple(torch.bincount(own, minlength=data.classes).tolist())
 
 
 def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> tuple[Denoiser, bool]:
@@ -182,6 +215,12 @@ def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> tuple[Denoise
         denoiser = _pretrained(file, options, data)
         conditional = options.label_dropout is not None
     return denoiser, conditional
+
+
+def _classifier_guided(artifact: Artifact, denoiser: Denoiser, scale: float, data: Any) -> Denoiser:
+    """The teacher with the classifier beside it."""
+    read = checkpoint.read(artifact.file(CLASSIFIER))
+    return ClassifierGuided(denoiser, checkpoint.classifier(read, denoiser, data.shape, data.classes), scale)
 
 
 def _from_factory(given: dict[str, Any], data: Any) -> tuple[Denoiser, bool]:

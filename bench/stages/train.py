@@ -62,9 +62,10 @@ def _limit(task: Context[TrainParams]) -> tuple[float, str]:
     whole, unit = limit(task.params.budget, parent)
     if shared is None:
         return whole, unit
-    evaluation = parent.answer(TeacherResult).flops_per_evaluation
-    forwards = shared.nfe * (1 if task.params.guidance is None else 2)
-    flops = forwards * evaluation + task.inputs["extractor"].answer(ExtractorResult).flops_per_image
+    measured = parent.answer(TeacherResult)
+    evaluation = measured.flops_per_evaluation
+    guided = (1 if task.params.guidance is None else 2) * evaluation + measured.classifier_flops
+    flops = shared.nfe * guided + task.inputs["extractor"].answer(ExtractorResult).flops_per_image
     choosing = shared.samples * flops / (1 if unit == "flops" else evaluation)
     part = whole / shared.trials - choosing
     if part <= 0:

@@ -5,6 +5,7 @@ fits and repeats.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -17,7 +18,7 @@ from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS, defined
-from . import claimed, elsewhere, fits, listed_levels, papers, published, repeats
+from . import claimed, classifiers, elsewhere, fits, listed_levels, papers, published, repeats
 from .document import Location, complaints
 from .fits import Complaint, Rule, entries, places
 from .networks import network
@@ -194,7 +195,9 @@ def checkpoints_are_files(suite: Suite) -> Iterator[Complaint]:
     for place, teacher in teachers(suite):
         if not isinstance(teacher, CheckpointOptions):
             continue
-        if published_files.meant(teacher.file, published_files.CHECKPOINTS) is None:
+        # A folder of diffusers is as good as a file.
+        folder = Path(teacher.file).is_dir()
+        if not folder and published_files.meant(teacher.file, published_files.CHECKPOINTS) is None:
             near = registry.did_you_mean(teacher.file, published_files.known_names(published_files.CHECKPOINTS))
             yield (*place, "file"), f"no file {teacher.file}, and no known network of that name{near}"
 
@@ -246,6 +249,8 @@ RULES: tuple[Rule, ...] = (
     published.learned_variances_are_there,
     published.labels_suffice,
     published.rows_reach_an_nfe,
+    classifiers.classifiers_fit,
+    classifiers.labels_can_be_learned,
     *claimed.RULES,
     *papers.RULES,
 )

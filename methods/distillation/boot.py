@@ -24,7 +24,7 @@ from ..randomness import generator
 from ..solvers.grids import karras
 from ..specs.boot import BootOptions
 from ..uses import spent_on
-from .distances import l2
+from .distances import Distance, distance, l2
 from .student import StudentMethod, preconditioned_network
 
 Signal = Callable[[Tensor, Tensor], Tensor]
@@ -61,15 +61,22 @@ STEPS = {"ddim": ddim_signal_step, "first-order": first_order_signal_step, "heun
 
 
 def bootstrapping_loss(
-    signal: Signal, f: DataPrediction, path: Path, eps: Tensor, t: Tensor, s: Tensor, step: str = "ddim"
+    signal: Signal,
+    f: DataPrediction,
+    path: Path,
+    eps: Tensor,
+    t: Tensor,
+    s: Tensor,
+    step: str = "ddim",
+    distance: Distance = l2,
 ) -> Tensor:
-    """L_BS: |y(eps, s) - SG[y(eps, t) moved to s]|^2 per sample (B,), its elements' mean; s < t, both (B,)."""
+    """L_BS: dist(y(eps, s), SG[y(eps, t) moved to s]) per sample (B,); s < t, both (B,)."""
     with torch.no_grad():
         with spent_on("target"):
             y_t = signal(eps, t)
         with spent_on("teacher"):
             target = STEPS[step](f, path, y_t, eps, t, s)
-    return l2(signal(eps, s), target)
+    return distance(signal(eps, s), target)
 
 
 def step_weight(name: str, path: Path, t: Tensor, s: Tensor) -> Tensor:
@@ -82,14 +89,16 @@ def step_weight(name: str, path: Path, t: Tensor, s: Tensor) -> Tensor:
     return weights[name]
 
 
-def boundary_loss(signal: Signal, f: DataPrediction, x: Tensor, eps: Tensor, t_max: Tensor) -> Tensor:
-    """L_BC: |y(eps, t_max) - D(x, t_max)|^2 per sample (B,), x = eps at the scale that the path has there.
+def boundary_loss(
+    signal: Signal, f: DataPrediction, x: Tensor, eps: Tensor, t_max: Tensor, distance: Distance = l2
+) -> Tensor:
+    """L_BC: dist(y(eps, t_max), D(x, t_max)) per sample (B,), x = eps at the scale that the path has there.
 
     Whatever finite y the trajectory starts with is forgotten as alpha -> 0: just below, the signal is D.
     """
     with torch.no_grad(), spent_on("teacher"):
         target = f(x, t_max)
-    return l2(signal(eps, t_max), target)
+    return distance(signal(eps, t_max), target)
 
 
 class TargetTime(nn.Module):
@@ -155,6 +164,7 @@ class Boot(StudentMethod):
         super().__init__(teacher, SignalPredictor(network), options, seed)
         self.options = options
         self.shape = network.sample_shape
+        self.distance = distance(options.distance)
         self.path: Path = VPCosine() if options.path == "vp-cosine" else teacher.path
         self.t_max, self.t_min = (float(self.path.time_at(level)) for level in (teacher.path.t_max, teacher.path.t_min))
 
@@ -164,11 +174,11 @@ class Boot(StudentMethod):
         spacing = SPACINGS[self.options.path]
         t, s = (spacing(v, self.t_max, self.t_min).to(self.device) for v in (u, u + delta))
         signal, f, eps = self._drawn(self.batch_size, rng)
-        bootstrapping = bootstrapping_loss(signal, f, self.path, eps, t, s, self.options.step)
+        bootstrapping = bootstrapping_loss(signal, f, self.path, eps, t, s, self.options.step, self.distance)
         weight = step_weight(self.options.weight, self.path, t, s).to(eps)
         signal, f, eps = self._drawn(math.ceil(self.options.boundary_share * self.batch_size), rng)
         t_max = torch.tensor(self.t_max, dtype=torch.float64, device=self.device)
-        boundary = boundary_loss(signal, f, expand(self.path.sigma(t_max), eps) * eps, eps, t_max)
+        boundary = boundary_loss(signal, f, expand(self.path.sigma(t_max), eps) * eps, eps, t_max, self.distance)
         return (weight * bootstrapping).mean() + self.options.boundary_weight * boundary.mean()
 
     def _drawn(self, count: int, rng: torch.Generator) -> tuple[Signal, DataPrediction, Tensor]:

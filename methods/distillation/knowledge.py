@@ -2,7 +2,7 @@
 
 The teacher's deterministic sampler makes a set of pairs (z, x); the student, a copy of the teacher, is
 trained to give x from z by plain regression. Target (DDIM's sample), loss and one-step sampler follow the
-authors' code (section and equation numbers unchecked).
+authors' code (section and equation numbers unchecked). Students of several steps are in knowledge_steps.py.
 """
 
 import copy
@@ -17,6 +17,7 @@ from ..nfe import one_evaluation
 from ..randomness import generator
 from ..specs.knowledge import KnowledgeOptions
 from .distances import DISTANCES
+from .knowledge_steps import KnowledgeSteps
 from .pairs import Pairs, teacher_solutions
 from .student import StudentMethod
 
@@ -58,3 +59,8 @@ class Knowledge(StudentMethod):
         """x0 in the one evaluation that the student has; UnreachableNFE for another number."""
         one_evaluation(nfe)
         return one_step(self.averaged_student, noise, condition)
+
+
+def knowledge(teacher: Denoiser, options: KnowledgeOptions, seed: int = 0) -> Knowledge | KnowledgeSteps:
+    """The student that the options ask for."""
+    return Knowledge(teacher, options, seed) if options.loss == "sample" else KnowledgeSteps(teacher, options, seed)

@@ -18,31 +18,32 @@ from ..uses import spent_on
 class Pairs(nn.Module):
     """All pairs made so far: noise and x0 (n, *shape), buffers, so that checkpoints hold them whatever n is.
 
-    labels (n,) are their conditions where the teacher is class-conditional, None where it is not.
+    labels (n,) are their conditions where the teacher is class-conditional, None where it is not. With `states` x0 is
+    the end of a trajectory and the states before it, (n, states, *shape).
     """
 
     noise: Tensor
     x0: Tensor
     labels: Tensor | None
 
-    def __init__(self, shape: tuple[int, ...], labelled: bool = False) -> None:
+    def __init__(self, shape: tuple[int, ...], labelled: bool = False, states: int | None = None) -> None:
         super().__init__()
         self.register_buffer("noise", torch.empty(0, *shape))
-        self.register_buffer("x0", torch.empty(0, *shape))
+        self.register_buffer("x0", torch.empty(0, *shape) if states is None else torch.empty(0, states, *shape))
         self.register_buffer("labels", torch.empty(0, dtype=torch.int64) if labelled else None)
 
     @classmethod
-    def of(cls, teacher: Denoiser, method: str) -> "Pairs":
+    def of(cls, teacher: Denoiser, method: str, states: int | None = None) -> "Pairs":
         """None yet, for samples of the teacher's shape; ValueError where it does not know it."""
         if teacher.sample_shape is None:
             raise ValueError(f"{method} needs the teacher's sample_shape: it draws its own noise")
-        return cls(teacher.sample_shape, teacher.class_counts is not None)
+        return cls(teacher.sample_shape, teacher.class_counts is not None, states)
 
     def __len__(self) -> int:
         return len(self.x0)
 
     def add(self, noise: Tensor, x0: Tensor, labels: Tensor | None = None) -> None:
-        """Keep more pairs, each (b, *shape)."""
+        """Keep more pairs: b rows of each."""
         self.noise = torch.cat([self.noise, noise.to(self.noise)])
         self.x0 = torch.cat([self.x0, x0.to(self.x0)])
         if self.labels is not None:
@@ -50,7 +51,7 @@ class Pairs(nn.Module):
             self.labels = torch.cat([self.labels, labels.to(self.labels)])
 
     def batch(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(noise, x0, labels) of `count` pairs drawn uniformly from those kept, each (count, *shape)."""
+        """(noise, x0, labels) of `count` pairs drawn uniformly from those kept: so many rows of each."""
         rows = torch.randint(len(self), (count,), generator=rng).to(self.x0.device)
         return self.noise[rows], self.x0[rows], None if self.labels is None else self.labels[rows]
 

@@ -193,8 +193,6 @@ def rmse_loss(solver: BespokeSolver, velocity: Velocity, truth: Tensor, slopes: 
 
 
 LOSSES = {"bound": bound_loss, "lte": lte_loss, "rmse": rmse_loss}
-FIRST_LOT = 8
-"""True paths that are solved first; what they cost tells how many the second lot can be."""
 FLOWS = {"flow-ot": FlowOT(), "flow-cosine": FlowCosine()}
 
 
@@ -224,32 +222,19 @@ class Bespoke(Method):
             self.register_buffer("exact", torch.full((options.select_samples, *self.shape), torch.nan))
 
     def next_lot(self) -> int:
-        """How many true paths to solve before the next step: FIRST_LOT, then as many as the budget's share for them
-        buys at the price so far, if these are at least as many again. Paths are the cheaper the more are solved
-        together.
-        """
-        solved, wanted = int(self.truth.solved), self.options.trajectories
-        if not solved:
-            return min(FIRST_LOT, wanted)
-        affordable = min(wanted, int(solved * self.options.truth_share / max(self.spent, 1e-9)))
-        return affordable - solved if affordable >= min(2 * solved, wanted) else 0
+        """How many true paths to solve before the next step."""
+        return self.truth.next_lot(self.options.truth_share, self.spent)
 
     def selects(self, step: int) -> bool:
         return self.options.select != "last" and step % self.options.select_every == 0
 
     def step_kind(self, step: int) -> str:
-        """Each lot is a kind of its own: what its paths cost depends on where the solver's steps get small."""
-        lot, first = self.next_lot(), int(self.truth.solved) + 1
-        truth = f"true paths {first} to {first + lot - 1}, " if lot else ""
-        return truth + ("step and selection" if self.selects(step) else "step")
+        return self.truth.step_kind(self.next_lot()) + ("step and selection" if self.selects(step) else "step")
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         step, lot = int(batch["step"]), self.next_lot()
         if lot:
-            first = int(self.truth.solved)
-            start = noise(self.seed, "trajectory", range(first, first + lot), self.shape)
-            with spent_on("ground truth"):
-                self.truth.solve(self.flow, start.to(self.truth.states), self.options.tolerance)
+            self.truth.solve_next(self.flow, self.seed, lot, self.options.tolerance)
         if self.selects(step):
             with spent_on("selection"):
                 self.keep_the_best()

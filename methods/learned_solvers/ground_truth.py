@@ -7,7 +7,12 @@ from torch import Tensor, nn
 
 from ..denoiser import Condition, Denoiser
 from ..paths import Path, expand
+from ..randomness import noise
 from ..solvers.rk45 import SOLVED_LEVELS, DenseOutput, dormand_prince
+from ..uses import spent_on
+
+FIRST_LOT = 8
+"""True paths that are solved first; what they cost tells how many the second lot can be."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,32 @@ class GroundTruth(nn.Module):
         self.register_buffer("solved", torch.tensor(0))
         self.register_buffer("states", torch.full((nodes, count, *shape), torch.nan))
         self.register_buffer("slopes", torch.full((nodes, count, *shape), torch.nan))
+
+    def next_lot(self, share: float, spent: float) -> int:
+        """How many paths to solve before the next step: FIRST_LOT, then as many as `share` of the budget buys at the
+        price so far, if these are at least as many again. Paths are the cheaper the more are solved together.
+
+        spent: the share of the budget that is used.
+        """
+        solved, wanted = int(self.solved), self.states.shape[1]
+        if not solved:
+            return min(FIRST_LOT, wanted)
+        affordable = min(wanted, int(solved * share / max(spent, 1e-9)))
+        return affordable - solved if affordable >= min(2 * solved, wanted) else 0
+
+    def step_kind(self, lot: int) -> str:
+        """What a step that begins with solving the next `lot` paths is called: "" for none. Each lot is a kind of its
+        own: what its paths cost depends on where the solver's steps get small.
+        """
+        first = int(self.solved) + 1
+        return f"true paths {first} to {first + lot - 1}, " if lot else ""
+
+    def solve_next(self, flow: Flow, seed: int, lot: int, tolerance: float) -> None:
+        """Fill in the next `lot` paths, whose noises are a function of the seed and their numbers."""
+        first = int(self.solved)
+        start = noise(seed, "trajectory", range(first, first + lot), self.states.shape[2:])
+        with spent_on("ground truth"):
+            self.solve(flow, start.to(self.states), tolerance)
 
     @torch.no_grad()
     def solve(self, flow: Flow, noise: Tensor, tolerance: float) -> None:

@@ -103,6 +103,12 @@ class Level(nn.Module):
         x, with_attention = self.block[k](x, temb), k - len(self.block) + len(self.attn)
         return self.attn[with_attention](x) if with_attention >= 0 else x
 
+    def residual_blocks(self) -> list[tuple[nn.Module, int]]:
+        """The last layer of each step, with the channels of what it gives."""
+        blocks = [cast(ResnetBlock, block) for block in self.block]
+        last = [*blocks[: len(blocks) - len(self.attn)], *self.attn]
+        return [(layer, block.conv2.out_channels) for layer, block in zip(last, blocks, strict=True)]
+
 
 class Middle(nn.Module):
     def __init__(self, width: int, embedding: int, dropout: float) -> None:
@@ -113,6 +119,10 @@ class Middle(nn.Module):
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
         return self.block_2(self.attn_1(self.block_1(x, temb)), temb)
+
+    def residual_blocks(self) -> list[tuple[nn.Module, int]]:
+        """The first with its attention."""
+        return [(self.attn_1, self.block_1.conv2.out_channels)]
 
 
 class DDPMUNet(nn.Module):
@@ -187,3 +197,9 @@ class DDPMUNet(nn.Module):
     def embed(self, time: Tensor, labels: Tensor | None = None) -> Tensor:
         """Of the label of the noise, (B, 4 ch); there are no classes."""
         return self.temb(time)
+
+    def residual_blocks(self) -> list[tuple[nn.Module, int]]:
+        """Of the way down, the first in the middle, of the way up, with their attention; and the channels of each."""
+        down, up = (cast(list[Level], levels) for levels in (self.down, self.up))
+        parts: list[Level | Middle] = [*down, self.mid, *reversed(up)]
+        return [found for part in parts for found in part.residual_blocks()]

@@ -7,7 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .edm_layers import BlockStyle, Conv2d, GroupNorm, Init, Linear, PositionalEmbedding, UNetBlock, class_vector
+from .edm_layers import (
+    BlockStyle,
+    Conv2d,
+    GroupNorm,
+    Init,
+    Linear,
+    PositionalEmbedding,
+    UNetBlock,
+    class_vector,
+    residual_blocks,
+)
 
 KAIMING = Init("kaiming", weight=math.sqrt(1 / 3), bias=math.sqrt(1 / 3))
 ZERO = Init("kaiming", weight=0.0)
@@ -92,6 +102,10 @@ class DhariwalUNet(nn.Module):
                 attend = resolution in attn_resolutions
                 self.dec[f"{r}_block{k}"] = UNetBlock(width + skips.pop(), width_out, style, attention=attend)
                 width = width_out
+
+    def residual_blocks(self) -> list[tuple[nn.Module, int]]:
+        """As in `edm_layers`."""
+        return residual_blocks(self.enc, self.dec)
 
     def forward(
         self,

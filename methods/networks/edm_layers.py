@@ -4,6 +4,7 @@ B: batch, C: channels, E: width of the embedding of noise level and labels.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -244,3 +245,11 @@ class UNetBlock(nn.Module):
             qkv = self.qkv(self.norm2(h)).reshape(len(h) * self.heads, -1, 3, h.shape[2] * h.shape[3])
             h = (self.proj(attention(*qkv.unbind(2)).reshape(h.shape)) + h) * style.skip_scale
         return h
+
+
+def residual_blocks(encoder: nn.ModuleDict, decoder: nn.ModuleDict) -> list[tuple[nn.Module, int]]:
+    """Of the way down, the first in the middle, of the way up, none that resamples; with the channels of what they
+    give.
+    """
+    named = [(name, block) for name, block in [*encoder.items(), *decoder.items()] if re.search("_block|_in0", name)]
+    return [(block, block.norm1.num_channels) for _, block in named if isinstance(block, UNetBlock)]

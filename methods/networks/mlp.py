@@ -38,3 +38,7 @@ class ResidualMLP(nn.Module):
         for block in self.blocks:
             h = block(h, embedding)
         return self.out(functional.silu(h))
+
+    def residual_blocks(self) -> list[tuple[nn.Module, int]]:
+        """With the width of what they give."""
+        return [(block, self.stem.out_features) for block in self.blocks]

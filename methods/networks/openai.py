@@ -62,7 +62,7 @@ class ResBlock(nn.Module):
         resample: Literal["up", "down"] | None = None,
     ) -> None:
         super().__init__()
-        self.scale_shift, self.resample = scale_shift, resample
+        self.scale_shift, self.resample, self.channels_out = scale_shift, resample, channels_out
         self.in_layers = nn.Sequential(
             nn.GroupNorm(GROUPS, channels, eps), nn.SiLU(), nn.Conv2d(channels, channels_out, 3, padding=1)
         )
@@ -297,6 +297,16 @@ class OpenAIUNet(Encoder):
         if self.label_emb is not None and labels is not None:
             embedding = embedding + self.label_emb(labels)
         return embedding
+
+    def residual_blocks(self) -> list[tuple[nn.Module, int]]:
+        """Of the way down, the first in the middle, of the way up, with their attention; and the channels of each."""
+        found = list[tuple[nn.Module, int]]()
+        for layers in [*self.input_blocks, self.middle_block[:2], *self.output_blocks]:
+            blocks = [layer for layer in layers if isinstance(layer, ResBlock) and layer.resample is None]
+            attention = [layer for layer in layers if isinstance(layer, AttentionBlock)]
+            if blocks:
+                found.append(([*blocks, *attention][-1], blocks[0].channels_out))
+        return found
 
 
 class AttentionPool(nn.Module):

@@ -17,6 +17,7 @@ from .edm_layers import (
     PositionalEmbedding,
     UNetBlock,
     class_vector,
+    residual_blocks,
 )
 
 XAVIER = Init("xavier")
@@ -146,6 +147,10 @@ class SongUNet(nn.Module):
                     )
                 self.dec[f"{r}_aux_norm"] = GroupNorm(width, EPS)
                 self.dec[f"{r}_aux_conv"] = Conv2d(width, out_channels, 3, NEARLY_ZERO)
+
+    def residual_blocks(self) -> list[tuple[nn.Module, int]]:
+        """As in `edm_layers`."""
+        return residual_blocks(self.enc, self.dec)
 
     def forward(
         self,

@@ -80,3 +80,8 @@ class SmallUNet(nn.Module):
         for layer in self.up:
             h = layer(torch.cat([h, skips.pop()], dim=1), embedding) if isinstance(layer, Block) else layer(h)
         return self.out(functional.silu(self.out_norm(h)))
+
+    def residual_blocks(self) -> list[tuple[nn.Module, int]]:
+        """Of the way down, the first in the middle, of the way up; with the channels of what they give."""
+        blocks = [*self.down, self.middle[0], *self.up]
+        return [(block, block.conv2.out_channels) for block in blocks if isinstance(block, Block)]

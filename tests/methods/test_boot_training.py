@@ -13,6 +13,7 @@ from fewstep.bench.training.tracking import NoTracker
 from fewstep.methods import registry, solvers
 from fewstep.methods.denoiser import EDMDenoiser, Guided, from_function, metered
 from fewstep.methods.distillation.boot import Boot
+from fewstep.methods.distillation.distances import distance
 from fewstep.methods.networks.unet import SmallUNet
 from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.paths import EDM
@@ -100,6 +101,26 @@ def test_a_larger_boundary_weight_and_share_enter_the_loss():
     with metered() as meter:
         Boot(killing.small_teacher(), BootOptions(batch=8, boundary_share=1.0)).training_step(batch(), 0)
     assert meter.forwards == 3 * 8 + 2 * 8
+
+
+@pytest.mark.parametrize("name", ["l2", "l1", "pseudo-huber"])
+def test_the_distance_is_that_of_both_losses(name):
+    method = Boot(killing.small_teacher(), BootOptions(batch=8, distance=name))
+    assert method.distance is distance(name)
+    compared = []
+
+    def recorded(x, y):
+        compared.append(len(x))
+        assert x.requires_grad
+        assert not y.requires_grad
+        return distance(name)(x, y)
+
+    loss = method.training_step(batch(), 0)
+    method.distance = recorded
+    assert torch.equal(method.training_step(batch(), 0), loss)
+    assert compared == [8, 2]
+    default = Boot(killing.small_teacher(), BootOptions(batch=8)).training_step(batch(), 0)
+    assert torch.equal(loss, default) is (name == "l2")
 
 
 def test_a_clipped_teacher_stays_in_the_pixels_range():

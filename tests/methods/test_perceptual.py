@@ -2,20 +2,28 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep.bench.commands.findings import findings
+from fewstep.bench.errors import InputError
 from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.suite.loading import checked as suite_of
 from fewstep.bench.suite.schema import Suite
 from fewstep.bench.training.ledger import Ledger, forward_flops
 from fewstep.bench.training.loop import fit
 from fewstep.bench.training.tracking import NoTracker
 from fewstep.datasets import get
 from fewstep.methods import assets, registry
+from fewstep.methods.distillation.boot import Boot
 from fewstep.methods.distillation.consistency import Consistency
 from fewstep.methods.distillation.consistency_training import ConsistencyTraining
+from fewstep.methods.distillation.dfno import DFNO
 from fewstep.methods.distillation.distances import distance
+from fewstep.methods.specs.boot import BootOptions
 from fewstep.methods.specs.consistency import ConsistencyOptions
 from fewstep.methods.specs.consistency_training import ConsistencyTrainingOptions
+from fewstep.methods.specs.dfno import DFNOOptions
+from fewstep.methods.uses import divided
 from fewstep.reports.status import Kind, Status
 from fewstep.tests.bench.stand_ins import perceptual
 from fewstep.tests.methods import killing
@@ -126,3 +134,30 @@ def test_its_flops_are_charged_and_its_weights_are_nobodys(weights, tmp_path, ma
     # VGG-16's convolutions at 224 x 224 are 15.3 GMACs, as published; two images are compared.
     assert ledger.uses["auxiliary"] / ledger.images == pytest.approx(2 * 2 * 15.35e9, rel=0.01)
     assert ledger.uses["student backward"] / ledger.images > 2 * 15e9
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [(Boot, BootOptions(batch=1, distance="lpips")), (DFNO, DFNOOptions(batch=1, frames=2, distance="lpips"))],
+)
+def test_methods_without_images_are_charged_for_it_too(weights, make, options):
+    """BOOT compares a sample of the batch and one at the boundary, DFNO each of its moments: two images each time."""
+    method = make(killing.small_unet(), options)
+    with FlopCounterMode(display=False) as counter, divided(counter.get_total_flops) as spent:
+        method.training_step({"step": 0}, 0).backward()
+    assert spent.finish()["auxiliary"] == pytest.approx(2 * 2 * 2 * 15.35e9, rel=0.01)
+    assert any(p.grad.abs().sum() > 0 for p in method.student.parameters() if p.grad is not None)
+    assert not any("distance" in name or "vgg" in name for name in method.state_dict())
+
+
+@pytest.mark.parametrize("name", ["boot", "consistency", "dfno"])
+def test_it_is_refused_for_what_is_no_image_and_skipped_where_its_files_are_missing(name, empty_cache, monkeypatch):
+    monkeypatch.setattr(assets, "find_spec", lambda package: package)
+    text = "{{name: x, datasets: {}, teachers: {}, methods: {}, nfe: 1, metrics: rmse, budgets: {{evaluations: 1000}}}}"
+    method = f"{{name: {name}, options: {{distance: lpips}}}}"
+    (cell,) = make_plan(suite_of("x", text.format("digits", "{name: pretrain}", method))).cells
+    assert cell.skipped.kind is Kind.LACKING
+    points = text.format("mixture-2d", "{name: pretrain, network: {name: mlp}}", method)
+    message = r"lpips compares images of one or three channels, and mixture-2d's samples have shape \(2,\)"
+    with pytest.raises(InputError, match=message):
+        suite_of("x", points)

@@ -5,10 +5,30 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..base import HIGHEST, LOWEST, METHODS
+from ..base import HIGHEST, LOWEST, METHODS, Options
 from .base import TeacherOptions, TeacherSpec
 
 Form = Literal["auto", "edm", "openai", "ddpm", "score-sde", "torchcfm", "diffusers", "flax-pd", "fewstep"]
+
+
+class ClassifierOptions(Options):
+    """A classifier of noisy images, which guides a network: eps <- eps - scale sigma grad_x log p(label | x, t)."""
+
+    file: str = Field(
+        description="A `*_classifier.pt` of guided-diffusion, a .safetensors with its configuration in the header or "
+        "in a .json beside it, or a name that `fewstep doctor` lists."
+    )
+    scale: float = Field(
+        1.0,
+        ge=0,
+        le=HIGHEST,
+        description="Scale of the gradient (Dhariwal & Nichol 2021). ADM: 0.5 to 10, by resolution and sampler.",
+    )
+    config: dict[str, Any] | str | None = Field(
+        None,
+        description="What the file leaves out, or a JSON file of it; known for published files. `schedule` and "
+        "`labels` say on what noise it was trained; without them on the guided network's.",
+    )
 
 
 class CheckpointOptions(TeacherOptions):
@@ -44,9 +64,20 @@ class CheckpointOptions(TeacherOptions):
     dropout: float = Field(
         0.0, ge=0, lt=1, description="Dropout of students that copy the network; 0 in consistency distillation."
     )
+    classifier: ClassifierOptions | None = Field(
+        None,
+        description="A classifier that guides the network towards labels, which are then drawn as for a network that "
+        "knows them. An evaluation takes its forward and backward too, and budgets are charged for it.",
+    )
+
+    @property
+    def conditional(self) -> bool:
+        """Known before the file is read where a classifier guides it."""
+        return self.classifier is not None
 
     def default_label(self) -> str:
-        return Path(self.file).stem
+        guided = "" if self.classifier is None else f"-g{self.classifier.scale:.12g}"
+        return Path(self.file).stem + guided
 
 
 SPEC = TeacherSpec(
@@ -54,5 +85,5 @@ SPEC = TeacherSpec(
     target=f"{METHODS}.teachers.checkpoint:denoiser",
     options=CheckpointOptions,
     summary="a network that somebody else trained: EDM, OpenAI, DDPM, score_sde, torchcfm, PD, diffusers",
-    papers=("karras2022elucidating",),
+    papers=("karras2022elucidating", "dhariwal2021diffusion"),
 )

@@ -76,6 +76,17 @@ class UNet2D(nn.Module):
         output: Tensor = unet.conv_out(unet.conv_act(unet.conv_norm_out(h)))
         return output
 
+    def residual_blocks(self) -> list[tuple[nn.Module, int]]:
+        """Of the way down, the first in the middle, of the way up, with their attention; and the channels of each."""
+        found = list[tuple[nn.Module, int]]()
+        middle = self.unet.mid_block
+        for part in [*self.unet.down_blocks, *([] if middle is None else [middle]), *self.unet.up_blocks]:
+            attentions = list(getattr(part, "attentions", None) or [])
+            for k, block in enumerate(part.resnets[:1] if part is middle else part.resnets):
+                attention = attentions[k] if k < len(attentions) else None
+                found.append((block if attention is None else attention, block.out_channels))
+        return found
+
 
 def recognised(folder: Path) -> bool:
     """Whether the folder looks like one of diffusers."""
