@@ -203,11 +203,15 @@ REGISTER: dict[str, WeightFile] = {file.name: file for file in (*EXTRACTOR_WEIGH
 
 
 def meant(name: str, place: str) -> str | None:
-    """What `name` means: a registered file of that folder, with or without its suffix, or a path. None: neither."""
+    """What `name` means: a registered file of that folder, with or without its suffix, or a path. None: neither.
+
+    A checkpoint's path may be a folder's.
+    """
     for known in REGISTER:
         if known.startswith(place) and name in (known, known.removeprefix(place), Path(known).stem):
             return known
-    return str(Path(name).absolute()) if Path(name).is_file() else None
+    path = Path(name)
+    return str(path.absolute()) if path.is_file() or (place == CHECKPOINTS and path.is_dir()) else None
 
 
 def known_names(place: str) -> list[str]:

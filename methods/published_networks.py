@@ -3,7 +3,8 @@
 The table is published_networks.yaml. Authors leave the constructor's arguments out of most files, so they are here.
 """
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,7 @@ class PublishedNetwork:
     classes: labels it knows, 0 if unconditional. null: whether it knows the null label of classifier-free guidance.
     labels: N of its discrete path, None on a continuous one. variance: "learned" in the second half of its channels,
     or which of DDPM's fixed ones its authors sample with. levels: of a student's two evaluations.
-    config: how the form makes the network, empty where the file says so itself. tensors: see `tensors_digest`, "" where
+    config: how the form makes the network, empty where the file says so itself. tensors: see `shapes_digest`, "" where
     unknown.
     """
 
@@ -92,6 +93,12 @@ def _entry(file: str, facts: dict[str, Any], table: dict[str, Any]) -> Published
 
 
 NETWORKS: Mapping[str, PublishedNetwork] = _Networks()
+
+
+def shapes_digest(shapes: Mapping[str, Iterable[int]]) -> str:
+    """The sha256 of the sorted lines "name shape" of a state dict: what an architecture is known by."""
+    lines = sorted(f"{name} {list(shape)}" for name, shape in shapes.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def with_tensors(digest: str) -> list[PublishedNetwork]:

@@ -10,14 +10,16 @@ from ...datasets.frozen import path as frozen_path
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
 from ...datasets.own_images import OwnImages
 from ...datasets.registry import DATASETS, DatasetSpec
+from ...methods.specs.images import ImagesOptions
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS
 from ..plan import checkpoints, frozen, references
 from ..plan.problem import problems
+from ..suite import elsewhere
 from ..suite.pairs import pairs, teachers
-from ..suite.schema import Suite
+from ..suite.schema import MethodEntry, Suite
 from ..training.tracking import wandb_mode
 
 PACKAGES = {
@@ -58,6 +60,7 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     found += _shipped(_frozen(suite))
     found += _metrics(suite)
     for entry in suite.methods:
+        found += _made_elsewhere(entry)
         if (missing := entry.checked().missing()) is not None:
             found.append((f"method {entry.name} {entry.label()}", "missing", missing.detail))
     return found
@@ -120,6 +123,24 @@ def _networks(suite: Suite) -> Iterator[tuple[str, str, str]]:
             yield f"file {path}", "wrong content", fault
         elif known is None:
             yield f"file {path}", "present", _size(path)
+
+
+def _made_elsewhere(entry: MethodEntry) -> Iterator[tuple[str, str, str]]:
+    """What a row is read from that nothing here has trained."""
+    if not entry.spec.alone:
+        return
+    options = entry.checked()
+    if isinstance(options, ImagesOptions):
+        path = Path(options.source)
+        state = ("present", str(path)) if path.exists() else ("missing", "no such file or folder")
+        yield f"images {path}", *state
+        return
+    name = elsewhere.network_of(options).file
+    file = checkpoints.meant(name)
+    if file in published_files.REGISTER:
+        yield from _files([file])
+    else:
+        yield f"network {name}", *(("present", file) if file else ("missing", "no such file, nor a known network"))
 
 
 def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:

@@ -45,7 +45,7 @@ class Option:
 
 def options_of(model: type[BaseModel], of: str = "") -> tuple[Option, ...]:
     """The options of a class, in its order."""
-    return tuple(_option(name, info, of) for name, info in model.model_fields.items())
+    return tuple(_option(info.alias or name, info, of) for name, info in model.model_fields.items())
 
 
 def rows(options: Iterable[Option], depth: int = 0) -> Iterator[tuple[str, list[str]]]:

@@ -73,7 +73,7 @@ def make_plan(suite: Suite) -> Plan:
         for entry in suite.methods:
             if not entry.spec.elsewhere:
                 cells += Row(problem, entry).cells()
-            elif entry.name in elsewhere.OF_A_TEACHER or id(problem) in alone:
+            elif not entry.spec.alone or id(problem) in alone:
                 cells += _cells_made_elsewhere(problem, entry)
     return Plan(suite, cells)
 

@@ -3,11 +3,13 @@ No torch.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...methods.missing import Missing
 from ...methods.options import Options
+from ...methods.published_networks import NETWORKS
 from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions, ClassifierOptions
 from .. import published_files
@@ -17,8 +19,6 @@ from . import first_bytes
 
 def meant(name: str) -> str | None:
     """The registered name or the path of the network that `name` means; None if there is neither."""
-    if Path(name).is_dir():
-        return str(Path(name).absolute())
     return published_files.meant(name, published_files.CHECKPOINTS)
 
 
@@ -54,7 +54,7 @@ def _missing(name: str) -> Missing | None:
 
 
 def checkpoint(teacher: Options, shape: Sequence[int] = (), student: bool = False) -> dict[str, str]:
-    """What a teacher's task knows of its files, wherever they lie: their hashes, and that of the settings given beside.
+    """What a teacher's task knows of its files, wherever they lie: their hashes, and that of what they leave out.
 
     student: a network that a row brings with it. Empty for a teacher without a file. InputError for one that holds no
     network of samples of that shape.
@@ -65,10 +65,20 @@ def checkpoint(teacher: Options, shape: Sequence[int] = (), student: bool = Fals
     assert isinstance(teacher, CheckpointOptions)
     if (reason := fault(path, shape, teacher, student)) is not None:
         raise InputError(f"{path}: {reason}")
-    beside, guide = first_bytes.beside(path, teacher.config), located_classifier(teacher)
-    settings = {} if beside is None else {"settings": hashlib.sha256(beside.read_bytes()).hexdigest()}
+    guide = located_classifier(teacher)
     classifier = {} if guide is None else {"classifier": digest(guide)}
-    return {"sha256": digest(path), **settings, **classifier}
+    return {"sha256": digest(path), **_settings(path, teacher), **classifier}
+
+
+def _settings(path: Path, teacher: CheckpointOptions) -> dict[str, str]:
+    """The hash of a JSON file of settings, or of those that are known for a published name."""
+    beside = first_bytes.beside(path, teacher.config)
+    if beside is not None:
+        return {"settings": hashlib.sha256(beside.read_bytes()).hexdigest()}
+    known = NETWORKS.get(path.stem)
+    if known is None or not known.config or teacher.config is not None or path.suffix == ".safetensors":
+        return {}
+    return {"settings": hashlib.sha256(json.dumps(known.settings, sort_keys=True).encode()).hexdigest()}
 
 
 def digest(path: Path) -> str:

@@ -22,7 +22,6 @@ from ..errors import InputError
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS
 from ..suite import elsewhere
-from ..suite.elsewhere import OF_A_TEACHER as OF_A_TEACHER
 from ..suite.pairs import alone
 from ..suite.schema import MethodEntry, Suite
 from . import checkpoints, images

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...methods.published_networks import NETWORKS
+from ...methods.published_networks import NETWORKS, shapes_digest, with_tensors
 from ...methods.saved_header import method_facts
 
 METADATA, METADATA_CONFIG = "__metadata__", "config"
@@ -28,6 +28,8 @@ def shape_of(path: Path, given: Mapping[str, Any] | str | None = None) -> Shape 
 
     FileNotFoundError for a .safetensors without settings, ValueError for a file of no known kind.
     """
+    if given is not None and (path.is_dir() or path.suffix == ".pkl"):
+        raise ValueError("its settings are in it, and `config` is for files that leave them out")
     if path.is_dir():
         return _folder(path)
     if path.suffix == ".pkl":
@@ -61,6 +63,8 @@ def _settings(path: Path, given: Mapping[str, Any] | str | None) -> Any:
     if isinstance(given, Mapping):
         return given
     file = beside(path, given)
+    if file is not None and not file.is_file():
+        raise FileNotFoundError(f"no file {file}, which `config` names")
     return None if file is None else json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -68,7 +72,8 @@ def _of(config: Any, required: bool) -> Shape | None:
     """The shape that a configuration tells of. ValueError for one of no form."""
     if not isinstance(config, Mapping):
         raise ValueError(f"its configuration is a {type(config).__name__}")
-    form = config.get("form", "edm" if required else None)
+    own = None if "network" in config else "edm"
+    form = config.get("form", own if required else None)
     part = config.get("kwargs" if form in ("edm", "diffusers") else "network")
     if not isinstance(part, Mapping) or (form == "edm" and "precond" not in config):
         raise ValueError("its configuration has no precond or no kwargs, nor another form's `form` and `network`")
@@ -142,6 +147,9 @@ def _safetensors(path: Path, given: Mapping[str, Any] | str | None) -> Any:
     if settings is not None:
         return settings
     stated = (header.get(METADATA) or {}).get(METADATA_CONFIG)
+    shapes = {key: entry["shape"] for key, entry in header.items() if key != METADATA}
+    if stated is None and (known := with_tensors(shapes_digest(shapes))):
+        return known[0].settings
     if stated is None:
         name = path.with_suffix(".json").name
         raise FileNotFoundError(f"no configuration in its header, nor a file {name} beside it: {FORM}")

@@ -3,11 +3,12 @@
 from ...datasets.registry import DATASETS
 from ...methods.registry import data_free
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.module import ModuleOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from ..suite.networks import network
 from ..suite.schema import MethodEntry, Teacher
 
-FROM_A_FILE: tuple[type, ...] = (CheckpointOptions, ShippedOptions)
+FROM_A_FILE: tuple[type, ...] = (CheckpointOptions, ModuleOptions, ShippedOptions)
 """Teachers that see no data when they are made; another package's may."""
 
 

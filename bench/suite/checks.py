@@ -5,6 +5,7 @@ fits and repeats.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -194,7 +195,9 @@ def checkpoints_are_files(suite: Suite) -> Iterator[Complaint]:
     for place, teacher in teachers(suite):
         if not isinstance(teacher, CheckpointOptions):
             continue
-        if published_files.meant(teacher.file, published_files.CHECKPOINTS) is None:
+        # A folder of diffusers is as good as a file.
+        folder = Path(teacher.file).is_dir()
+        if not folder and published_files.meant(teacher.file, published_files.CHECKPOINTS) is None:
             near = registry.did_you_mean(teacher.file, published_files.known_names(published_files.CHECKPOINTS))
             yield (*place, "file"), f"no file {teacher.file}, and no known network of that name{near}"
 

@@ -15,18 +15,20 @@ from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files
 from .document import Location
 from .fits import Complaint, entries
+from .networks import network
 from .pairs import datasets
 from .schema import MethodEntry, Suite
 
-OF_A_TEACHER = ("ground-truth",)
-"""Those of such rows that stand on the suite's teachers."""
 SOURCES = {"student": ("file", "file"), "released": ("folder", "folder"), "images": ("source", "from")}
 """Method -> the option that says from what it is read, and as a suite writes it."""
 
 
 def alone(suite: Suite) -> bool:
     """Whether no row needs a teacher of the suite's."""
-    return all(entry.name in SOURCES for entry in suite.methods)
+    try:
+        return all(entry.spec.alone for entry in suite.methods)
+    except registry.UnknownNameError:
+        return False
 
 
 def network_of(options: Options) -> CheckpointOptions:
@@ -90,6 +92,7 @@ def _source(where: Location, suite: Suite, entry: MethodEntry) -> Iterator[Compl
         yield from _images(where, suite, entry)
     elif isinstance(options, StudentRowOptions):
         yield from _student((*where, "options"), options)
+        yield from _published_shape((*where, "options", "file"), suite, entry, options)
 
 
 def _images(where: Location, suite: Suite, entry: MethodEntry) -> Iterator[Complaint]:
@@ -98,6 +101,16 @@ def _images(where: Location, suite: Suite, entry: MethodEntry) -> Iterator[Compl
     for name in datasets_of(suite, entry):
         if name in DATASETS and len(shape := DATASETS[name].shape) != 3:
             yield (*where, "name"), f"images are compared with images, and {name}'s samples have shape {shape}"
+
+
+def _published_shape(
+    place: Location, suite: Suite, entry: MethodEntry, options: StudentRowOptions
+) -> Iterator[Complaint]:
+    """Known before the file is here."""
+    known = network(network_of(options)) if options.form == "auto" else None
+    for name in datasets_of(suite, entry):
+        if known is not None and name in DATASETS and known.shape != (shape := DATASETS[name].shape):
+            yield place, f"its images have shape {known.shape}, and {name}'s {shape}"
 
 
 def _student(place: Location, options: StudentRowOptions) -> Iterator[Complaint]:

@@ -144,6 +144,8 @@ def _parts(place: Location, options: BaseModel) -> Iterator[tuple[Location, Base
 
 def of_entry(suite: Suite, entry: MethodEntry) -> list[Teacher]:
     """The teachers that a row meets: those of the suite, and the one that it is fitted on."""
+    if entry.spec.alone:
+        return []
     own = entry.fitted_on.teacher if entry.fitted_on is not None else None
     return [*(teacher for _, teacher in teachers(suite)), *([own] if own is not None else [])]
 

@@ -37,7 +37,8 @@ class MethodSpec:
     transfers: what it learns can be applied to another teacher on the same path.
     conditional: its training passes labels on, so that a suite may give it a class-conditional teacher.
     kind: under which heading it is listed; what is "made elsewhere" is ranked with nothing. made: by whom, which its
-    rows say where others say by what rules they were tuned. display: its name in tables, by default `name`.
+    rows say where others say by what rules they were tuned. alone: its rows bring what they are sampled from, and meet
+    no teacher of the suite. display: its name in tables, by default `name`.
     papers: keys of the bibliography, methods/papers.bib.
     """
 
@@ -53,6 +54,7 @@ class MethodSpec:
     conditional: bool = False
     kind: Kind = "student"
     made: str = ""
+    alone: bool = False
     display: str = ""
     papers: tuple[str, ...] = ()
 

@@ -34,6 +34,7 @@ SPEC = MethodSpec(
     options=ImagesOptions,
     summary="images that were made anywhere: a folder, zip, tar or npz",
     kind="made elsewhere",
+    alone=True,
     made="made elsewhere",
     display="Images",
 )

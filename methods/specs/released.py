@@ -68,6 +68,7 @@ SPEC = MethodSpec(
     options=ReleasedOptions,
     summary="a released few-step model in a diffusers folder, sampled as its authors do: euler, lcm or tcd",
     kind="made elsewhere",
+    alone=True,
     made="trained by its authors",
     display="Released model",
     papers=("luo2023latent", "zheng2024trajectory"),

@@ -168,6 +168,7 @@ SPEC = MethodSpec(
     options=StudentRowOptions,
     summary="a distilled network from a file: consistency, progressive or one-step, released or exported",
     kind="made elsewhere",
+    alone=True,
     made="trained by its authors",
     display="Released student",
     papers=("song2023consistency", "salimans2022progressive"),

@@ -1,6 +1,5 @@
 """A network of one's own, as a denoiser: what the function of the suite's `target` returns. The user's code runs."""
 
-import pickle
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +15,8 @@ from ..paths import EDM, PATHS, VPDiscrete
 from ..paths import Path as GaussianPath
 from ..specs.teachers.module import ModuleOptions
 from . import preconditioned
-from .edm_pickle import CheckpointError
+from .forms import torch_file
+from .forms.base import CheckpointError, tensors
 from .pretrained import Pretrained
 
 FACTS = {"path", "prediction", "shape", "classes", "null", "bound", "sigma_data", "time_of"}
@@ -53,12 +53,9 @@ def _called(options: ModuleOptions) -> Any:
 
 def _load(network: nn.Module, file: Path) -> None:
     try:
-        if file.suffix == ".safetensors":
-            state = load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        network.load_state_dict(state)
-    except (OSError, SafetensorError, pickle.UnpicklingError, ValueError, TypeError, RuntimeError, EOFError) as error:
+        content = load_file(file) if file.suffix == ".safetensors" else torch_file.read(file)
+        network.load_state_dict(tensors(content))
+    except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{file}: not the network's state dict: {' '.join(str(error).split())[:300]}") from None
 
 

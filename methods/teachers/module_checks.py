@@ -10,7 +10,7 @@ from torch import Tensor
 from ..denoiser import Denoiser
 from ..paths import EDM, expand
 from ..randomness import noise
-from .edm_pickle import CheckpointError
+from .forms.base import CheckpointError
 from .preconditioned import Told
 
 LEVEL = 3.0

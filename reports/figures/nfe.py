@@ -56,9 +56,7 @@ def against_flops(chosen: Chosen) -> Figure:
 
 
 def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
-    entries = at_largest_budget([entry for entry in chosen.entries if x(entry) > 0])
-    if not entries:
-        raise NothingToDrawError(f"{across}: known of no row")
+    entries = _placed(chosen, across, x)
     rows = by_row(entries)
     names = naming.labels(chosen.board, rows)
     lines, single = _one_step_apart(rows)
@@ -88,6 +86,14 @@ def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
         _below(sheet, chosen, marked, ABOVE / 2 + HEIGHT + BELOW + ABOVE)
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure
+
+
+def _placed(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> list[Entry]:
+    """The rows of which `x` is known: it need not be where they were made elsewhere."""
+    entries = at_largest_budget([entry for entry in chosen.entries if x(entry) > 0])
+    if not entries:
+        raise NothingToDrawError(f"the {across} are known of no row")
+    return entries
 
 
 def _labels(

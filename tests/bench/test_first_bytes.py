@@ -1,14 +1,20 @@
 """What a published network's file says before its tensors are read."""
 
 import json
+import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from fewstep.bench.errors import InputError
 from fewstep.bench.plan import checkpoints
+from fewstep.methods import published_networks
 from fewstep.methods.specs.teachers.checkpoint import CheckpointOptions
 from fewstep.methods.teachers import forms
+from fewstep.methods.teachers.forms.base import tensors_digest
 from fewstep.tests.methods.published import NETWORKS, tiny, write
 
 
@@ -85,8 +91,43 @@ def test_a_task_knows_the_file_and_what_lies_beside_it(tmp_path):
     assert set(known[2]) == {"sha256"}
 
 
-def test_first_bytes_are_read_without_torch():
-    import subprocess
+def test_a_published_network_is_known_as_safetensors_too(tmp_path, monkeypatch):
+    made = tiny("guided")
+    save_file(made.state, tmp_path / "net.safetensors")
+    assert "no configuration in its header" in (checkpoints.fault(tmp_path / "net.safetensors", (3, 8, 8)) or "")
+    settings = {key: value for key, value in made.config.items() if key != "form"}
+    options = CheckpointOptions(file="net", config=settings)
+    assert checkpoints.fault(tmp_path / "net.safetensors", (3, 8, 8), options) is None
+    network = replace(checkpoints.NETWORKS["64x64_diffusion"], tensors=tensors_digest(made.state), config=settings)
+    monkeypatch.setattr(published_networks, "NETWORKS", {"net": network})
+    assert checkpoints.fault(tmp_path / "net.safetensors", (3, 8, 8)) is None
+    assert "shape (3, 8, 8)" in (checkpoints.fault(tmp_path / "net.safetensors", (3, 32, 32)) or "")
 
+
+def test_a_published_files_settings_belong_to_the_key(tmp_path, monkeypatch):
+    torch.save({}, tmp_path / "64x64_diffusion.pt")
+    options = CheckpointOptions(file=str(tmp_path / "64x64_diffusion.pt"))
+    known = checkpoints.checkpoint(options)
+    network = checkpoints.NETWORKS["64x64_diffusion"]
+    other = replace(network, config={**network.config, "schedule": "linear"})
+    monkeypatch.setattr(checkpoints, "NETWORKS", {network.name: other})
+    assert checkpoints.checkpoint(options)["sha256"] == known["sha256"]
+    assert checkpoints.checkpoint(options)["settings"] != known["settings"]
+
+
+@pytest.mark.parametrize("name", ["net.pkl", "folder"])
+def test_settings_for_a_file_that_has_its_own_are_refused(name, tmp_path):
+    if name == "folder":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    else:
+        (tmp_path / name).write_bytes(b"\x80\x04N.")
+    for config in ({"network": {}}, str(tmp_path / "none.json")):
+        options = CheckpointOptions(file=str(tmp_path / name), config=config)
+        with pytest.raises(InputError, match="its settings are in it, and `config` is for files that leave them out"):
+            checkpoints.checkpoint(options)
+
+
+def test_first_bytes_are_read_without_torch():
     code = "import sys; from fewstep.bench.plan import checkpoints; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

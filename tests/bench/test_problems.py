@@ -71,7 +71,7 @@ def nothing_here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_suite_of_a_paper_is_planned_without_any_file(nothing_here, name):
-    plan = make_plan(load(str(PAPERS / f"{name}.yaml")))
+    plan = make_plan(load(f"papers/{name}"))
     assert len(plan.cells) == CELLS[name]
     assert {cell.skipped.kind for cell in plan.cells} == {Kind.LACKING}
     assert plan.tasks() == []

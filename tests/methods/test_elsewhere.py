@@ -17,7 +17,10 @@ from fewstep.methods.solvers.rk45 import AdaptiveSolver
 from fewstep.methods.specs.ground_truth import GroundTruthOptions
 from fewstep.methods.specs.released import ReleasedOptions
 from fewstep.methods.specs.student import StudentRowOptions
+from fewstep.methods.specs.teachers.checkpoint import CheckpointOptions
+from fewstep.methods.teachers import checkpoint, forms
 from fewstep.methods.teachers.analytic import GaussianDenoiser
+from fewstep.tests.methods.published import write
 
 SHAPE = (4, 2, 3, 3)
 
@@ -224,3 +227,25 @@ def test_the_samplers_equal_diffusers_schedulers(name, steps, monkeypatch):
         x = scheduler.step(Labelled()(x, label.float().expand(len(x))), label, x, **extra).prev_sample
     found = released(sampler=name).sample(unit(4).float(), steps, draws=lambda j: draws(j).float())
     assert (found - x).square().mean().sqrt() < 1e-5 * x.square().mean().sqrt()
+
+
+def test_a_network_of_openai_is_sampled_as_a_consistency_model_at_its_own_time(tmp_path):
+    """F is told 250 ln(sigma), with labels; c_skip and c_out are those of the boundary."""
+    file = write("cm", tmp_path)
+    read = checkpoint.read(file)
+    made = forms.build(read)
+    base = checkpoint.network(read, CheckpointOptions(file=str(file)), made.shape, made.classes)
+    student = Student(base, StudentRowOptions(kind="consistency", levels=(80.0, 1.3824))).eval()
+    z, labels = torch.randn(2, *made.shape, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 2])
+    network = made.network.eval()
+
+    @torch.no_grad()
+    def f(x, sigma):
+        F = network(x / math.sqrt(sigma**2 + 0.25), torch.full((2,), 250 * math.log(sigma)), labels)
+        c_skip = 0.25 / ((sigma - 0.002) ** 2 + 0.25)
+        c_out = (sigma - 0.002) * 0.5 / math.sqrt(sigma**2 + 0.25)
+        return (c_skip * x + c_out * F).clamp(-1, 1)
+
+    noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
+    expected = f(f(80 * z, 80.0) + math.sqrt(1.3824**2 - 0.002**2) * noise, 1.3824)
+    torch.testing.assert_close(student.sample(z, 2, labels, lambda j: noise), expected, rtol=1e-4, atol=1e-5)

@@ -26,7 +26,7 @@ TRAINED = [name for name, spec in METHODS.items() if spec.trains]
 STEPS = 4
 BATCH = 4
 OPTIONS = {
-    "bespoke": {"trajectories": 2, "nodes": 3, "tolerance": 0.1},
+    "bespoke": {"trajectories": 2, "nodes": 5, "tolerance": 0.1},
     "d-ode": {"scale": 2},
     "iia": {"substeps": 2},
     "knowledge": {"solver_nfe": 2},

@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
@@ -335,6 +336,19 @@ def test_the_register_says_what_a_published_file_leaves_out(register, tmp_path):
     assert read.config["kind"] == "consistency"
     with pytest.raises(CheckpointError, match="a few-step student and no denoiser"):
         checkpoint.denoiser(read, CheckpointOptions(file="net"), (3, 8, 8), 4)
+
+
+def test_a_published_network_is_known_as_safetensors_too(register, tmp_path):
+    made = tiny("guided")
+    save_file(made.state, tmp_path / "net.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"net\.safetensors: no configuration in its header, nor a file net\.json"
+    ):
+        forms.read(tmp_path / "net.safetensors")
+    settings = {key: value for key, value in made.config.items() if key != "form"}
+    assert forms.read(tmp_path / "net.safetensors", config=settings).config == made.config
+    register("one", made)
+    assert forms.read(tmp_path / "net.safetensors").config == made.config
 
 
 def test_the_configuration_may_be_given_or_lie_beside_the_file(tmp_path):

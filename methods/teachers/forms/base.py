@@ -1,6 +1,5 @@
 """What the forms share: a file's content as tensors and configuration, and a network that takes exactly these."""
 
-import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ... import weights_file
+from ... import published_networks, weights_file
 from ...paths import VPDiscrete
 from ..edm_pickle import CheckpointError as CheckpointError
 
@@ -93,9 +92,8 @@ def warn_unless_finite(file: Path, state: State) -> None:
 
 
 def tensors_digest(state: Mapping[str, Tensor]) -> str:
-    """The sha256 of the sorted lines "name shape": what the register knows an architecture by."""
-    lines = sorted(f"{name} {list(tensor.shape)}" for name, tensor in state.items())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    """What the register of published networks knows an architecture by."""
+    return published_networks.shapes_digest({name: tensor.shape for name, tensor in state.items()})
 
 
 def agree(stated: Mapping[str, Any], found: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ SETTINGS = {
     "score-sde": {"sde", "continuous"},
     "torchcfm": set[str](),
     "flax-pd": {"mean_type"},
+    "fewstep": {"shape", "classes", "sigma_data", "sigma_min", "sigma_max"},
 }
 """What a form's configuration may hold beside `form` and `network`."""
 

@@ -59,6 +59,8 @@ def read(file: Path, form: str = "auto", config: Config | Path | None = None) ->
         raise CheckpointError(f"{file}: no such file")
     if isinstance(config, Path):
         config = _json(config)
+    if config is not None and (file.is_dir() or file.suffix == ".pkl"):
+        raise CheckpointError(f"{file}: its settings are in it, and `config` is for files that leave them out")
     if file.is_dir():
         checkpoint = _folder(file)
     elif file.suffix == ".pkl":
@@ -84,15 +86,23 @@ def _safetensors(file: Path, config: Config | None) -> Checkpoint:
     try:
         with safe_open(file, "pt") as opened:
             header = (opened.metadata() or {}).get("config")
-        if config is None:
-            config = json.loads(beside.read_text(encoding="utf-8") if header is None else header)
-        if not isinstance(config, Mapping) or not _complete(config):
+        if config is None and header is not None:
+            config = json.loads(header)
+        elif config is None and beside.is_file():
+            config = json.loads(beside.read_text(encoding="utf-8"))
+        state = load_file(file)
+        if isinstance(config, Mapping) and not {"form", "precond", "kwargs"} & set(config):
+            config = {"form": recognise(state)[0], **config}
+        if config is not None and not (isinstance(config, Mapping) and _complete(config)):
             raise ValueError("its configuration has no precond or no kwargs, nor another form's `form` and `network`")
-        return Checkpoint(dict(config), load_file(file))
-    except FileNotFoundError:
-        raise CheckpointError(f"{file}: no configuration in its header, nor a file {beside.name} beside it") from None
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file}: not a network in EDM's form, or another: {reason(error)}") from None
+    if config is not None:
+        return Checkpoint(dict(config), state)
+    try:
+        return Checkpoint(_registered(file, *recognise(state)), state)
+    except CheckpointError:
+        raise CheckpointError(f"{file}: no configuration in its header, nor a file {beside.name} beside it") from None
 
 
 def _complete(config: Config) -> bool:
