@@ -123,9 +123,9 @@ def _entry(
     problems = {(place["dataset"], place["teacher"]) for place in places}
     for entry in board.entries if board is not None else ():
         beside = next((r for r in own if (r["method"], r["variant"]) == (entry.method, entry.variant)), None)
-        if beside is None or entry.key.problem not in problems or not row.nfe:
+        if beside is None or entry.key.problem not in problems:
             continue
-        if entry.nfe * beside.get("forwards_per_nfe", 1) == int(row.nfe):
+        if entry.nfe * beside.get("forwards_per_nfe", 1) == int(row.nfe) if row.nfe else entry.elsewhere:
             return entry
     return None
 

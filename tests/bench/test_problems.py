@@ -32,7 +32,7 @@ CELLS = {
     "cm-table1": 13,
     "boot-table1": 45,
     "dode-noise": 240,
-    "bespoke-table3": 60,
+    "bespoke-table3": 62,
     "sim-cifar10": 14,
 }
 UNCOND, COND = "edm-cifar10-32x32-uncond-vp", "edm-cifar10-32x32-cond-vp"
