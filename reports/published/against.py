@@ -100,7 +100,9 @@ def _line(rows: tuple[Row, ...], beside: Beside, board: Board | None) -> Line:
 def _is_of(row: Row, problem: Mapping[str, Any]) -> bool:
     published = problem.get("published") or {}
     named = published.get("dataset") == row.dataset and published.get("teacher") in (None, row.teacher)
-    return named and published.get("conditioning") in (None, row.conditioning)
+    variants = published.get("solver_or_variant")
+    told = variants is None or row.solver_or_variant in variants
+    return named and told and published.get("conditioning") in (None, row.conditioning)
 
 
 def _is_row(row: Row, own: Mapping[str, Any]) -> bool:
