@@ -14,6 +14,7 @@ from ..entries import MADE_ELSEWHERE, Board
 from ..figures import KINDS
 from ..merge import Merged
 from ..naming import Row
+from ..rehearsal import is_marked
 from . import papers
 from .details import Details, Problem
 from .sources import Source
@@ -45,6 +46,7 @@ def html(board: Board, merged: Merged, drawn: Mapping[str, str], made_by: Sequen
         .get_template(PAGE)
         .render(
             board=board,
+            rehearsal=any(map(is_marked, board.suite.split(" + "))),
             sources=made_by,
             choices=_choices(board),
             summaries=[(title(board, told.grid), told) for told in summaries(board, _first_grids(board))],
