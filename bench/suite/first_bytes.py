@@ -155,10 +155,14 @@ def _of(config: Any, required: bool) -> Told:
         raise ValueError("its configuration has no precond or no kwargs, nor another form's `form` and `network`")
     if form == "fewstep":
         return Told(tuple(config["shape"]), int(config["classes"]), form)
+    return _in(part, form, config.get("kind"))
+
+
+def _in(part: Mapping[str, Any], form: Any, kind: Any) -> Told:
+    """What the arguments of a network of that form tell."""
     sides, channels, classes = KEYS.get(form, ("image_size", ("in_channels", "num_channels"), "num_classes"))
     side = part.get(sides)
     width = next((part[key] for key in channels if key in part), None if form == "edm" else 3)
-    kind = config.get("kind")
     known = int(part.get("out_channels" if kind == "classifier" else classes) or 0)
     # The networks of progressive distillation have one class where they have no labels.
     known = 0 if form == "flax-pd" and known == 1 else known
