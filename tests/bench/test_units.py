@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from fewstep.bench.errors import InputError
+from fewstep.bench.plan import memory
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.plan.kinds import Trained, TrainParams
 from fewstep.bench.store import Store
@@ -146,3 +147,19 @@ def test_a_ledger_in_iterations_affords_just_as_many(ran):
 def test_evaluations_ask_what_they_asked_before():
     cells = make_plan(suite("consistency", budgets={"evaluations": 1000})).cells
     assert cells[0].score.inputs["sample"].inputs["train"].asked["budget"] == {"evaluations": 1000.0}
+
+
+def test_true_paths_that_memory_cannot_hold_are_a_reason_before_anything_runs(monkeypatch):
+    rows = [
+        {"name": "bespoke", "budgets": {"trajectories": 72_000}},
+        {"name": "knowledge", "options": {"loss": "lte", "steps": 4, "truth": {"trajectories": 72_000}}},
+        {"name": "knowledge", "nfe": [1]},
+    ]
+    here = suite(*rows, budgets={"evaluations": 1_000_000})
+    monkeypatch.setattr(memory, "_bytes_here", lambda: 10**9)
+    assert [cell.skipped for cell in make_plan(here).cells] == [None] * 3
+    # 72,000 paths of 33 nodes of two numbers, their states and their slopes.
+    monkeypatch.setattr(memory, "_bytes_here", lambda: 72_000 * 33 * 2 * 2 * 4 - 1)
+    *lacking, fits = [cell.skipped for cell in make_plan(here).cells]
+    assert fits is None
+    assert all("of memory for its true paths" in str(status) for status in lacking)
