@@ -49,7 +49,11 @@ class Protocol:
             for name in names
             if ours.get(name) and getattr(self, name) and ours[name] != getattr(self, name)
         ]
-        if self.reference and metric not in WITHOUT_REFERENCE and not ours.get("reference", "").startswith(REFERENCES[self.reference]):
+        if (
+            self.reference
+            and metric not in WITHOUT_REFERENCE
+            and not ours.get("reference", "").startswith(REFERENCES[self.reference])
+        ):
             found.append(
                 f"reference {ours.get('reference') or 'of our own'}, the paper's is {self.reference.upper()}'s"
             )
