@@ -18,8 +18,8 @@ WITHOUT_REFERENCE = ("inception_score", "clip_score")
 class Protocol:
     """Of one table; a field that is empty is not known.
 
-    teacher: whose networks, or unpublished. metric: fewstep's name of its FID. reference: whose statistics. statistic: one-block,
-    mean or min-of-3 of the paper's number.
+    teacher: whose networks, or unpublished. metric: fewstep's name of its FID. reference: whose statistics.
+    statistic: one-block, mean or min-of-3 of the paper's number.
     """
 
     paper_key: str
