@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..entries import Board, Entry
 from ..errors import DamagedError
+from ..exact import percent
 from ..naming import budget, cell, number
 from ..run_folder import PUBLISHED
 from ..tables import Cell, Group, Table
@@ -19,14 +20,15 @@ from .judgement import Circumstances, Judged, Verdict, judge, summary
 from .papers import UNPUBLISHED, protocol
 from .tolerance import Ours
 
+FRECHET = ("fid", "fid_clean", "fid_legacy", "fd_digits")
 METRICS = {
-    "FID": ("fid", "fid_clean", "fid_legacy", "fd_digits"),
+    "FID": FRECHET,
     "IS": ("inception_score",),
     "precision": ("inception_precision", "precision"),
     "recall": ("inception_recall", "recall"),
     "CLIP": ("clip_score",),
     "PSNR": ("psnr",),
-    "pct_of_GT_FID": ("gt_fid_percent",),
+    "pct_of_GT_FID": tuple(map(percent, FRECHET)),
 }
 """How papers call a metric, and what it is called here; of several the one that the suite measures."""
 SCALE = {"CLIP": 0.01}

@@ -63,6 +63,9 @@ REFUSED = [
     ({"spacing": "labels-linspace", "offset": 1}, "offset belongs to labels-leading"),
     ({"spacing": "karras", "parts": "steps+1"}, "parts belongs to"),
     ({"spacing": "labels-trailing", "parts": "steps+1"}, "parts belongs to"),
+    ({"spacing": "labels-trailing", "noise_min": 0.1}, "the labels of its path as its ends: leave out noise_min"),
+    ({"spacing": "ddim-quad", "noise_max": 1.0}, "leave out noise_max"),
+    ({"spacing": "respaced", "noise_min": 0.1, "noise_max": 1.0}, "leave out noise_min and noise_max"),
 ]
 
 
