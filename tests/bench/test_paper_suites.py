@@ -1,5 +1,6 @@
 """The suites of papers: their published rows exist and are reached, and each is listed with what it needs."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from fewstep.bench.commands.findings import findings
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.results.published import beside
 from fewstep.bench.suite.loading import SHIPPED, load
-from fewstep.reports.published.against import _is_of, _is_row
+from fewstep.reports.published.against import lines
 from fewstep.reports.published.collection import collection, of_table
+from fewstep.reports.published.judgement import Verdict
 from fewstep.reports.published.papers import protocols
 
 from .in_process import call
@@ -31,11 +33,11 @@ def test_every_published_text_is_that_of_a_number_which_the_suite_reaches(name):
     """Of its table, on a data set of its problems, at an NFE of its row."""
     suite = load(f"papers/{name}")
     stated = beside(suite)
-    rows = of_table(collection(), stated.paper, stated.table)
     entries = [entry for entry in suite.methods if entry.published is not None]
     assert entries or any(problem.published for problem in suite.problems)
     for entry, own in zip(entries, stated.rows, strict=True):
-        found = [row for row in rows if _is_row(row, own) and any(_is_of(row, p) for p in stated.problems)]
+        beside_it = lines(dataclasses.replace(stated, rows=[own]), None)
+        found = [line.row for line in beside_it if line.judged.verdict is not Verdict.QUOTED]
         for variant in entry.published.solver_or_variant or [None]:
             nfes = {row.nfe for row in found if variant in (None, row.solver_or_variant)}
             reached = {str(nfe * own["forwards_per_nfe"]) for nfe in entry.nfe or suite.nfe}
