@@ -46,7 +46,7 @@ def html(board: Board, merged: Merged, drawn: Mapping[str, str], made_by: Sequen
         .get_template(PAGE)
         .render(
             board=board,
-            rehearsal=any(map(is_marked, board.suite.split(" + "))),
+            rehearsal=is_marked(board.suite),
             sources=made_by,
             choices=_choices(board),
             summaries=[(title(board, told.grid), told) for told in summaries(board, _first_grids(board))],
