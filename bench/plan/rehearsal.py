@@ -88,6 +88,9 @@ def _replaced() -> list[tuple[str, Extractor]]:
 class Projected(Extractor):
     """Random features in the place of a large network's."""
 
+    def protocol(self) -> str:
+        return f"{self.network}/{self.resize}"
+
     def build(self, files: list[Path]) -> "FeatureNetwork":
         from ..metrics.extractors.stand_ins import Projection
 
