@@ -53,7 +53,7 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
             for what, state, advice in [*_datasets(DATASETS), *_files(published_files.REGISTER)]
         ]
     found += _read(suite)
-    found += _networks(suite)
+    found += [*_networks(suite), *_classifiers(suite)]
     for _, teacher in teachers(suite):
         if (missing := teacher.missing()) is not None:
             found.append((f"teacher {teacher.shown()}", "missing", missing.detail))
@@ -90,6 +90,18 @@ def _metrics(suite: Suite) -> Iterator[tuple[str, str, str]]:
             if all(published_files.missing(name) is None for name in references.files([metric], problem.named)):
                 found[f"metric {metric}"] = (f"metric {metric}", "missing", reason.detail)
     yield from found.values()
+
+
+def _classifiers(suite: Suite) -> Iterator[tuple[str, str, str]]:
+    """The files of what guides the teachers, each once."""
+    given = (getattr(teacher, "classifier", None) for _, teacher in teachers(suite))
+    for file in dict.fromkeys(guide.file for guide in given if guide is not None):
+        name = checkpoints.meant(file) or ""
+        path = published_files.located(name)
+        if name in published_files.REGISTER:
+            yield from _files([name])
+        elif path is not None:
+            yield f"file {path}", "present", _size(path)
 
 
 def _networks(suite: Suite) -> Iterator[tuple[str, str, str]]:

@@ -53,6 +53,7 @@ def _row(suite: Suite, entry: MethodEntry) -> dict[str, Any]:
         "own_settings": named.own_settings,
         "trained_share": _trained_share(suite, entry),
         "forwards_per_nfe": named.forwards_per_nfe,
+        "measured_nfe": entry.name == "ground-truth",
         "published": {"method": named.method, "solver_or_variant": named.solver_or_variant},
     }
 

@@ -30,6 +30,7 @@ def find(suite: str) -> Path:
     if suite in shipped:
         return SHIPPED / f"{suite}.yaml"
     near = did_you_mean(suite[:100], shipped)
+    near = near if "did you mean" in near else "; `fewstep list suites` says which there are"
     raise InputError(f"no suite {shortened(repr(suite))}: not a file, nor a shipped suite{near}")
 
 

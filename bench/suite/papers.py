@@ -37,6 +37,8 @@ def published_rows_are_those_of_the_table(suite: Suite) -> Iterator[Complaint]:
         for key in ("conditioning", "teacher"):
             if own and (chosen := getattr(named, key)) is not None:
                 yield from _known((*place, key), chosen, {getattr(row, key) for row in own})
+        for variant in named.solver_or_variant or () if own else ():
+            yield from _known((*place, "solver_or_variant"), variant, {row.solver_or_variant for row in own})
     for where, entry in entries(suite):
         if entry.published is not None:
             yield from _of(rows, (*where, "published"), entry.published)

@@ -113,9 +113,6 @@ class TargetTime(nn.Module):
     def __init__(self, network: nn.Module, level: Tensor) -> None:
         """level: c_noise (1,) of the largest noise level."""
         super().__init__()
-        if not callable(getattr(network, "embed", None)):
-            kind = type(network).__name__
-            raise ValueError(f"boot adds the target time to the noise embedding `embed`, which {kind} does not have")
         self.level, self.casts_itself = float(level), getattr(network, "casts_itself", False)
         self.network, self.time = network, embedding_alone(network, level)
         with torch.no_grad():

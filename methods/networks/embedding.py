@@ -64,13 +64,22 @@ class NoiseEmbedding(Frequencies):
         return embedding + self.labels(labels)
 
 
+def embed_of(network: nn.Module) -> Callable[..., Tensor]:
+    """The network's embedding of time and label. ValueError for a network that keeps none apart."""
+    embed: Any = getattr(network, "embed", None)
+    if not callable(embed):
+        kind = type(network).__name__
+        raise ValueError(f"boot adds the target time to the noise embedding `embed`, which {kind} does not have")
+    return cast(Callable[..., Tensor], embed)
+
+
 def embedding_alone(network: nn.Module, time: Tensor) -> nn.Module:
     """A copy of the network of which no more is left than `network.embed` uses, on times like `time` (B,)."""
     alone: Any = copy.deepcopy(network)
     used = set[nn.Module]()
     hooks = [module.register_forward_hook(lambda module, *_: used.add(module)) for module in alone.modules()]
     with torch.no_grad():
-        alone.embed(time)
+        embed_of(alone)(time)
     for hook in hooks:
         hook.remove()
     for parent in list(alone.modules()):

@@ -23,7 +23,8 @@ def times(grid: Grid, path: Path, steps: int) -> Tensor:
       quadratic  sqrt(t) linear in u                                         (song2021denoising, appendix D.2)
     The others are labels, see labels() and spaced_labels().
     grid.end says what happens to the last node: see specs.solver.Grid.
-    Raises ValueError if steps < 1 or the largest level is infinite where the spacing needs it finite.
+    Raises ValueError if steps < 1, the largest level is infinite where the spacing needs it finite, or append-zero
+    would repeat clean data.
     """
     if steps < 1:
         raise ValueError(f"a time grid needs at least one step, not {steps}")
@@ -35,6 +36,8 @@ def times(grid: Grid, path: Path, steps: int) -> Tensor:
     t = _spaced(grid, path, u, *_ends(grid, path))
     if grid.end == "zero":
         return torch.cat([t[:-1], clean])
+    if grid.end == "append-zero" and bool(t[-1] == clean):
+        raise ValueError("append-zero: the path ends at clean data by itself; give noise_min, or end: zero")
     return torch.cat([t, clean]) if grid.end == "append-zero" else t
 
 

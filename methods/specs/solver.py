@@ -71,6 +71,9 @@ class Grid(Options):
             raise ValueError(f"offset belongs to labels-leading; {self.spacing} has none")
         if self.parts != "steps" and self.spacing not in ("labels-leading", "labels-linspace"):
             raise ValueError(f"parts belongs to labels-leading and labels-linspace; {self.spacing} has none")
+        if self.of_labels and (given := self.ends()):
+            keys = " and ".join(given)
+            raise ValueError(f"{self.spacing} has the labels of its path as its ends: leave out {keys}")
         return self
 
     @property
@@ -141,6 +144,8 @@ class SolverOptions(Options):
                     f"{self.path} goes down to noise level 0, which a {self.grid.spacing} grid cannot reach: "
                     "give grid.noise_min, or grid.spacing: uniform"
                 )
+            if self.grid.end == "append-zero":
+                raise ValueError(f"append-zero: {self.path} ends at clean data by itself; give grid.noise_min")
             if self.denoise_to_zero:
                 raise ValueError(f"denoise_to_zero: {self.path} ends at clean data by itself; give grid.noise_min")
         return self

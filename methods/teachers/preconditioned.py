@@ -30,6 +30,7 @@ from ..denoiser import (
     parameter_dtype,
     time_dtype,
 )
+from ..networks.embedding import embed_of
 from ..paths import EDM, axpby, expand
 from .pretrained import Pretrained
 
@@ -62,8 +63,7 @@ class Told(nn.Module):
     def embed(self, c_noise: Tensor, condition: Condition = None) -> Tensor:
         """The network's embedding of the noise level that c_noise (B,) stands for, and of the condition."""
         t = self.time_at(torch.exp(4 * c_noise.double()))
-        embedding: Tensor = self.network.embed(self._named(t), condition)
-        return embedding
+        return embed_of(self.network)(self._named(t), condition)
 
     def identity(self) -> str:
         """How the weights are read, in so far as it makes another denoiser of them."""

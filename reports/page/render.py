@@ -15,6 +15,7 @@ from ..figures import KINDS
 from ..merge import Merged
 from ..naming import Row
 from ..rehearsal import is_marked
+from ..tables import Table
 from . import papers
 from .details import Details, Problem
 from .sources import Source
@@ -37,8 +38,18 @@ class Choices:
     """The NFE that most rows have."""
 
 
-def html(board: Board, merged: Merged, drawn: Mapping[str, str], made_by: Sequence[Source]) -> str:
-    """The page about a board, read from what is `merged`, with these figures by name."""
+def html(
+    board: Board,
+    merged: Merged,
+    drawn: Mapping[str, str],
+    made_by: Sequence[Source],
+    published: Sequence[Table] = (),
+    claims: Sequence[Table] = (),
+) -> str:
+    """The page about a board, read from what is `merged`, with these figures by name.
+
+    published: a paper's tables beside ours. claims: the board of claims and each of them.
+    """
     ids = row_ids(board)
     style, script = (_source(name) for name in (STYLE, SCRIPT))
     text: str = (
@@ -58,6 +69,8 @@ def html(board: Board, merged: Merged, drawn: Mapping[str, str], made_by: Sequen
             ],
             details=Details(board, merged, made_by, papers.read(board.papers)).all(ids),
             unfinished=_unfinished(board),
+            published=published,
+            claims=claims,
             style=Markup(style),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -126,7 +126,7 @@ def test_the_store_answers_when_the_file_has_moved_and_not_when_it_has_changed(r
     suite = write(tmp_path)
     (tmp_path / "out").symlink_to(ran / "out")
     again = fewstep(tmp_path, "run", suite.name, "--out", "out", "--dry-run")
-    assert "13 tasks, 3 to do" in again.stdout, "those of boot, which failed"
+    assert "13 tasks, 0 to do" in again.stdout
     changed = Checkpoint(CONFIG, {k: v + 1e-3 for k, v in network().state_dict().items()})
     changed.save(tmp_path / "theirs.safetensors")
     assert "13 tasks, 13 to do" in fewstep(tmp_path, "run", suite.name, "--out", "out", "--dry-run").stdout

@@ -4,6 +4,7 @@ import pytest
 import torch
 import yaml
 
+from fewstep.bench.commands.findings import findings
 from fewstep.bench.errors import InputError
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.plan.kinds import Sampled, TeacherResult
@@ -90,6 +91,16 @@ def test_another_scale_or_file_is_another_teacher(tmp_path, monkeypatch):
     assert len(set(keys)) == 3
     (options,) = load(str(suite)).teachers
     assert options.shown() == "theirs-g0.5"
+
+
+def test_doctor_lists_the_classifiers_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FEWSTEP_WEIGHTS", str(tmp_path / "weights"))
+    rows = findings(load(str(write(tmp_path))))
+    assert any(what.endswith("guide.safetensors") and state == "present" for what, state, _ in rows)
+    known = {"name": "checkpoint", "file": "64x64_diffusion", "classifier": {"file": "64x64_classifier"}}
+    suite = load(str(write(tmp_path, datasets="imagenet64-adm", teachers=known)))
+    assert ("file checkpoints/64x64_classifier.pt", "missing") in [row[:2] for row in findings(suite)]
 
 
 @pytest.mark.parametrize(

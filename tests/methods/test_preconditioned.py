@@ -202,6 +202,13 @@ def test_edms_own_network_is_taken_as_it_is_and_another_time_is_told_as_it_asks(
     torch.testing.assert_close(recorded.calls[0][1], torch.full((4,), 1095.5066), rtol=1e-6, atol=0)
 
 
+def test_a_network_without_an_embedding_apart_is_refused_by_boot_in_one_line():
+    teacher = denoiser(published("discrete", "v", TwoHeads()), 0.01, 40.0)
+    teacher.sample_shape = SHAPE
+    with pytest.raises(ValueError, match="`embed`, which TwoHeads does not have"):
+        Boot(teacher, BootOptions(batch=4))
+
+
 class TwoHeads(nn.Module):
     """A prediction, then a variance in the second half of the channels."""
 

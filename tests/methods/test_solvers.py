@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from fewstep.bench.benchmarks.solver_orders import ORDERS, order
 from fewstep.methods import nfe as nfe_rules
@@ -13,7 +14,7 @@ from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPCosine, VPDiscrete, VPLinear
 from fewstep.methods.registry import of_kind
 from fewstep.methods.solvers.grids import times
-from fewstep.methods.specs.solver import Grid
+from fewstep.methods.specs.solver import Grid, SolverOptions
 from fewstep.methods.teachers.analytic import GaussianDenoiser
 from fewstep.tests.methods.toy_networks import PredictsEps
 
@@ -155,6 +156,14 @@ def test_flows_start_without_signal_or_are_refused(name, path, toy_mixture):
     else:
         x = solvers.get(name, grid={"spacing": "uniform"}).sample(toy_mixture(path), noise, nfe=nfe)
     assert float((x - exact).square().mean().sqrt()) < 0.05
+
+
+def test_append_zero_does_not_repeat_a_flows_clean_data():
+    with pytest.raises(ValueError, match="ends at clean data by itself"):
+        times(Grid(spacing="uniform", end="append-zero"), FlowOT(), 4)
+    assert times(Grid(spacing="uniform", end="append-zero", noise_min=0.01), FlowOT(), 4)[-2:].gt(0).tolist() == [1, 0]
+    with pytest.raises(ValidationError, match="ends at clean data by itself"):
+        SolverOptions(path="flow-cosine", grid={"spacing": "uniform", "end": "append-zero"})
 
 
 IN_NOISE_LEVELS = [name for name in FIXED_STEP if not name.startswith(("deis-tab", "rk4", "runge", "pndm", "f-pndm"))]

@@ -12,7 +12,8 @@ from fewstep.bench.benchmarks.report_speed import make
 from fewstep.reports import figures, leaderboard, naming, quality, run
 from fewstep.reports.page import papers, summary, svg
 from fewstep.reports.page.strips import Strips
-from fewstep.reports.run_folder import METHODS, PAPERS, PICTURES, SUITE, Method, methods_json
+from fewstep.reports.published.against import BESIDE, Beside
+from fewstep.reports.run_folder import METHODS, PAPERS, PICTURES, PUBLISHED, SUITE, Method, methods_json
 
 KINDS = {
     "unipc-3": Method("UniPC-3", "solver", ("zhao2023",), True),
@@ -246,3 +247,25 @@ def test_two_thousand_rows_take_seconds_and_a_quarter_of_them_a_quarter(tmp_path
     few, many = cpu("few", 8), cpu("many", 32)
     assert many < 5.0
     assert many < 8 * few + 0.5
+
+
+def test_a_papers_table_and_the_claims_of_a_suite_have_their_sections(run_folder, row, no_figures):
+    place = {"dataset": "cifar10", "teacher": "edm", "metric": "fid", "nfe": 3}
+    rows = [row(m, s, v + 0.1 * s, **place) for m, v in (("euler", 93.3), ("heun", 90.0)) for s in range(3)]
+    folder = run_folder("run", rows)
+    assert not {"claims", "published"} & {section.get("id") for section in page(folder).named("section")}
+    stated = Beside(
+        "diffsampler", "README FID table",
+        [{"dataset": "cifar10", "teacher": "edm", "published": {"dataset": "CIFAR-10"}}],
+        [{"method": "euler", "variant": "", "published": {"method": "Euler"}}],
+    )  # fmt: skip
+    (folder / PUBLISHED).write_bytes(BESIDE.dump_json(stated))
+    claim = {
+        "id": "a-b", "paper": {"key": "", "says": "<i>heun</i> is better"}, "metric": "fid", "at": {"nfe": [3]},
+        "tests": [{"less": {"method": "heun"}, "than": {"method": "euler"}}],
+    }  # fmt: skip
+    (folder / "suite.yaml").write_text(json.dumps({"claims": [claim]}))
+    found = page(folder)
+    assert {"claims", "published"} <= {section.get("id") for section in found.named("section")}
+    assert "<i>heun</i> is better" in found.text
+    assert "93.36 | 93.40 ± 0.10" in found.text

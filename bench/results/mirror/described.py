@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from ....reports.budgets import ELSEWHERE
 from ....reports.writing import write_atomic
 from ...errors import InputError
 from ...plan.cells import Cell, Plan
@@ -70,7 +71,7 @@ def describe(plan: Plan, outcome: Outcome, store: Path, folder: Path) -> Runs:
     shown = {
         "teachers": [cell.teacher for cell in plan.cells],
         "methods": [f"{cell.method} {cell.variant}".strip() for cell in plan.cells],
-        "budgets": [cell.budget for cell in plan.cells if cell.budget != "0"],
+        "budgets": [cell.budget for cell in plan.cells if cell.budget not in ("0", *ELSEWHERE)],
     }
     ended = [status_and_metrics(cell, outcome)[0] for cell in plan.cells] if outcome.artifacts else []
     return Runs(
