@@ -1,7 +1,4 @@
-"""Published networks made small: their levels, attention, classes and learned variance, with few channels and blocks.
-
-No torch.
-"""
+"""Published networks made small: their levels, attention, classes and learned variance, with few channels and blocks."""
 
 from collections.abc import Mapping
 from typing import Any
