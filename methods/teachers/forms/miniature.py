@@ -1,4 +1,4 @@
-"""Published networks made small: their levels, attention, classes and learned variance, with few channels and blocks."""
+"""Published networks made small: few channels and blocks, but their levels, attention, classes and learned variance."""
 
 from collections.abc import Mapping
 from typing import Any
