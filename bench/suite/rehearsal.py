@@ -19,6 +19,8 @@ BUDGETS = {
     "batches": 1,
 }
 """At most, by unit; of phases each has one iteration. About three steps of the batches below."""
+PHASED = 12
+"""Times as much for a row that halves its steps in phases, of which each needs a step."""
 OPTIONS = {"batch": 2, "nodes": 5, "scale": 2, "trajectories": 4, "select_samples": 4, "accumulate": 1}
 """At most, of the options that say how much is computed."""
 TOLERANCE = 1e-2
@@ -60,16 +62,16 @@ def _teacher(teacher: Teacher) -> Teacher:
     return teacher.model_copy(update={"images": min(teacher.images, TEACHER_IMAGES)})
 
 
-def _budgets(budgets: list[Budget]) -> list[Budget]:
+def _budgets(budgets: list[Budget], times: int = 1) -> list[Budget]:
     """Each once: two of one unit may become the same."""
-    small = [_budget(budget) for budget in budgets]
+    small = [_budget(budget, times) for budget in budgets]
     return list({budget.label(): budget for budget in small}.values())
 
 
-def _budget(budget: Budget) -> Budget:
+def _budget(budget: Budget, times: int) -> Budget:
     if budget.phase_iterations is not None:
         return Budget(phase_iterations=(1,) * len(budget.phase_iterations))
-    return Budget.model_validate({budget.unit: min(budget.amount, BUDGETS[budget.unit])})
+    return Budget.model_validate({budget.unit: min(budget.amount, times * BUDGETS[budget.unit])})
 
 
 def _row(entry: MethodEntry, suite: Suite) -> MethodEntry:
@@ -77,8 +79,9 @@ def _row(entry: MethodEntry, suite: Suite) -> MethodEntry:
     changes: dict[str, Any] = {}
     if options := _options(entry):
         changes |= {"options": {**entry.options, **options}, "variant": entry.label()}
-    if entry.budgets:
-        changes["budgets"] = _budgets(entry.budgets)
+    phased = hasattr(entry.checked(), "start_steps")
+    if budgets := entry.budgets or (suite.budgets if phased else None):
+        changes["budgets"] = _budgets(budgets, PHASED if phased else 1)
     if entry.fitted_on is not None and entry.fitted_on.teacher is not None:
         teacher = _teacher(entry.fitted_on.teacher)
         changes["fitted_on"] = entry.fitted_on.model_copy(update={"teacher": teacher})
