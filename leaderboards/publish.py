@@ -26,6 +26,7 @@ from fewstep.reports.drawing import write as write_figure
 from fewstep.reports.figures import figure
 from fewstep.reports.formats import write
 from fewstep.reports.published import collection
+from fewstep.reports.rehearsal import is_marked
 from fewstep.reports.tables import Cell, Group, Table
 
 ROOT = Path(__file__).parent.parent
@@ -188,6 +189,8 @@ def figures(suite: str, root: Path = ROOT) -> set[str]:
 def copy(run: Path, root: Path = ROOT) -> None:
     """Results, provenance and the figures that a page links to, drawn anew, into leaderboards/<suite>."""
     facts = json.loads((run / run_folder.FACTS).read_text(encoding="utf-8"))
+    if is_marked(facts["suite"]):
+        raise ValueError(f"{run}: a rehearsal (--smoke), whose numbers mean nothing: run the suite without --smoke")
     facts.pop("stamp", None)
     target = root / "leaderboards" / facts["suite"]
     target.mkdir(exist_ok=True)

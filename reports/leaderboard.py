@@ -12,6 +12,7 @@ import pandas as pd
 
 from . import costs, trials
 from .entries import Board, Entry
+from .exact import with_percents
 from .formats import write
 from .merge import ConflictError, Merged, merge
 from .order import ordered
@@ -40,7 +41,7 @@ def read(
     ConflictError where two values have one key, or the seeds of an entry were measured by several protocols; ValueError
     for methods or NFEs that no row has.
     """
-    merged = select(merge(folders, labels, by_run), methods, nfes)
+    merged = select(with_percents(merge(folders, labels, by_run)), methods, nfes)
     rows: dict[EntryKey, list[Any]] = {}
     names = operator.attrgetter(*ENTRY_KEY, "run")
     for row in merged.results.astype(object).itertuples(index=False):
@@ -138,6 +139,7 @@ def _line(board: Board, entry: Entry, metric: str) -> dict[str, object]:
         "samples": entry.samples.get(metric, ""),
         "status": str(entry.statuses[metric]),
         "protocol": entry.protocols.get(metric, ""),
+        "train_evaluations": math.nan if entry.elsewhere else entry.evaluations,
     }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import INTERRUPTED, TERMINATED, Terminated
+from ..errors import INTERRUPTED, TERMINATED, InputError, Terminated
 from .completion import complete_suite
 from .mirroring import mirrored, tracking_options
 from .places import RUNS, data_root_option, require_results_folder, require_writable, store_option
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...reports.status import Status
     from ..plan.cells import Cell
     from ..run.executor import Resources
+    from ..suite.schema import Suite
 
 
 @click.command(cls=Recorded, short_help="Run a suite and print its leaderboard.")
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 )
 @click.option("--executor", default="local", show_default=True, help="Where tasks run: see `fewstep list executors`.")
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
+@click.option(
+    "--smoke",
+    is_flag=True,
+    help="Rehearse the whole grid in minutes, with small random networks, images and statistics.",
+)
 @click.option("--cached", is_flag=True, help="Compute nothing: write and print what the store holds.")
 @click.option("--quiet", "verbosity", flag_value="QUIET", help="Show no progress.")
 @click.option(
@@ -56,6 +62,7 @@ def run(
     threads: int | None,
     executor: str,
     dry_run: bool,
+    smoke: bool,
     cached: bool,
     verbosity: str | None,
     project: str | None,
@@ -64,6 +71,7 @@ def run(
     """Run SUITE (a file, or the name of a shipped suite) and print its leaderboard.
 
     Artifacts go to runs/store, or to DIR/store with --out DIR; what is there already is not done again.
+    A rehearsal's go to smoke-store, and its results to runs/smoke/<suite>.
     """
     from .. import machine
     from ..plan.cells import make_plan
@@ -77,9 +85,10 @@ def run(
 
     command = words(), time.time()
     place = EXECUTORS.pick(executor)
-    plan = select(make_plan(load(suite, settings)), only)
-    artifacts = Store(store or (out or RUNS) / "store")
-    folder = out or RUNS / plan.suite.name
+    asked = load(suite, settings)
+    folder, root = _places(asked.name, out, store, smoke)
+    plan = select(make_plan(_rehearsed(asked, root, place is LOCAL) if smoke else asked), only)
+    artifacts = Store(root)
     if dry_run:
         count, _, _ = machine.shares(plan.suite.device, workers, threads)
         return _print_plan(plan, artifacts, count, verbosity == "VERBOSE")
@@ -103,6 +112,25 @@ def run(
         lacks = _write(plan, outcome, folder, command)
         mirror(outcome)
     sys.exit(1 if lacks else 0)
+
+
+def _places(name: str, out: Path | None, store: Path | None, smoke: bool) -> tuple[Path, Path]:
+    """(the results' folder, the store); a rehearsal's store is never that of a run."""
+    if smoke:
+        return out or RUNS / "smoke" / name, (store or out or RUNS) / "smoke-store"
+    return out or RUNS / name, store or (out or RUNS) / "store"
+
+
+def _rehearsed(suite: "Suite", root: Path, here: bool) -> "Suite":
+    """The suite of a rehearsal, whose files take the place of this machine's until the command ends."""
+    from ..plan import rehearsal
+    from ..suite.rehearsal import rehearsal as small
+
+    if not here:
+        raise InputError("--smoke rehearses on this machine: leave out --executor")
+    require_writable(root)
+    click.get_current_context().with_resource(rehearsal.entered(suite, root / "inputs"))
+    return small(suite)
 
 
 def _require_places(folder: Path, suite: Path, settings: tuple[str, ...], artifacts: Any) -> None:

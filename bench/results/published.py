@@ -7,6 +7,7 @@ from typing import Any
 from ...datasets.registry import DATASETS
 from ...methods.published_networks import NETWORKS
 from ...reports.published.against import Beside
+from ...reports.rehearsal import is_marked
 from ..suite.pairs import pairs
 from ..suite.schema import MethodEntry, Suite, Teacher
 
@@ -28,7 +29,7 @@ def beside(suite: Suite) -> Beside | None:
     ]
     protocol = {"samples": str(suite.samples), "labels": suite.labels, "rounding": suite.rounding}
     rows = [_row(suite, entry) for entry in suite.methods if entry.published is not None]
-    return Beside(suite.paper.key, suite.paper.table, problems, rows, protocol)
+    return Beside(suite.paper.key, suite.paper.table, problems, rows, protocol, is_marked(suite.name))
 
 
 def dumped(suite: Suite) -> str:
@@ -52,6 +53,7 @@ def _row(suite: Suite, entry: MethodEntry) -> dict[str, Any]:
         "own_settings": named.own_settings,
         "trained_share": _trained_share(suite, entry),
         "forwards_per_nfe": named.forwards_per_nfe,
+        "measured_nfe": entry.name == "ground-truth",
         "published": {"method": named.method, "solver_or_variant": named.solver_or_variant},
     }
 

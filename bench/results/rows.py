@@ -7,6 +7,7 @@ from typing import Any
 from ...methods.missing import Missing
 from ...methods.specs.ground_truth import MEASURED
 from ...reports import jackknife, run_folder
+from ...reports.rehearsal import PROTOCOL, is_marked
 from ...reports.status import DONE, Kind, Status
 from ..metrics.measured import Measured
 from ..plan import elsewhere
@@ -54,7 +55,10 @@ def _cell_rows(plan: Plan, cell: Cell, outcome: Outcome) -> list[dict[str, Any]]
         stated = metric_status(cell.unmeasured.get(metric), found) if status.done else status
         if (undefined := cell.undefined.get(metric)) is not None:
             stated = Status(Kind.SKIPPED, undefined)
-        table.append({**shared, "metric": metric, "status": str(stated), **value_columns(found)})
+        columns = value_columns(found)
+        if is_marked(plan.suite.name) and columns["protocol"]:
+            columns["protocol"] = PROTOCOL + columns["protocol"]
+        table.append({**shared, "metric": metric, "status": str(stated), **columns})
     return table
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from ...methods.errors import IntegrationError
 from ...reports.status import Kind, Status
 from ..errors import TaskError
+from ..plan import rehearsal
 from ..plan.kinds import ASKED
 from ..store import BusyError, CorruptError, Store, unwritable
 from .signals import end_when_told
@@ -31,6 +32,7 @@ def main(connection: Connection, root: Path) -> None:
     end_when_told()
     import torch
 
+    rehearsal.resume()
     _quiet_libraries()
     store = Store(root)
     while True:

@@ -6,7 +6,7 @@ from ...methods.register import did_you_mean
 from ...reports.published.collection import Row, collection, of_table
 from .document import Location
 from .fits import Complaint, entries
-from .schema import PublishedRow, Suite
+from .schema import Published, PublishedRow, Suite
 
 
 def papers_are_collected(suite: Suite) -> Iterator[Complaint]:
@@ -29,17 +29,23 @@ def published_rows_are_those_of_the_table(suite: Suite) -> Iterator[Complaint]:
     if not rows:
         return
     for i, problem in enumerate(suite.problems):
-        if problem.published is None:
-            continue
-        place, named = ("problems", i, "published"), problem.published
-        own = [row for row in rows if row.dataset == named.dataset]
-        yield from _known((*place, "dataset"), named.dataset, {row.dataset for row in rows})
-        for key in ("conditioning", "teacher"):
-            if own and (chosen := getattr(named, key)) is not None:
-                yield from _known((*place, key), chosen, {getattr(row, key) for row in own})
+        if problem.published is not None:
+            yield from _on(rows, ("problems", i, "published"), problem.published)
     for where, entry in entries(suite):
         if entry.published is not None:
             yield from _of(rows, (*where, "published"), entry.published)
+
+
+def _on(rows: list[Row], place: Location, named: Published) -> Iterator[Complaint]:
+    yield from _known((*place, "dataset"), named.dataset, {row.dataset for row in rows})
+    own = [row for row in rows if row.dataset == named.dataset]
+    if not own:
+        return
+    for key in ("conditioning", "teacher"):
+        if (chosen := getattr(named, key)) is not None:
+            yield from _known((*place, key), chosen, {getattr(row, key) for row in own})
+    for variant in named.solver_or_variant or ():
+        yield from _known((*place, "solver_or_variant"), variant, {row.solver_or_variant for row in own})
 
 
 def _of(rows: list[Row], place: Location, named: PublishedRow) -> Iterator[Complaint]:

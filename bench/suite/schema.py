@@ -116,12 +116,13 @@ else:
 class Published(Options):
     """The rows of published tables that stand beside a problem's: by the tables' own words.
 
-    teacher: where a table has several networks on one data set.
+    teacher: where a table has several networks on one data set. solver_or_variant: where its rows tell them apart.
     """
 
     dataset: str
     conditioning: str | None = None
     teacher: str | None = None
+    solver_or_variant: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] | None = None
 
 
 class PublishedRow(Options):

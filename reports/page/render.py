@@ -14,6 +14,7 @@ from ..entries import MADE_ELSEWHERE, Board
 from ..figures import KINDS
 from ..merge import Merged
 from ..naming import Row
+from ..rehearsal import is_marked
 from ..tables import Table
 from . import papers
 from .details import Details, Problem
@@ -56,6 +57,7 @@ def html(
         .get_template(PAGE)
         .render(
             board=board,
+            rehearsal=is_marked(board.suite),
             sources=made_by,
             choices=_choices(board),
             summaries=[(title(board, told.grid), told) for told in summaries(board, _first_grids(board))],

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..entries import Board, Entry
 from ..errors import DamagedError
-from ..naming import FREE, budget, cell, number
+from ..exact import percent
+from ..naming import budget, cell, number
 from ..run_folder import PUBLISHED
 from ..tables import Cell, Group, Table
 from .collection import KEY, Row, collection, of_table
@@ -19,14 +20,15 @@ from .judgement import Circumstances, Judged, Verdict, judge, summary
 from .papers import UNPUBLISHED, protocol
 from .tolerance import Ours
 
+FRECHET = ("fid", "fid_clean", "fid_legacy", "fd_digits")
 METRICS = {
-    "FID": ("fid", "fid_clean", "fid_legacy", "fd_digits"),
+    "FID": FRECHET,
     "IS": ("inception_score",),
     "precision": ("inception_precision", "precision"),
     "recall": ("inception_recall", "recall"),
     "CLIP": ("clip_score",),
     "PSNR": ("psnr",),
-    "pct_of_GT_FID": ("gt_fid_percent",),
+    "pct_of_GT_FID": tuple(map(percent, FRECHET)),
 }
 """How papers call a metric, and what it is called here; of several the one that the suite measures."""
 SCALE = {"CLIP": 0.01}
@@ -38,8 +40,9 @@ class Beside:
     """What of a suite stands beside published rows. `bench` writes it as published.json, with these names.
 
     paper, table: whose. problems: {dataset, teacher, family of the teacher, references by metric, published: {dataset,
-    conditioning}}. rows: {method, variant, own_settings, trained_share, forwards_per_nfe, published: {method,
-    solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke: whether the run is a rehearsal.
+    conditioning, teacher, solver_or_variant}}. rows: {method, variant, own_settings, trained_share, forwards_per_nfe,
+    measured_nfe, published: {method, solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke:
+    whether the run is a rehearsal.
     """
 
     paper: str
@@ -91,7 +94,9 @@ def _line(rows: tuple[Row, ...], beside: Beside, board: Board | None) -> Line:
     own = [row for row in beside.rows if _is_row(rows[0], row)]
     metric = _metric(rows[0].metric, board)
     planned = bool(places and own)
-    entry = _entry(rows[0], places, own, board) if planned and metric else None
+    entry = _entry(rows[0], places, own, beside, board) if planned and metric else None
+    if entry is not None:
+        own = [row for row in own if _is_entry(row, entry)]
     ours = _ours(entry, metric, rows[0].metric) if entry is not None and metric else None
     facts = _circumstances(rows[0], places, own, _absent(rows[0], entry, metric, board), metric, beside, planned)
     return Line(rows, entry, ours, judge(rows, ours, rows[0].metric, facts))
@@ -100,7 +105,9 @@ def _line(rows: tuple[Row, ...], beside: Beside, board: Board | None) -> Line:
 def _is_of(row: Row, problem: Mapping[str, Any]) -> bool:
     published = problem.get("published") or {}
     named = published.get("dataset") == row.dataset and published.get("teacher") in (None, row.teacher)
-    return named and published.get("conditioning") in (None, row.conditioning)
+    variants = published.get("solver_or_variant")
+    told = variants is None or row.solver_or_variant in variants
+    return named and told and published.get("conditioning") in (None, row.conditioning)
 
 
 def _is_row(row: Row, own: Mapping[str, Any]) -> bool:
@@ -116,16 +123,32 @@ def _metric(name: str, board: Board | None) -> str | None:
 
 
 def _entry(
-    row: Row, places: Sequence[Mapping[str, Any]], own: Sequence[Mapping[str, Any]], board: Board | None
+    row: Row,
+    places: Sequence[Mapping[str, Any]],
+    own: Sequence[Mapping[str, Any]],
+    beside: Beside,
+    board: Board | None,
 ) -> Entry | None:
-    problems = {(place["dataset"], place["teacher"]) for place in places}
+    teachers = {problem["teacher"] for problem in beside.problems}
     for entry in board.entries if board is not None else ():
-        beside = next((r for r in own if (r["method"], r["variant"]) == (entry.method, entry.variant)), None)
-        if beside is None or entry.key.problem not in problems or not row.nfe:
-            continue
-        if entry.nfe * beside.get("forwards_per_nfe", 1) == int(row.nfe):
+        line = next((r for r in own if _is_entry(r, entry)), None)
+        # A row made elsewhere may bring a network of its own in place of the teacher.
+        brings = entry.elsewhere and entry.teacher not in teachers
+        here = any(p["dataset"] == entry.dataset and (brings or p["teacher"] == entry.teacher) for p in places)
+        if line is not None and here and _at_nfe(row, entry, line):
             return entry
     return None
+
+
+def _is_entry(own: Mapping[str, Any], entry: Entry) -> bool:
+    return (own["method"], own["variant"]) == (entry.method, entry.variant)
+
+
+def _at_nfe(row: Row, entry: Entry, line: Mapping[str, Any]) -> bool:
+    """Whether it is the row's NFE; the exact solution has the one that it needs, whichever the paper's took."""
+    if line.get("measured_nfe"):
+        return True
+    return bool(row.nfe) and entry.nfe * line.get("forwards_per_nfe", 1) == int(row.nfe)
 
 
 def _ours(entry: Entry, metric: str, published: str) -> Ours | None:
@@ -135,7 +158,7 @@ def _ours(entry: Entry, metric: str, published: str) -> Ours | None:
     scale = SCALE.get(published, 1.0)
     error, _ = entry.errors(metric)
     one = error * math.sqrt(len(values)) if not math.isnan(error) else math.nan
-    return Ours([scale * value for value in values.values()], scale * one, entry.budget != FREE)
+    return Ours([scale * value for value in values.values()], scale * one, entry.trained)
 
 
 def _absent(row: Row, entry: Entry | None, metric: str | None, board: Board | None) -> str:

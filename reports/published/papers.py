@@ -10,13 +10,16 @@ UNPUBLISHED = "unpublished"
 REFERENCES = {"edm": ("cifar10-32x32", "ffhq-64x64", "afhqv2-64x64", "imagenet-64x64"), "adm": ("VIRTUAL_",)}
 """How a reference is called, and how the names of its files begin."""
 
+FRECHET = ("fid", "fid_clean", "fid_legacy")
+WITHOUT_REFERENCE = ("inception_score", "clip_score")
+
 
 @dataclass(frozen=True)
 class Protocol:
     """Of one table; a field that is empty is not known.
 
-    teacher: whose networks, or unpublished. metric: fewstep's name. reference: whose statistics. statistic: one-block,
-    mean or min-of-3 of the paper's number.
+    teacher: whose networks, or unpublished. metric: fewstep's name of its FID. reference: whose statistics.
+    statistic: one-block, mean or min-of-3 of the paper's number.
     """
 
     paper_key: str
@@ -38,12 +41,19 @@ class Protocol:
         """
         if self.verified != "yes" or not self.metric:
             return None
+        # `metric` and `reference` say which FID; other metrics of the table have one form.
+        metric = ours.get("metric")
+        names = ("metric",) * (metric in FRECHET) + ("samples", "labels", "rounding")
         found = [
             f"{name} {ours[name]}, the paper's {getattr(self, name)}"
-            for name in ("metric", "samples", "labels", "rounding")
+            for name in names
             if ours.get(name) and getattr(self, name) and ours[name] != getattr(self, name)
         ]
-        if self.reference and not ours.get("reference", "").startswith(REFERENCES[self.reference]):
+        if (
+            self.reference
+            and metric not in WITHOUT_REFERENCE
+            and not ours.get("reference", "").startswith(REFERENCES[self.reference])
+        ):
             found.append(
                 f"reference {ours.get('reference') or 'of our own'}, the paper's is {self.reference.upper()}'s"
             )

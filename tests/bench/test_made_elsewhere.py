@@ -341,14 +341,15 @@ def test_a_wrong_row_is_one_line_before_anything_runs(here, row, message):
 
 EXPORTED = {
     "datasets": "digits",
-    "budgets": {"evaluations": 600},
+    "budgets": {"evaluations": 300},
     "metrics": "fd_digits",
     "nfe": 1,
     "methods": [
-        {"name": "consistency", "options": {"batch": 8}, "nfe": [1, 2]},
-        {"name": "progressive", "options": {"batch": 8, "start_steps": 4}, "nfe": [1, 2]},
-        {"name": "boot", "options": {"batch": 8}},
-        {"name": "sim", "options": {"batch": 8}},
+        {"name": "euler", "nfe": [1, 2]},
+        {"name": "consistency", "options": {"batch": 4}, "nfe": [1, 2]},
+        {"name": "progressive", "options": {"batch": 4, "start_steps": 4}, "nfe": [1, 2]},
+        {"name": "boot", "options": {"batch": 4}},
+        {"name": "sim", "options": {"batch": 4}},
         {"name": "bespoke", "options": {"trajectories": 2, "nodes": 5, "tolerance": 0.1, "batch": 4}, "nfe": 2},
     ],
 }
@@ -374,8 +375,6 @@ def trained(tmp_path_factory):
         suite = write(folder, **again, methods=["euler", *rows_of])
         result = call("run", suite, "--out", "again", "--store", "out/store")
         assert result.exit_code == 0, result.stderr
-        suite = write(folder, metrics="fd_digits", methods=["euler"])
-        assert call("run", suite, "--out", "first", "--store", "out/store").exit_code == 0
     return folder
 
 
@@ -401,7 +400,7 @@ def test_an_exported_student_gives_its_samples_again_as_a_row(trained, method, n
 
 def test_an_exported_teacher_gives_its_samples_again(trained):
     for nfe in (1, 2):
-        assert torch.equal(sampled(trained, "again")["euler", nfe], sampled(trained, "first")["euler", nfe])
+        assert torch.equal(sampled(trained, "again")["euler", nfe], sampled(trained, "out")["euler", nfe])
 
 
 def test_an_exported_student_is_still_a_saved_method_of_its_teacher(trained):
@@ -420,7 +419,7 @@ def test_an_exported_student_is_still_a_saved_method_of_its_teacher(trained):
         (("--method", "sim", "--nfe", 1, "--out", "sim.safetensors"), "sim.safetensors: exists; give another --out"),
         (("--method", "sim", "--nfe", 1, "--out", "x", "--format", "diffusers"), "it fits no diffusers folder"),
         (("--method", "bespoke", "--nfe", 2, "--out", "x", "--format", "diffusers"), "bespoke is a learned solver"),
-        (("--teacher", ".", "--out", "first", "--format", "diffusers"), "first: exists; a folder is not replaced"),
+        (("--teacher", ".", "--out", "again", "--format", "diffusers"), "again: exists; a folder is not replaced"),
         (("--teacher", ".", "--out", "x", "--format", "diffusers"), "it fits no diffusers folder"),
         (("--teacher", "nobody", "--out", "x.safetensors"), "the run has digits-unet-128k"),
         (("--teacher", ".", "--method", "sim", "--out", "x"), "a teacher, which has no --method"),

@@ -384,8 +384,8 @@ def compared(kind, options, name, grid, prediction, steps, **ours):
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize("pair", PAIRS)
 def test_solvers_are_the_librarys_schedulers(pair, prediction):
-    # The library's betas are in float32, which an x0-network's samples, of rms 0.3, feel in the last steps.
-    tolerance = 2e-5 if prediction == "sample" else 1e-5
+    # The last step from label 1 to label 0 takes eps = (x - alpha D)/sigma at sigma = 0.04 in float32.
+    tolerance = 2e-5 if prediction == "sample" and pair == "ddim leading to label 0" else 1e-5
     several = (4, 10, 20) if "ddim trailing" in pair else (4, 7, 12, 20)
     for steps in several if prediction == "epsilon" else several[1:2]:
         assert compared(*PAIRS[pair], prediction, steps) < tolerance, steps

@@ -24,20 +24,10 @@ from fewstep.methods.specs.teachers.checkpoint import CheckpointOptions
 from fewstep.methods.teachers import checkpoint, forms
 from fewstep.methods.teachers.forms import Checkpoint, CheckpointError, flax_pd, msgpack, schedules
 from fewstep.methods.teachers.forms.base import outline, tensors_digest
-from fewstep.tests.methods.published import (
-    NETWORKS,
-    OPENAI,
-    SHAPES,
-    array,
-    content,
-    extension,
-    packed,
-    prefixed,
-    tiny,
-    tree,
-    weights,
-    write,
-)
+from fewstep.methods.teachers.forms.shapes import SHAPES
+from fewstep.methods.teachers.forms.writing import array, content, extension, packed, prefixed, tree
+from fewstep.methods.teachers.forms.writing import drawn as weights
+from fewstep.tests.methods.published import NETWORKS, OPENAI, tiny, write
 
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 TIME = torch.tensor([0.3, 0.8], dtype=torch.float64)

@@ -128,3 +128,57 @@ def test_what_a_run_states_is_read_back_and_damage_is_one_line(tmp_path):
         (tmp_path / PUBLISHED).write_text(text)
         with pytest.raises(DamagedError, match=f"{PUBLISHED}: not as fewstep writes it"):
             read(tmp_path)
+
+
+CM = {
+    "dataset": "imagenet64-adm",
+    "teacher": "edm_imagenet64_ema",
+    "family": "openai",
+    "references": dict.fromkeys(("fid", "inception_precision", "inception_recall"), "VIRTUAL_imagenet64_labeled"),
+    "published": {"dataset": "ImageNet-64", "conditioning": "class"},
+}
+RELEASED = {"method": "student", "variant": "ct_imagenet64", "published": {"method": "Consistency training"}}
+TRUNCATED = {"samples": "50000", "labels": "uniform", "rounding": "truncate"}
+
+
+def test_a_released_student_meets_its_row_though_the_network_is_its_own(run_folder, row):
+    stated = Beside("cm", "Table 2", [CM], [RELEASED], TRUNCATED)
+    place = {"dataset": "imagenet64-adm", "teacher": "ct_imagenet64", "variant": "ct_imagenet64", "budget": "-"}
+    rows = [
+        row("student", s, value + 0.001 * s, nfe=1, metric=metric, **place)
+        for metric, value in (("fid", 13.0), ("inception_precision", 0.71), ("inception_recall", 0.47))
+        for s in range(3)
+    ]
+    made = leaderboard.read(run_folder("run", rows))
+    found = {
+        line.row.metric: line.judged.verdict
+        for line in lines(stated, made)
+        if line.row.method == "Consistency training" and line.row.nfe == "1" and line.row.dataset == "ImageNet-64"
+    }
+    assert found == dict.fromkeys(("FID", "precision", "recall"), Verdict.REPRODUCED)
+
+
+def test_an_exact_solution_meets_its_row_at_the_nfe_that_it_took(run_folder, row):
+    problem = PROBLEM | {"published": {"dataset": "CIFAR-10", "conditioning": "uncond", "teacher": "eps-VP (own)"}}
+    truth = {"method": "ground-truth", "variant": "", "measured_nfe": True, "published": {"method": "RK45"}}
+    rows = [row("ground-truth", s, 2.0, nfe=140, metric="fid", dataset="cifar10", teacher=PROBLEM["teacher"],
+                budget="-") for s in range(3)]  # fmt: skip
+    made = leaderboard.read(run_folder("run", rows))
+    (line,) = [one for one in lines(Beside("bespoke", "Table 3", [problem], [truth], PROTOCOL), made) if one.entry]
+    assert (line.row.method, line.row.nfe, line.entry.nfe) == ("RK45", "", 140)
+
+
+def test_a_table_that_tells_networks_apart_in_its_rows_meets_the_network_of_each(run_folder, row):
+    problems = [
+        PROBLEM | {"teacher": f"{config}-vp", "published": PROBLEM["published"] | {"solver_or_variant": [named]}}
+        for config, named in (("a", "config A baseline, VP"), ("f", "config F final, VP"))
+    ]
+    own = {"method": "heun", "variant": "", "published": {"method": "EDM"}}
+    place = {"dataset": "cifar10", "nfe": 35, "metric": "fid"}
+    rows = [row("heun", s, v, teacher=f"{t}-vp", **place) for t, v in (("a", 3.0), ("f", 2.0)) for s in range(3)]
+    made = leaderboard.read(run_folder("run", rows))
+    found = lines(Beside("edm", "Table 2", problems, [own], PROTOCOL), made)
+    assert {line.row.solver_or_variant: line.ours.mean for line in found if line.ours} == {
+        "config A baseline, VP": 3.0,
+        "config F final, VP": 2.0,
+    }

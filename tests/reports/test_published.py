@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
 
-from fewstep.reports.published import collection
+from fewstep.methods.published_networks import NETWORKS
+from fewstep.reports.published import collection, papers
 from fewstep.reports.published.collection import SOURCES, VERIFICATIONS, Row, collisions, of_table, parse
 from fewstep.reports.published.judgement import Circumstances, Verdict, judge, summary
 from fewstep.reports.published.tolerance import Ours, compared, half_width
@@ -154,3 +156,35 @@ def test_the_foot_of_a_table_shows_what_is_systematic():
     assert found.mean_difference == pytest.approx(0.01)
     assert found.text.startswith("20 of 20 comparable cells reproduced, 19 expected")
     assert summary([judge([published()], None, "FID", Circumstances())]).text == "no cell can be compared"
+
+
+def test_every_line_of_a_protocol_is_of_a_known_table_in_known_words():
+    """What is verified says how FID was measured; what is not is never judged by."""
+    tables = {(row.paper_key, row.paper_table) for row in ROWS}
+    text = files("fewstep").joinpath("leaderboards", "papers.csv").read_text(encoding="utf-8")
+    assert tuple(text.splitlines()[0].split(",")) == papers.COLUMNS
+    assert len(text.splitlines()) == 1 + len(papers.protocols())
+    families = {network.form for network in NETWORKS.values()}
+    for (key, table), line in papers.protocols().items():
+        assert (key, table) in tables if table else key in {own for own, _ in tables}
+        assert line.teacher in {"", papers.UNPUBLISHED, *families}
+        assert line.metric in ("", *papers.FRECHET)
+        assert line.reference in ("", *papers.REFERENCES)
+        assert not line.samples or int(line.samples) > 0
+        assert line.statistic in ("", "one-block", "mean", "min-of-3")
+        assert line.labels in ("", "uniform", "data")
+        assert line.rounding in ("", "round", "truncate")
+        assert line.verified in ("yes", "no")
+        assert line.note
+        assert line.verified == "no" or (line.metric and line.reference and line.samples)
+        assert (line.differences({}) is None) == (line.verified == "no" or not line.metric)
+
+
+def test_a_protocol_names_which_fid_and_leaves_other_metrics_alone():
+    cm = papers.protocol("cm", "Table 2")
+    reference = {"reference": "VIRTUAL_imagenet64_labeled"}
+    assert cm.differences({"metric": "fid", **reference}) == ()
+    assert cm.differences({"metric": "inception_recall", **reference}) == ()
+    assert cm.differences({"metric": "inception_score"}) == ()
+    assert cm.differences({"metric": "fid_clean", **reference}) == ("metric fid_clean, the paper's fid",)
+    assert cm.differences({"metric": "inception_recall"}) == ("reference of our own, the paper's is ADM's",)

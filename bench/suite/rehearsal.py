@@ -1,0 +1,118 @@
+"""A suite with everything made small that takes time, and nothing else changed. No torch."""
+
+from typing import Any
+
+from ...methods.specs.teachers.pretrain import PretrainOptions
+from ...reports.rehearsal import marked
+from .schema import Budget, MethodEntry, ProblemEntry, Suite, Teacher, Truth
+
+SAMPLES, LARGEST_NFE = 16, 50
+TRUTH = Truth(samples=2, tolerance=1e-2)
+BUDGETS = {
+    "evaluations": 2000.0,
+    "flops": 1e11,
+    "images": 12.0,
+    "seconds": 1.0,
+    "teacher": 1e-4,
+    "iterations": 3,
+    "trajectories": 4,
+    "batches": 1,
+}
+"""At most, by unit; of phases each has one iteration. About three steps of the batches below."""
+OPTIONS = {"batch": 2, "nodes": 5, "scale": 2, "trajectories": 4, "select_samples": 4, "accumulate": 1}
+"""At most, of the options that say how much is computed."""
+TOLERANCE = 1e-2
+"""At least."""
+TEACHER_IMAGES = 128
+"""At most, for a teacher that the suite trains."""
+
+
+def rehearsal(suite: Suite) -> Suite:
+    """The suite of a rehearsal: the same problems, rows, options and refusals, on few samples, steps and seeds."""
+    entries = [_row(entry, suite) for entry in suite.methods]
+    cut = [_cut(before, after, suite) for before, after in zip(suite.methods, entries, strict=True)]
+    said = "A rehearsal: networks, images and statistics are random and small, and no number means anything."
+    changes: dict[str, Any] = {
+        "name": marked(suite.name),
+        "description": " ".join([said, *filter(None, cut), suite.description]).strip(),
+        "methods": entries,
+        "samples": min(suite.samples, SAMPLES),
+        "truth": TRUTH,
+        "seeds": suite.seeds[:1],
+    }
+    if suite.budgets:
+        changes["budgets"] = _budgets(suite.budgets)
+    if suite.teachers:
+        changes["teachers"] = [_teacher(teacher) for teacher in suite.teachers]
+    if suite.problems:
+        changes["problems"] = [_problem(problem) for problem in suite.problems]
+    # Not checked again: the mark is in no legal name, so that no suite of a person's own can have it.
+    return suite.model_copy(update=changes)
+
+
+def _problem(problem: ProblemEntry) -> ProblemEntry:
+    return problem.model_copy(update={"teacher": _teacher(problem.teacher)})
+
+
+def _teacher(teacher: Teacher) -> Teacher:
+    if not isinstance(teacher, PretrainOptions):
+        return teacher
+    return teacher.model_copy(update={"images": min(teacher.images, TEACHER_IMAGES)})
+
+
+def _budgets(budgets: list[Budget]) -> list[Budget]:
+    """Each once: two of one unit may become the same."""
+    small = [_budget(budget) for budget in budgets]
+    return list({budget.label(): budget for budget in small}.values())
+
+
+def _budget(budget: Budget) -> Budget:
+    if budget.phase_iterations is not None:
+        return Budget(phase_iterations=(1,) * len(budget.phase_iterations))
+    return Budget.model_validate({budget.unit: min(budget.amount, BUDGETS[budget.unit])})
+
+
+def _row(entry: MethodEntry, suite: Suite) -> MethodEntry:
+    """Called as before: what stands beside a published row is found by its name."""
+    changes: dict[str, Any] = {}
+    if options := _options(entry):
+        changes |= {"options": {**entry.options, **options}, "variant": entry.label()}
+    if entry.budgets:
+        changes["budgets"] = _budgets(entry.budgets)
+    if entry.fitted_on is not None and entry.fitted_on.teacher is not None:
+        teacher = _teacher(entry.fitted_on.teacher)
+        changes["fitted_on"] = entry.fitted_on.model_copy(update={"teacher": teacher})
+    if not entry.spec.elsewhere and (nfes := _nfes(entry, suite)) != (entry.nfe or suite.nfe):
+        changes["nfe"] = nfes
+    return entry.model_copy(update=changes)
+
+
+def _options(entry: MethodEntry) -> dict[str, Any]:
+    """Those that become small."""
+    checked, found = entry.checked(), {}
+    for name, most in OPTIONS.items():
+        if isinstance(value := getattr(checked, name, None), int) and value > most:
+            found[name] = most
+    if isinstance(value := getattr(checked, "tolerance", None), float) and value < TOLERANCE:
+        return {**found, "tolerance": TOLERANCE}
+    return found
+
+
+def _nfes(entry: MethodEntry, suite: Suite) -> list[int]:
+    """Each once. What the row refuses stays, for it costs nothing."""
+    return list(dict.fromkeys(_nfe(entry, nfe) for nfe in entry.nfe or suite.nfe))
+
+
+def _nfe(entry: MethodEntry, nfe: int) -> int:
+    if nfe <= LARGEST_NFE or entry.refusal(nfe) is not None:
+        return nfe
+    return next((less for less in range(LARGEST_NFE, 0, -1) if entry.refusal(less) is None), nfe)
+
+
+def _cut(before: MethodEntry, after: MethodEntry, suite: Suite) -> str:
+    """What is said of a row whose NFEs are others than in the suite."""
+    if before.spec.elsewhere or after.nfe == before.nfe:
+        return ""
+    pairs = dict.fromkeys((nfe, _nfe(before, nfe)) for nfe in before.nfe or suite.nfe)
+    changed = ", ".join(f"{small} for {nfe}" for nfe, small in pairs if small != nfe)
+    return f"{before.name} has NFE {changed}."

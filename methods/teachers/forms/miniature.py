@@ -1,0 +1,65 @@
+"""Published networks made small: few channels and blocks, but their levels, attention, classes and learned variance."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...published_networks import PublishedNetwork
+
+# What it makes is a file, whose hash is part of a task.
+PART_OF_RESULTS = False
+
+CHANNELS = 32
+"""Of groups of 32, no network has fewer."""
+WIDEST = 2
+"""Times CHANNELS, of any level."""
+
+
+def settings(network: PublishedNetwork, side: int) -> dict[str, Any]:
+    """What `writing.write` makes the small network with, for images of `side` pixels."""
+    if network.form == "edm":
+        return _edm(network, side)
+    arguments = network.settings["network"]
+    known: dict[str, Any] = {**arguments, "num_res_blocks": 1, "image_size": side}
+    smaller = arguments["image_size"] // side
+    for name, value in arguments.items():
+        if name in ("model_channels", "ch", "nf"):
+            known[name] = CHANNELS
+        elif name in ("channel_mult", "ch_mult"):
+            known[name] = _multiples(value)
+        elif name in ("num_head_channels", "head_dim"):
+            known[name] = CHANNELS
+        elif name == "attn_resolutions":
+            known[name] = [resolution // smaller for resolution in value]
+    return {**network.settings, "network": known}
+
+
+def _multiples(multiples: list[float]) -> list[int]:
+    return [1 if multiple <= 1 else WIDEST for multiple in multiples]
+
+
+SONG = {"model_type": "SongUNet", "model_channels": 8, "num_blocks": 1, "attn_resolutions": [16]}
+NCSN = {
+    "embedding_type": "fourier",
+    "encoder_type": "residual",
+    "channel_mult_noise": 2,
+    "resample_filter": [1, 3, 3, 1],
+}
+ADM = {
+    "model_type": "DhariwalUNet",
+    "model_channels": CHANNELS,
+    "channel_mult": _multiples([1, 2, 3, 4]),
+    "num_blocks": 1,
+    "attn_resolutions": [32, 16, 8],
+}
+
+
+def _edm(network: PublishedNetwork, side: int) -> dict[str, Any]:
+    """By the name: EDM's files say all of this themselves."""
+    kind, own = network.name.rpartition("-")[2], network.name.startswith("edm-")
+    kwargs: Mapping[str, Any] = {"img_resolution": side, "img_channels": network.shape[0], "label_dim": network.classes}
+    if kind == "adm":
+        return {"precond": "EDMPrecond" if own else "iDDPMPrecond", "kwargs": {**kwargs, **ADM}}
+    levels = [1, 1, 1] if own and side == 32 else [1, 1, 1, 1]
+    kwargs = {**kwargs, **SONG, "channel_mult": levels, "augment_dim": 9 if own else 0}
+    kwargs = {**kwargs, **(NCSN if kind == "ve" else {})}
+    return {"precond": "EDMPrecond" if own else {"vp": "VPPrecond", "ve": "VEPrecond"}[kind], "kwargs": dict(kwargs)}
