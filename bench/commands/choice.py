@@ -18,13 +18,15 @@ from ..metrics.register import METRICS, defined
 from ..plan import checkpoints
 from ..plan.problem import problems
 from ..plan.references import lacking
+from ..suite import short_forms
 from ..suite.loading import checked
 from ..suite.schema import Suite
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is asked. file: of the network, or a shipped teacher. dataset: a name, or the path of images.
+    """What is asked. file: of the network, its form before a colon or not, or a shipped teacher.
+    dataset: a name, or the path of images.
 
     solvers: by default all of them.
     """
@@ -51,13 +53,14 @@ class Choice:
     def text(self) -> str:
         """The suite as YAML."""
         spec = self._spec()
-        kind = self._kind()
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"choose-{Path(self.file).stem}-{spec.shown}")
+        teacher = self._teacher()
+        called = Path(teacher["file"])
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"choose-{called.stem}-{spec.shown}")
         content: dict[str, Any] = {
             "name": name,
-            "description": f"Which solver for {Path(self.file).name} at {', '.join(map(str, self.nfe))} evaluations.",
+            "description": f"Which solver for {called.name} at {', '.join(map(str, self.nfe))} evaluations.",
             "datasets": self.dataset,
-            "teachers": {"name": kind, "file": self.file},
+            "teachers": teacher,
             "nfe": list(self.nfe),
             "seeds": list(self.seeds),
             "samples": self.samples,
@@ -67,14 +70,21 @@ class Choice:
         }
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
-    def _kind(self) -> str:
-        """Of teacher."""
+    def _teacher(self) -> dict[str, Any]:
+        form, colon, rest = self.file.partition(":")
         if self.file in frozen.teachers():
-            return "shipped"
-        if checkpoints.meant(self.file) is None:
+            return {"name": "shipped", "file": self.file}
+        if not colon or form not in short_forms.FORMS or Path(self.file).exists():
+            return {"name": "checkpoint", "file": self._found(self.file)}
+        return {"name": "checkpoint", "form": short_forms.FORMS[form], "file": self._found(rest)}
+
+    def _found(self, file: str) -> str:
+        if checkpoints.meant(file) is None:
             known = [*frozen.teachers(), *published_files.known_names(published_files.CHECKPOINTS)]
-            raise InputError(f"no file {self.file}, and no known network of that name{did_you_mean(self.file, known)}")
-        return "checkpoint"
+            near = did_you_mean(file, known)
+            near = near if "did you mean" in near else "; `fewstep doctor` lists those that are known"
+            raise InputError(f"no file {file}, and no known network of that name{near}")
+        return file
 
     def _spec(self) -> DatasetSpec:
         try:

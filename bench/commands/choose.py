@@ -50,8 +50,8 @@ def choose(
 ) -> None:
     """Say which solver is best for CHECKPOINT at a few evaluations, and how long an image takes.
 
-    CHECKPOINT is a file as a suite's `{name: checkpoint, file: ...}` takes it, or a shipped teacher. The suite that is
-    run stands in the folder of the results: `fewstep run DIR/suite.yaml` repeats it.
+    CHECKPOINT is a file as a suite takes it, with its form before a colon or without (ddim:FILE), or a shipped
+    teacher. The suite that is run is in the folder of the results: `fewstep run DIR/suite.yaml` repeats it.
 
     \b
     fewstep choose network.pkl --dataset cifar10 --nfe 4,6,8

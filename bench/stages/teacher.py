@@ -44,7 +44,9 @@ def run(task: Context[TeacherParams]) -> TeacherResult:
 
 def _result(denoiser: Denoiser, data: Any, training: TeacherTraining | None = None) -> TeacherResult:
     """What a plan needs to know of a teacher, measured on its network."""
-    unit = forward_flops(denoiser, noise(0, "probe", range(2), data.shape))
+    needs_label = any(getattr(module, "needs_label", False) for module in denoiser.modules())
+    labels = torch.zeros(2, dtype=torch.int64) if needs_label else None
+    unit = forward_flops(denoiser, noise(0, "probe", range(2), data.shape), labels)
     parameters = sum(p.numel() for p in denoiser.parameters())
     return TeacherResult(flops_per_evaluation=unit, parameters=parameters, ledger=training)
 

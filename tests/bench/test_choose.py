@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
+from fewstep.bench.commands.choice import Choice
 from fewstep.bench.commands.main import main
 from fewstep.bench.run.executor import ExecutorSpec
 from fewstep.bench.run.worker import execute
@@ -149,6 +150,7 @@ def test_a_data_set_whose_labels_are_not_here_is_named_with_the_command_that_mak
     [
         (["mine.safetensors", "--nfe", 4], "give either --dataset NAME or --images FOLDER"),
         (["none.pkl", "--dataset", "digits", "--nfe", 4], "no file none.pkl, and no known network"),
+        (["ddim:none.pt", "--dataset", "digits", "--nfe", 4], "no file none.pt, and no known network of that name; `"),
         (["mine.safetensors", "--images", "fotos", "--nfe", 4], "unknown dataset 'fotos'"),
         (["mine.safetensors", "--images", "photos", "--nfe", "4,x"], "--nfe 4,x: expected whole numbers"),
         (["mine.safetensors", "--images", "photos", "--nfe", 0], "--nfe 0: expected whole numbers from 1"),
@@ -223,3 +225,11 @@ def test_doctor_opens_the_header_of_a_network(photos, content, fault):
     assert result.exit_code == (0 if fault is None else 1)
     assert ("present" in line) == (fault is None)
     assert fault is None or ("wrong content" in line and fault in line)
+
+
+def test_a_checkpoint_can_have_its_form_before_a_colon(tmp_path):
+    file = tmp_path / "net.pt"
+    file.touch()
+    text = yaml.safe_load(Choice(f"ddim:{file}", "digits", (4,), metric="fd_digits", solvers=("euler",)).text())
+    assert text["teachers"] == {"name": "checkpoint", "form": "ddpm", "file": str(file)}
+    assert text["name"] == "choose-net-digits"

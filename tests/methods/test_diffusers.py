@@ -4,10 +4,12 @@ import copy
 import json
 import shutil
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from fewstep.bench.stages import teacher as stage
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import EDMDenoiser
 from fewstep.methods.distillation.boot import Boot
@@ -416,3 +418,10 @@ def test_the_start_is_part_of_the_comparison():
         solvers.get("euler", grid=LEADING, start=start).sample(found, noise, nfe=4) for start in ("unit", "scaled")
     )
     assert 2e-3 < float((unit - scaled).square().mean().sqrt() / unit.square().mean().sqrt()) < 0.1
+
+
+def test_a_network_that_needs_its_label_is_measured_with_one(tmp_path):
+    denoiser = teacher(saved(tmp_path / "labelled", num_class_embeds=4))
+    plain = teacher(saved(tmp_path / "plain"))
+    measured = [stage._result(network, SimpleNamespace(shape=SHAPE)) for network in (denoiser, plain)]
+    assert measured[0].flops_per_evaluation == measured[1].flops_per_evaluation > 0

@@ -43,6 +43,7 @@ class UNet2D(nn.Module):
     def __init__(self, unet: Any, config: dict[str, Any]) -> None:
         super().__init__()
         self.unet, self.config = unet, config
+        self.needs_label = unet.class_embedding is not None
 
     def embed(self, label: Tensor, condition: Condition = None) -> Tensor:
         """The network's embedding of label and class, (B, E)."""
