@@ -224,6 +224,12 @@ def located(file: str) -> Path | None:
     return find(file) if file in REGISTER else Path(file)
 
 
+def located_checkpoint(name: str) -> Path | None:
+    """Where the network that a suite calls `name` lies, None if it is not here or there is no such."""
+    file = meant(name, CHECKPOINTS)
+    return located(file) if file else None
+
+
 def folder() -> Path:
     """FEWSTEP_WEIGHTS, by default fewstep/weights in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")

@@ -139,6 +139,7 @@ def _line(board: Board, entry: Entry, metric: str) -> dict[str, object]:
         "samples": entry.samples.get(metric, ""),
         "status": str(entry.statuses[metric]),
         "protocol": entry.protocols.get(metric, ""),
+        "train_evaluations": math.nan if entry.elsewhere else entry.evaluations,
     }
 
 

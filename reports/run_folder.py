@@ -172,7 +172,11 @@ LEADERBOARD_COLUMNS = {
     "samples": "number of samples that each value was measured on",
     "status": "done, or the first reason why a seed has no value",
     "protocol": "how it was measured",
+    "train_evaluations": "what training spent, in forward passes of the teacher on one sample, mean over the seeds; "
+    "empty for a row made elsewhere",
 }
+LATER = ("run", "train_evaluations")
+"""Columns that older files of leaderboard.csv lack."""
 
 COLUMNS = {
     RESULTS: RESULT_COLUMNS,
@@ -294,7 +298,7 @@ def leaderboard(folder: Path) -> pd.DataFrame:
     file = folder / LEADERBOARD
     if not file.exists():
         return _empty(LEADERBOARD_COLUMNS)
-    lines = Lines(file, [name for name in LEADERBOARD_COLUMNS if name != "run"])
+    lines = Lines(file, [name for name in LEADERBOARD_COLUMNS if name not in LATER])
     return lines.frame(lines.header, KINDS)
 
 

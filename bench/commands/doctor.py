@@ -16,10 +16,12 @@ def doctor(suite: str | None) -> None:
 
     Lines are broken on a terminal only.
     """
+    from ..suite.checks import RULES
     from ..suite.loading import load
     from .findings import FAULTS, findings
 
-    found = findings(load(suite) if suite else None)
+    # What is wrong with the files is what is asked.
+    found = findings(load(suite, rules=RULES) if suite else None)
     if sys.stdout.isatty():
         rows = ((f"{name}: {state}", [advice] if advice else []) for name, state, advice in found)
         click.echo("\n".join(table(rows, indent=0, column=4)))

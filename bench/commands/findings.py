@@ -111,18 +111,23 @@ def _networks(suite: Suite) -> Iterator[tuple[str, str, str]]:
         if isinstance(pair.teacher, CheckpointOptions):
             files.setdefault(pair.teacher.file, []).append((pair.teacher, pair.dataset))
     for (teacher, dataset), *others in files.values():
-        shapes = [DATASETS[name].shape for name in (dataset, *(name for _, name in others))]
         known = published_files.REGISTER.get(checkpoints.meant(teacher.file) or "")
         if known is not None:
             yield from _files([known.name])
         path = checkpoints.located(teacher)
         if path is None or (known is not None and published_files.missing(known)):
             continue
-        fault = next((reason for shape in shapes if (reason := checkpoints.fault(path, shape, teacher))), None)
+        fault = _fault(path, teacher, [dataset, *(name for _, name in others)])
         if fault is not None:
             yield f"file {path}", "wrong content", fault
         elif known is None:
             yield f"file {path}", "present", _size(path)
+
+
+def _fault(path: Path, teacher: CheckpointOptions, names: list[str]) -> str | None:
+    specs = [DATASETS[name] for name in names]
+    faults = (checkpoints.fault(path, spec.shape, teacher, classes=spec.classes) for spec in specs)
+    return next((reason for reason in faults if reason), None)
 
 
 def _made_elsewhere(entry: MethodEntry) -> Iterator[tuple[str, str, str]]:

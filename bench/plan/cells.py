@@ -13,6 +13,7 @@ from ..suite.schema import Budget, MethodEntry, Suite
 from . import elsewhere
 from .code import method_code
 from .kinds import SampleParams
+from .memory import lacking_memory
 from .needs import training_reads_data
 from .problem import Problem, problems
 from .task import Task, hashed, in_order
@@ -110,10 +111,11 @@ class Row:
         budgets = (entry.budgets or suite.budgets) if entry.spec.trains else [None]
         nfes = entry.nfe or suite.nfe
         missing = self._missing_to_train or problem.missing or entry.missing()
-        skipped = {nfe: _skipped(missing, entry.refusal(nfe)) for nfe in nfes}
         teacher, variant, rules = problem.teacher.shown(), entry.label(), entry.rules()
         for budget in budgets:
             amount = budget.label() if budget else UNTRAINED
+            lacking = missing.detail if missing else self._lacking_memory(budget)
+            skipped = {nfe: _skipped(lacking, entry.refusal(nfe)) for nfe in nfes}
             for seed, nfe in itertools.product(suite.seeds, nfes):
                 yield Cell(
                     DATASETS[problem.dataset].shown,
@@ -138,6 +140,10 @@ class Row:
     @property
     def _missing_to_train(self) -> Missing | None:
         return self._source.missing_source(training_reads_data(self.entry)) if self.entry.spec.trains else None
+
+    def _lacking_memory(self, budget: Budget | None) -> str | None:
+        shape = DATASETS[self._source.dataset].shape
+        return lacking_memory(self.entry, budget, shape) if budget else None
 
     @cached_property
     def _training(self) -> Training:
@@ -171,8 +177,8 @@ class Row:
         return self.problem.score_task(sample, seed, what)
 
 
-def _skipped(missing: Missing | None, refusal: str | None) -> Status | None:
+def _skipped(lacking: str | None, refusal: str | None) -> Status | None:
     """A refusal first: it is the suite's, whatever the machine has."""
     if refusal is not None:
         return Status(Kind.SKIPPED, refusal)
-    return None if missing is None else Status(Kind.LACKING, missing.detail)
+    return None if lacking is None else Status(Kind.LACKING, lacking)

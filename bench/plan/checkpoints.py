@@ -10,11 +10,11 @@ from pathlib import Path
 from ...methods.missing import Missing
 from ...methods.options import Options
 from ...methods.published_networks import NETWORKS
-from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions, ClassifierOptions
 from .. import published_files
 from ..errors import InputError
-from . import first_bytes
+from ..suite import first_bytes
+from ..suite.first_bytes import fault as fault
 
 
 def meant(name: str) -> str | None:
@@ -24,18 +24,13 @@ def meant(name: str) -> str | None:
 
 def located(teacher: CheckpointOptions) -> Path | None:
     """Where the teacher's file lies, None if it is not here."""
-    return _located(teacher.file)
+    return published_files.located_checkpoint(teacher.file)
 
 
 def located_classifier(teacher: Options) -> Path | None:
     """Where the file of the classifier that guides the teacher lies, None if it is not here or there is no such."""
     classifier = getattr(teacher, "classifier", None)
-    return _located(classifier.file) if isinstance(classifier, ClassifierOptions) else None
-
-
-def _located(name: str) -> Path | None:
-    file = meant(name)
-    return published_files.located(file) if file else None
+    return published_files.located_checkpoint(classifier.file) if isinstance(classifier, ClassifierOptions) else None
 
 
 def missing_checkpoint(teacher: Options) -> Missing | None:
@@ -53,7 +48,9 @@ def _missing(name: str) -> Missing | None:
     return published_files.missing(file) if file in published_files.REGISTER else None
 
 
-def checkpoint(teacher: Options, shape: Sequence[int] = (), student: bool = False) -> dict[str, str]:
+def checkpoint(
+    teacher: Options, shape: Sequence[int] = (), student: bool = False, classes: int | None = None
+) -> dict[str, str]:
     """What a teacher's task knows of its files, wherever they lie: their hashes, and that of what they leave out.
 
     student: a network that a row brings with it. Empty for a teacher without a file. InputError for one that holds no
@@ -63,7 +60,7 @@ def checkpoint(teacher: Options, shape: Sequence[int] = (), student: bool = Fals
     if path is None:
         return {}
     assert isinstance(teacher, CheckpointOptions)
-    if (reason := fault(path, shape, teacher, student)) is not None:
+    if (reason := fault(path, shape, teacher, student, classes)) is not None:
         raise InputError(f"{path}: {reason}")
     guide = located_classifier(teacher)
     classifier = {} if guide is None else {"classifier": digest(guide)}
@@ -88,24 +85,3 @@ def digest(path: Path) -> str:
     files = {str(file.relative_to(path)): file for file in sorted(path.rglob("*")) if file.is_file()}
     lines = [f"{name} {published_files.sha256(file)}" for name, file in files.items()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def fault(
-    path: Path, shape: Sequence[int] = (), teacher: CheckpointOptions | None = None, student: bool = False
-) -> str | None:
-    """Why the file or folder cannot be a teacher of samples of that shape, or a student's network, as far as its first
-    bytes say; None if they do not.
-    """
-    if (facts := method_facts(path)) and not student:
-        return f"a {facts.get('method')} of fewstep and no denoiser: it is a row, {{name: student, file: ...}}"
-    config = None if teacher is None else teacher.config
-    try:
-        own = first_bytes.shape_of(path, config)
-    except FileNotFoundError as error:
-        return str(error)
-    except Exception as error:
-        # A broken file or configuration asks for anything.
-        return f"not a network in EDM's form, or another: {' '.join(str(error).split())[:300] or type(error).__name__}"
-    if own is None or not shape or own == tuple(shape):
-        return None
-    return f"its images have shape {own}, the data set's {tuple(shape)}"

@@ -96,7 +96,7 @@ class Problem:
 
     @cached_property
     def teacher_task(self) -> Task:
-        guided = self.guidance is not None
+        guided, spec = self.guidance is not None, DATASETS[self.dataset]
         trained = self.teacher.model_copy(update={"guidance": None}) if guided else self.teacher
         params = TeacherParams(
             dataset=self.dataset,
@@ -104,7 +104,7 @@ class Problem:
             device=self.suite.device,
             **(self.content if self._reads_data else {}),
             role=None if self.truths else "student",
-            **checkpoint(trained, DATASETS[self.dataset].shape, student=not self.truths),
+            **checkpoint(trained, spec.shape, student=not self.truths, classes=spec.classes),
             identity=trained.identity() or None,
             **frozen.identity(frozen.teacher(trained)),
         )

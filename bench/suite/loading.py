@@ -5,11 +5,16 @@ from pathlib import Path
 
 from ...methods.register import did_you_mean
 from ..errors import InputError, Mistakes
+from .checks import RULES
 from .document import Document, shortened
+from .files import files_hold_networks_of_the_data
+from .fits import Rule
 from .mistakes import mistakes
 from .schema import Suite
 
 SHIPPED = Path(__file__).parent / "shipped"
+WITH_FILES = (*RULES, files_hold_networks_of_the_data)
+"""Of a suite that is to run; others are only written or looked at."""
 LARGEST = 200_000
 """Bytes of a suite file: one of a thousand methods has fewer."""
 
@@ -38,8 +43,8 @@ def shipped_names() -> list[str]:
     return sorted(str(path.relative_to(SHIPPED).with_suffix("")) for path in SHIPPED.rglob("*.yaml"))
 
 
-def load(suite: str, settings: Sequence[str] = ()) -> Suite:
-    """The suite of a path or shipped name with `KEY=VALUE` settings applied; InputError says what is wrong."""
+def load(suite: str, settings: Sequence[str] = (), rules: Sequence[Rule] = WITH_FILES) -> Suite:
+    """The suite of a path or shipped name with `KEY=VALUE` settings applied; InputError says what is against rules."""
     path = find(suite)
     try:
         if path.stat().st_size > LARGEST:
@@ -50,15 +55,15 @@ def load(suite: str, settings: Sequence[str] = ()) -> Suite:
         raise InputError(f"{path}:{line}: not UTF-8; save the file in this encoding") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
-    return checked(path.name if path.parent == SHIPPED else str(path), text, settings)
+    return checked(path.name if path.parent == SHIPPED else str(path), text, settings, rules)
 
 
-def checked(name: str, text: str, settings: Sequence[str] = ()) -> Suite:
+def checked(name: str, text: str, settings: Sequence[str] = (), rules: Sequence[Rule] = RULES) -> Suite:
     """The suite that `text` is, called `name` in the message of Mistakes, an InputError: a line for each."""
     document = Document(name, text)
     for setting in settings:
         document.set(setting)
-    suite, found = mistakes(document)
+    suite, found = mistakes(document, rules)
     if found:
         raise Mistakes(found)
     assert suite is not None

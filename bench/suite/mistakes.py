@@ -1,5 +1,7 @@
 """Every mistake of a suite file, those of its schema and those against rules, in the order of its lines. No torch."""
 
+from collections.abc import Sequence
+
 from .checks import PRESUPPOSED, RULES
 from .document import Document, Location
 from .draft import Draft
@@ -7,7 +9,7 @@ from .fits import Complaint, Rule
 from .schema import Suite
 
 
-def mistakes(document: Document) -> tuple[Suite | None, list[str]]:
+def mistakes(document: Document, rules: Sequence[Rule] = RULES) -> tuple[Suite | None, list[str]]:
     """(the suite, or what is left of it without its mistakes; a line for each mistake).
 
     A rule that others take for granted is kept by taking out what is against it, so that the others can still be asked.
@@ -15,7 +17,7 @@ def mistakes(document: Document) -> tuple[Suite | None, list[str]]:
     draft = Draft(document)
     suite, schema = draft.suite()
     found: list[Complaint] = list(schema)
-    for rule in RULES:
+    for rule in rules:
         while suite is not None and (against := _against(rule, suite, draft)):
             found += [one for one in against.values() if not draft.explains(*one[:2])]
             if rule not in PRESUPPOSED or not draft.remove(list(against)):

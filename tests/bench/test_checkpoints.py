@@ -145,9 +145,9 @@ def test_a_file_that_changes_between_plan_and_work_is_not_used(tmp_path, monkeyp
         teacher.run(Context())
 
 
-def test_a_network_of_another_data_set_is_a_reason_and_no_traceback(tmp_path):
+def test_a_network_without_its_tensors_is_a_reason_and_no_traceback(tmp_path):
     suite = write(tmp_path, datasets="mixture-8x8", methods=[{"name": "euler"}], nfe=2)
-    Checkpoint({**CONFIG, "kwargs": {**CONFIG["kwargs"], "label_dim": 3}}, {}).save(tmp_path / "theirs.safetensors")
+    Checkpoint({**CONFIG, "kwargs": {**CONFIG["kwargs"], "label_dim": 10}}, {}).save(tmp_path / "theirs.safetensors")
     result = fewstep(tmp_path, "run", suite.name, "--out", "out", "--workers", 1)
     assert result.returncode == 1
     assert "theirs.safetensors: not a network in EDM's form" in rows(tmp_path)["euler"]["status"]

@@ -4,13 +4,15 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from fewstep.bench.errors import InputError
+from fewstep.bench.errors import InputError, Mistakes
 from fewstep.bench.plan import checkpoints
+from fewstep.bench.suite.loading import load
 from fewstep.methods import published_networks
 from fewstep.methods.specs.teachers.checkpoint import CheckpointOptions
 from fewstep.methods.teachers import forms
@@ -131,3 +133,46 @@ def test_settings_for_a_file_that_has_its_own_are_refused(name, tmp_path):
 def test_first_bytes_are_read_without_torch():
     code = "import sys; from fewstep.bench.plan import checkpoints; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_all_files_that_do_not_fit_are_refused_together_each_with_its_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("guided", "improved", "pd-both"):
+        write(name, tmp_path)
+    (tmp_path / "empty.pt").touch()
+    Path("guide.pt").write_bytes(Path("improved.pt").read_bytes())
+    network = {"image_size": 16, "in_channels": 1, "out_channels": 10}
+    guide = {"form": "openai", "kind": "classifier", "network": network}
+    Path("guide.json").write_text(json.dumps(guide))
+    grey = {**tiny("improved").config, "network": {"image_size": 8, "in_channels": 1, "num_classes": None}}
+    Path("grey.json").write_text(json.dumps(grey))
+    Path("grey.pt").write_bytes(Path("improved.pt").read_bytes())
+    text = """name: wrong
+datasets: mixture-8x8
+teachers:
+  - {name: checkpoint, file: improved.pt}
+  - ddim:empty.pt
+  - {name: checkpoint, file: grey.pt}
+  - {name: checkpoint, file: grey.pt, label: guided, classifier: {file: guide.pt}}
+nfe: [2]
+metrics: rmse
+methods:
+  - euler
+  - {name: student, options: {file: pd-both.msgpack, kind: one-step, sigma_init: 2.5}}
+"""
+    (tmp_path / "wrong.yaml").write_text(text)
+    with pytest.raises(Mistakes) as found:
+        load("wrong.yaml")
+    lines = [line.split(": ", 1) for line in str(found.value).splitlines()]
+    assert [place for place, _ in lines] == [f"wrong.yaml:{n}" for n in (4, 5, 7, 12)]
+    parts = ("shape (3, 8, 8)", "is empty", "images of shape (1, 16, 16)", "pd-both.msgpack")
+    for (_, said), part in zip(lines, parts, strict=True):
+        assert part in said
+
+
+@pytest.mark.parametrize(("name", "classes"), [("guided", 4), ("improved", 0), ("pd-both", 4), ("pd", 0), ("cm", 4)])
+def test_classes_are_told_before_tensors_are_read(name, classes, tmp_path):
+    file = write(name, tmp_path)
+    assert checkpoints.fault(file, (3, 8, 8), classes=4) is None
+    said = checkpoints.fault(file, (3, 8, 8), classes=7)
+    assert said == (f"it was trained on {classes} classes, and the data set has 7" if classes else None)

@@ -320,9 +320,9 @@ def wrong(name, options, message, **entry):
         wrong("ground-truth", {}, "there is nothing to train", tune={"trials": [{}, {"tolerance": 1e-3}]}),
         wrong("released", {}, "'folder' is missing"),
         wrong("released", {"folder": "broken"}, "a folder without model_index.json or config.json"),
-        wrong("released", {"folder": "broken", "labels": [1, 2]}, "labels must fall"),
-        wrong("released", {"folder": "broken", "sampler": "lcm2"}, "sampler"),
-        wrong("released", {"folder": "broken", "eta": 2}, "eta"),
+        wrong("released", {"folder": "gone", "labels": [1, 2]}, "labels must fall"),
+        wrong("released", {"folder": "gone", "sampler": "lcm2"}, "sampler"),
+        wrong("released", {"folder": "gone", "eta": 2}, "eta"),
         wrong("euler", {}, "only a row made elsewhere belongs to one data set", on="digits"),
     ],
 )

@@ -68,7 +68,8 @@ def miniature(name, folder):
     suite = yaml.safe_load((PAPERS / f"{name}.yaml").read_text())
     problems = suite["problems"] if isinstance(suite["problems"], list) else [suite["problems"]]
     for i, problem in enumerate(problems):
-        file = write_network(folder, NETWORKS[problem["teacher"]].form)
+        teacher = problem["teacher"]
+        file = write_network(folder, NETWORKS[teacher if isinstance(teacher, str) else teacher["file"]].form)
         problem |= {"dataset": str(folder / "photos"), "teacher": {"name": "checkpoint", "file": file, "label": f"{i}"}}
         for key in ("references", "published"):
             problem.pop(key, None)

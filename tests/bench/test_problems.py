@@ -31,7 +31,7 @@ CELLS = {
     "bespoke-ablations": 29,
     "bespoke-fig4": 22,
     "bespoke-table1": 16,
-    "bespoke-table3": 60,
+    "bespoke-table3": 62,
     "boot-table1": 45,
     "boot-table2": 12,
     "cm-table1": 13,

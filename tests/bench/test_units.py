@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from fewstep.bench.errors import InputError
+from fewstep.bench.plan import memory
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.plan.kinds import Trained, TrainParams
 from fewstep.bench.store import Store
@@ -20,7 +21,7 @@ SUITE = {
     "teachers": {"name": "pretrain", "network": {"name": "mlp", "width": 8, "blocks": 1}, "images": 640},
     "nfe": [4],
     "samples": 12,
-    "truth": {"samples": 4},
+    "truth": {"samples": 4, "tolerance": 1e-2},
     "metrics": "rmse",
     "device": "cpu",
 }
@@ -102,9 +103,13 @@ def test_results_show_the_unit_and_the_evaluations_that_it_came_to(ran):
     for name, row in rows.items():
         assert row["status"] == "done"
         assert float(row["train_evaluations"]) == pytest.approx(trained[name][0].of_student(4).evaluations)
-    board = call("leaderboard", out).output
-    assert "5 iterations" in board
-    assert f"{trained['consistency'][0].evaluations:.0f}" in board.replace(",", "")
+    spent = trained["consistency"][0].evaluations
+    costs = call("leaderboard", out).output.split("what training cost")[1]
+    (line,) = (line for line in costs.splitlines() if "5 iterations" in line and f"{spent:,.0f}" in line)
+    assert line.startswith("Consistency distillation")
+    lines = csv.DictReader(call("leaderboard", out, "--format", "csv").output.splitlines())
+    found = {line["method"]: (line["budget"], float(line["train_evaluations"])) for line in lines}
+    assert found["consistency"] == ("5 iterations", pytest.approx(spent))
 
 
 @pytest.mark.parametrize(
@@ -142,3 +147,19 @@ def test_a_ledger_in_iterations_affords_just_as_many(ran):
 def test_evaluations_ask_what_they_asked_before():
     cells = make_plan(suite("consistency", budgets={"evaluations": 1000})).cells
     assert cells[0].score.inputs["sample"].inputs["train"].asked["budget"] == {"evaluations": 1000.0}
+
+
+def test_true_paths_that_memory_cannot_hold_are_a_reason_before_anything_runs(monkeypatch):
+    rows = [
+        {"name": "bespoke", "budgets": {"trajectories": 72_000}},
+        {"name": "knowledge", "options": {"loss": "lte", "steps": 4, "truth": {"trajectories": 72_000}}},
+        {"name": "knowledge", "nfe": [1]},
+    ]
+    here = suite(*rows, budgets={"evaluations": 1_000_000})
+    monkeypatch.setattr(memory, "_bytes_here", lambda: 10**9)
+    assert [cell.skipped for cell in make_plan(here).cells] == [None] * 3
+    # 72,000 paths of 33 nodes of two numbers, their states and their slopes.
+    monkeypatch.setattr(memory, "_bytes_here", lambda: 72_000 * 33 * 2 * 2 * 4 - 1)
+    *lacking, fits = [cell.skipped for cell in make_plan(here).cells]
+    assert fits is None
+    assert all("of memory for its true paths" in str(status) for status in lacking)

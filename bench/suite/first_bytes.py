@@ -1,15 +1,16 @@
-"""What a published network's file says of itself before its tensors are read: its kind, and where it says so its shape.
-No torch.
+"""What a published network's file says of itself before its tensors are read: its kind, and where it says so its shape
+and classes. No torch.
 """
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...methods.published_networks import NETWORKS, shapes_digest, with_tensors
 from ...methods.saved_header import method_facts
+from ...methods.specs.teachers.checkpoint import CheckpointOptions
 
 METADATA, METADATA_CONFIG = "__metadata__", "config"
 """Where a .safetensors has facts beside its tensors, and which of them a network's settings are."""
@@ -20,11 +21,81 @@ LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
 MSGPACK = (*range(0x81, 0x90), 0xDE, 0xDF)
 """The first byte of a map."""
 
+KEYS: Mapping[Any, tuple[str, tuple[str, ...], str]] = {
+    "edm": ("img_resolution", ("img_channels",), "label_dim"),
+    "diffusers": ("sample_size", ("in_channels",), "num_class_embeds"),
+}
+"""Form -> what its networks' side, channels and classes are called there; others are OpenAI's words."""
+
 Shape = tuple[Any, ...]
 
 
-def shape_of(path: Path, given: Mapping[str, Any] | str | None = None) -> Shape | None:
-    """(C, H, W) of the network's samples, None where the first bytes do not tell. `given`: its settings, or their file.
+class Told(NamedTuple):
+    """(C, H, W) of a network's samples, the labels it knows, its form and what it is for; None where nothing tells."""
+
+    shape: Shape | None = None
+    classes: int | None = None
+    form: str | None = None
+    kind: str | None = None
+
+
+NOTHING = Told()
+
+
+def fault(
+    path: Path,
+    shape: Sequence[int] = (),
+    teacher: CheckpointOptions | None = None,
+    student: bool = False,
+    classes: int | None = None,
+) -> str | None:
+    """Why the file or folder cannot be a teacher of samples of that shape and those classes, or a student's network, as
+    far as its first bytes say; None if they do not.
+    """
+    if (facts := method_facts(path)) and not student:
+        return f"a {facts.get('method')} of fewstep and no denoiser: it is a row, {{name: student, file: ...}}"
+    config = None if teacher is None else teacher.config
+    try:
+        own = told(path, config)
+    except FileNotFoundError as error:
+        return str(error)
+    except Exception as error:
+        # A broken file or configuration asks for anything.
+        return f"not a network in EDM's form, or another: {' '.join(str(error).split())[:300] or type(error).__name__}"
+    return _unlike(own, shape, student, classes)
+
+
+def _unlike(own: Told, shape: Sequence[int], student: bool, classes: int | None) -> str | None:
+    if own.kind == "classifier":
+        return "a classifier of noisy images and no denoiser: it guides one, as its `classifier`"
+    if own.kind == "consistency" and not student:
+        return "a few-step student and no denoiser: it is a row, {name: student, file: ...}"
+    if own.shape is not None and shape and own.shape != tuple(shape):
+        return f"its images have shape {own.shape}, the data set's {tuple(shape)}"
+    if own.classes and classes is not None and own.classes != classes:
+        return f"it was trained on {own.classes} classes, and the data set has {classes or 'no labels'}"
+    return None
+
+
+def classifier_fault(
+    path: Path, shape: Sequence[int], classes: int, config: Mapping[str, Any] | str | None = None
+) -> str | None:
+    """The same of the classifier that is to guide networks of such samples. `config`: its settings, or their file."""
+    try:
+        own = told(path, config)
+    except Exception as error:
+        return f"no classifier of noisy images: {' '.join(str(error).split())[:300] or type(error).__name__}"
+    if own.form is not None and own.kind != "classifier":
+        return "no classifier of noisy images"
+    if own.shape is not None and own.shape != tuple(shape):
+        return f"it classifies images of shape {own.shape}, and the data set's have {tuple(shape)}"
+    if own.classes is not None and own.classes != classes:
+        return f"it knows {own.classes} classes, and the data set has {classes}"
+    return None
+
+
+def told(path: Path, given: Mapping[str, Any] | str | None = None) -> Told:
+    """What the first bytes tell. `given`: the network's settings, or their file.
 
     FileNotFoundError for a .safetensors without settings, ValueError for a file of no known kind.
     """
@@ -35,18 +106,23 @@ def shape_of(path: Path, given: Mapping[str, Any] | str | None = None) -> Shape 
     if path.suffix == ".pkl":
         if not _is_pickle(path):
             raise ValueError("not a whole pickle, which EDM's .pkl is")
-        return None
+        return _registered(path)
     if facts := method_facts(path):
         _check_whole(path)
-        return tuple(json.loads(facts["network"])["shape"])
+        return Told(tuple(json.loads(facts["network"])["shape"]))
     if path.suffix == ".safetensors":
         return _of(_safetensors(path, given), required=True)
     _check_kind(path)
     settings = _settings(path, given)
-    if settings is None:
-        network = NETWORKS.get(path.stem)
-        return network.shape if network is not None and network.file == path.name else None
-    return _of(settings, required=False)
+    return _registered(path) if settings is None else _of(settings, required=False)
+
+
+def _registered(path: Path) -> Told:
+    """What is known of a file by its published name."""
+    network = NETWORKS.get(path.stem)
+    if network is None or network.file != path.name:
+        return NOTHING
+    return Told(network.shape, network.classes, network.form, network.kind)
 
 
 def beside(path: Path, given: Mapping[str, Any] | str | None = None) -> Path | None:
@@ -68,8 +144,8 @@ def _settings(path: Path, given: Mapping[str, Any] | str | None) -> Any:
     return None if file is None else json.loads(file.read_text(encoding="utf-8"))
 
 
-def _of(config: Any, required: bool) -> Shape | None:
-    """The shape that a configuration tells of. ValueError for one of no form."""
+def _of(config: Any, required: bool) -> Told:
+    """What a configuration tells. ValueError for one of no form."""
     if not isinstance(config, Mapping):
         raise ValueError(f"its configuration is a {type(config).__name__}")
     own = None if "network" in config else "edm"
@@ -78,23 +154,30 @@ def _of(config: Any, required: bool) -> Shape | None:
     if not isinstance(part, Mapping) or (form == "edm" and "precond" not in config):
         raise ValueError("its configuration has no precond or no kwargs, nor another form's `form` and `network`")
     if form == "fewstep":
-        return tuple(config["shape"])
-    if form == "edm":
-        side, channels = part.get("img_resolution"), part.get("img_channels")
-    elif form == "diffusers":
-        side, channels = part.get("sample_size"), part.get("in_channels", 3)
-    else:
-        side, channels = part.get("image_size"), part.get("in_channels", part.get("num_channels", 3))
-    return None if side is None and form != "edm" else (channels, side, side)
+        return Told(tuple(config["shape"]), int(config["classes"]), form)
+    return _in(part, form, config.get("kind"))
 
 
-def _folder(path: Path) -> Shape | None:
+def _in(part: Mapping[str, Any], form: Any, kind: Any) -> Told:
+    """What the arguments of a network of that form tell."""
+    sides, channels, classes = KEYS.get(form, ("image_size", ("in_channels", "num_channels"), "num_classes"))
+    side = part.get(sides)
+    width = next((part[key] for key in channels if key in part), None if form == "edm" else 3)
+    known = int(part.get("out_channels" if kind == "classifier" else classes) or 0)
+    # The networks of progressive distillation have one class where they have no labels.
+    known = 0 if form == "flax-pd" and known == 1 else known
+    pair = side if isinstance(side, list) and len(side) == 2 else (side, side)
+    shape = None if side is None and form != "edm" else (width, *pair)
+    return Told(shape, known, form, kind)
+
+
+def _folder(path: Path) -> Told:
     if not any((path / name).is_file() for name in FOLDER):
         raise ValueError(f"a folder without {' or '.join(FOLDER)}, one of which a folder of diffusers has")
     for file in (path / "unet" / "config.json", path / "config.json"):
         if file.is_file():
             return _of({"form": "diffusers", "kwargs": json.loads(file.read_text(encoding="utf-8"))}, required=True)
-    return None
+    return NOTHING
 
 
 def _is_pickle(path: Path) -> bool:
