@@ -1,8 +1,9 @@
 """A Fréchet distance in percent of the exact solution's: 100 says that the solver adds nothing to the teacher's own
 error (shaul2024bespoke, arXiv:2310.19075, tables 2 and 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -54,7 +55,8 @@ def with_percents(merged: Merged) -> Merged:
 
 def _divided(pairs: pd.DataFrame, blocks: Blocks) -> Blocks:
     found: Blocks = {}
-    for row in pairs.itertuples(index=False):
+    rows: Iterable[Any] = pairs.itertuples(index=False)
+    for row in rows:
         mine = blocks.get((row.source, row.cell, row.metric))
         theirs = blocks.get((row.source_exact, row.cell_exact, row.metric))
         if mine is not None and theirs is not None and len(mine) == len(theirs):

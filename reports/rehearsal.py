@@ -5,6 +5,8 @@ PART_OF_RESULTS = False
 
 MARK = " [smoke]"
 """After the name of the suite and of each data set."""
+WATERMARK = "rehearsal"
+"""The name of the mark across a figure."""
 PROTOCOL = "smoke/"
 """Before every protocol."""
 
@@ -14,5 +16,5 @@ def marked(name: str) -> str:
 
 
 def is_marked(name: str) -> bool:
-    """Of a suite or a data set."""
-    return name.endswith(MARK)
+    """Of a suite or a data set, or of several suites with " + " between them."""
+    return any(part.endswith(MARK) for part in name.split(" + "))

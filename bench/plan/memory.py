@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from ...methods.options import Options
 from ..suite import units
@@ -28,7 +29,7 @@ def lacking_memory(entry: MethodEntry, budget: Budget, shape: Sequence[int]) -> 
 
 def paths_bytes(options: Options, budget: Budget, shape: Sequence[int]) -> int:
     """Bytes of the true paths that a training run keeps; 0 for one that learns from none."""
-    truth = getattr(options, "truth", None) or options
+    truth: Any = getattr(options, "truth", None) or options
     # Knowledge distillation has true paths for one of its losses.
     if not hasattr(truth, "nodes") or getattr(options, "loss", None) == "sample":
         return 0

@@ -6,9 +6,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods.assets import LPIPS_FILES, hub_file
@@ -18,7 +19,7 @@ from ...methods.published_networks import PublishedNetwork
 from ...reports.rehearsal import marked
 from .. import published_files
 from ..metrics.extractors import EXTRACTORS
-from ..metrics.extractors.registry import INCEPTION
+from ..metrics.extractors.registry import DinoV2Extractor, Extractor, InceptionExtractor
 from ..metrics.metric import LPIPS
 from ..metrics.register import METRICS
 from ..suite.elsewhere import network_of
@@ -26,6 +27,9 @@ from ..suite.networks import network
 from ..suite.pairs import datasets, references, teachers
 from ..suite.schema import Suite
 from .references import statistics
+
+if TYPE_CHECKING:
+    from ..metrics.extractors.network import FeatureNetwork
 
 # What it changes is named by the tasks: hashes of files, and shapes by what is made of them.
 PART_OF_RESULTS = False
@@ -41,7 +45,7 @@ TOLD = "FEWSTEP_REHEARSAL"
 @contextmanager
 def entered(suite: Suite, folder: Path) -> Iterator[None]:
     """The files of the suite are those in `folder`, made where they are not there yet; data sets are small."""
-    real = {file: published_files.find(file) for file in _extractor_files(suite)}
+    real = {file: published_files.find(file) for file in _captions_files(suite)}
     before = {name: os.environ.get(name) for name in (*PLACES, TOLD)}
     os.environ |= {name: str((folder / place).absolute()) for name, place in PLACES.items()} | {TOLD: "1"}
     undo = _shrink()
@@ -64,16 +68,33 @@ def resume() -> None:
 
 def _shrink() -> Callable[[], None]:
     """Make the registers say what is in the folder; returns what undoes it."""
-    sets, file = dict(DATASETS.entries), published_files.REGISTER[INCEPTION]
+    sets, networks = dict(DATASETS.entries), dict(EXTRACTORS)
     DATASETS.entries.update({name: _small_set(spec) for name, spec in sets.items() if type(spec) is DatasetSpec})
-    # The file is another than the published one.
-    published_files.REGISTER[INCEPTION] = replace(file, sha256="")
+    EXTRACTORS.update({name: Projected(name, "random", found.resize, ()) for name, found in _replaced()})
 
     def undo() -> None:
         DATASETS.entries.update(sets)
-        published_files.REGISTER[INCEPTION] = file
+        EXTRACTORS.update(networks)
 
     return undo
+
+
+def _replaced() -> list[tuple[str, Extractor]]:
+    """The extractors that score no captions."""
+    kinds = (InceptionExtractor, DinoV2Extractor)
+    return [(name, found) for name, found in EXTRACTORS.items() if isinstance(found, kinds)]
+
+
+class Projected(Extractor):
+    """Random features in the place of a large network's."""
+
+    def protocol(self) -> str:
+        return f"{self.network}/{self.resize}"
+
+    def build(self, files: list[Path]) -> "FeatureNetwork":
+        from ..metrics.extractors.stand_ins import Projection
+
+        return Projection(self.resize)
 
 
 class SmallSet(DatasetSpec):
@@ -94,7 +115,7 @@ def _small_set(spec: DatasetSpec) -> SmallSet:
 
 
 def _make(suite: Suite, real: dict[str, Path | None]) -> None:
-    """real: the files of extractors, where they lie outside of rehearsals."""
+    """real: the files of extractors that score captions, where they lie outside of rehearsals."""
     weights = published_files.folder()
     for known in _networks(suite):
         _once(weights / published_files.CHECKPOINTS / known.file, partial(_network, known))
@@ -105,9 +126,7 @@ def _make(suite: Suite, real: dict[str, Path | None]) -> None:
         if (statistic := statistics(name)) in published_files.REGISTER:
             _once(weights / str(statistic), _statistics)
     for file, found in real.items():
-        if file == INCEPTION:
-            _once(weights / file, _inception)
-        elif found is not None:
+        if found is not None:
             _once(weights / file, partial(_linked, found.absolute()))
     if _needs_lpips(suite):
         _once(hub_file(next(iter(LPIPS_FILES))), _lpips)
@@ -149,12 +168,6 @@ def _statistics(file: Path) -> None:
     stand_ins.statistics(file)
 
 
-def _inception(file: Path) -> None:
-    from ..metrics.extractors import stand_ins
-
-    stand_ins.inception(file)
-
-
 def _lpips(file: Path) -> None:
     from ..metrics.extractors import stand_ins
 
@@ -180,9 +193,10 @@ def _datasets(suite: Suite) -> list[str]:
     return list(dict.fromkeys([*(name for _, name in datasets(suite)), *fitted]))
 
 
-def _extractor_files(suite: Suite) -> list[str]:
-    features = dict.fromkeys(METRICS[metric].features for metric in suite.metrics)
-    return [file for name in features if name in EXTRACTORS for file in EXTRACTORS[name].files]
+def _captions_files(suite: Suite) -> list[str]:
+    """Of the extractors that nothing stands in for."""
+    features = {METRICS[metric].features for metric in suite.metrics} - {name for name, _ in _replaced()}
+    return [file for name in sorted(features) if name in EXTRACTORS for file in EXTRACTORS[name].files]
 
 
 def _needs_lpips(suite: Suite) -> bool:

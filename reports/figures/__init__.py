@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..rehearsal import MARK, WATERMARK, is_marked
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -101,4 +103,7 @@ def _drawn(chosen: "Chosen", kind: str, select: bool = False) -> "Figure":
     if select and hasattr(drawing, "check_worth"):
         drawing.check_worth(chosen)
     with matplotlib.rc_context(STYLE):
-        return draw(chosen)
+        figure = draw(chosen)
+    if is_marked(chosen.board.suite):
+        figure.text(0.5, 0.5, MARK.strip(), size=48, rotation=30, ha="center", va="center", alpha=0.2, gid=WATERMARK)
+    return figure

@@ -57,7 +57,7 @@ def html(
         .get_template(PAGE)
         .render(
             board=board,
-            rehearsal=any(map(is_marked, board.suite.split(" + "))),
+            rehearsal=is_marked(board.suite),
             sources=made_by,
             choices=_choices(board),
             summaries=[(title(board, told.grid), told) for told in summaries(board, _first_grids(board))],

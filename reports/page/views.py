@@ -98,9 +98,11 @@ def _groups(board: Board, grid: Grid, table: Table, places: Mapping[Row, str]) -
         own = []
         for cells, (row, entries) in zip(group.rows, lines, strict=False):
             facts, kind, (method, variant, spent, *run) = board.method(row[0]), board.kind(row), row
+            # Behind a single NFE comes the rank, which a number's title says here.
+            values = cells[table.left : table.left + len(grid.nfes)]
             numbers = [
                 Number(nfe, cell, *_key_and_title(entry, grid.metric))
-                for nfe, cell, entry in zip(grid.nfes, cells[table.left :], entries, strict=True)
+                for nfe, cell, entry in zip(grid.nfes, values, entries, strict=True)
             ]
             free = {True: "yes", False: "no", None: ""}[facts.data_free]
             search = " ".join([method, facts.display, variant, spent, *run]).lower()

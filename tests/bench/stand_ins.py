@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fewstep.bench import published_files as weights
+from fewstep.bench.metrics.extractors import stand_ins as made_up
 
 INCEPTION = "inception-2015-12-05-6726825d.pth"
 
@@ -42,23 +43,11 @@ def inception(folder):
 
 
 def perceptual(checkpoints):
-    """VGG-16's state dict (its unused classifier without storage) and LPIPS's list of five in torch.hub's folder."""
+    """VGG-16's state dict and LPIPS's list of five in torch.hub's folder."""
     pytest.importorskip("piq")
-    models = pytest.importorskip("torchvision.models")
-    rng = torch.Generator().manual_seed(0)
-    with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in models.vgg16().state_dict().items()}
-    state = {
-        name: torch.randn(shape, generator=rng) * (2 / shape[1:].numel()) ** 0.5
-        if name.startswith("features")
-        else torch.zeros(1).expand(shape)
-        for name, shape in shapes.items()
-    }
+    pytest.importorskip("torchvision")
     checkpoints.mkdir(parents=True)
-    torch.save(state, checkpoints / "vgg16-397923af.pth")
-    channels = (64, 128, 256, 512, 512)
-    lpips = [torch.rand(1, width, 1, 1, generator=rng) for width in channels]
-    torch.save(lpips, checkpoints / "lpips_weights.pt")
+    made_up.lpips(checkpoints / "vgg16-397923af.pth", checkpoints / "lpips_weights.pt")
     return checkpoints
 
 

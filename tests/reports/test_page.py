@@ -175,6 +175,17 @@ def test_a_folder_without_any_value_has_a_page(row, run_folder, no_figures):
     assert "it broke" in found.text
 
 
+def test_a_run_of_one_nfe_has_a_page(row, run_folder, no_figures):
+    """Its tables have a column of ranks behind the values."""
+    methods = ("sim", "consistency", "unipc-3", "dpmpp-2m")
+    rows = [row(name, seed, value + seed) for seed in (0, 1) for value, name in enumerate(methods, 2)]
+    folder = run_folder("one", rows)
+    (grid,) = quality.grids(leaderboard.read(folder), ["fd_digits"])
+    assert quality.table(leaderboard.read(folder), grid).columns[-1] == "rank"
+    page(folder)
+    assert all(f">{value}.5" in (folder / "report.html").read_text() for value in (2, 3, 4, 5))
+
+
 def test_labels_of_every_place_are_text(row, run_folder, no_figures, tmp_path):
     names = dict.fromkeys(("suite", "dataset", "teacher", "variant", "protocol", "cell"), HOSTILE)
     rows = [row(HOSTILE, seed, 1.0 + seed, **{**names, "budget": f"1000 {HOSTILE}"}) for seed in (0, 1)]

@@ -1,14 +1,15 @@
-"""Files in the form of the published weights and statistics, of random numbers: what a rehearsal measures with."""
+"""What a rehearsal measures with: random features, and files in the form of published weights and statistics."""
 
-import io
 from pathlib import Path
 from pickle import dumps
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
+from .network import FeatureNetwork
 from .statistics import DIMENSIONS
 
 # A task names the hash of each file that it reads.
@@ -18,31 +19,26 @@ IMAGES = 64
 """What statistics are made of, and how many images lie in a file that has some."""
 
 
-def inception(file: Path) -> None:
-    """96 MB of Inception's weights: He-initialised, since features of the default initialisation all but vanish."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    class Outline(FeatureExtractorInceptionV3):
-        def load_state_dict(self, *state: Any) -> None:
-            """Names and shapes are all that is wanted."""
-
-    empty = io.BytesIO()
-    torch.save({}, empty)
-    empty.seek(0)
-    with torch.device("meta"):
-        network = Outline("shapes", ["2048"], feature_extractor_weights_path=empty)
-    rng = torch.Generator().manual_seed(0)
-    torch.save({name: _weight(name, value, rng) for name, value in network.state_dict().items()}, file)
+LOGITS = 1008
+SIDE, CELLS = 64, 16
+"""Pixels that an image is resized to, and means of them that are projected."""
 
 
-def _weight(name: str, value: Tensor, rng: torch.Generator) -> Tensor:
-    if value.ndim > 1:
-        return torch.randn(value.shape, generator=rng) * (2 / value[0].numel()) ** 0.5
-    if name.endswith(("bn.weight", "running_var")):
-        return 0.75 + 0.5 * torch.rand(value.shape, generator=rng)
-    if value.ndim == 1:
-        return 0.3 * torch.randn(value.shape, generator=rng)
-    return torch.zeros((), dtype=torch.long)
+class Projection(FeatureNetwork):
+    """The features of Inception or DINOv2 by name, each a random projection of the image's coarse pixels."""
+
+    def __init__(self, resize: str) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(0)
+        self.resize = resize
+        sizes = {**DIMENSIONS, "logits": LOGITS}
+        weights = {name: torch.randn(3 * CELLS**2, size, generator=rng) / CELLS for name, size in sizes.items()}
+        self.weights = nn.ParameterDict(weights)
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        pixels = self.pixels(images, self.resize, SIDE) / 127.5 - 1
+        means = functional.adaptive_avg_pool2d(pixels, CELLS).flatten(1)
+        return {name: means @ weight for name, weight in self.weights.items()}
 
 
 def lpips(vgg: Path, weights: Path) -> None:
@@ -80,5 +76,6 @@ def statistics(file: Path) -> None:
 
 
 def _moments(rng: np.random.Generator, dimensions: int) -> tuple[Any, Any]:
-    features = rng.random((IMAGES, dimensions))
-    return features.mean(0), np.cov(features, rowvar=False)
+    features = rng.standard_normal((IMAGES, dimensions))
+    # Of full rank, as those of whole data sets are.
+    return features.mean(0), np.cov(features, rowvar=False) + 1e-2 * np.eye(dimensions)

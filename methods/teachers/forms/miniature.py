@@ -1,7 +1,4 @@
-"""Published networks made small: their levels, attention, classes and learned variance, with few channels and blocks.
-
-No torch.
-"""
+"""Published networks made small: few channels and blocks, but their levels, attention, classes and learned variance."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +37,7 @@ def _multiples(multiples: list[float]) -> list[int]:
     return [1 if multiple <= 1 else WIDEST for multiple in multiples]
 
 
-SONG = {"model_type": "SongUNet", "model_channels": 16, "num_blocks": 1, "attn_resolutions": [16]}
+SONG = {"model_type": "SongUNet", "model_channels": 8, "num_blocks": 1, "attn_resolutions": [16]}
 NCSN = {
     "embedding_type": "fourier",
     "encoder_type": "residual",
@@ -62,7 +59,7 @@ def _edm(network: PublishedNetwork, side: int) -> dict[str, Any]:
     kwargs: Mapping[str, Any] = {"img_resolution": side, "img_channels": network.shape[0], "label_dim": network.classes}
     if kind == "adm":
         return {"precond": "EDMPrecond" if own else "iDDPMPrecond", "kwargs": {**kwargs, **ADM}}
-    levels = [2, 2, 2] if own and side == 32 else [1, 2, 2, 2]
+    levels = [1, 1, 1] if own and side == 32 else [1, 1, 1, 1]
     kwargs = {**kwargs, **SONG, "channel_mult": levels, "augment_dim": 9 if own else 0}
     kwargs = {**kwargs, **(NCSN if kind == "ve" else {})}
     return {"precond": "EDMPrecond" if own else {"vp": "VPPrecond", "ve": "VEPrecond"}[kind], "kwargs": dict(kwargs)}

@@ -58,6 +58,13 @@ class Modules(dict[str, Shape]):
             facts[f"{skip}__{'b' if nin else 'bias'}"] = (out,)
         self.add(**facts)
 
+    def resample(self, width: int, emb: int, own: bool) -> None:
+        """own: of score_sde's DDPM, a convolution alone."""
+        if own:
+            self.add(Conv_0__weight=(width, width, 3, 3), Conv_0__bias=(width,))
+        else:
+            self.block(width, width, emb, resample=True)
+
     def attention(self, width: int) -> None:
         facts: Shapes = {"GroupNorm_0__weight": (width,), "GroupNorm_0__bias": (width,)}
         for j in range(4):
@@ -73,12 +80,6 @@ def score_sde(fields: Fields) -> Shapes:
     attends = [fields["image_size"] >> level in fields["attn_resolutions"] for level in range(len(widths))]
     skip = "NIN_0" if own else "Conv_2"
 
-    def resample(width: int) -> None:
-        if own:
-            modules.add(Conv_0__weight=(width, width, 3, 3), Conv_0__bias=(width,))
-        else:
-            modules.block(width, width, emb, resample=True)
-
     if fourier:
         modules.add(W=(nf,))
     modules.linear(emb, nf * (2 if fourier else 1))
@@ -92,7 +93,7 @@ def score_sde(fields: Fields) -> Shapes:
                 modules.attention(width)
             skips.append(width)
         if level < len(widths) - 1:
-            resample(width)
+            modules.resample(width, emb, own)
             if fourier:
                 modules.add(Conv2d_0__weight=(width, pyramid, 3, 3), Conv2d_0__bias=(width,))
                 pyramid = width
@@ -108,7 +109,7 @@ def score_sde(fields: Fields) -> Shapes:
         if attends[level]:
             modules.attention(width)
         if level:
-            resample(width)
+            modules.resample(width, emb, own)
     modules.linear(h)
     modules.linear(3, h, 3, 3)
     return modules

@@ -1,0 +1,184 @@
+"""`fewstep run --smoke`: the whole grid of a suite on random networks, and marked wherever it is shown."""
+
+import csv
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from fewstep.bench.commands import run as command
+from fewstep.bench.plan import rehearsal as files
+from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.results import published
+from fewstep.bench.suite.loading import checked, load
+from fewstep.bench.suite.rehearsal import LARGEST_NFE, rehearsal
+from fewstep.datasets.registry import DATASETS
+from fewstep.leaderboards import publish
+from fewstep.methods.published_networks import NETWORKS
+from fewstep.methods.teachers import forms
+from fewstep.methods.teachers.forms import miniature, writing
+from fewstep.reports import leaderboard
+from fewstep.reports.drawing import svg
+from fewstep.reports.figures import figure
+from fewstep.reports.rehearsal import WATERMARK
+from fewstep.reports.status import Kind
+
+from .in_process import call, is_one_line, run_in_process
+from .test_problems import CELLS
+
+SUITE = {
+    "name": "tables",
+    "paper": {"key": "diffsampler"},
+    "problems": {
+        "dataset": "cifar10",
+        "teacher": "edm-cifar10-32x32-uncond-vp",
+        "references": {"fid": "cifar10-32x32"},
+        "published": {"dataset": "CIFAR-10", "conditioning": "uncond"},
+    },
+    "budgets": {"iterations": 100_000},
+    "seeds": [3, 4],
+    "nfe": [3, 4],
+    "samples": 50_000,
+    "metrics": "fid",
+    "device": "cpu",
+    "methods": [{"name": "euler", "published": {"method": "Euler"}}, "heun"],
+}
+
+
+def suite(**changes):
+    return checked("s.yaml", yaml.safe_dump(SUITE | changes))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a finished rehearsal."""
+    folder = tmp_path_factory.mktemp("rehearsal")
+    (folder / "s.yaml").write_text(yaml.safe_dump(SUITE))
+    with pytest.MonkeyPatch.context() as patch:
+        run_in_process(patch)
+        result = call("run", folder / "s.yaml", "--smoke", "--out", folder / "out", "--quiet")
+    assert result.exit_code == 0, result.output
+    return folder / "out"
+
+
+def rows(folder):
+    with (folder / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_cell_is_done_or_refused_as_the_suite_refuses_it(run):
+    refused = {(cell.method, cell.nfe) for cell in make_plan(suite()).cells if cell.skipped.kind is Kind.SKIPPED}
+    statuses = {(row["method"], int(row["nfe"])): row["status"] for row in rows(run)}
+    assert {cell for cell, status in statuses.items() if status != "done"} == refused
+    assert len(statuses) > len(refused)
+
+
+def test_rows_say_that_they_are_of_a_rehearsal(run):
+    assert {row["suite"] for row in rows(run)} == {"tables [smoke]"}
+    assert {row["dataset"] for row in rows(run)} == {"cifar10 [smoke]"}
+    assert all(row["protocol"].startswith("smoke/") for row in rows(run) if row["value"])
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "siunitx", "html", "csv"])
+def test_tables_say_so_in_every_format(run, form):
+    text = leaderboard.render(leaderboard.read(run), form)
+    assert "[smoke]" in re.sub(r"[\\{}]", "", text).partition("Euler")[0]
+
+
+def test_the_page_says_so_before_anything_else(run):
+    page = (run / "report.html").read_text()
+    assert 'class="rehearsal"' in page.partition("<h1>")[0]
+
+
+def test_figures_say_so(run):
+    assert f'-{WATERMARK}"' in svg(figure([run], "nfe"))
+
+
+def test_nothing_of_a_rehearsal_is_published(run, tmp_path):
+    (tmp_path / "leaderboards").mkdir()
+    with pytest.raises(ValueError, match="a rehearsal"):
+        publish.copy(run, tmp_path)
+    assert not list((tmp_path / "leaderboards").iterdir())
+
+
+def test_a_rehearsal_has_a_store_and_a_folder_apart(run):
+    assert (run / "smoke-store").is_dir()
+    assert not (run / "store").exists()
+    for out, store in ((None, None), (None, Path("mine")), (Path("out"), None)):
+        real, small = (command._places("s", out, store, smoke) for smoke in (False, True))
+        assert real[1] != small[1]
+    assert command._places("s", None, None, True)[0] != command._places("s", None, None, False)[0]
+
+
+def test_what_a_run_finds_is_not_changed_by_a_rehearsal_before_it(run):
+    assert DATASETS["cifar10"].shown == "cifar10"
+    assert DATASETS["lsun-bedroom"].shape == (3, 256, 256)
+    assert files.TOLD not in os.environ
+    assert not os.environ.get("FEWSTEP_WEIGHTS", "").startswith(str(run))
+
+
+def test_published_numbers_are_compared_with_no_rehearsal():
+    real = load("papers/diffsampler-edm")
+    assert not published.beside(real).smoke
+    assert published.beside(rehearsal(real)).smoke
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_rehearsal_has_the_rows_of_its_suite(name):
+    """Under the names by which published numbers are joined; what is cut is said."""
+    real = load(f"papers/{name}")
+    small = rehearsal(real)
+    assert [entry.label() for entry in small.methods] == [entry.label() for entry in real.methods]
+    assert len(small.problems) == len(real.problems)
+    for before, after in zip(real.methods, small.methods, strict=True):
+        for nfe, less in zip(before.nfe or real.nfe, after.nfe or small.nfe, strict=True):
+            assert less == nfe or (less <= LARGEST_NFE < nfe and f"{less} for {nfe}" in small.description)
+    assert (small.samples, small.seeds) == (16, [0])
+
+
+def test_a_solver_is_cut_to_an_nfe_that_it_reaches():
+    heun = rehearsal(suite(nfe=[3, 79, 80])).methods[1]
+    assert heun.nfe == [3, 49, 80]
+
+
+def test_another_executor_is_refused(tmp_path):
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(SUITE))
+    assert is_one_line(call("run", tmp_path / "s.yaml", "--smoke", "--executor", "in-a-thread"))
+
+
+ARCHITECTURES = {
+    str(network.settings) + str(network.shape) + network.name.partition("-32")[0]: name
+    for name, network in NETWORKS.items()
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES.values()])
+def test_a_small_network_reads_as_its_form_with_the_classes_and_variance_of_the_published(name, tmp_path):
+    known = NETWORKS[name]
+    side = min(known.shape[1], 64)
+    writing.write(tmp_path / known.file, miniature.settings(known, side), seed=0)
+    read = forms.read(tmp_path / known.file)
+    assert read.form == known.form
+    if known.kind == "classifier":
+        assert forms.classifier(read)
+        return
+    made = forms.build(read)
+    assert made.shape == (3, side, side)
+    assert made.classes == known.classes
+    assert sum(tensor.numel() for tensor in read.state.values()) < 0.1 * known.parameters
+    time = made.time_of(torch.tensor([0.5]))
+    labels = torch.zeros(1, dtype=torch.long) if made.classes else None
+    with torch.no_grad():
+        output = made.network.eval()(torch.randn(1, *made.shape), time, labels)
+    assert output.shape[1] == (6 if known.variance == "learned" else 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_of_a_papers_suite_is_done(name, tmp_path):
+    result = call("run", f"papers/{name}", "--smoke", "--out", tmp_path, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert {row["status"] for row in rows(tmp_path)} == {"done"}
