@@ -134,8 +134,10 @@ def test_a_rehearsal_has_the_rows_of_its_suite(name):
     assert [entry.label() for entry in small.methods] == [entry.label() for entry in real.methods]
     assert len(small.problems) == len(real.problems)
     for before, after in zip(real.methods, small.methods, strict=True):
-        for nfe, less in zip(before.nfe or real.nfe, after.nfe or small.nfe, strict=True):
-            assert less == nfe or (less <= LARGEST_NFE < nfe and f"{less} for {nfe}" in small.description)
+        reached = after.nfe or small.nfe
+        for nfe in before.nfe or real.nfe:
+            cut = [less for less in reached if less <= LARGEST_NFE < nfe and f"{less} for {nfe}" in small.description]
+            assert nfe in reached or cut
     assert (small.samples, small.seeds) == (16, [0])
 
 
