@@ -20,8 +20,8 @@ from fewstep.bench.commands.option_table import options_of, rows
 from fewstep.bench.commands.reachable import progression
 from fewstep.bench.metrics.extractors import registry
 from fewstep.bench.metrics.register import defined
-from fewstep.bench.suite.loading import load, shipped_names
 from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.suite.loading import load, shipped_names
 from fewstep.datasets.registry import DATASETS
 from fewstep.methods.registry import METHODS, TEACHERS
 
