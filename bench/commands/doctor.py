@@ -18,7 +18,7 @@ def doctor(suite: str | None) -> None:
     """
     from ..suite.checks import RULES
     from ..suite.loading import load
-    from .findings import FAULTS, findings
+    from .findings import FAULTS, findings, to_fetch
 
     # What is wrong with the files is what is asked.
     found = findings(load(suite, rules=RULES) if suite else None)
@@ -28,4 +28,6 @@ def doctor(suite: str | None) -> None:
     else:
         for name, state, advice in found:
             click.echo(f"{name}: {state}" + (f" ({advice})" if advice else ""))
+    if total := to_fetch(found):
+        click.echo(total)
     sys.exit(1 if any(state in FAULTS for _, state, _ in found) else 0)

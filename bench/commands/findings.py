@@ -66,6 +66,15 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
     return found
 
 
+def to_fetch(found: Iterable[tuple[str, str, str]]) -> str:
+    """How many registered files are not as they should be, and their size together; empty if none."""
+    names = {what.removeprefix("file ") for what, state, _ in found if state in FAULTS}
+    files = [published_files.REGISTER[name] for name in sorted(names & published_files.REGISTER.keys())]
+    if not files:
+        return ""
+    return f"to fetch: {len(files)} file{'s' * (len(files) > 1)}, {_megabytes(sum(file.megabytes for file in files))}"
+
+
 def _read(suite: Suite) -> Iterator[tuple[str, str, str]]:
     """The data sets, of which only those whose images or labels some row reads must be here."""
     needed = {name for problem in problems(suite) for name in problem.images_read()}

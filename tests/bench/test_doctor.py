@@ -218,7 +218,10 @@ def test_a_suites_files_are_required_and_listed_with_size_and_licence(files, tmp
     url = weights.REGISTER[DINO].url
     command = f"`curl -fL --create-dirs -o {folder / DINO} {url}`"
     assert found[f"file {DINO}"] == f"missing (by {command}; about 1.22 GB; licence: Apache 2.0; for fd-dinov2)"
+    # 1217, 96 and 33.6 MB.
+    assert found["to fetch"] == "3 files, 1.35 GB"
     publish(monkeypatch, folder, DINO, b"x" * 2_340_000)
+    assert doctor(tmp_path, suite)[1]["to fetch"] == "2 files, 130 MB"
     line = doctor(tmp_path, suite)[1][f"file {DINO}"]
     assert line == f"present ({folder / DINO}; 2.34 MB; licence: Apache 2.0; for fd-dinov2)"
 
@@ -241,6 +244,7 @@ def test_a_file_that_is_not_what_is_published_fails_asked_for_or_not(files, tmp_
 def test_without_a_suite_no_file_is_required(files, tmp_path):
     code, found = doctor(tmp_path)
     assert code == 0
+    assert "to fetch" not in found
     assert {f"file {name}" for name in weights.REGISTER} <= set(found)
     assert all(found[f"file {name}"].startswith(("absent (by `curl", "absent (by `save")) for name in weights.REGISTER)
 
