@@ -38,7 +38,9 @@ def paths_bytes(options: Options, budget: Budget, shape: Sequence[int]) -> int:
 
 
 def _bytes_here() -> int | None:
+    if not hasattr(os, "sysconf"):
+        return None
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
+    except (ValueError, OSError):
         return None

@@ -4,6 +4,7 @@ machine while it lasts. No torch before files are made.
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -133,7 +134,11 @@ def _make(suite: Suite, real: dict[str, Path | None]) -> None:
 
 
 def _linked(real: Path, file: Path) -> None:
-    file.symlink_to(real)
+    if sys.platform == "win32":
+        # A link takes a privilege there.
+        shutil.copyfile(real, file)
+    else:
+        file.symlink_to(real)
 
 
 def _once(file: Path, make: Callable[[Path], None]) -> None:

@@ -5,12 +5,14 @@ and classes. No torch.
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...methods.published_networks import NETWORKS, shapes_digest, with_tensors
 from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.teachers import edm_pickle
 
 METADATA, METADATA_CONFIG = "__metadata__", "config"
 """Where a .safetensors has facts beside its tensors, and which of them a network's settings are."""
@@ -106,7 +108,9 @@ def told(path: Path, given: Mapping[str, Any] | str | None = None) -> Told:
     if path.suffix == ".pkl":
         if not _is_pickle(path):
             raise ValueError("not a whole pickle, which EDM's .pkl is")
-        return _registered(path)
+        known = _registered(path)
+        stat = path.stat()
+        return known if known != NOTHING else _of(_pickled(path, stat.st_size, stat.st_mtime_ns), required=True)
     if facts := method_facts(path):
         _check_whole(path)
         return Told(tuple(json.loads(facts["network"])["shape"]))
@@ -115,6 +119,15 @@ def told(path: Path, given: Mapping[str, Any] | str | None = None) -> Told:
     _check_kind(path)
     settings = _settings(path, given)
     return _registered(path) if settings is None else _of(settings, required=False)
+
+
+@lru_cache(maxsize=64)
+def _pickled(path: Path, size: int, changed: int) -> dict[str, Any]:
+    """The settings in an EDM .pkl, read once for as long as the file stays."""
+    try:
+        return edm_pickle.configuration(path)
+    except edm_pickle.CheckpointError as error:
+        raise ValueError(str(error).removeprefix(f"{path}: ")) from None
 
 
 def _registered(path: Path) -> Told:

@@ -7,12 +7,12 @@ is dropped: of every object stay its class's name and its attributes, and whatev
 import collections
 import io
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from .. import unpickling
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VERSION = 6
 """Of the persistence format."""
@@ -28,8 +28,8 @@ class Stored:
     """An object as its attributes; `class_name` is its class's."""
 
     class_name: str
-    _parameters: dict[str, Tensor | None]
-    _buffers: dict[str, Tensor | None]
+    _parameters: dict[str, "Tensor | None"]
+    _buffers: dict[str, "Tensor | None"]
     _modules: dict[str, "Stored | None"]
     _init_args: tuple[Any, ...]
     _init_kwargs: dict[str, Any]
@@ -49,21 +49,33 @@ def _reconstruct(meta: dict[str, Any]) -> Stored:
 
 
 def _storage(data: bytes) -> Any:
+    import torch
+
     buffer = io.BytesIO(data)
     return torch.load(buffer, map_location="cpu", weights_only=True)
 
 
-def _parameter(data: Tensor, requires_grad: bool, hooks: Any) -> Tensor:
+def _tensor(*arguments: Any) -> Any:
+    import torch
+
+    return torch._utils._rebuild_tensor_v2(*arguments)
+
+
+def _parameter(data: Any, requires_grad: bool, hooks: Any) -> Any:
     return data
 
 
-def _table() -> unpickling.Allowed:
+def _nothing(*arguments: Any) -> None:
+    """In place of a tensor where only the settings are asked for."""
+
+
+def _table(tensor: Any, storage: Any) -> unpickling.Allowed:
     containers = ("ModuleDict", "ModuleList", "Sequential")
     return {
         ("torch_utils.persistence", "_reconstruct_persistent_obj"): _reconstruct,
-        ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+        ("torch._utils", "_rebuild_tensor_v2"): tensor,
         ("torch._utils", "_rebuild_parameter"): _parameter,
-        ("torch.storage", "_load_from_bytes"): _storage,
+        ("torch.storage", "_load_from_bytes"): storage,
         **{("torch.nn.modules.container", name): Stored for name in containers},
         ("collections", "OrderedDict"): collections.OrderedDict,
         ("builtins", "set"): set,
@@ -72,24 +84,34 @@ def _table() -> unpickling.Allowed:
     }
 
 
-def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read(file: Path) -> "tuple[dict[str, Any], dict[str, Tensor]]":
     """(the configuration that `edm_network` takes, the state dict) of the averaged network `ema` in an EDM .pkl.
 
     CheckpointError for a file that is none, or that names anything which a network is not made of.
     """
+    config, network = _opened(file, _table(_tensor, _storage))
+    return config, dict(_tensors(network))
+
+
+def configuration(file: Path) -> dict[str, Any]:
+    """The configuration alone, without its tensors and without torch. CheckpointError as for `read`."""
+    return _opened(file, _table(_nothing, _nothing))[0]
+
+
+def _opened(file: Path, table: unpickling.Allowed) -> tuple[dict[str, Any], Stored]:
     if file.stat().st_size > LARGEST:
         raise CheckpointError(f"{file}: more than {LARGEST >> 30} GiB, which no network here has")
     try:
-        network = unpickling.load(file, _table())["ema"]
+        network = unpickling.load(file, table)["ema"]
         if network._init_args:
             raise ValueError("its network was made with positional arguments")
         config = {"precond": network.class_name, "kwargs": _plain(dict(network._init_kwargs))}
-        return config, dict(_tensors(network))
+        return config, network
     except unpickling.BROKEN as error:
         raise CheckpointError(f"{file}: not a network that EDM's code wrote: {unpickling.reason(error)}") from None
 
 
-def _tensors(module: Stored, prefix: str = "") -> list[tuple[str, Tensor]]:
+def _tensors(module: Stored, prefix: str = "") -> "list[tuple[str, Tensor]]":
     """The state dict's entries, in its order."""
     found = [(prefix + name, tensor) for name, tensor in module._parameters.items() if tensor is not None]
     found += [(prefix + name, tensor) for name, tensor in module._buffers.items() if tensor is not None]

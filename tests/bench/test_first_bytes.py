@@ -14,8 +14,10 @@ from fewstep.bench.errors import InputError, Mistakes
 from fewstep.bench.plan import checkpoints
 from fewstep.bench.suite.loading import load
 from fewstep.methods import published_networks
+from fewstep.methods.published_networks import NETWORKS as PUBLISHED
 from fewstep.methods.specs.teachers.checkpoint import CheckpointOptions
 from fewstep.methods.teachers import forms
+from fewstep.methods.teachers.forms import miniature, writing
 from fewstep.methods.teachers.forms.base import tensors_digest
 from fewstep.tests.methods.published import NETWORKS, tiny, write
 
@@ -28,6 +30,22 @@ def test_a_file_of_each_family_is_of_its_shape_and_of_no_other(name, tmp_path):
         assert checkpoints.fault(path) is None
         assert checkpoints.fault(path, (3, 8, 8)) is None
         assert checkpoints.fault(path, (3, 32, 32)) == "its images have shape (3, 8, 8), the data set's (3, 32, 32)"
+
+
+def test_an_edm_pickle_tells_its_shape_and_classes_without_torch(tmp_path):
+    file = tmp_path / "mine.pkl"
+    network = PUBLISHED["edm-cifar10-32x32-uncond-vp"]
+    writing.write(file, miniature.settings(network, 8), seed=0)
+    code = (
+        "import sys; from pathlib import Path; from fewstep.bench.suite import first_bytes as f; "
+        f"print(f.told(Path({str(file)!r}))); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "shape=(3, 8, 8), classes=0, form='edm'" in done.stdout
+    options = CheckpointOptions(file=str(file))
+    assert checkpoints.fault(file, (3, 8, 8), options, classes=10) is None
+    assert checkpoints.fault(file, (1, 8, 8), options) == "its images have shape (3, 8, 8), the data set's (1, 8, 8)"
 
 
 def test_files_of_older_versions_of_torch_are_known(tmp_path):

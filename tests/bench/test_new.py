@@ -26,7 +26,8 @@ def test_the_copy_is_the_suite_under_its_own_name_with_comments(name):
     assert made.name == "my-suite"
     assert made.model_dump(exclude={"name"}) == load(name).model_dump(exclude={"name"})
     text = Path("my suite.yaml").read_text()
-    for key in ("datasets", "teachers", "methods", "nfe"):
+    places = ("problems",) if made.problems else ("datasets", "teachers")
+    for key in (*places, "methods", "nfe"):
         above, _, _ = text.partition(f"\n{key}:")
         assert above.splitlines()[-1].startswith("#"), key
 

@@ -26,7 +26,9 @@ PATHS = {"vp_linear": VPLinear(), "vp_cosine": VPCosine(), "edm": EDM(), "flow":
 TRAINED = registry.of_kind("learned solver", "student")
 SHORT = {"bespoke": {"trajectories": 8, "nodes": 9, "tolerance": 1e-3}}
 """Options that make a run of seconds where the defaults do not; a batch of 8 for every method that has one."""
-DATA_FREE = {"bespoke", "knowledge", "rectified-flow", "boot", "sim", "sid", "diff-instruct", "dmd", "d-ode", "iia"}
+DATA_FREE = {
+    "bespoke", "knowledge", "rectified-flow", "boot", "dfno", "sim", "sid", "diff-instruct", "dmd", "d-ode", "iia",
+}  # fmt: skip
 BUDGET = 2000.0
 
 

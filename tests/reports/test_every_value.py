@@ -50,7 +50,8 @@ def shown(board):
         printed = table(board, grid)
         assert len(printed.rows) == len(grid.lines)
         for line, cells in zip(grid.lines.values(), printed.rows, strict=True):
-            for entry, cell in zip(line, cells[printed.left :], strict=True):
+            # Of a single NFE the ranks come behind.
+            for entry, cell in zip(line, cells[printed.left :][: len(line)], strict=True):
                 own = list(entry.values.get(grid.metric, {}).values()) if entry else []
                 found.update(own)
                 if own:
