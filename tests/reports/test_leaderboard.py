@@ -117,11 +117,11 @@ def test_csv_has_a_line_per_entry_and_metric(board, row):
     header, line, other = leaderboard.render(board(table), "csv").splitlines()
     assert header == (
         "suite,dataset,teacher,method,variant,budget,nfe,run,metric,mean,std,low,high,standard_error,corrected,rank,"
-        "best,seeds,samples,status,protocol"
+        "best,seeds,samples,status,protocol,train_evaluations"
     )
     assert line.startswith("test,digits,small,a,,0,1,,fd_digits,1.5,0.7071067811865476,")
-    assert line.endswith(",1,0,2,100,done,")
-    assert other.startswith("test,digits,small,a,,0,1,,recall,0.5,,,,,,1,0,1,100,done,")
+    assert line.endswith(",1,0,2,100,done,,0.0")
+    assert other.startswith("test,digits,small,a,,0,1,,recall,0.5,,,,,,1,0,1,100,done,,0.0")
 
 
 def test_csv_has_one_metric_where_one_is_asked(board, row):
@@ -140,10 +140,10 @@ def test_every_format_renders(board, row):
     a_board = board([row(name, s, 1.0 + s) for name in ("a_b", "c", "d") for s in range(2)])
     latex = leaderboard.render(a_board, "latex")
     assert r"a\_b" in latex
-    assert r"\begin{tabular}{@{}lr@{}}" in latex
+    assert r"\begin{tabular}{@{}lrr@{}}" in latex
     assert r"$\pm$" in latex
     markdown = leaderboard.render(a_board, "markdown")
-    assert r"| a\_b | 1.50 ± 0.71\*\* |" in markdown
+    assert r"| a\_b | 1.50 ± 0.71\*\* | 1-3 |" in markdown
     assert "<td" in leaderboard.render(a_board, "html")
 
 
