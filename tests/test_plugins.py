@@ -148,7 +148,8 @@ def test_a_teacher_of_another_package_is_checked_as_others_are(outside):
         return result.stderr
 
     assert "unknown key 'sigma_mx'; did you mean 'sigma_max'?" in mistake(sigma_mx=3)
-    assert "'name' must be one of 'checkpoint', 'exact', 'module', 'pretrain', 'shipped', 'wiener'" in mistake(name="weiner")
+    kinds = "'checkpoint', 'exact', 'module', 'pretrain', 'shipped', 'wiener'"
+    assert f"'name' must be one of {kinds}" in mistake(name="weiner")
 
 
 def test_images_of_another_package_are_scored_by_their_own_classifier(tmp_path):

@@ -58,6 +58,10 @@ def lpips(vgg: Path, weights: Path) -> None:
     torch.save([torch.rand(1, width, 1, 1, generator=rng) for width in (64, 128, 256, 512, 512)], weights)
 
 
+EDM2 = "fid"
+"""Under which EDM2's pickles keep the moments."""
+
+
 def statistics(file: Path) -> None:
     """Moments of random features, as the file's name says: EDM2's pickle, ADM's with images, or a mean and covariance
     alone.
@@ -65,7 +69,7 @@ def statistics(file: Path) -> None:
     rng = np.random.default_rng(0)
     mu, sigma = _moments(rng, DIMENSIONS["pool"])
     if file.suffix == ".pkl":
-        file.write_bytes(dumps({"fid": {"mu": mu, "sigma": sigma}}, protocol=2))
+        file.write_bytes(dumps({EDM2: {"mu": mu, "sigma": sigma}}, protocol=2))
         return
     arrays = {"mu": mu, "sigma": sigma}
     if file.stem.startswith("VIRTUAL"):
