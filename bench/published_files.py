@@ -211,7 +211,7 @@ def meant(name: str, place: str) -> str | None:
         if known.startswith(place) and name in (known, known.removeprefix(place), Path(known).stem):
             return known
     path = Path(name)
-    return str(path.absolute()) if path.is_file() or (place == CHECKPOINTS and path.is_dir()) else None
+    return str(path.absolute()) if os.path.isfile(path) or (place == CHECKPOINTS and os.path.isdir(path)) else None
 
 
 def known_names(place: str) -> list[str]:

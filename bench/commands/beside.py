@@ -1,9 +1,9 @@
 """A paper's table beside a run of its suite, or alone where the suite has not been run."""
 
 import io
+import os
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
@@ -21,7 +21,7 @@ def only_published(place: str) -> bool:
     with suppress(InputError):
         results_folder(place)
         return False
-    if not (Path(place).is_file() or place in shipped_names()):
+    if not (os.path.isfile(place) or place in shipped_names()):
         return False
     return load(place).paper is not None
 

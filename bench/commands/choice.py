@@ -1,5 +1,6 @@
 """The suite of `fewstep choose`. No torch."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class Choice:
         form, colon, rest = self.file.partition(":")
         if self.file in frozen.teachers():
             return {"name": "shipped", "file": self.file}
-        if not colon or form not in short_forms.FORMS or Path(self.file).exists():
+        if not colon or form not in short_forms.FORMS or os.path.exists(self.file):
             return {"name": "checkpoint", "file": self._found(self.file)}
         return {"name": "checkpoint", "form": short_forms.FORMS[form], "file": self._found(rest)}
 

@@ -1,5 +1,6 @@
 """`fewstep doctor`: what a suite needs from this machine. No torch."""
 
+import os
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -146,7 +147,7 @@ def _made_elsewhere(entry: MethodEntry) -> Iterator[tuple[str, str, str]]:
     options = entry.checked()
     if isinstance(options, ImagesOptions):
         path = Path(options.source)
-        state = ("present", str(path)) if path.exists() else ("missing", "no such file or folder")
+        state = ("present", str(path)) if os.path.exists(path) else ("missing", "no such file or folder")
         yield f"images {path}", *state
         return
     name = elsewhere.network_of(options).file

@@ -4,6 +4,7 @@ A `student` or `released` row brings its own network, which takes the place of t
 the `ground-truth` is the teacher's own.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -189,7 +190,7 @@ class ImagesRow(Row):
 
     @cached_property
     def lacking(self) -> Status | None:
-        if not self.path.exists():
+        if not os.path.exists(self.path):
             return Status(Kind.LACKING, f"{self.path}: no such file or folder")
         reads = needs_own(self.suite.metrics, self.problem.named)
         missing = DATASETS[self.problem.dataset].missing() if reads else None

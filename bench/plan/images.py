@@ -1,5 +1,6 @@
 """Images that a suite names: every one is decoded once, so that a broken one is found before anything is computed."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ def looked_at(path: Path) -> Found:
     of images of one size.
     """
     try:
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if os.path.isdir(path) else [path]
         stats = ((str(file), file.stat()) for file in files)
         return _found(path, tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
     except (ArchiveError, OSError) as error:

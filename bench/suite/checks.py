@@ -4,8 +4,8 @@ A rule yields a complaint for each mistake; those about fields that do not fit, 
 fits and repeats.
 """
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -196,7 +196,7 @@ def checkpoints_are_files(suite: Suite) -> Iterator[Complaint]:
         if not isinstance(teacher, CheckpointOptions):
             continue
         # A folder of diffusers is as good as a file.
-        folder = Path(teacher.file).is_dir()
+        folder = os.path.isdir(teacher.file)
         if not folder and published_files.meant(teacher.file, published_files.CHECKPOINTS) is None:
             near = registry.did_you_mean(teacher.file, published_files.known_names(published_files.CHECKPOINTS))
             yield (*place, "file"), f"no file {teacher.file}, and no known network of that name{near}"

@@ -90,9 +90,10 @@ class Draft:
         return True
 
     def _index(self, path: Location, items: list[Any]) -> int | None:
-        """Where an item of the file's list is now, None if it was taken out."""
+        """Where an item of the file's list is now, None if it, or the whole list, was taken out."""
         kept = self._kept.setdefault(path[:-1], list(range(len(items))))
-        return kept.index(path[-1]) if path[-1] in kept else None
+        index = kept.index(path[-1]) if path[-1] in kept else len(items)
+        return index if index < len(items) else None
 
     def _stand_in(self, place: Location) -> bool:
         """Something for a required key that is absent."""

@@ -3,6 +3,7 @@ and classes. No torch.
 """
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -143,7 +144,7 @@ def beside(path: Path, given: Mapping[str, Any] | str | None = None) -> Path | N
     if isinstance(given, str):
         return Path(given)
     file = path.with_suffix(".json")
-    if given is not None or path.is_dir() or path.suffix == ".pkl" or not file.is_file():
+    if given is not None or path.is_dir() or path.suffix == ".pkl" or not os.path.isfile(file):
         return None
     return None if path.suffix == ".safetensors" and METADATA_CONFIG in (_header(path)[1].get(METADATA) or {}) else file
 
@@ -152,7 +153,7 @@ def _settings(path: Path, given: Mapping[str, Any] | str | None) -> Any:
     if isinstance(given, Mapping):
         return given
     file = beside(path, given)
-    if file is not None and not file.is_file():
+    if file is not None and not os.path.isfile(file):
         raise FileNotFoundError(f"no file {file}, which `config` names")
     return None if file is None else json.loads(file.read_text(encoding="utf-8"))
 

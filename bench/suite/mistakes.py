@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ..errors import printable
 from .checks import PRESUPPOSED, RULES
 from .document import Document, Location
 from .draft import Draft
@@ -25,7 +26,7 @@ def mistakes(document: Document, rules: Sequence[Rule] = RULES) -> tuple[Suite |
             suite, derived = draft.suite()
             found += derived
     placed = sorted(found, key=lambda one: document.line(one[0]))
-    return suite, list(dict.fromkeys(document.at(*one) for one in placed))
+    return suite, list(dict.fromkeys(printable(document.at(*one)) for one in placed))
 
 
 def _against(rule: Rule, suite: Suite, draft: Draft) -> dict[Location, Complaint]:

@@ -104,9 +104,9 @@ def test_results_show_the_unit_and_the_evaluations_that_it_came_to(ran):
         assert row["status"] == "done"
         assert float(row["train_evaluations"]) == pytest.approx(trained[name][0].of_student(4).evaluations)
     spent = trained["consistency"][0].evaluations
-    costs = call("leaderboard", out).output.split("what training cost")[1]
+    costs = call("leaderboard", out, "--format", "markdown").output.split("what training cost")[1]
     (line,) = (line for line in costs.splitlines() if "5 iterations" in line and f"{spent:,.0f}" in line)
-    assert line.startswith("Consistency distillation")
+    assert line.startswith("| Consistency distillation")
     lines = csv.DictReader(call("leaderboard", out, "--format", "csv").output.splitlines())
     found = {line["method"]: (line["budget"], float(line["train_evaluations"])) for line in lines}
     assert found["consistency"] == ("5 iterations", pytest.approx(spent))

@@ -1,6 +1,7 @@
 """A network of one's own, from a function in one's own code."""
 
 import hashlib
+import os
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,10 +57,12 @@ class ModuleOptions(TeacherOptions):
     def identity(self) -> dict[str, str]:
         """The source file and the weights, by their hashes; target and kwargs are among the options."""
         files = {"source": _source(self.target), **({"weights": Path(self.weights)} if self.weights else {})}
-        return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items() if file.is_file()}
+        return {
+            name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items() if os.path.isfile(file)
+        }
 
     def missing(self) -> Missing | None:
-        if self.weights is None or Path(self.weights).is_file():
+        if self.weights is None or os.path.isfile(self.weights):
             return None
         return Missing(self.weights, "your own training")
 
