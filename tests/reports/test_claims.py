@@ -112,7 +112,7 @@ def run(run_folder, row):
 
 B = [10.0, 11.0, 9.0, 10.5]
 LESS = [8.0, 8.9, 7.1, 8.5]
-TENTH = ("100 evaluations", "900 evaluations")
+BUDGETS = ("100 evaluations", "900 evaluations")
 
 
 def outcomes(board, *claims):
@@ -121,16 +121,18 @@ def outcomes(board, *claims):
 
 def test_a_claim_is_judged_at_each_budget_of_its_trained_rows(run):
     """Against a solver, which has no budget, too."""
-    board = run({("a", "", TENTH[0], 1): LESS, ("a", "", TENTH[1], 1): B, ("b", "", "0", 1): B})
+    board = run({("a", "", BUDGETS[0], 1): LESS, ("a", "", BUDGETS[1], 1): B, ("b", "", "0", 1): B})
     judged = judge(board, [claim()])
     assert [(one.context.budget, one.outcome) for one in judged] == [
-        (TENTH[0], Outcome.HOLDS),
-        (TENTH[1], Outcome.FAILS),
+        (BUDGETS[0], Outcome.HOLDS),
+        (BUDGETS[1], Outcome.FAILS),
     ]
 
 
 def test_a_claim_about_solvers_is_judged_once_though_others_have_budgets(run):
-    board = run({("a", "", "0", 1): LESS, ("b", "", "0", 1): B, ("c", "", TENTH[0], 1): B, ("c", "", TENTH[1], 1): B})
+    board = run(
+        {("a", "", "0", 1): LESS, ("b", "", "0", 1): B, ("c", "", BUDGETS[0], 1): B, ("c", "", BUDGETS[1], 1): B}
+    )
     assert outcomes(board, claim()) == [Outcome.HOLDS]
 
 
@@ -191,7 +193,7 @@ def test_a_mean_over_nfes_can_hold_where_not_all_do(run):
 
 
 def test_a_flat_sweep_is_told_from_a_steep_one_and_a_diverged_run_counts_as_untrained(run):
-    budget = TENTH[0]
+    budget = BUDGETS[0]
     values = {("a", f"lr={rate}", budget, 1): [v * (1 + 0.01 * rate) for v in B] for rate in (1, 2, 3)}
     values |= {("b", f"lr={rate}", budget, 1): [v * (1 + rate) for v in B] for rate in (1, 2)}
     values |= {("b", "lr=3", budget, 1): [None] * 4, ("euler", "", "0", 1): [v * 100 for v in B]}
@@ -226,7 +228,7 @@ def test_a_placebo_splits_a_row_into_even_and_odd_seeds(run):
 
 
 def test_a_tuned_row_is_another_rule_set_and_a_variant_has_to_be_named(run):
-    board = run({("a", v, TENTH[0], 1): x for v, x in (("", LESS), ("tuned of 3", B))} | {("b", "", "0", 1): B})
+    board = run({("a", v, BUDGETS[0], 1): x for v, x in (("", LESS), ("tuned of 3", B))} | {("b", "", "0", 1): B})
     assert [(one.context.rules, one.outcome) for one in judge(board, [claim()])] == [
         ("", Outcome.HOLDS),
         ("tuned of 3", Outcome.FAILS),
