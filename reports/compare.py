@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 
 import numpy as np
+import pandas as pd
 
 from . import jackknife
 from .entries import Board, Entry
@@ -62,6 +63,10 @@ class Change:
     @property
     def words(self) -> str:
         return self.verdict + (" (one seed, not tested)" if self.untested else "")
+
+    @property
+    def worse(self) -> bool:
+        return self.verdict is Verdict.WORSE
 
 
 def changes(old: Board, new: Board) -> list[Change]:
@@ -177,6 +182,18 @@ def table(found: list[Change], names: tuple[str, str], boards: tuple[Board, Boar
         lines.append(Line(change.key.row, [Cell(text) for text in cells], change.key.problem if several else ()))
     empty = Table("", ["metric", "verdict", "NFE", "A", "B", "B - A"], [], _notes(found, names), left=2)
     return fill(both, empty, lines, ["data set", "teacher"] if several else [])
+
+
+def to_frame(found: list[Change]) -> pd.DataFrame:
+    """The changes in full precision, with the standard errors; what is not known is empty."""
+    lines = []
+    for change in found:
+        values = {"a": change.old, "b": change.new, "difference": change.difference}
+        numbers = {name: (math.nan, math.nan) if v is None else (v.mean, v.error) for name, v in values.items()}
+        of = {f"{name}{part}": numbers[name][i] for name in values for i, part in enumerate(("", "_error"))}
+        lines.append(asdict(change.key) | {"metric": change.metric, "verdict": change.words} | of)
+    columns = ["a", "a_error", "b", "b_error", "difference", "difference_error"]
+    return pd.DataFrame(lines, columns=[*(part.name for part in fields(EntryKey)), "metric", "verdict", *columns])
 
 
 def _notes(found: list[Change], names: tuple[str, str]) -> list[str]:
