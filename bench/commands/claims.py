@@ -15,30 +15,30 @@ from .places import results_folder
 def claims(places: tuple[str, ...], only: str | None, style: str) -> None:
     """Say of each claim of a suite whether it holds: a sentence of a paper, and the paired test that stands for it.
 
-    A verdict is for one data set, teacher, budget and rule set, and for this scale alone.
+    A verdict is for one data set, teacher, budget and rule set, and for this scale alone. Several folders make one
+    board, on which a claim says where it holds: each suite's claims are judged by its own rows.
 
     \b
     fewstep claims leaderboards/claims
     fewstep claims leaderboards/claims --claim cd-pd
+    fewstep claims leaderboards/claims leaderboards/claims-mixture leaderboards/cifar10-cpu
     """
-    from ...reports import formats, leaderboard
+    from ...reports import formats
     from ...reports.claims import board as tables
     from ...reports.claims import reading
-    from ...reports.claims.judge import ClaimError, judge
+    from ...reports.claims.judge import ClaimError, over
 
     folders = [Path(results_folder(place)) for place in places]
     try:
-        stated = reading.read(folders)
-        board = leaderboard.read(*folders)
-        if not stated:
-            raise InputError(f"{', '.join(places)}: the suite states no claims; see `claims:` in docs/suites.md")
-        chosen = [claim for claim in stated if only in (None, claim.id)]
-        if not chosen:
-            raise InputError(f"no claim {only!r}; there are {', '.join(claim.id for claim in stated)}")
-        judged = judge(board, chosen)
+        board, judged = over(reading.boards(folders))
     except (ClaimError, ValueError) as error:
         raise InputError(str(error)) from None
-    made = [tables.details(board, judged)] if only else [tables.overview(board, judged)]
-    click.echo("\n\n".join(formats.write(table, style) for table in made))
+    if not judged:
+        raise InputError(f"{', '.join(places)}: the suite states no claims; see `claims:` in docs/suites.md")
+    chosen = [one for one in judged if only in (None, one.claim.id)]
+    if not chosen:
+        known = dict.fromkeys(one.claim.id for one in judged)
+        raise InputError(f"no claim {only!r}; there are {', '.join(known)}")
+    click.echo(formats.write((tables.details if only else tables.overview)(board, chosen), style))
     for line in reading.changed(folders):
         click.echo(f"fewstep: {line}", err=True)

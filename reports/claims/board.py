@@ -29,7 +29,18 @@ def overview(board: Board, judged: Sequence[Judged]) -> Table:
         for one, holds in zip(judged, firm, strict=True)
     ]
     columns = ["claim", "data set", "budget", "verdict", "corrected", "seeds", "A/B"]
-    return Table(f"{board.suite}: claims", columns, [Group("", rows)], [*foot(judged), SCALE], left=4)
+    notes = [*foot(judged), *places(judged), SCALE]
+    return Table(f"{board.suite}: claims", columns, [Group("", rows)], notes, left=4)
+
+
+def places(judged: Sequence[Judged]) -> list[str]:
+    """In how many of the problems, budgets and rule sets where it was run each claim holds, if there are several."""
+    tested: dict[str, list[bool]] = {}
+    for one in judged:
+        if one.outcome is not Outcome.NOT_RUN and not one.claim.placebo:
+            tested.setdefault(one.claim.id, []).append(one.outcome is Outcome.HOLDS)
+    said = [f"{name} in {sum(holds)} of {len(holds)}" for name, holds in tested.items() if len(holds) > 1]
+    return [f"holds: {', '.join(said)}"] if said else []
 
 
 def foot(judged: Sequence[Judged]) -> list[str]:
@@ -57,8 +68,9 @@ def details(board: Board, judged: Sequence[Judged]) -> Table:
         groups.append(Group(f"{one.context.dataset}, {one.context.teacher}{_after(_budget(one))}", [*rows, *absent]))
     holds = sum(one.outcome is Outcome.HOLDS for one in judged)
     where = ", ".join(filter(None, (claim.paper.key, claim.paper.where)))
+    metrics = dict.fromkeys(board.about(one.claim.metric).display for one in judged)
     notes = [
-        f"metric {board.about(claim.metric).display}; a gain of {100 * claim.negligible:g} % counts as none",
+        f"metric {' and '.join(metrics)}; a gain of {100 * claim.negligible:g} % counts as none",
         *([f"in the paper: {claim.paper.scale}"] if claim.paper.scale else []),
         f"holds in {holds} of {len(judged)}",
     ]

@@ -4,11 +4,12 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import jackknife
+from .. import jackknife, leaderboard
 from ..entries import Board, Entry
 from ..naming import FREE
 from .decide import Decision, Interval, Outcome, holm, less, together, within
@@ -113,6 +114,17 @@ def judge(board: Board, claims: Sequence[Claim]) -> list[Judged]:
             if place not in found:
                 found[place] = replace(_judged(board, claim, context), context=where)
     return list(found.values())
+
+
+def over(boards: Sequence[tuple[Sequence[Path], Sequence[Claim]]]) -> tuple[Board, list[Judged]]:
+    """The claims of several boards, each judged on the rows of its own folders, claim by claim, and all their rows."""
+    read = [(leaderboard.read(*folders), claims) for folders, claims in boards]
+    found = [one for board, claims in read for one in judge(board, claims)]
+    place = {name: i for i, name in enumerate(dict.fromkeys(one.claim.id for one in found))}
+    suites = " + ".join(dict.fromkeys(board.suite for board, _ in read))
+    facts = {name: metric for board, _ in read for name, metric in board.facts.items()}
+    named = Board(suites, list(facts), [entry for board, _ in read for entry in board.entries], facts)
+    return named, sorted(found, key=lambda one: place[one.claim.id])
 
 
 def corrected(judged: Sequence[Judged]) -> list[bool]:

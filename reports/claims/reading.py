@@ -1,4 +1,4 @@
-"""The claims of run folders: those of each folder's suite, judged on the rows of all."""
+"""The claims of run folders: those of each folder's suite."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +24,24 @@ def read(folders: Sequence[Path]) -> list[Claim]:
             if found.setdefault(claim.id, claim) != claim:
                 raise ValueError(f"two claims are called {claim.id}, and they differ; show the folders one by one")
     return list(found.values())
+
+
+def boards(folders: Sequence[Path]) -> list[tuple[list[Path], list[Claim]]]:
+    """The folders that are judged together, with their claims: those that state the same, and those that state none.
+
+    Suites on other data sets state a sentence by tests of their own, on their own rows and metric. ValueError where
+    one name stands for two sentences.
+    """
+    stated = [(folder, _of(folder)) for folder in folders]
+    said: dict[str, str] = {}
+    for claim in (claim for _, claims in stated for claim in claims):
+        if said.setdefault(claim.id, claim.paper.says) != claim.paper.says:
+            raise ValueError(f"two claims are called {claim.id}, and they say different things; rename one")
+    found: list[tuple[list[Path], list[Claim]]] = []
+    for _, claims in stated:
+        if claims and all(claims != other for _, other in found):
+            found.append(([folder for folder, own in stated if own in (claims, [])], claims))
+    return found
 
 
 def _of(folder: Path) -> list[Claim]:
