@@ -11,9 +11,11 @@ from .significance import CONFIDENCE, ROUNDING
 
 LEAST = 5
 """Rows below which no order says anything: two random orders of four are the same one time in 24."""
-DRAWS = 2000
+DRAWS = 4000
 STEPS = 11
 """Halvings of the search for an end of an interval: to 1e-3."""
+EQUAL = 1e-5
+"""Less than any two values of a few dozen rows differ by."""
 
 Groups = tuple[tuple[int, ...], ...]
 """Of each group, whose row each of its ranks is: rows are numbered through all groups."""
@@ -84,7 +86,7 @@ def _interval(
 
     def excluded(candidate: float, above: bool) -> bool:
         drawn = statistic(_drawn(groups, law(candidate)))
-        as_far = drawn >= value - 1e-9 if above else drawn <= value + 1e-9
+        as_far = drawn >= value - EQUAL if above else drawn <= value + EQUAL
         return bool(np.mean(as_far) < (1 - CONFIDENCE) / 2)
 
     low = _end(lambda candidate: excluded(candidate, above=True), -1.0, value)
@@ -94,7 +96,7 @@ def _interval(
 
 def _end(excluded: Callable[[float], bool], outside: float, inside: float) -> float:
     """Where the candidates begin that are not excluded, from `outside` to `inside`."""
-    if abs(outside - inside) < 1e-9 or not excluded(outside):
+    if abs(outside - inside) < EQUAL or not excluded(outside):
         return outside
     for _ in range(STEPS):
         middle = (outside + inside) / 2

@@ -64,8 +64,8 @@ def test_nfes_are_apart_and_together(board):
 
 def test_budgets_are_apart_and_the_training_free_are_in_each(board):
     trained = {("sim", 4, f"{n} evaluations"): [v] * 3 for n, v in ((10, 0.5), (90, 0.2))}
-    four = {key: value for key, value in ordered(METHODS[:5]).items()}
-    small, large, every = found(board("a", four | trained), board("b", four | trained, dataset="cifar10"))
+    rows = ordered(METHODS[:5]) | trained
+    small, large, every = found(board("a", rows), board("b", rows, dataset="cifar10"))
     assert (small.budget, large.budget) == ("10 evaluations", "90 evaluations")
     assert (small.rows, large.rows, every.rows) == (6, 6, 6)
 
@@ -108,8 +108,7 @@ def test_boards_of_other_data_sets_are_compared_by_their_order(board):
     code, text, _ = compare(a, b)
     assert code == 0
     assert max(map(len, text.splitlines())) <= 80
-    assert "4       6   1.00  [0.45, 1.00]      1.00  [0.64, 1.00]  15/15" in text or "15/15" in text
-    assert compare(a, b, "--fail")[0] == 2
+    assert "15/15" in text
     assert "--all and --fail are about values" in compare(a, b, "--fail")[2]
     assert "no metric 'rmse' on both boards" in compare(a, b, "--metric", "rmse")[2]
 
