@@ -1,6 +1,7 @@
 """Claims in suites: refused where their rows are not, kept with the results, judged by `fewstep claims`."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -130,6 +131,26 @@ def test_the_command_prints_the_board_and_one_claim(folder):
     done = fewstep("claims", str(folder), "--claim", "cd-pd")
     assert "“CD beats PD”" in done.stdout
     assert "consistency < progressive" in done.stdout
+
+
+def test_suites_that_state_a_sentence_by_tests_of_their_own_make_one_board(folder, tmp_path):
+    """There by another metric, and of a data set of its own: each is judged by its own rows."""
+    other = tmp_path / "other"
+    shutil.copytree(BOARD, other)
+    results = (other / "results.csv").read_text()
+    (other / "results.csv").write_text(results.replace(",digits,", ",mixture-8x8,"))
+    claim = {**CLAIM, "metric": "rmse"}
+    (other / "suite.yaml").write_text(yaml.safe_dump({"claims": [claim]}))
+    done = fewstep("claims", str(folder), str(other))
+    assert done.exit_code == 0, done.stderr
+    lines = [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("cd-pd ")]
+    assert lines == [["cd-pd", "digits"], ["cd-pd", "mixture-8x8"]]
+    assert "other  mixture" not in done.stdout
+    assert re.search(r"holds: cd-pd in \d of 2", " ".join(done.stdout.split()))
+    details = fewstep("claims", str(folder), str(other), "--claim", "cd-pd").stdout
+    assert "metric FD (digits) and RMSE to truth" in " ".join(details.split())
+    (other / "suite.yaml").write_text(yaml.safe_dump({"claims": [claim | {"paper": {"key": "", "says": "PD wins"}}]}))
+    assert "cd-pd, and they say different things" in fewstep("claims", str(folder), str(other)).stderr
 
 
 @pytest.mark.parametrize(
