@@ -54,6 +54,7 @@ def _row(suite: Suite, entry: MethodEntry) -> dict[str, Any]:
         "trained_share": _trained_share(suite, entry),
         "forwards_per_nfe": named.forwards_per_nfe,
         "measured_nfe": entry.name == "ground-truth",
+        "nfe": entry.nfe or suite.nfe,
         "published": {"method": named.method, "solver_or_variant": named.solver_or_variant},
     }
 

@@ -41,8 +41,8 @@ class Beside:
 
     paper, table: whose. problems: {dataset, teacher, family of the teacher, references by metric, published: {dataset,
     conditioning, teacher, solver_or_variant}}. rows: {method, variant, own_settings, trained_share, forwards_per_nfe,
-    measured_nfe, published: {method, solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke:
-    whether the run is a rehearsal.
+    measured_nfe, nfe: all that it is run at, published: {method, solver_or_variant: any of these}}. protocol: samples,
+    labels, rounding. smoke: whether the run is a rehearsal.
     """
 
     paper: str
@@ -91,7 +91,7 @@ def lines(beside: Beside, board: Board | None) -> list[Line]:
 
 def _line(rows: tuple[Row, ...], beside: Beside, board: Board | None) -> Line:
     places = [problem for problem in beside.problems if _is_of(rows[0], problem)]
-    own = [row for row in beside.rows if _is_row(rows[0], row)]
+    own = [row for row in beside.rows if _is_row(rows[0], row) and _reaches(rows[0], row)]
     metric = _metric(rows[0].metric, board)
     planned = bool(places and own)
     entry = _entry(rows[0], places, own, beside, board) if planned and metric else None
@@ -145,10 +145,23 @@ def _is_entry(own: Mapping[str, Any], entry: Entry) -> bool:
 
 
 def _at_nfe(row: Row, entry: Entry, line: Mapping[str, Any]) -> bool:
-    """Whether it is the row's NFE; the exact solution has the one that it needs, whichever the paper's took."""
-    if line.get("measured_nfe"):
+    if line.get("measured_nfe") or not row.nfe:
+        return bool(line.get("measured_nfe") or line.get("nfe"))
+    return _is_nfe(row, entry.nfe, line)
+
+
+def _reaches(row: Row, own: Mapping[str, Any]) -> bool:
+    """Whether the suite has the row at the paper's NFE: the exact solution at the one that it needs, whichever the
+    paper's took, and where the paper prints none a row that has a single one.
+    """
+    nfes = own.get("nfe")
+    if nfes is None or own.get("measured_nfe"):
         return True
-    return bool(row.nfe) and entry.nfe * line.get("forwards_per_nfe", 1) == int(row.nfe)
+    return any(_is_nfe(row, nfe, own) for nfe in nfes) if row.nfe else len(nfes) == 1
+
+
+def _is_nfe(row: Row, nfe: int, own: Mapping[str, Any]) -> bool:
+    return bool(row.nfe) and nfe * own.get("forwards_per_nfe", 1) == int(row.nfe)
 
 
 def _ours(entry: Entry, metric: str, published: str) -> Ours | None:
@@ -250,7 +263,10 @@ def _cells(head: Sequence[str], found: Mapping[str, Sequence[Line]], nfes: Seque
     method, *details = head
     spent = max((line.entry.evaluations for own in found.values() for line in own if line.entry), default=0.0)
     text = budget(f"{spent:.3g} evaluations") if spent else ""
-    cells = [Cell("; ".join(map(_said, found.get(nfe, ())))) for nfe in nfes]
+    cells = [
+        Cell("; ".join(map(_said, own)), muted=bool(own) and all(row.recalled for line in own for row in line.rows))
+        for own in (found.get(nfe, ()) for nfe in nfes)
+    ]
     return [Cell(method, ", ".join(filter(None, details))), *cells, *([Cell(text)] if costs else [])]
 
 
