@@ -69,16 +69,22 @@ def read(folder: Path) -> Beside | None:
 
 @dataclass(frozen=True)
 class Line:
-    """One published number, or several of one key, with ours."""
+    """One published number, or several of one key, with ours. metric: by our name, None if it is not measured."""
 
     rows: tuple[Row, ...]
     entry: Entry | None
     ours: Ours | None
     judged: Judged
+    metric: str | None = None
 
     @property
     def row(self) -> Row:
         return self.rows[0]
+
+    @property
+    def scale(self) -> float:
+        """What our values are multiplied by to be on the paper's scale."""
+        return SCALE.get(self.row.metric, 1.0)
 
 
 def lines(beside: Beside, board: Board | None) -> list[Line]:
@@ -99,7 +105,7 @@ def _line(rows: tuple[Row, ...], beside: Beside, board: Board | None) -> Line:
         own = [row for row in own if _is_entry(row, entry)]
     ours = _ours(entry, metric, rows[0].metric) if entry is not None and metric else None
     facts = _circumstances(rows[0], places, own, _absent(rows[0], entry, metric, board), metric, beside, planned)
-    return Line(rows, entry, ours, judge(rows, ours, rows[0].metric, facts))
+    return Line(rows, entry, ours, judge(rows, ours, rows[0].metric, facts), metric)
 
 
 def _is_of(row: Row, problem: Mapping[str, Any]) -> bool:
