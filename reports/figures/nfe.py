@@ -125,9 +125,7 @@ def _one_step_apart(rows: Mapping[Row, list[Entry]]) -> tuple[dict[Row, list[Ent
     return {row: line for row, line in rows.items() if row not in single}, single
 
 
-def _at(
-    marks: Sequence[tuple[Entry, float]], x: Callable[[Entry], float]
-) -> tuple[Sequence[float], Sequence[float]]:
+def _at(marks: Sequence[tuple[Entry, float]], x: Callable[[Entry], float]) -> tuple[Sequence[float], Sequence[float]]:
     """(places, values) of what a paper prints."""
     return [x(entry) for entry, _ in marks], [value for _, value in marks]
 
@@ -169,9 +167,7 @@ def _lines(
         )  # fmt: skip
 
 
-def _beside(
-    sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: float, main: Axes, told: Printed
-) -> None:
+def _beside(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: float, main: Axes, told: Printed) -> None:
     """One-step methods in a narrow panel with the same axis of quality."""
     axes = sheet.axes(left, ABOVE / 2, ONE, HEIGHT)
     axes.set(ylim=main.get_ylim(), yscale=main.get_yscale(), xlim=(-1, 1))

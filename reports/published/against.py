@@ -269,11 +269,13 @@ def _cells(head: Sequence[str], found: Mapping[str, Sequence[Line]], nfes: Seque
     method, *details = head
     spent = max((line.entry.evaluations for own in found.values() for line in own if line.entry), default=0.0)
     text = budget(f"{spent:.3g} evaluations") if spent else ""
-    cells = [
-        Cell("; ".join(map(_said, own)), muted=bool(own) and all(row.recalled for line in own for row in line.rows))
-        for own in (found.get(nfe, ()) for nfe in nfes)
-    ]
+    cells = [_cell(found.get(nfe, ())) for nfe in nfes]
     return [Cell(method, ", ".join(filter(None, details))), *cells, *([Cell(text)] if costs else [])]
+
+
+def _cell(own: Sequence[Line]) -> Cell:
+    remembered = bool(own) and all(row.recalled for line in own for row in line.rows)
+    return Cell("; ".join(map(_said, own)), muted=remembered, verdicts=tuple(str(line.judged.verdict) for line in own))
 
 
 def _said(line: Line) -> str:
