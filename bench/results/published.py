@@ -29,7 +29,8 @@ def beside(suite: Suite) -> Beside | None:
     ]
     protocol = {"samples": str(suite.samples), "labels": suite.labels, "rounding": suite.rounding}
     rows = [_row(suite, entry) for entry in suite.methods if entry.published is not None]
-    return Beside(suite.paper.key, suite.paper.table, problems, rows, protocol, is_marked(suite.name))
+    also = [(named.key, named.table) for named in suite.paper.also]
+    return Beside(suite.paper.key, suite.paper.table, problems, rows, protocol, is_marked(suite.name), also)
 
 
 def dumped(suite: Suite) -> str:

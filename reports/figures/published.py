@@ -11,10 +11,10 @@ from .chosen import Chosen
 
 @dataclass(frozen=True)
 class Printed:
-    """marks: by row, what the paper prints at the place of an entry. paper: whose. recalled: numbers left out."""
+    """marks: by row, what papers print at the place of an entry. tables: where. recalled: numbers left out."""
 
     marks: Mapping[Row, list[tuple[Entry, float]]] = field(default_factory=dict)
-    paper: str = ""
+    tables: tuple[str, ...] = ()
     recalled: int = 0
 
     @property
@@ -24,7 +24,7 @@ class Printed:
     @property
     def sentence(self) -> str:
         """For the note under a figure: where the marks come from; empty without any."""
-        found = [f"As published: {self.paper}."] if self.marks else []
+        found = [f"As published: {'; '.join(self.tables)}."] if self.marks else []
         if self.recalled:
             found.append(f"Left out: {self.recalled} number{'s' * (self.recalled > 1)} from memory.")
         return " ".join(found)
@@ -38,6 +38,7 @@ def printed(chosen: Chosen, rows: Iterable[Row]) -> Printed:
         return Printed()
     drawn = {row[:2]: row for row in rows}
     marks: dict[Row, list[tuple[Entry, float]]] = {}
+    tables: dict[str, None] = {}
     recalled = 0
     for line in against.lines(beside, chosen.board):
         entry = line.entry
@@ -49,5 +50,5 @@ def printed(chosen: Chosen, rows: Iterable[Row]) -> Printed:
         verified = [(entry, number.number / line.scale) for number in line.rows if not number.recalled]
         if verified:
             marks.setdefault(row, []).extend(verified)
-    named = ", ".join(filter(None, (beside.paper, beside.table)))
-    return Printed(marks, named, recalled)
+            tables[f"{line.row.paper_key}, {line.row.paper_table}"] = None
+    return Printed(marks, tuple(tables), recalled)

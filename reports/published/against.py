@@ -39,10 +39,10 @@ SCALE = {"CLIP": 0.01}
 class Beside:
     """What of a suite stands beside published rows. `bench` writes it as published.json, with these names.
 
-    paper, table: whose. problems: {dataset, teacher, family of the teacher, references by metric, published: {dataset,
-    conditioning, teacher, solver_or_variant}}. rows: {method, variant, own_settings, trained_share, forwards_per_nfe,
-    measured_nfe, nfe: all that it is run at, published: {method, solver_or_variant: any of these}}. protocol: samples,
-    labels, rounding. smoke: whether the run is a rehearsal.
+    paper, table: whose; also: others with numbers of the same rows. problems: {dataset, teacher, family of the teacher,
+    references by metric, published: {dataset, conditioning, teacher, solver_or_variant}}. rows: {method, variant,
+    own_settings, trained_share, forwards_per_nfe, measured_nfe, nfe: all that it is run at, published: {method,
+    solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke: whether the run is a rehearsal.
     """
 
     paper: str
@@ -51,6 +51,7 @@ class Beside:
     rows: list[dict[str, Any]]
     protocol: dict[str, str] = field(default_factory=dict)
     smoke: bool = False
+    also: list[tuple[str, str | None]] = field(default_factory=list)
 
 
 BESIDE: TypeAdapter[Beside] = TypeAdapter(Beside)
@@ -90,8 +91,9 @@ class Line:
 def lines(beside: Beside, board: Board | None) -> list[Line]:
     """Every number of the paper's table in its order, with what we measured of it; without a board, with nothing."""
     grouped: dict[tuple[str, ...], list[Row]] = {}
-    for row in of_table(collection(), beside.paper, beside.table):
-        grouped.setdefault(row.key, []).append(row)
+    for paper, table in [(beside.paper, beside.table), *beside.also]:
+        for row in of_table(collection(), paper, table):
+            grouped.setdefault(row.key, []).append(row)
     return [_line(tuple(rows), beside, board) for rows in grouped.values()]
 
 
@@ -224,24 +226,25 @@ def _teacher(row: Row, place: Mapping[str, Any], theirs: str) -> str:
 
 
 def tables(beside: Beside, board: Board | None) -> list[Table]:
-    """A table for each data set and metric: the paper's rows in its order, quoted ones below a rule."""
+    """A table for each paper, data set and metric: the paper's rows in its order, quoted ones below a rule."""
     found: dict[tuple[str, ...], list[Line]] = {}
     for line in lines(beside, board):
-        place = (line.row.dataset, line.row.conditioning, line.row.metric)
+        place = (line.row.paper_key, line.row.dataset, line.row.conditioning, line.row.metric)
         found.setdefault(place, []).append(line)
     return [_table(beside, place, own) for place, own in found.items()]
 
 
 def _table(beside: Beside, place: Sequence[str], own: Sequence[Line]) -> Table:
-    dataset, conditioning, metric = place
+    paper, dataset, conditioning, metric = place
     nfes = sorted({line.row.nfe for line in own}, key=lambda nfe: int(nfe or 0))
-    table, smoke = f", {beside.table}" if beside.table else "", " [smoke]" if beside.smoke else ""
+    named = {line.row.paper_table for line in own}
+    table, smoke = f", {named.pop()}" if len(named) == 1 else "", " [smoke]" if beside.smoke else ""
     notes = [summary([line.judged for line in own]).text, *_reasons(own), *_sources(own)]
-    spent = ["evaluations"] if any(line.entry is not None and line.entry.evaluations for line in own) else []
+    spent = ["cost (evaluations)"] if any(line.entry is not None and line.entry.evaluations for line in own) else []
     return Table(
-        f"{beside.paper}{table}{smoke}: {metric} on {dataset} ({conditioning}), published | measured",
+        f"{paper}{table}{smoke}: {metric} on {dataset} ({conditioning}), published | measured",
         ["method", *(f"NFE {nfe}" if nfe else "value" for nfe in nfes), *spent], _groups(own, nfes, bool(spent)), notes,
-        key=(beside.paper, *place),
+        key=tuple(place),
     )  # fmt: skip
 
 
