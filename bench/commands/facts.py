@@ -9,7 +9,7 @@ from ...methods.bibliography import Paper, entries
 from ...methods.registry import METHODS, TEACHERS
 from ...methods.specs.base import MethodSpec
 from ..metrics.extractors import EXTRACTORS
-from ..metrics.metric import CLASSIFIER, LPIPS, PIXELS
+from ..metrics.metric import CLASSIFIER, LAW, LPIPS, PIXELS
 from ..metrics.register import defined
 from ..plan.cells import make_plan
 from ..published_files import REGISTER
@@ -138,6 +138,8 @@ def _needs(features: str) -> list[str]:
     """What a metric is computed with, a line each."""
     if features == CLASSIFIER:
         return ["a small classifier of the data set: shipped for digits, trained by the suite for other data"]
+    if features == LAW:
+        return []
     if features in (PIXELS, LPIPS):
         return ["the teacher's exact solutions, which a run computes", *(LPIPS_FILES if features == LPIPS else ())]
     files = EXTRACTORS[features].files if features in EXTRACTORS else ()
