@@ -50,7 +50,7 @@ def leaderboard(
 
     require_labels(labels, places)
     if len(places) == 1 and (quoted := beside.scoreboard(places[0], style)) is not None:
-        if metric or nfes or methods or sort or transpose or against or bib:
+        if any((metric, nfes, methods, sort, transpose, against, bib)):
             raise InputError(f"{places[0]} is a table of published numbers: of the options it has --format alone")
         return click.echo(quoted)
     if against or (len(places) == 1 and beside.only_published(places[0])):
