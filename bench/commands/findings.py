@@ -115,11 +115,15 @@ def _classifiers(suite: Suite) -> Iterator[tuple[str, str, str]]:
 
 
 def _networks(suite: Suite) -> Iterator[tuple[str, str, str]]:
-    """Each file's header is opened, and compared with the suite's data sets."""
+    """Those of teachers, and of what a learned solver is fitted on. Each file's header is opened, and compared with the
+    data sets.
+    """
     files: dict[str, list[tuple[CheckpointOptions, str]]] = {}
-    for pair in pairs(suite):
-        if isinstance(pair.teacher, CheckpointOptions):
-            files.setdefault(pair.teacher.file, []).append((pair.teacher, pair.dataset))
+    fitted = [entry.fitted_on for entry in suite.methods if entry.fitted_on is not None]
+    used = [*((pair.teacher, pair.dataset) for pair in pairs(suite)), *((own.teacher, own.dataset) for own in fitted)]
+    for teacher, dataset in used:
+        if isinstance(teacher, CheckpointOptions):
+            files.setdefault(teacher.file, []).append((teacher, dataset))
     for (teacher, dataset), *others in files.values():
         known = published_files.REGISTER.get(checkpoints.meant(teacher.file) or "")
         if known is not None:

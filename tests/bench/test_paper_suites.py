@@ -107,3 +107,8 @@ def test_the_documentation_lists_every_suite_with_what_it_needs(nothing_here):  
     section = text.partition("## Suites of papers\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("| `")]
     assert lines == [listed(name) for name in SUITES]
+
+
+def test_doctor_asks_for_the_network_that_a_solver_is_transferred_from(nothing_here):  # noqa: F811
+    files = {line for line, _, _ in findings(load("papers/bespoke-transfer"))}
+    assert {"file checkpoints/64x64_diffusion.pt", "file checkpoints/128x128_diffusion.pt"} <= files

@@ -33,7 +33,7 @@ CELLS = {
     "bespoke-table1": 16,
     "bespoke-table2": 21,
     "bespoke-table3": 62,
-    "bespoke-transfer": 12,
+    "bespoke-transfer": 6,
     "boot-table1": 48,
     "boot-table2": 12,
     "cm-table1": 13,
