@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...methods.published_networks import NETWORKS, PublishedNetwork, shapes_digest, with_tensors
+from ...methods.published_networks import PublishedNetwork, shapes_digest, with_tensors
 from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.teachers import edm_pickle
@@ -108,9 +108,8 @@ def told(path: Path, given: Mapping[str, Any] | str | None = None) -> Told:
     if path.suffix == ".pkl":
         if not _is_pickle(path):
             raise ValueError("not a whole pickle, which EDM's .pkl is")
-        known = _registered(path)
         stat = path.stat()
-        return known if known != NOTHING else _of(_pickled(path, stat.st_size, stat.st_mtime_ns), required=True)
+        return _of(_pickled(path, stat.st_size, stat.st_mtime_ns), required=True)
     if facts := method_facts(path):
         _check_whole(path)
         return Told(tuple(json.loads(facts["network"])["shape"]))
@@ -130,12 +129,6 @@ def _pickled(path: Path, size: int, changed: int) -> dict[str, Any]:
         return edm_pickle.configuration(path)
     except edm_pickle.CheckpointError as error:
         raise ValueError(str(error).removeprefix(f"{path}: ")) from None
-
-
-def _registered(path: Path) -> Told:
-    """What is known of a file by its published name."""
-    network = NETWORKS.get(path.stem)
-    return NOTHING if network is None or network.file != path.name else _published(network)
 
 
 def _published(network: PublishedNetwork) -> Told:
