@@ -80,9 +80,7 @@ def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
     quality_axis(axes, chosen, HEIGHT, values)
     axes.set_ylabel(chosen.quality, fontsize=BODY)
     axes.set_xlabel(across, fontsize=BODY)
-    _lines(axes, chosen, lines, colour, x, width)
-    for row in lines:
-        hollow(axes, *_at(told.marks.get(row, ()), x), colour[row])
+    _lines(axes, chosen, lines, colour, x, width, told)
     end_labels(axes, labels, HEIGHT)
     marked = dict(zip(one_names, single.values(), strict=True))
     if beside:
@@ -149,6 +147,7 @@ def _lines(
     colour: Mapping[Row, str],
     x: Callable[[Entry], float],
     inches: float,
+    told: Printed,
 ) -> None:
     places = [x(entry) for line in lines.values() for entry in line]
     if all(x(entry) == entry.nfe for line in lines.values() for entry in line):
@@ -165,6 +164,7 @@ def _lines(
             axes, chosen, [x(entry) for entry in line], line, colour[row],
             zorder=2 if grey else 3, **chosen.mark(row), **({"linewidth": 0.7, "markersize": 2} if grey else {}),
         )  # fmt: skip
+        hollow(axes, *_at(told.marks.get(row, ()), x), colour[row])
 
 
 def _beside(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: float, main: Axes, told: Printed) -> None:
