@@ -1,5 +1,6 @@
 """Scoreboards: what papers print of few-step sampling on one data set. Nothing of it is run or ranked here."""
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -39,20 +40,27 @@ def table(dataset: str, chosen: Sequence[Row] | None = None) -> Table:
     if not shown:
         raise ValueError(f"no published FID on {dataset!r} at {MOST} evaluations or fewer")
     nfes = sorted({row.nfe for row in shown}, key=int)
-    grouped: dict[tuple[str, str], list[Row]] = {}
-    for free in FREE:
-        for teacher in (*(name for name, _ in TEACHERS), OTHER, UNSTATED):
-            own = [row for row in shown if row.data_free == free and whose(row.teacher) == teacher]
-            if own:
-                grouped[FREE[free], teacher] = sorted(own, key=lambda row: (row.recalled, int(row.nfe), row.number))
-    notes = [
+    groups = [Group(": ".join(names), _lines(own, nfes)) for names, own in _grouped(shown).items()]
+    columns = ["method", "labels", "teacher", "table", *(f"NFE {nfe}" for nfe in nfes)]
+    return Table(f"FID on {dataset}, as published", columns, groups, _notes(shown), left=4, key=(dataset, "FID"))
+
+
+def _grouped(shown: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    found: dict[tuple[str, str], list[Row]] = {}
+    for free, teacher in itertools.product(FREE, (*(name for name, _ in TEACHERS), OTHER, UNSTATED)):
+        own = [row for row in shown if row.data_free == free and whose(row.teacher) == teacher]
+        if own:
+            found[FREE[free], teacher] = sorted(own, key=lambda row: (row.recalled, int(row.nfe), row.number))
+    return found
+
+
+def _notes(shown: Sequence[Row]) -> list[str]:
+    elsewhere = any(row.read_in == "secondary" for row in shown)
+    return [
         "each paper's own teacher, training budget and FID code: not one competition",
-        *(["* read in a digest or another paper"] if any(row.read_in == "secondary" for row in shown) else []),
+        *(["* read in a digest or another paper"] if elsewhere else []),
         *(["(memory): read in no source, and compared with nothing"] if any(row.recalled for row in shown) else []),
     ]
-    groups = [Group(": ".join(names), _lines(own, nfes)) for names, own in grouped.items()]
-    columns = ["method", "labels", "teacher", "table", *(f"NFE {nfe}" for nfe in nfes)]
-    return Table(f"FID on {dataset}, as published", columns, groups, notes, left=4, key=(dataset, "FID"))
 
 
 def whose(teacher: str) -> str:
