@@ -15,9 +15,9 @@ from .places import results_folder
 def claims(places: tuple[str, ...], only: str | None, style: str) -> None:
     """Say of each claim of a suite whether it holds: a sentence of a paper, and the paired test that stands for it.
 
-    A verdict is for one data set, teacher, budget and rule set, and for this scale alone. Several DIRs make one board, on
-    which a claim says where it holds: each suite's claims are judged by its own rows. Without DIR, every board that comes
-    with fewstep and states claims is judged, each by itself.
+    A verdict is for one data set, teacher, budget and rule set, and for this scale alone. Several DIRs make one board,
+    on which a claim says where it holds: each suite's claims are judged by its own rows. Without DIR, every board that
+    comes with fewstep and states claims is judged, each by itself.
 
     \b
     fewstep claims leaderboards/claims
