@@ -80,7 +80,7 @@ def test_names_stand_for_methods_with_their_defaults(tmp_path):
         (
             {"datasets": "mixture-8x8"},
             "- fd_digits",
-            "fd_digits is not defined on mixture-8x8, which has rmse",
+            "fd_digits is not defined on mixture-8x8, which has fd_law, rmse",
         ),
         (
             {"teachers": {"name": "pretrian"}},
