@@ -243,8 +243,7 @@ def parameter_dtype(network: nn.Module, x: Tensor) -> torch.dtype:
     """The dtype that the network computes in; x's own for one without parameters, or that casts x itself."""
     if getattr(network, "casts_itself", False):
         return x.dtype
-    # Not network.parameters(), which takes five times as long to find the first.
-    return next((p.dtype for module in network.modules() for p in module._parameters.values() if p is not None), x.dtype)
+    return next((p.dtype for p in network.parameters()), x.dtype)
 
 
 def time_dtype(network: nn.Module, x: Tensor) -> torch.dtype:

@@ -2,7 +2,7 @@
 
     python -m fewstep.bench.benchmarks.training_share [--methods NAME ...] [--evaluations N] [--network digits|large]
 
-One process, one thread. Each method is trained by the suite's own loop, with its record and its checkpoints, and the
+One process, one thread, the allocator set as in a worker. Each method is trained by the suite's own loop, with its record and its checkpoints, and the
 time is the main thread's CPU time, which a machine that is busy with other work changes little. Network: the forwards
 of every U-Net, and the backward passes. Digits: the shipped teacher of 128,000 weights on 8x8 pixels; large: a
 network of 5 million untrained weights on 32x32.
@@ -37,6 +37,7 @@ from ...methods.networks.unet import SmallUNet
 from ...methods.paths import EDM
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.teachers import pretrain
+from ..run.allocator import keep_freed_memory
 from ..stages.train import build
 from ..training.ledger import Ledger, forward_flops
 from ..training.loop import fit
@@ -224,6 +225,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="instead of each method's own")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     options = {} if arguments.batch is None else {"batch": arguments.batch}
     print("method          share   bare  whole  steps  network ms  rest ms")
