@@ -33,9 +33,7 @@ class Adam(torch.optim.Adam):
         kept = self._kept.get(id(weights))
         is_same = kept is not None and self.state.get(weights[0], {}).get("exp_avg") is kept[1][0]
         if kept is None or not is_same or any(g is None for g in gradients):
-            has_complex: bool = super()._init_group(
-                group, params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps
-            )
+            has_complex: bool = super()._init_group(group, params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps)
             if len(params) == len(weights):
                 self._kept[id(weights)] = tuple(list(one) for one in lists)
             return has_complex
