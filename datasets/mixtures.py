@@ -46,6 +46,13 @@ class MixtureSet:
     def labels(self, indices: Tensor) -> Tensor:
         return self.components[indices]
 
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean (D,) and covariance (D, D) of the law itself, float64: E s^2 I + Cov mu."""
+        weights, means = self.weights.double() / self.weights.double().sum(), self.means.flatten(1).double()
+        mean = weights @ means
+        within = (weights * self.stds.double() ** 2).sum() * torch.eye(means.shape[1], dtype=torch.float64)
+        return mean, within + (weights[:, None] * (means - mean)).T @ (means - mean)
+
     def samples(self, indices: Tensor) -> Tensor:
         component = self.labels(indices)
         eps = noise(0, f"{self.name}-sample", indices.tolist(), self.shape)

@@ -26,7 +26,7 @@ def data_root() -> Path:
     return Path(os.environ.get("FEWSTEP_DATA", "data"))
 
 
-Group = Literal["truth", "classifier", "perceptual", "published"]
+Group = Literal["truth", "classifier", "law", "perceptual", "published"]
 """What samples can be scored by: the teacher's exact solutions, a classifier of the data set, LPIPS, the features of
 networks that others trained on photographs."""
 

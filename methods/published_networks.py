@@ -101,6 +101,15 @@ def shapes_digest(shapes: Mapping[str, Iterable[int]]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def with_tensors(digest: str) -> list[PublishedNetwork]:
-    """The networks whose tensors have these names and shapes; several files may be of one architecture."""
-    return [network for network in NETWORKS.values() if network.tensors == digest]
+def with_tensors(digests: Iterable[str], name: str) -> PublishedNetwork | None:
+    """The network whose tensors have names and shapes of one of these digests, None if there is none.
+
+    Several files may be of one architecture: ValueError where they differ in settings and none is called `name`.
+    """
+    digests = set(digests)
+    known = [network for network in NETWORKS.values() if network.tensors in digests]
+    named = [network for network in known if network.name == name] or known
+    if any(other.settings != named[0].settings for other in named):
+        names = ", ".join(network.name for network in known)
+        raise ValueError(f"it may be any of {names}: give it the name of the one that it is")
+    return named[0] if named else None

@@ -11,7 +11,7 @@ from ...methods.registry import METHODS, TEACHERS, of_kind
 from ...methods.specs.base import Kind, MethodSpec
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
-from ..metrics.metric import CLASSIFIER, LPIPS, PIXELS, Metric
+from ..metrics.metric import CLASSIFIER, LAW, LPIPS, PIXELS, Metric
 from ..metrics.register import METRICS
 from ..plan.references import lacking
 from ..run.executor import EXECUTORS
@@ -106,6 +106,8 @@ def _taken_from(metric: Metric) -> str:
         return "images and their captions"
     if metric.features in (PIXELS, LPIPS):
         return "the distance to the teacher's exact solution"
+    if metric.features == LAW:
+        return "the samples themselves, where the law of the data is known"
     if metric.features == CLASSIFIER:
         return "features of a small classifier of the data set"
     extractor = EXTRACTORS.get(metric.features)

@@ -10,6 +10,7 @@ from ...datasets.registry import DATASETS
 from ...methods.register import UnknownNameError, did_you_mean
 from .. import published_files
 from ..errors import InputError, printable, shortened
+from ..metrics.metric import LAW
 from ..metrics.register import METRICS, defined
 from ..plan.references import known_statistics, lacking, needs_own, statistics
 
@@ -67,7 +68,7 @@ class Request:
             raise InputError(f"{error}; nor is it a folder or file of images") from None
         groups = [*(spec.metrics if spec else ["published"]), *(["captions"] if self.captioned else [])]
         known = defined(groups, spec.quality if spec else "")
-        found = [name for name in known if METRICS[name].against != "truth"]
+        found = [name for name in known if METRICS[name].against != "truth" and METRICS[name].features != LAW]
         if not found:
             raise InputError(f"{self.dataset} has no metric that images alone can have")
         return found

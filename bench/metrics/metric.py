@@ -10,11 +10,11 @@ from .extractors.registry import EXTRACTORS
 if TYPE_CHECKING:
     from torch import Tensor
 
-CLASSIFIER, PIXELS, LPIPS = "classifier", "pixels", "lpips"
+CLASSIFIER, PIXELS, LPIPS, LAW = "classifier", "pixels", "lpips", "law"
 FEATURES, LOGITS = "features", "logits"
 """The arrays of a classifier."""
 Against = Literal["truth", "moments", "rows", "nothing", "captions"]
-GROUPS = ("classifier", "truth", "perceptual", "published", "captions")
+GROUPS = ("classifier", "law", "truth", "perceptual", "published", "captions")
 """What a data set may say that its samples have; the order in which metrics are listed."""
 
 
@@ -25,7 +25,8 @@ class Comparison:
     fake: features (N, D) of the samples, by the metric's `array`; the samples (N, ...) in [-1, 1] for "pixels" and
     "lpips"; scores (N,) of the images with their captions for "captions".
     reference: by the metric's `against`, the exact solutions (N, ...) from the same noises ("truth"), mean (D,) and
-    covariance (D, D) of all real images ("moments"), features (M, D) of some real images ("rows"), or None.
+    covariance (D, D) of all real images or of their law ("moments"), features (M, D) of some real images ("rows"), or
+    None.
     """
 
     fake: "Tensor"
@@ -64,7 +65,8 @@ class Metric:
 
     name, display: as suites and as tables call it. summary: one line.
     features: "classifier" (one that is trained on the data set), "pixels" (the samples themselves), "lpips" (the same,
-    which needs the files of LPIPS), or the name of an extractor of published weights.
+    which needs the files of LPIPS), "law" (the samples as vectors, of data whose law is known), or the name of an
+    extractor of published weights.
     array: which output of the extractor; of a classifier "features" or "logits".
     against: what `Comparison.reference` holds. "pixels" and "lpips" are compared with the "truth", and only they.
     compute: imports torch only when it is called, since suites are checked without. It must be defined in the module
@@ -90,12 +92,14 @@ class Metric:
     papers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.features not in (known := [CLASSIFIER, PIXELS, LPIPS, *EXTRACTORS]):
+        if self.features not in (known := [CLASSIFIER, PIXELS, LPIPS, LAW, *EXTRACTORS]):
             raise ValueError(f"metric {self.name}: no features {self.features!r}; one of {', '.join(known)}")
         if self.against not in get_args(Against):
             raise ValueError(f"metric {self.name}: against is one of {', '.join(get_args(Against))}")
         if (self.against == "truth") != (self.features in (PIXELS, LPIPS)):
             raise ValueError(f"metric {self.name}: {PIXELS} and {LPIPS} are compared with the truth, and only they")
+        if self.features == LAW and self.against != "moments":
+            raise ValueError(f"metric {self.name}: of a law the moments are known, and only they")
         if self.features == CLASSIFIER and self.array not in (FEATURES, LOGITS):
             raise ValueError(f"metric {self.name}: the arrays of a classifier are {FEATURES} and {LOGITS}")
 
@@ -109,7 +113,9 @@ class Metric:
         """The group in which data sets name it, one of GROUPS."""
         if self.captioned:
             return "captions"
-        return {CLASSIFIER: "classifier", PIXELS: "truth", LPIPS: "perceptual"}.get(self.features, "published")
+        return {CLASSIFIER: "classifier", LAW: "law", PIXELS: "truth", LPIPS: "perceptual"}.get(
+            self.features, "published"
+        )
 
     @property
     def captioned(self) -> bool:
@@ -119,7 +125,7 @@ class Metric:
     @property
     def takes_statistics(self) -> bool:
         """Whether published statistics may take the place of the data set's own images."""
-        return self.against == "moments" and self.features != CLASSIFIER
+        return self.against == "moments" and self.features not in (CLASSIFIER, LAW)
 
     @property
     def line(self) -> str:

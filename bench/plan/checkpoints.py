@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ...methods.missing import Missing
 from ...methods.options import Options
-from ...methods.published_networks import NETWORKS
 from ...methods.specs.teachers.checkpoint import CheckpointOptions, ClassifierOptions
 from .. import published_files
 from ..errors import InputError
@@ -72,8 +71,8 @@ def _settings(path: Path, teacher: CheckpointOptions) -> dict[str, str]:
     beside = first_bytes.beside(path, teacher.config)
     if beside is not None:
         return {"settings": hashlib.sha256(beside.read_bytes()).hexdigest()}
-    known = NETWORKS.get(path.stem)
-    if known is None or not known.config or teacher.config is not None or path.suffix == ".safetensors":
+    known = first_bytes.from_register(path, teacher.config)
+    if known is None:
         return {}
     return {"settings": hashlib.sha256(json.dumps(known.settings, sort_keys=True).encode()).hexdigest()}
 

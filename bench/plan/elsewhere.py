@@ -20,9 +20,9 @@ from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...reports.budgets import ELSEWHERE
 from ...reports.status import Kind, Status
 from ..errors import InputError
-from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS
 from ..suite import elsewhere
+from ..suite.files import other_shape
 from ..suite.pairs import alone
 from ..suite.schema import MethodEntry, Suite
 from . import checkpoints, images
@@ -198,9 +198,8 @@ class ImagesRow(Row):
 
     def score_task(self, seed: int, nfe: int) -> Task:
         found = images.looked_at(self.path)
-        own = [name for name in self.suite.metrics if METRICS[name].features == CLASSIFIER]
-        if own and found.shape != (expected := DATASETS[self.problem.dataset].shape):
-            raise InputError(f"{self.path}: images of shape {found.shape}, and {', '.join(own)} need {expected}")
+        if (reason := other_shape(found.shape, self.problem.dataset, self.suite.metrics)) is not None:
+            raise InputError(f"{self.path}: {reason}")
         count = min(found.size, self.suite.samples)
         # Images are read on the CPU, wherever the suite runs.
         params = ImagesParams(source=str(self.path.absolute()), content=found.content, samples=count, device="cpu")

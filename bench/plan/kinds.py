@@ -263,6 +263,8 @@ class ScoreParams(Params):
     """Metric -> file and hash of published statistics."""
     extractors: dict[str, str] = {}
     """Extractor -> its protocol."""
+    law: str | None = None
+    """The data set whose moments are known, if a metric compares with them."""
 
 
 class Scored(Ended):

@@ -11,7 +11,7 @@ from ...methods.missing import Missing
 from ...methods.registry import TEACHERS
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ..metrics.extractors import EXTRACTORS
-from ..metrics.metric import CLASSIFIER, LPIPS, PIXELS
+from ..metrics.metric import CLASSIFIER, LAW, LPIPS, PIXELS
 from ..metrics.register import METRICS
 from ..suite.pairs import pairs
 from ..suite.schema import MethodEntry, Suite, Teacher
@@ -167,7 +167,7 @@ class Problem:
         """The score of a cell's samples by the metrics that can be had here; rounding: theirs, if not the suite's."""
         inputs = {"sample": sample}
         for name in self._features:
-            inputs |= {"truth": self.truth_task(seed)} if name in (PIXELS, LPIPS) else self._compared[name]
+            inputs |= {"truth": self.truth_task(seed)} if name in (PIXELS, LPIPS) else self._compared.get(name, {})
         params = self._score_params
         if rounding is not None:
             params = params.model_copy(update={"rounding": rounding})
@@ -186,7 +186,7 @@ class Problem:
     @property
     def _published(self) -> list[str]:
         """The published networks among the features."""
-        return [name for name in self._features if name not in (PIXELS, LPIPS, CLASSIFIER)]
+        return [name for name in self._features if name not in (PIXELS, LPIPS, LAW, CLASSIFIER)]
 
     @cached_property
     def _compared(self) -> dict[str, dict[str, Task]]:
@@ -214,6 +214,7 @@ class Problem:
             rounding=self.suite.rounding,
             references={name: self.references[name] for name in self._metrics if name in self.references},
             extractors={name: EXTRACTORS[name].protocol() for name in self._published},
+            law=self.dataset if LAW in self._features else None,
         )
 
 

@@ -35,12 +35,17 @@ if TYPE_CHECKING:
 # What it changes is named by the tasks: hashes of files, and shapes by what is made of them.
 PART_OF_RESULTS = False
 
-LARGEST_SIDE, IMAGES = 64, 64
-"""Pixels of a side, and images of a data set."""
+IMAGES = 64
+"""Of a data set."""
 PLACES = {"FEWSTEP_WEIGHTS": "weights", "FEWSTEP_DATA": "data", "TORCH_HOME": "torch"}
 """Where files are looked for: the variable, and the folder of the rehearsal that it names."""
 TOLD = "FEWSTEP_REHEARSAL"
 """Set for workers, which inherit the environment."""
+
+
+def side(pixels: int) -> int:
+    """Of the images of a rehearsal: what the levels of networks for `pixels` can be halved to."""
+    return min(pixels, 64 if pixels > 256 else 32)
 
 
 @contextmanager
@@ -110,7 +115,7 @@ def _small_set(spec: DatasetSpec) -> SmallSet:
     facts = {field.name: getattr(spec, field.name) for field in fields(DatasetSpec)}
     # Captions come with images that are decoded when asked for, which smaller ones are not.
     if spec.archive and not spec.captions:
-        facts["shape"] = (spec.shape[0], *(min(side, LARGEST_SIDE) for side in spec.shape[1:]))
+        facts["shape"] = (spec.shape[0], *(side(pixels) for pixels in spec.shape[1:]))
     facts["size"] = IMAGES if spec.archive else spec.size
     return SmallSet(**facts)
 
@@ -158,7 +163,7 @@ def _once(file: Path, make: Callable[[Path], None]) -> None:
 def _network(known: PublishedNetwork, file: Path) -> None:
     from ...methods.teachers.forms import miniature, writing
 
-    writing.write(file, miniature.settings(known, min(known.shape[1], LARGEST_SIDE)), seed=0)
+    writing.write(file, miniature.settings(known, side(known.shape[1])), seed=0)
 
 
 def _archive(spec: DatasetSpec, file: Path) -> None:

@@ -4,12 +4,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ... import datasets
 from ...datasets.base import to_unit_range
+from ...datasets.mixtures import MixtureSet
 from ...methods.randomness import generator
 from ..metrics.covariance import mean_and_covariance
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.quantise import QUANTISERS
-from ..metrics.metric import CLASSIFIER, FEATURES, LOGITS, LPIPS, PIXELS
+from ..metrics.metric import CLASSIFIER, FEATURES, LAW, LOGITS, LPIPS, PIXELS
 from ..metrics.register import METRICS
 from ..metrics.scoring import SUBSET, Images8, Measured, Reference, arrays_of, features_of, measured, published
 from ..plan.kinds import (
@@ -45,6 +47,9 @@ def run(task: Context[ScoreParams]) -> Scored:
         values |= of_truth(x0, task.inputs["truth"], features, groups.pop(features)) if features in groups else {}
     if CLASSIFIER in groups:
         values |= of_classifier(x0, task.inputs["extractor"], groups.pop(CLASSIFIER), setting)
+    if LAW in groups:
+        assert task.params.law is not None
+        values |= of_law(x0, task.params.law, groups.pop(LAW))
     for name, metrics in groups.items():
         x8 = QUANTISERS[task.params.rounding](x0) if eight is None else eight
         images = Images8(x8.__getitem__, len(x8), task.params.rounding)
@@ -74,6 +79,15 @@ def of_truth(x0: Tensor, artifact: Artifact, features: str, metrics: list[str]) 
     exact = Reference(f"rk45@{artifact.asked(TruthParams).tolerance:g}", truth=truths)
     samples = {METRICS[name].array: x0[: len(truths)] for name in metrics}
     return measured(metrics, samples, lambda metric: exact, TRUTH_SETTINGS[features])
+
+
+def of_law(x0: Tensor, dataset: str, metrics: list[str]) -> dict[str, Measured]:
+    """The metrics of samples (N, ...) beside the moments of their law, which are those of no images."""
+    law = datasets.get(dataset)
+    assert isinstance(law, MixtureSet)
+    mean, covariance = law.moments()
+    exact = Reference(f"{dataset}-law", {"": (mean.numpy(), covariance.numpy())})
+    return measured(metrics, {"": x0.flatten(1)}, lambda metric: exact, "samples/float")
 
 
 def of_classifier(x0: Tensor, artifact: Artifact, metrics: list[str], rounding: str) -> dict[str, Measured]:

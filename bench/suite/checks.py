@@ -16,7 +16,7 @@ from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
-from ..metrics.metric import CLASSIFIER
+from ..metrics.metric import CLASSIFIER, LAW
 from ..metrics.register import METRICS, defined
 from . import claimed, classifiers, elsewhere, fits, listed_levels, papers, published, repeats
 from .document import Location, complaints
@@ -161,7 +161,7 @@ def references_are_published(suite: Suite) -> Iterator[Complaint]:
             yield where, f"{metric} is not among the suite's metrics"
         elif metric not in METRICS:
             continue
-        elif METRICS[metric].against not in ("moments", "rows") or METRICS[metric].features == CLASSIFIER:
+        elif METRICS[metric].against not in ("moments", "rows") or METRICS[metric].features in (CLASSIFIER, LAW):
             yield where, f"{metric} does not compare with published statistics; leave it out"
         elif published_files.meant(file, published_files.STATISTICS_FOLDER) is None:
             known = published_files.known_names(published_files.STATISTICS_FOLDER)

@@ -1,11 +1,17 @@
-"""A rule about the files that networks are read from, where they are here: what their first bytes say. No torch."""
+"""Rules about the files of networks and images, where they are here: what their first bytes say. No torch."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from ...datasets.registry import DATASETS
+from ...datasets import own_images
+from ...datasets.registry import DATASETS, ArchiveError
+from ...methods.specs.images import ImagesOptions
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files
+from ..metrics.metric import CLASSIFIER
+from ..metrics.register import METRICS
 from . import elsewhere, first_bytes
 from .document import Location
 from .fits import Complaint, entries, places
@@ -52,3 +58,27 @@ def _classifier(place: Location, network: CheckpointOptions, dataset: str) -> It
     reason = first_bytes.classifier_fault(path, data.shape, data.classes, guide.config)
     if reason is not None:
         yield (*place[:-1], "classifier", "file"), f"{path}: {reason}"
+
+
+def images_are_of_the_data(suite: Suite) -> Iterator[Complaint]:
+    """By their first one; the others are looked at when the suite is planned."""
+    for where, entry in entries(suite):
+        options = entry.checked()
+        if not isinstance(options, ImagesOptions) or not os.path.exists(options.source):
+            continue
+        try:
+            shape = own_images.spec(options.source).shape
+        except (ArchiveError, OSError, ValueError) as error:
+            yield (*where, "options", "from"), str(error)
+            continue
+        for dataset in elsewhere.datasets_of(suite, entry):
+            if (reason := other_shape(shape, dataset, suite.metrics)) is not None:
+                yield (*where, "options", "from"), f"{Path(options.source)}: {reason}"
+
+
+def other_shape(shape: Sequence[int], dataset: str, metrics: Sequence[str]) -> str | None:
+    """Why images of that shape cannot be measured by the data set's own classifier, if they are to be."""
+    own = [name for name in metrics if METRICS[name].features == CLASSIFIER]
+    if not own or tuple(shape) == (expected := DATASETS[dataset].shape):
+        return None
+    return f"images of shape {tuple(shape)}, and {', '.join(own)} need {expected}"

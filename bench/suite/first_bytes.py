@@ -10,17 +10,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...methods.published_networks import NETWORKS, shapes_digest, with_tensors
+from ...methods.published_networks import PublishedNetwork, shapes_digest, with_tensors
 from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.teachers import edm_pickle
+from . import outlines
 
 METADATA, METADATA_CONFIG = "__metadata__", "config"
 """Where a .safetensors has facts beside its tensors, and which of them a network's settings are."""
 FOLDER = ("model_index.json", "config.json")
 """What a folder of diffusers has, one or the other."""
-LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
-"""How torch.save began before it wrote zips."""
 MSGPACK = (*range(0x81, 0x90), 0xDE, 0xDF)
 """The first byte of a map."""
 
@@ -109,9 +108,8 @@ def told(path: Path, given: Mapping[str, Any] | str | None = None) -> Told:
     if path.suffix == ".pkl":
         if not _is_pickle(path):
             raise ValueError("not a whole pickle, which EDM's .pkl is")
-        known = _registered(path)
         stat = path.stat()
-        return known if known != NOTHING else _of(_pickled(path, stat.st_size, stat.st_mtime_ns), required=True)
+        return _of(_pickled(path, stat.st_size, stat.st_mtime_ns), required=True)
     if facts := method_facts(path):
         _check_whole(path)
         return Told(tuple(json.loads(facts["network"])["shape"]))
@@ -119,7 +117,9 @@ def told(path: Path, given: Mapping[str, Any] | str | None = None) -> Told:
         return _of(_safetensors(path, given), required=True)
     _check_kind(path)
     settings = _settings(path, given)
-    return _registered(path) if settings is None else _of(settings, required=False)
+    if settings is not None:
+        return _of(settings, required=False)
+    return _published(outlines.network_in(path))
 
 
 @lru_cache(maxsize=64)
@@ -131,11 +131,7 @@ def _pickled(path: Path, size: int, changed: int) -> dict[str, Any]:
         raise ValueError(str(error).removeprefix(f"{path}: ")) from None
 
 
-def _registered(path: Path) -> Told:
-    """What is known of a file by its published name."""
-    network = NETWORKS.get(path.stem)
-    if network is None or network.file != path.name:
-        return NOTHING
+def _published(network: PublishedNetwork) -> Told:
     return Told(network.shape, network.classes, network.form, network.kind)
 
 
@@ -147,6 +143,16 @@ def beside(path: Path, given: Mapping[str, Any] | str | None = None) -> Path | N
     if given is not None or path.is_dir() or path.suffix == ".pkl" or not os.path.isfile(file):
         return None
     return None if path.suffix == ".safetensors" and METADATA_CONFIG in (_header(path)[1].get(METADATA) or {}) else file
+
+
+def from_register(path: Path, given: Mapping[str, Any] | str | None = None) -> PublishedNetwork | None:
+    """The published network whose settings a file takes that has none in it, beside it or in the suite; else None."""
+    if given is not None or path.is_dir() or path.suffix == ".pkl" or beside(path) is not None or method_facts(path):
+        return None
+    if path.suffix != ".safetensors":
+        return outlines.network_in(path)
+    header = _header(path)[1]
+    return None if METADATA_CONFIG in (header.get(METADATA) or {}) else _known(header, path)
 
 
 def _settings(path: Path, given: Mapping[str, Any] | str | None) -> Any:
@@ -203,7 +209,7 @@ def _is_pickle(path: Path) -> bool:
 
 def _check_kind(path: Path) -> None:
     with path.open("rb") as stream:
-        start = stream.read(len(LEGACY))
+        start = stream.read(len(outlines.LEGACY))
     if not start:
         raise ValueError("the file is empty")
     if start[:2] == b"PK":
@@ -213,7 +219,7 @@ def _check_kind(path: Path) -> None:
             names = archive.namelist()
         if not any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
             raise ValueError("a zip without data.pkl, which torch.save writes")
-    elif start != LEGACY and start[0] not in MSGPACK:
+    elif start != outlines.LEGACY and start[0] not in MSGPACK:
         raise ValueError("neither torch.save nor flax wrote it")
 
 
@@ -244,13 +250,17 @@ def _safetensors(path: Path, given: Mapping[str, Any] | str | None) -> Any:
     if settings is not None:
         return settings
     stated = (header.get(METADATA) or {}).get(METADATA_CONFIG)
-    shapes = {key: entry["shape"] for key, entry in header.items() if key != METADATA}
-    if stated is None and (known := with_tensors(shapes_digest(shapes))):
-        return known[0].settings
+    if stated is None and (known := _known(header, path)):
+        return known.settings
     if stated is None:
         name = path.with_suffix(".json").name
         raise FileNotFoundError(f"no configuration in its header, nor a file {name} beside it: {FORM}")
     return json.loads(stated)
+
+
+def _known(header: Mapping[str, Any], path: Path) -> PublishedNetwork | None:
+    shapes = {key: entry["shape"] for key, entry in header.items() if key != METADATA}
+    return with_tensors([shapes_digest(shapes)], path.stem)
 
 
 FORM = '{"precond": "EDMPrecond", "kwargs": {...}}, what NVlabs/edm makes the network with'

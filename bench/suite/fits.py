@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from ...datasets import frozen
 from ...datasets.registry import DATASETS
@@ -32,6 +32,8 @@ EDM_TEACHERS = (CheckpointOptions, ExactOptions, PretrainOptions, ShippedOptions
 """Those whose path is EDM's, on which no label is a time."""
 CONTINUOUS = ("edm", "score-sde", "torchcfm", "flax-pd")
 """Forms of networks that were trained on no labels of a discrete path."""
+FLOW = "torchcfm"
+"""The form of networks that were trained on a flow."""
 TAIL = 6.0
 """Standard deviations beyond which a normal law has nothing to draw."""
 MOST_CELLS = 1_000_000
@@ -77,6 +79,7 @@ def grids_are_on_the_teachers_path(suite: Suite) -> Iterator[Complaint]:
         for options in entry.trials():
             for teacher in of_entry(suite, entry):
                 yield from _labels_exist((*where, "options"), options, teacher)
+                yield from _flow_is_left_above_zero((*where, "options"), options, teacher)
                 grid, ends = getattr(options, "grid", None), levels(teacher)
                 if isinstance(grid, Grid) and ends is not None:
                     yield from _ends_fall((*where, "options", "grid"), grid, options, ends)
@@ -101,6 +104,19 @@ def _may_have_labels(teacher: Teacher) -> bool:
     if (known := network(teacher)) is not None:
         return known.labels is not None
     return not teacher.file.endswith(".pkl") and getattr(teacher, "form", "auto") not in CONTINUOUS
+
+
+def _flow_is_left_above_zero(place: Location, options: Options, teacher: Teacher) -> Iterator[Complaint]:
+    """On a network's own flow a grid has the ends that it has on that of `path`."""
+    if getattr(options, "path", None) != "trained" or not isinstance(teacher, CheckpointOptions):
+        return
+    known = network(teacher)
+    if FLOW not in (teacher.form, known.form if known else None):
+        return
+    try:
+        type(options).model_validate({**options.model_dump(by_alias=True), "path": "flow-ot"})
+    except ValidationError as error:
+        yield (*place, "path"), error.errors()[0]["msg"].removeprefix("Value error, ").replace("flow-ot", "its flow")
 
 
 def _ends_fall(place: Location, grid: Grid, options: Options, ends: tuple[float, float]) -> Iterator[Complaint]:

@@ -7,13 +7,13 @@ from ...methods.register import did_you_mean
 from ..errors import InputError, Mistakes
 from .checks import RULES
 from .document import Document, shortened
-from .files import files_hold_networks_of_the_data
+from .files import files_hold_networks_of_the_data, images_are_of_the_data
 from .fits import Rule
 from .mistakes import mistakes
 from .schema import Suite
 
 SHIPPED = Path(__file__).parent / "shipped"
-WITH_FILES = (*RULES, files_hold_networks_of_the_data)
+WITH_FILES = (*RULES, files_hold_networks_of_the_data, images_are_of_the_data)
 """Of a suite that is to run; others are only written or looked at."""
 LARGEST = 200_000
 """Bytes of a suite file: one of a thousand methods has fewer."""

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 
 from ...datasets.registry import DATASETS
-from ...methods.specs.solver import Grid
+from ...methods.labels import visited
+from ...methods.nfe import UnreachableNFE
+from ...methods.options import Options
+from ...methods.specs.solver import Grid, SolverSpec
 from .fits import Complaint, entries, places
 from .networks import network
-from .schema import Suite
+from .schema import MethodEntry, Suite
 
 
 def networks_are_of_the_data(suite: Suite) -> Iterator[Complaint]:
@@ -55,14 +58,31 @@ def rows_reach_an_nfe(suite: Suite) -> Iterator[Complaint]:
 
 
 def labels_suffice(suite: Suite) -> Iterator[Complaint]:
-    """A grid of labels has a step for each evaluation at most, and as many labels as its network was trained on."""
+    """A grid of labels has one for each step, among those that its network was trained on."""
     for where, entry in entries(suite):
-        grids = [getattr(options, "grid", None) for options in entry.trials()]
-        if not any(isinstance(grid, Grid) and grid.of_labels for grid in grids):
-            continue
-        most = max(entry.nfe or suite.nfe)
-        for _, teacher, _ in places(suite):
-            known = network(teacher)
-            if known is not None and known.labels is not None and most > known.labels:
-                message = f"{known.name} has {known.labels} labels, fewer than steps at NFE {most}"
-                yield (*where, "nfe"), f"{message}; give another grid or fewer"
+        for options in entry.trials():
+            grid = getattr(options, "grid", None)
+            if not isinstance(grid, Grid) or not grid.of_labels:
+                continue
+            reasons = {
+                f"{known.name} has {known.labels} labels: {reason}"
+                for _, teacher, _ in places(suite)
+                if (known := network(teacher)) is not None and known.labels is not None
+                for nfe in entry.nfe or suite.nfe
+                if (reason := _unvisited(entry, options, grid, known.labels, nfe)) is not None
+            }
+            yield from (((*where, "nfe"), reason) for reason in sorted(reasons))
+
+
+def _unvisited(entry: MethodEntry, options: Options, grid: Grid, count: int, nfe: int) -> str | None:
+    """Why the grid has no labels for that many evaluations; an NFE that is not reached is refused by itself."""
+    spec = entry.spec
+    try:
+        steps = spec.steps_for(nfe, options) if isinstance(spec, SolverSpec) and spec.rule is not None else (1,) * nfe
+        inner = isinstance(spec, SolverSpec) and spec.inner_nodes
+        visited(grid, count, sum(steps) if inner else len(steps), isinstance(spec, SolverSpec) and spec.stays)
+    except UnreachableNFE:
+        return None
+    except ValueError as error:
+        return str(error)
+    return None

@@ -9,7 +9,7 @@ SPECS = (
         "eight Gaussians on the unit circle; the exact denoiser is known (embedded)",
         (2,),
         20_000,
-        ("truth",),
+        ("law", "truth"),
         classes=8,
     ),
     DatasetSpec(
@@ -18,7 +18,7 @@ SPECS = (
         "ten Gaussians of the digits' shape (1, 8, 8); the exact denoiser is known (embedded)",
         (1, 8, 8),
         20_000,
-        ("truth",),
+        ("law", "truth"),
         classes=10,
     ),
 )

@@ -25,4 +25,4 @@ def get(name: str, **options: Any) -> Solver | AdaptiveSolver:
     if spec.rule is None:
         adaptive: AdaptiveSolver = spec.load()(**checked.model_dump())
         return adaptive
-    return Solver(name, spec.load(), spec.rule, checked, spec.order, spec.inner_nodes)
+    return Solver(name, spec.load(), spec.rule, checked, spec.order, spec.inner_nodes, spec.stays)

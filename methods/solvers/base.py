@@ -182,7 +182,10 @@ Solve = Callable[[Run, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Solver:
-    """A solver with its options. `rule` says how many evaluations each step takes; see methods/nfe.py."""
+    """A solver with its options. `rule` says how many evaluations each step takes; see methods/nfe.py.
+
+    stays: a step from a time to the same leaves x as it is.
+    """
 
     name: str
     solve: Solve
@@ -190,6 +193,7 @@ class Solver:
     options: Any
     order: int = 1
     inner_nodes: bool = False
+    stays: bool = False
     _last: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def steps(self, nfe: int) -> int:
@@ -297,4 +301,6 @@ class Solver:
         assert nfe is not None
         clean = grid.end != "min" or bool(path.sigma(path.t_min) == 0)
         steps = steps_for(nfe, self.rule, self.order, self.options, clean)
-        return steps, grids.refined(grid, path, steps) if self.inner_nodes else grids.times(grid, path, len(steps))
+        if self.inner_nodes:
+            return steps, grids.refined(grid, path, steps)
+        return steps, grids.times(grid, path, len(steps), again=self.stays)

@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..denoiser import Denoiser
+from ..labels import visited
 from ..paths import Path, Scalar, Time, VPDiscrete
 from ..specs.solver import Grid
 
 
-def times(grid: Grid, path: Path, steps: int) -> Tensor:
+def times(grid: Grid, path: Path, steps: int, again: bool = False) -> Tensor:
     """K + 1 decreasing times, float64, from the noisiest to the cleanest.
 
     With u_i from 0 to 1 between the ends (level = sigma/alpha):
@@ -21,7 +21,7 @@ def times(grid: Grid, path: Path, steps: int) -> Tensor:
       log-snr    log level linear in u                                       (lu2022dpm)
       uniform    t linear in u
       quadratic  sqrt(t) linear in u                                         (song2021denoising, appendix D.2)
-    The others are labels, see labels() and spaced_labels().
+    The others are labels, see methods/labels.py; again: the same may follow itself.
     grid.end says what happens to the last node: see specs.solver.Grid.
     Raises ValueError if steps < 1, the largest level is infinite where the spacing needs it finite, or append-zero
     would repeat clean data.
@@ -30,7 +30,7 @@ def times(grid: Grid, path: Path, steps: int) -> Tensor:
         raise ValueError(f"a time grid needs at least one step, not {steps}")
     clean = path.time_at(0.0).to(torch.float64).reshape(1)
     if grid.of_labels:
-        return _label_grid(grid, path, steps, clean)
+        return _label_grid(grid, path, steps, clean, again)
     nodes = steps if grid.end == "append-zero" else steps + 1
     u = torch.linspace(0.0, 1.0, nodes, dtype=torch.float64) if nodes > 1 else torch.zeros(1, dtype=torch.float64)
     t = _spaced(grid, path, u, *_ends(grid, path))
@@ -113,67 +113,16 @@ def karras(u: Tensor, first: Scalar, last: Scalar, rho: float = 7.0) -> Tensor:
     return torch.where(u == 0, first, torch.where(u == 1, last, levels))
 
 
-def labels(spacing: str, count: int, steps: int) -> list[int]:
-    """Ascending labels of a chain of `count`. DDIM's (song2021denoising, appendix D.2): "ddim-uniform" every
-    count//steps-th from 0, "ddim-quad" the squares of even steps up to sqrt(0.8 count). OpenAI's timestep_respacing
-    (nichol2021improved, section 4): "respaced" even from 0 to count - 1, "respaced-ddim" every n-th from 0, n the
-    first that gives so many.
-
-    Where `steps` does not divide `count` the uniform list is cut to `steps`. ValueError where there is no such n.
-    """
-    if spacing == "ddim-uniform":
-        return list(range(0, count, count // steps))[:steps]
-    if spacing == "respaced":
-        # Summed up, as in OpenAI's code, whose rounding differs from that of the products.
-        stride = (count - 1) / (steps - 1) if steps > 1 else 1.0
-        return [round(place) for place in accumulate([stride] * (steps - 1), initial=0.0)]
-    if spacing == "respaced-ddim":
-        for n in range(1, count + 1):
-            if len(every := range(0, count, n)) == steps:
-                return list(every)
-        raise ValueError(f"no stride divides {count} labels into {steps} steps: take respaced, or other steps")
-    # numpy's linspace, as in DDIM's code: squares of integers fall on either side of a label by its rounding.
-    return [int(square) for square in np.linspace(0, math.sqrt(0.8 * count), steps) ** 2]
-
-
-def spaced_labels(grid: Grid, count: int, steps: int) -> list[float]:
-    """diffusers' descending labels of a chain of `count` for K = `steps`, by its timestep_spacing (lin2024common,
-    arXiv:2305.08891, table 2).
-
-    labels-leading: i (count // parts) + offset; labels-trailing: round(count - i count/K) - 1; labels-linspace:
-    `parts` even steps from count - 1 to 0, rounded where parts is K + 1, whose label 0 is left out.
-    """
-    more = grid.parts == "steps+1"
-    if grid.spacing == "labels-leading":
-        return [float(i * (count // (steps + more)) + grid.offset) for i in range(steps - 1 + more, more - 1, -1)]
-    if grid.spacing == "labels-trailing":
-        return [float(round(count - i * count / steps) - 1) for i in range(steps)]
-    even = np.linspace(0, count - 1, steps + more)[::-1]
-    return [float(label) for label in (even.round()[:-1] if more else even)]
-
-
 def on_its_path(grid: Grid, denoiser: Denoiser) -> Denoiser:
     """The denoiser on the path that the grid's nodes are times of: for labels the one that it was trained on."""
     trained = denoiser.trained_path
     return denoiser.on(trained) if grid.of_labels and isinstance(trained, VPDiscrete) else denoiser
 
 
-def _label_grid(grid: Grid, path: Path, steps: int, clean: Tensor) -> Tensor:
+def _label_grid(grid: Grid, path: Path, steps: int, clean: Tensor, again: bool) -> Tensor:
     if not isinstance(path, VPDiscrete):
         raise ValueError(f"{grid.spacing} is a grid of labels: it needs the path VPDiscrete, not {type(path).__name__}")
-    nodes = steps + 1 if grid.end == "min" else steps
-    if nodes > path.labels:
-        raise ValueError(f"{steps} steps on a path of {path.labels} labels")
-    chosen: list[float]
-    if grid.spacing.startswith("labels-"):
-        chosen = spaced_labels(grid, path.labels, steps) + ([0.0] if grid.end == "min" else [])
-    else:
-        chosen = [float(n) for n in reversed(labels(grid.spacing, path.labels, nodes))]
-    if chosen[0] >= path.labels:
-        raise ValueError(f"offset {grid.offset} leads to label {chosen[0]:g}, and the last is {path.labels - 1}")
-    if min((t - s for t, s in pairwise(chosen)), default=1) <= 0:
-        advice = "give offset: 1, or end: zero" if chosen[-2:] == [0.0, 0.0] else "take fewer, or ddim-uniform"
-        raise ValueError(f"{grid.spacing} repeats a label at {steps} steps: {advice}")
+    chosen = visited(grid, path.labels, steps, again)
     times = path.time_of_label(torch.tensor(chosen, dtype=torch.float64))
     return times if grid.end == "min" else torch.cat([times, clean])
 

@@ -61,6 +61,7 @@ SPECS = (
         summary="DDIM (Song et al. 2021); eta 0 is euler",
         display="DDIM",
         papers=("song2021denoising",),
+        stays=True,
     ),
     SolverSpec(
         name="ddpm",
@@ -69,5 +70,6 @@ SPECS = (
         summary="DDPM's ancestral sampling (Ho et al. 2020)",
         display="DDPM",
         papers=("ho2020denoising", "nichol2021improved"),
+        stays=True,
     ),
 )

@@ -9,4 +9,5 @@ SPEC = SolverSpec(
     summary="Euler on (x/alpha, sigma/alpha), which is DDIM with eta 0",
     display="Euler (DDIM)",
     papers=("song2021denoising", "karras2022elucidating"),
+    stays=True,
 )

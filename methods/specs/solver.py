@@ -157,6 +157,7 @@ class SolverSpec(MethodSpec):
 
     rule: how many evaluations each step takes. order: what the rule and the steps are told.
     inner_nodes: its steps have nodes inside them, at which it evaluates too.
+    stays: its step from a label to the same one leaves x as it is, so that a grid may repeat labels.
     Without a rule the solver chooses its own steps: `target` is then a class that is made with the options.
     """
 
@@ -164,6 +165,7 @@ class SolverSpec(MethodSpec):
     rule: nfe.Rule | None = nfe.one_per_step
     order: int = 1
     inner_nodes: bool = False
+    stays: bool = False
 
     def steps_for(self, evaluations: int, chosen: Options | None = None) -> Any:
         chosen = self.options() if chosen is None else chosen

@@ -22,7 +22,9 @@ from fewstep.methods import solvers
 from fewstep.methods.denoiser import from_function
 from fewstep.methods.networks import edm_network
 from fewstep.methods.paths import EDM
+from fewstep.methods.published_networks import NETWORKS
 from fewstep.methods.teachers.checkpoint import Checkpoint
+from fewstep.methods.teachers.forms import miniature, writing
 
 CONFIG = {
     "precond": "EDMPrecond",
@@ -203,7 +205,7 @@ def test_a_known_network_that_is_not_here_skips_its_cells_with_the_command(known
 def test_a_known_network_that_is_here_is_used_wherever_the_weights_lie(known, monkeypatch, tmp_path):
     suite, name, path = known
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"\x80\x04N.")
+    writing.write(path, miniature.settings(NETWORKS[path.stem], 32), seed=0)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     keys = [make_plan(load(str(suite))).cells[0].score.key]
     path.parent.parent.rename(tmp_path / "elsewhere")

@@ -17,8 +17,9 @@ from fewstep.methods import published_networks
 from fewstep.methods.published_networks import NETWORKS as PUBLISHED
 from fewstep.methods.specs.teachers.checkpoint import CheckpointOptions
 from fewstep.methods.teachers import forms
-from fewstep.methods.teachers.forms import miniature, writing
+from fewstep.methods.teachers.forms import Checkpoint, miniature, writing
 from fewstep.methods.teachers.forms.base import tensors_digest
+from fewstep.methods.teachers.forms.shapes import SHAPES, classifier
 from fewstep.tests.methods.published import NETWORKS, tiny, write
 
 
@@ -53,14 +54,88 @@ def test_files_of_older_versions_of_torch_are_known(tmp_path):
     assert checkpoints.fault(file, (3, 8, 8)) is None
 
 
-def test_a_published_name_tells_the_shape_and_given_settings_do(tmp_path):
-    torch.save({}, tmp_path / "64x64_diffusion.pt")
-    assert checkpoints.fault(tmp_path / "64x64_diffusion.pt", (3, 64, 64)) is None
-    assert "shape (3, 64, 64)" in (checkpoints.fault(tmp_path / "64x64_diffusion.pt", (3, 32, 32)) or "")
+def published(name, file):
+    """The published file with every name and shape, and each tensor's numbers stored once."""
+    network = PUBLISHED[name]
+    state = {key: torch.zeros(()).expand(shape) for key, shape in shapes(network).items()}
+    torch.save(writing.content(Checkpoint({"form": network.form}, state)), file)
+
+
+def shapes(network):
+    make = classifier if network.kind == "classifier" else SHAPES[network.form]
+    return make(dict(network.config["network"]))
+
+
+@pytest.mark.parametrize(
+    "name", ["64x64_diffusion", "otcfm_cifar10_weights_step_400000", "ema_cifar10", "cifar10_ncsnpp_continuous"]
+)
+def test_a_published_file_is_known_by_its_tensors_under_any_name(name, tmp_path):
+    published(name, tmp_path / "mine.pt")
+    network = PUBLISHED[name]
+    assert checkpoints.fault(tmp_path / "mine.pt", network.shape) is None
+    assert f"shape {network.shape}" in (checkpoints.fault(tmp_path / "mine.pt", (3, 8, 8)) or "")
+
+
+def test_files_of_one_architecture_are_told_apart_by_their_names(tmp_path):
+    published("cd_imagenet64_lpips", tmp_path / "mine.pt")
+    assert "may be any of edm_imagenet64_ema, cd_" in (checkpoints.fault(tmp_path / "mine.pt", (3, 64, 64)) or "")
+    published("cd_imagenet64_lpips", tmp_path / "cd_imagenet64_lpips.pt")
+    assert checkpoints.fault(tmp_path / "cd_imagenet64_lpips.pt", (3, 64, 64), student=True) is None
+    assert "a few-step student" in (checkpoints.fault(tmp_path / "cd_imagenet64_lpips.pt", (3, 64, 64)) or "")
+
+
+def test_every_published_file_that_holds_no_settings_is_known_by_names_and_shapes(tmp_path):
+    for name, network in PUBLISHED.items():
+        if network.form == "edm":
+            continue
+        digest = published_networks.shapes_digest(shapes(network))
+        assert published_networks.with_tensors([digest], name) == network
+
+
+def test_a_tree_of_flax_is_known_by_its_tensors(tmp_path, monkeypatch):
+    file = write("pd", tmp_path)
+    file.with_suffix(".json").unlink()
+    assert "those of no published network" in (checkpoints.fault(file, (3, 8, 8)) or "")
+    made = tiny("pd")
+    known = replace(PUBLISHED["64x64_diffusion"], shape=(3, 8, 8), classes=0, tensors=tensors_digest(made.state))
+    monkeypatch.setattr(published_networks, "NETWORKS", {"net": known})
+    assert checkpoints.fault(file, (3, 8, 8)) is None
+    assert "shape (3, 8, 8)" in (checkpoints.fault(file, (3, 32, 32)) or "")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_network_without_settings_is_refused_before_its_task(name, zipped, tmp_path):
+    options = {} if name in ("pd", "pd-both") else {"_use_new_zipfile_serialization": zipped}
+    file = write(name, tmp_path, **options)
+    file.with_suffix(".json").unlink()
+    reason = checkpoints.fault(file, (3, 8, 8)) or ""
+    assert f"write them to {name}.json beside it, or into `config`" in reason
+    with pytest.raises(forms.CheckpointError, match="no published network"):
+        forms.read(file)
+
+
+def test_a_published_name_over_other_tensors_is_refused(tmp_path):
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "64x64_diffusion.pt")
+    assert "those of no published network" in (checkpoints.fault(tmp_path / "64x64_diffusion.pt", (3, 64, 64)) or "")
     torch.save({}, tmp_path / "mine.pt")
-    assert checkpoints.fault(tmp_path / "mine.pt", (3, 32, 32)) is None
+    assert "no tensors with names" in (checkpoints.fault(tmp_path / "mine.pt", (3, 32, 32)) or "")
     options = CheckpointOptions(file="mine.pt", config={"network": {"image_size": 16}})
     assert "shape (3, 16, 16)" in (checkpoints.fault(tmp_path / "mine.pt", (3, 32, 32), options) or "")
+
+
+def test_what_a_file_names_is_not_run_when_its_names_are_read(tmp_path):
+    torch.save({"weight": Touch(tmp_path / "ran")}, tmp_path / "net.pt")
+    assert "no tensors with names" in (checkpoints.fault(tmp_path / "net.pt", (3, 8, 8)) or "")
+    assert not (tmp_path / "ran").exists()
+
+
+class Touch:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
 
 
 @pytest.mark.parametrize(
@@ -118,19 +193,19 @@ def test_a_published_network_is_known_as_safetensors_too(tmp_path, monkeypatch):
     settings = {key: value for key, value in made.config.items() if key != "form"}
     options = CheckpointOptions(file="net", config=settings)
     assert checkpoints.fault(tmp_path / "net.safetensors", (3, 8, 8), options) is None
-    network = replace(checkpoints.NETWORKS["64x64_diffusion"], tensors=tensors_digest(made.state), config=settings)
+    network = replace(PUBLISHED["64x64_diffusion"], tensors=tensors_digest(made.state), config=settings)
     monkeypatch.setattr(published_networks, "NETWORKS", {"net": network})
     assert checkpoints.fault(tmp_path / "net.safetensors", (3, 8, 8)) is None
     assert "shape (3, 8, 8)" in (checkpoints.fault(tmp_path / "net.safetensors", (3, 32, 32)) or "")
 
 
 def test_a_published_files_settings_belong_to_the_key(tmp_path, monkeypatch):
-    torch.save({}, tmp_path / "64x64_diffusion.pt")
-    options = CheckpointOptions(file=str(tmp_path / "64x64_diffusion.pt"))
+    published("64x64_diffusion", tmp_path / "mine.pt")
+    options = CheckpointOptions(file=str(tmp_path / "mine.pt"))
     known = checkpoints.checkpoint(options)
-    network = checkpoints.NETWORKS["64x64_diffusion"]
+    network = PUBLISHED["64x64_diffusion"]
     other = replace(network, config={**network.config, "schedule": "linear"})
-    monkeypatch.setattr(checkpoints, "NETWORKS", {network.name: other})
+    monkeypatch.setattr(published_networks, "NETWORKS", {network.name: other})
     assert checkpoints.checkpoint(options)["sha256"] == known["sha256"]
     assert checkpoints.checkpoint(options)["settings"] != known["settings"]
 

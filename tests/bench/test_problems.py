@@ -170,13 +170,30 @@ def test_grids_of_labels_are_for_networks_that_were_trained_on_labels(nothing_he
     problem = [{"dataset": "cifar10", "teacher": "ema_cifar10"}]
     assert suite(problems=problem, methods=rows)
     assert "which teacher" in refusal(problems=[{"dataset": "cifar10", "teacher": UNCOND}], methods=rows)
-    assert "ema_cifar10 has 1000 labels, fewer than steps at NFE 1001" in refusal(
-        problems=problem, methods=rows, nfe=[10, 1001]
-    )
+    for method, spacing, nfe, reason in (
+        ("euler", "ddim-uniform", 1001, "1001 steps on a path of 1000 labels: take fewer"),
+        ("dpmpp-2m", "ddim-quad", 50, "ddim-quad repeats a label at 50 steps: take fewer or ddim-uniform"),
+        ("dpm-solver-2", "ddim-quad", 51, "ddim-quad repeats a label at 51 steps"),
+        ("ddim", "respaced-ddim", 600, "no stride divides 1000 labels into 600 steps: take respaced, or other steps"),
+    ):
+        row = {"name": method, "options": {"grid": {"spacing": spacing}}}
+        refused = refusal(problems=problem, methods=[row], nfe=[10, nfe])
+        assert f"nfe: ema_cifar10 has 1000 labels: {reason}" in refused
+    quadratic = [{"name": name, "options": {"grid": {"spacing": "ddim-quad"}}} for name in ("ddim", "euler", "ddpm")]
+    assert suite(problems=problem, methods=quadratic, nfe=[10, 1000])
     assert "ema_cifar10 has not learned a variance" in refusal(
         problems=problem,
         methods=[{"name": "ddpm", "options": {"variance": "learned", "grid": {"spacing": "respaced"}}}],
     )
+
+
+def test_a_grid_on_a_networks_own_flow_ends_above_noise_zero():
+    problem = [{"dataset": "cifar10", "teacher": "otcfm_cifar10_weights_step_400000"}]
+    row = {"name": "euler", "options": {"path": "trained"}}
+    refused = refusal(problems=problem, methods=[row])
+    assert "options.path: its flow goes down to noise level 0, which a karras grid cannot reach" in refused
+    row["options"]["grid"] = {"spacing": "uniform"}
+    assert suite(problems=problem, methods=[row])
 
 
 def lacks(**changes):

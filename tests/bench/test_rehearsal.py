@@ -160,7 +160,7 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES.values()])
 def test_a_small_network_reads_as_its_form_with_the_classes_and_variance_of_the_published(name, tmp_path):
     known = NETWORKS[name]
-    side = min(known.shape[1], 64)
+    side = files.side(known.shape[1])
     writing.write(tmp_path / known.file, miniature.settings(known, side), seed=0)
     read = forms.read(tmp_path / known.file)
     assert read.form == known.form

@@ -15,14 +15,14 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from fewstep.methods import published_networks
+from fewstep.methods import msgpack, published_networks
 from fewstep.methods.denoiser import NetworkDenoiser
 from fewstep.methods.networks.ddpm import DDPMUNet
 from fewstep.methods.networks.openai import OpenAIClassifier, OpenAIUNet
 from fewstep.methods.paths import FlowOT, VPCosine
 from fewstep.methods.specs.teachers.checkpoint import CheckpointOptions
 from fewstep.methods.teachers import checkpoint, forms
-from fewstep.methods.teachers.forms import Checkpoint, CheckpointError, flax_pd, msgpack, schedules
+from fewstep.methods.teachers.forms import Checkpoint, CheckpointError, flax_pd, schedules
 from fewstep.methods.teachers.forms.base import outline, tensors_digest
 from fewstep.methods.teachers.forms.shapes import SHAPES
 from fewstep.methods.teachers.forms.writing import array, content, extension, packed, prefixed, tree

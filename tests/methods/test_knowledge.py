@@ -14,10 +14,10 @@ from fewstep.methods.denoiser import Guided, metered
 from fewstep.methods.distillation.knowledge import Knowledge, knowledge_loss
 from fewstep.methods.distillation.pairs import Pairs, teacher_solutions
 from fewstep.methods.distillation.rectified_flow import RectifiedFlow
+from fewstep.methods.labels import labels
 from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.paths import EDM, VPDiscrete
 from fewstep.methods.randomness import noise
-from fewstep.methods.solvers.grids import labels
 from fewstep.methods.specs.knowledge import KnowledgeOptions
 from fewstep.methods.specs.pairs import PairOptions
 from fewstep.methods.specs.rectified_flow import RectifiedFlowOptions

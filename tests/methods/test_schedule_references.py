@@ -7,9 +7,10 @@ import torch
 
 from fewstep.methods import nfe, solvers
 from fewstep.methods.denoiser import ChangeOfPath
+from fewstep.methods.labels import labels
 from fewstep.methods.paths import EDM, FlowCosine, FlowOT, VPDiscrete, VPLinear
 from fewstep.methods.solvers.deis import tab_coefficients
-from fewstep.methods.solvers.grids import labels, refined, times
+from fewstep.methods.solvers.grids import refined, times
 from fewstep.methods.specs.dpm_solver import SinglestepOptions
 from fewstep.methods.specs.solver import Grid
 

@@ -324,6 +324,27 @@ def test_label_grids_walk_ddims_labels_down_to_clean_data():
         times(Grid(spacing="ddim-quad"), path, 200)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("euler", {}), ("ddim", {"eta": 0.5}), ("ddim", {"eta": "sigma-hat"}), ("ddpm", {"variance": "fixedlarge"})],
+)
+def test_a_label_that_comes_twice_is_evaluated_and_leaves_x_as_it_is(name, options, toy_mixture):
+    path = VPDiscrete()
+    denoiser = toy_mixture(path)
+    noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    solver = solvers.get(name, grid={"spacing": "ddim-quad"}, **options)
+    grid = solver.schedule(path, nfe=50)[1]
+    assert path.label(grid)[-4:].tolist() == [1.0, 0.0, 0.0, -1.0]
+    once = [t for t, s in pairwise(grid.tolist()) if t != s] + [0.0]
+    kept = [j for j, (t, s) in enumerate(pairwise(grid.tolist())) if t != s]
+    drawn = torch.randn(50, 2, 3, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with metered() as meter:
+        x = solver.sample(denoiser, noise, nfe=50, draws=lambda j: drawn[j])
+    assert meter.evaluations == 2 * 50
+    without = solver.sample(denoiser, noise, times=once, draws=lambda j: drawn[kept[j]])
+    torch.testing.assert_close(x, without, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["ddim", "ddpm", "dpmpp-2m"])
 def test_solvers_run_on_ddims_labels(name, toy_mixture):
     path = VPDiscrete()

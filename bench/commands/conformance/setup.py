@@ -56,7 +56,7 @@ def solver(spec: MethodSpec, options: Options) -> Any:
     assert isinstance(spec, SolverSpec)
     if spec.rule is None:
         return spec.load()(**options.model_dump())
-    return Solver(spec.name, spec.load(), spec.rule, options, spec.order, spec.inner_nodes)
+    return Solver(spec.name, spec.load(), spec.rule, options, spec.order, spec.inner_nodes, spec.stays)
 
 
 def method(spec: MethodSpec, options: Options, denoiser: Denoiser, nfe: int | None = None, seed: int = 0) -> Method:

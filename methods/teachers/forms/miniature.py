@@ -1,6 +1,5 @@
 """Published networks made small: few channels and blocks, but their levels, attention, classes and learned variance."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from ...published_networks import PublishedNetwork
@@ -37,7 +36,7 @@ def _multiples(multiples: list[float]) -> list[int]:
     return [1 if multiple <= 1 else WIDEST for multiple in multiples]
 
 
-SONG = {"model_type": "SongUNet", "model_channels": 8, "num_blocks": 1, "attn_resolutions": [16]}
+SONG = {"model_type": "SongUNet", "model_channels": 8, "num_blocks": 1}
 NCSN = {
     "embedding_type": "fourier",
     "encoder_type": "residual",
@@ -49,17 +48,18 @@ ADM = {
     "model_channels": CHANNELS,
     "channel_mult": _multiples([1, 2, 3, 4]),
     "num_blocks": 1,
-    "attn_resolutions": [32, 16, 8],
 }
 
 
 def _edm(network: PublishedNetwork, side: int) -> dict[str, Any]:
     """By the name: EDM's files say all of this themselves."""
     kind, own = network.name.rpartition("-")[2], network.name.startswith("edm-")
-    kwargs: Mapping[str, Any] = {"img_resolution": side, "img_channels": network.shape[0], "label_dim": network.classes}
+    kwargs: dict[str, Any] = {"img_resolution": side, "img_channels": network.shape[0], "label_dim": network.classes}
+    attends = [32, 16, 8] if kind == "adm" else [16]
+    kwargs["attn_resolutions"] = [resolution * side // network.shape[1] for resolution in attends]
     if kind == "adm":
         return {"precond": "EDMPrecond" if own else "iDDPMPrecond", "kwargs": {**kwargs, **ADM}}
-    levels = [1, 1, 1] if own and side == 32 else [1, 1, 1, 1]
+    levels = [1, 1, 1] if own and network.shape[1] == 32 else [1, 1, 1, 1]
     kwargs = {**kwargs, **SONG, "channel_mult": levels, "augment_dim": 9 if own else 0}
     kwargs = {**kwargs, **(NCSN if kind == "ve" else {})}
     return {"precond": "EDMPrecond" if own else {"vp": "VPPrecond", "ve": "VEPrecond"}[kind], "kwargs": dict(kwargs)}

@@ -12,10 +12,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from ... import published_networks
+from ... import msgpack, published_networks
 from ...unpickling import reason
 from .. import edm_pickle
-from . import ddpm, flax_pd, msgpack, openai, score_sde, torch_file, torchcfm
+from . import ddpm, flax_pd, openai, score_sde, torch_file, torchcfm
 from .base import Checkpoint, CheckpointError, State, tensors_digest, warn_unless_finite
 
 PICKS = {
@@ -162,16 +162,14 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _registered(file: Path, form: str, state: State) -> dict[str, Any]:
-    known = published_networks.with_tensors(tensors_digest(state))
-    named = [network for network in known if network.name == file.stem]
-    settings = [network.settings for network in named or known]
-    if not settings:
-        beside = file.with_suffix(".json").name
-        raise CheckpointError(
-            f"of form {form}, with shapes of no published network: write its configuration to {beside} beside it, like "
-            f"{EXAMPLES[form]}"
-        )
-    if any(other != settings[0] for other in settings):
-        names = ", ".join(network.name for network in known)
-        raise CheckpointError(f"it may be any of {names}: give it the name of the one that it is")
-    return settings[0]
+    try:
+        known = published_networks.with_tensors([tensors_digest(state)], file.stem)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
+    if known is not None:
+        return known.settings
+    beside = file.with_suffix(".json").name
+    raise CheckpointError(
+        f"of form {form}, with shapes of no published network: write its configuration to {beside} beside it, like "
+        f"{EXAMPLES[form]}"
+    )

@@ -1,6 +1,6 @@
 """The part of msgpack that flax.serialization writes for arrays: maps, text, numbers, and arrays of numbers.
 
-https://github.com/msgpack/msgpack/blob/master/spec.md. Anything else, Python objects above all, is refused.
+https://github.com/msgpack/msgpack/blob/master/spec.md. Anything else, Python objects above all, is refused. No torch.
 """
 
 import struct
@@ -43,7 +43,12 @@ SIZED = {
 
 def read(file: Path) -> Any:
     """What the file holds, its arrays as numpy.ndarray that share the file's bytes. ValueError for another file."""
-    reader = _Reader(memoryview(file.read_bytes()))
+    return parse(memoryview(file.read_bytes()))
+
+
+def parse(data: memoryview) -> Any:
+    """The same of the file's bytes, of which those of its arrays are not looked at."""
+    reader = _Reader(data)
     value = reader.value(0)
     if reader.at != len(reader.data):
         raise ValueError("more follows after its end")

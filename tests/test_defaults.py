@@ -1,0 +1,79 @@
+"""The rule that chooses small-scale defaults, and what it has chosen."""
+
+import math
+
+import pytest
+
+from fewstep.bench.suite.loading import load
+from fewstep.leaderboards import defaults
+from fewstep.leaderboards.defaults import Choice, Point, choices, lowest, missing, points, widening
+from fewstep.methods.registry import METHODS
+
+RATES, STEPS = (1e-3, 3e-3, 1e-2), (16, 32)
+
+
+def grid(distances, own="start_steps", values=STEPS, wider=False):
+    """distances: (rate, value) -> distance; 1 elsewhere."""
+    return [
+        Point((("learning_rate", rate), (own, value)), distances.get((rate, value), 1.0), wider)
+        for value in values
+        for rate in RATES
+    ]
+
+
+def test_the_lowest_distance_wins_and_the_smaller_rate_where_two_are_equal():
+    assert lowest(grid({(3e-3, 32): 0.2})).options == (("learning_rate", 3e-3), ("start_steps", 32))
+    assert lowest(grid({(1e-2, 16): 0.2, (3e-3, 32): 0.2})).options[0] == ("learning_rate", 3e-3)
+    assert lowest(grid({(1e-3, 16): math.inf, (3e-3, 16): 0.9})).options[0] == ("learning_rate", 3e-3)
+
+
+@pytest.mark.parametrize(
+    ("own", "values", "best", "added"),
+    [
+        ("start_steps", (16, 32, 64), (3e-3, 32), []),
+        ("start_steps", (16, 32), (3e-3, 32), [(3e-3, 64)]),
+        ("start_steps", (16, 32), (1e-2, 16), [(3e-2, 16), (1e-2, 8)]),
+        ("start_steps", (16, 32, 64), (1e-3, 32), [(3e-4, 32)]),
+        ("grid_points", (18, 40), (3e-3, 40), [(3e-3, 89)]),
+        ("ema", (0.99, 0.999), (3e-3, 0.999), [(3e-3, 0.9999)]),
+        ("ema", (0.99, 0.999), (3e-3, 0.99), [(3e-3, 0.9)]),
+        ("self_teacher_ema", (0.5, 0.9), (3e-3, 0.5), []),
+        ("fake_learning_rate", (3e-4, 1e-3), (3e-3, 3e-4), [(3e-3, 1e-4)]),
+        ("r", (0, 1), (3e-3, 0), []),
+    ],
+)
+def test_a_choice_on_the_edge_adds_one_point_beyond_it(own, values, best, added):
+    found = widening(grid({best: 0.1}, own, values))
+    assert [tuple(options.values()) for options in found] == added
+
+
+def test_the_grid_is_widened_once():
+    first = grid({(1e-2, 16): 0.2}, values=(8, 16, 32))
+    assert missing({"progressive": first}) == [("progressive", {"learning_rate": 3e-2, "start_steps": 16})]
+    beyond = Point((("learning_rate", 3e-2), ("start_steps", 16)), 0.1, wider=True)
+    assert missing({"progressive": [*first, beyond]}) == []
+    (choice,) = choices({"progressive": [*first, beyond]})
+    assert choice == Choice("progressive", beyond, 10, 0.2)
+
+
+def test_points_are_means_over_seeds_and_a_seed_that_failed_counts():
+    suite = load(defaults.SUITE)
+    entry = next(entry for entry in suite.methods if entry.name == "progressive")
+    row = {"metric": "fd_law", "method": entry.name, "variant": entry.label(), "status": "done", "corrected": "0.4"}
+    (point,) = points(suite, [row, {**row, "corrected": "0.2"}, {**row, "metric": "rmse"}])["progressive"]
+    assert point.distance == pytest.approx(0.3)
+    assert point.options == tuple(entry.options.items())
+    (point,) = points(suite, [row, {**row, "status": "failed", "corrected": ""}])["progressive"]
+    assert point.distance == math.inf
+
+
+def test_every_trained_method_has_a_grid_of_at_most_eight_points_and_two_options():
+    entries = [entry for entry in load(defaults.SUITE).methods if entry.spec.trains]
+    assert {entry.name for entry in entries} == {name for name, spec in METHODS.items() if spec.trains}
+    for name in METHODS:
+        rows = [entry for entry in entries if entry.name == name and entry.variant is None]
+        values = [dict.fromkeys(entry.options) for entry in rows]
+        assert len(rows) <= 8
+        assert all(len(options) == 2 and options == values[0] for options in values)
+        if "learning_rate" in METHODS[name].options.model_fields and rows:
+            assert "learning_rate" in values[0]
