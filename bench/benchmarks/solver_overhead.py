@@ -2,11 +2,12 @@
 
     python -m fewstep.bench.benchmarks.solver_overhead [--repeats N] [--nfe N] [--only SOLVER ...]
 
-One process, one thread, thread CPU time, the allocator set as in a worker. Two networks: a small U-Net on 64 samples
-of 3x32x32, and the digits' U-Net on one of 1x8x8. In the rows "eps" it predicts eps on DDPM's discrete path, as in diffusers; in the rows "edm" it
-has EDM's preconditioning, as in k-diffusion. The loops take turns, and each figure is of whole runs: their time over
-the time inside their network calls, and the microseconds outside them per call, least and median. A run is one batch
-of many: what a loop keeps from the batch before, a solver's nodes or a made scheduler, is not made again.
+One process, one thread, thread CPU time, the allocator set as in a worker. Two networks: a small U-Net on 64 samples of
+3x32x32, and the digits' U-Net on one of 1x8x8. In the rows "eps" it predicts eps on DDPM's discrete path, as in
+diffusers; in the rows "edm" it has EDM's preconditioning, as in k-diffusion. The loops take turns, and each figure is
+of whole runs: their time over the time inside their network calls, and the microseconds outside them per call, least
+and median. A run is one batch of many: what a loop keeps from the batch before, a solver's nodes or a made scheduler,
+is not made again.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 
 One process, one thread, the allocator set as in a worker. Each method is trained by the suite's own loop, with its
 record and its checkpoints, and the time is the main thread's CPU time. Network: the forwards of every U-Net, and the
-backward passes. A busy machine slows the rest more than the network, and lowers the share by some hundredths. Digits: the shipped teacher of 128,000 weights on 8x8 pixels; large: a
-network of 5 million untrained weights on 32x32.
+backward passes. A busy machine slows the rest more than the network, and lowers the share by some hundredths. Digits:
+the shipped teacher of 128,000 weights on 8x8 pixels; large: a network of 5 million untrained weights on 32x32.
 
 `share` is of the typical step: the medians of each sort of step, sorted by how often it calls its networks, times how
 many there were. `bare` is the same, but the network's time is that of its calls made again, alone, between two steps.
