@@ -17,7 +17,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ from fewstep.reports import leaderboard, run_folder
 from fewstep.reports.drawing import write as write_figure
 from fewstep.reports.figures import figure
 from fewstep.reports.formats import write
-from fewstep.reports.published import collection
+from fewstep.reports.published import scoreboard
 from fewstep.reports.rehearsal import is_marked
-from fewstep.reports.tables import Cell, Group, Table
+from fewstep.reports.tables import Table
 
 ROOT = Path(__file__).parent.parent
 FILES = (
@@ -141,37 +141,9 @@ def described(what: str, texts: Mapping[str, str]) -> str:
 
 
 def published(dataset: str) -> Table:
-    """The papers' FIDs of students on one data set at one to four evaluations, each with where it was read."""
-    rows = [
-        row
-        for row in collection.collection()
-        if (row.dataset, row.metric) == (dataset, "FID") and row.data_free and row.nfe in ("1", "2", "3", "4")
-        if not row.recalled
-    ]
-    if not rows:
-        raise ValueError(f"no published FID of students on {dataset!r}")
-    nfes = sorted({int(row.nfe) for row in rows})
-    groups = [
-        Group(title, _lines([row for row in rows if row.data_free == free], nfes)) for free, title in FREE.items()
-    ]
-    notes = ["each paper's own teacher, training budget and FID code; * read in a digest or another paper"]
-    columns = ["method", "labels", "teacher", "table", *(f"NFE {nfe}" for nfe in nfes)]
-    return Table(f"FID on {dataset}, as published", columns, [group for group in groups if group.rows], notes, left=4)
-
-
-FREE = {"y": "without real images", "n": "with real images"}
-
-
-def _lines(rows: Sequence[collection.Row], nfes: Sequence[int]) -> list[list[Cell]]:
-    lines: dict[tuple[str, ...], dict[str, list[str]]] = {}
-    for row in rows:
-        table = f"{row.paper_key}, {row.paper_table}" + "*" * (row.read_in != "primary")
-        place = (row.method, row.solver_or_variant, row.conditioning, row.teacher, table)
-        lines.setdefault(place, {}).setdefault(row.nfe, []).append(row.shown)
-    return [
-        [Cell(method, detail), *map(Cell, rest), *(Cell(" / ".join(fids.get(str(nfe), []))) for nfe in nfes)]
-        for (method, detail, *rest), fids in lines.items()
-    ]
+    """The verified FIDs of students on one data set at one to four evaluations, each with where it was read."""
+    found = [row for row in scoreboard.rows(dataset) if row.data_free and not row.recalled]
+    return scoreboard.table(dataset, found)
 
 
 def figures(suite: str, root: Path = ROOT) -> set[str]:

@@ -26,7 +26,8 @@ _HTML = Environment(autoescape=True).from_string(
 {% for row in group.rows %}
 <tr>{% for cell in row %}<td\
 {% if loop.index0 >= table.left %} class="number{{ ' best' if cell.best }}"{% endif %}>\
-{{ cell }}</td>{% endfor %}</tr>{% endfor %}
+{% if cell.muted %}<i style="color: gray">{{ cell }}</i>{% else %}{{ cell }}{% endif %}</td>\
+{% endfor %}</tr>{% endfor %}
 </tbody>{% endfor %}</table>
 {% for note in table.said %}<p class="note">{{ note }}</p>
 {% endfor %}"""

@@ -1,7 +1,8 @@
 r"""A table as a booktabs float that compiles as it is, in a text width of 5.5 inches.
 
 Number columns are broken into blocks where they are too wide, and blocks into floats where they are too high. The best
-value of a column is bold, the second underlined. Packages: booktabs; siunitx where numbers are aligned by it.
+value of a column is bold, the second underlined. Packages: booktabs; siunitx where numbers are aligned by it. Numbers
+from memory are set by \recalled and marks of what was not read in its paper by \secondary, which a paper may redefine.
 """
 
 import re
@@ -56,6 +57,11 @@ def write_siunitx(table: Table) -> str:
 
 
 SIUNITX = "\n" + r"\sisetup{separate-uncertainty, table-align-uncertainty, detect-weight, mode=text}"
+MACROS = {
+    r"\recalled{": r"\providecommand{\recalled}[1]{\textit{#1}}",
+    r"\secondary{}": r"\providecommand{\secondary}{$^\dagger$}",
+}
+"""Those of our own that a float defines where it uses them, unless the paper does."""
 NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?")
 
 
@@ -80,7 +86,7 @@ def _uncertainty(cell: Cell) -> str:
 
 def _s_cell(cell: Cell) -> str:
     """What siunitx does not read as a number, or cannot underline, is set in braces."""
-    if not _aligned(cell) or cell.second:
+    if not _aligned(cell) or cell.second or cell.muted:
         return f"{{{_cell(cell)}}}" if str(cell) else ""
     error = f"({_uncertainty(cell)})" if cell.error else ""
     return r"\bfseries " * cell.best + cell.text + error + r"{\rlap{$^\dagger$}}" * cell.unbeaten
@@ -100,8 +106,9 @@ def _write(table: Table, numbers: Numbers) -> str:
     for number, bodies in enumerate(floats, 1):
         more = "" if number == 1 else " (continued)"
         head = HEAD % (escape(table.title) + more, label + f"-{number}" * (number > 1), GAP / 2) + numbers.setup
-        notes = _notes(table) if number == len(floats) else ""
-        parts.append("\n".join([head, "\n\\par\\medskip\n".join(bodies) + notes, r"\end{table}"]))
+        body = "\n\\par\\medskip\n".join(bodies) + (_notes(table) if number == len(floats) else "")
+        defined = [definition for macro, definition in MACROS.items() if macro in body]
+        parts.append("\n".join([head, *defined, body, r"\end{table}"]))
     return "\n\n".join(parts)
 
 
@@ -188,7 +195,8 @@ def _cell(cell: Cell) -> str:
     cites = rf"~\cite{{{','.join(cell.cites)}}}" if cell.cites else ""
     detail = rf" {{\scriptsize[{escape(cell.detail)}]}}" if cell.detail else ""
     error = rf"\,{{\scriptsize$\pm$\,{escape(cell.error)}}}" if cell.error else ""
-    return text + cites + detail + error + r"\rlap{$^\dagger$}" * cell.unbeaten
+    shown = text + cites + detail + error + r"\rlap{$^\dagger$}" * cell.unbeaten
+    return rf"\recalled{{{shown}}}" if cell.muted and shown else shown
 
 
 def _points(cell: Cell) -> float:
@@ -222,6 +230,7 @@ LATEX = {
     "–": "--",
     "…": r"\ldots{}",
     "*": r"$^*$",
+    "†": r"\secondary{}",
 }
 LONG = 16
 """Characters of a word after which it may be broken."""

@@ -2,7 +2,7 @@
 
 import re
 
-from .tables import Table
+from .tables import Cell, Table
 
 SPECIAL = re.compile(r"([\\`*_~\[\]|#])")
 HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -10,16 +10,21 @@ HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 def write(table: Table) -> str:
     def line(cells: list[str]) -> str:
-        return "| " + " | ".join(map(escape, cells)) + " |"
+        return "| " + " | ".join(cells) + " |"
 
     width = len(table.columns)
     rule = "|" + "|".join("---" if i < table.left else "--:" for i in range(width)) + "|"
-    body = [line(table.columns), rule]
+    body = [line([*map(escape, table.columns)]), rule]
     for group in table.groups:
         if group.title:
             body.append(f"| *{escape(group.title)}* |" + "  |" * (width - 1))
-        body += [line([str(cell) for cell in row]) for row in group.rows]
+        body += [line([*map(_cell, row)]) for row in group.rows]
     return "\n".join([f"**{escape(table.title)}**", "", *body, "", "<br>".join(map(escape, table.said))])
+
+
+def _cell(cell: Cell) -> str:
+    text = escape(str(cell))
+    return f"*{text}*" if cell.muted and text else text
 
 
 def escape(text: str) -> str:

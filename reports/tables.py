@@ -8,7 +8,8 @@ class Cell:
     """A text or a number.
 
     detail: of a name, what tells its row from others of the method. error: of a number, its standard deviation.
-    cites: keys of papers.bib. unbeaten: best, and by none that costs less either.
+    cites: keys of papers.bib. unbeaten: best, and by none that costs less either. muted: of a number from memory.
+    verdicts: of what it compares, for filters.
     """
 
     text: str = ""
@@ -18,6 +19,8 @@ class Cell:
     unbeaten: bool = False
     second: bool = False
     cites: tuple[str, ...] = ()
+    muted: bool = False
+    verdicts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """`Bespoke [RK1]`, `2.41 ± 0.12*`."""

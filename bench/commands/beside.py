@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ...reports.published.against import Beside
 
 
+PAPERS = "papers/"
+"""The folder of shipped suites in which scoreboards may be looked for too."""
+
+
 def only_published(place: str) -> bool:
     """Whether `place` is a suite that repeats a paper's table and has no results."""
     from ..suite.loading import load, shipped_names
@@ -24,6 +28,26 @@ def only_published(place: str) -> bool:
     if not (os.path.isfile(place) or place in shipped_names()):
         return False
     return load(place).paper is not None
+
+
+def scoreboard(place: str, style: str) -> str | None:
+    """The published numbers of a data set in a style of `fewstep leaderboard`, as csv the rows of the collection; None
+    if `place` names no scoreboard, or a run that somebody has called so.
+    """
+    import dataclasses
+
+    from ...reports.formats import write
+    from ...reports.published import scoreboard as boards
+
+    dataset = boards.SCOREBOARDS.get(place.removeprefix(PAPERS))
+    with suppress(InputError):
+        results_folder(place)
+        return None
+    if dataset is None:
+        return None
+    if style == "csv":
+        return _csv([dataclasses.asdict(row) for row in boards.rows(dataset)])
+    return write(boards.table(dataset), style)
 
 
 def text(places: Sequence[str], style: str, metric: str | None) -> str:

@@ -9,36 +9,64 @@ from .places import results_folder
 
 
 @click.command(short_help="Judge the claims of papers by the results of runs.")
-@click.argument("places", metavar="DIR|SUITE...", nargs=-1, required=True)
+@click.argument("places", metavar="[DIR|SUITE...]", nargs=-1)
 @click.option("--claim", "only", metavar="ID", help="One claim: its sentence, its tests and all numbers.")
 @click.option("--format", "style", type=click.Choice(["table", "markdown", "latex", "html"]), default="table")
 def claims(places: tuple[str, ...], only: str | None, style: str) -> None:
     """Say of each claim of a suite whether it holds: a sentence of a paper, and the paired test that stands for it.
 
-    A verdict is for one data set, teacher, budget and rule set, and for this scale alone.
+    A verdict is for one data set, teacher, budget and rule set, and for this scale alone. Without DIR, every board that
+    comes with fewstep and states claims is judged, each by itself.
 
     \b
     fewstep claims leaderboards/claims
     fewstep claims leaderboards/claims --claim cd-pd
     """
+    if places:
+        click.echo(_judged([Path(results_folder(place)) for place in places], only, style))
+        return
+    stated = _shipped()
+    if not stated:
+        raise InputError("no board that comes with fewstep states claims; name a run of yours: fewstep claims DIR")
+    chosen = [folder for folder, names in stated.items() if only is None or only in names]
+    if not chosen:
+        raise InputError(
+            f"no claim {only!r}; there are {', '.join(name for names in stated.values() for name in names)}"
+        )
+    click.echo("\n\n".join(_judged([folder], only, style) for folder in chosen))
+
+
+BOARDS = Path(__file__).parents[2] / "leaderboards"
+
+
+def _shipped() -> dict[Path, list[str]]:
+    """The committed boards whose suites state claims, and the names of these."""
+    from ...reports.claims import reading
+
+    folders = [file.parent for file in sorted(BOARDS.glob("*/results.csv"))]
+    found = {folder: [claim.id for claim in reading.read([folder])] for folder in folders}
+    return {folder: names for folder, names in found.items() if names}
+
+
+def _judged(folders: list[Path], only: str | None, style: str) -> str:
     from ...reports import formats, leaderboard
     from ...reports.claims import board as tables
     from ...reports.claims import reading
     from ...reports.claims.judge import ClaimError, judge
 
-    folders = [Path(results_folder(place)) for place in places]
     try:
         stated = reading.read(folders)
         board = leaderboard.read(*folders)
         if not stated:
-            raise InputError(f"{', '.join(places)}: the suite states no claims; see `claims:` in docs/suites.md")
+            raise InputError(
+                f"{', '.join(map(str, folders))}: the suite states no claims; see `claims:` in docs/suites.md"
+            )
         chosen = [claim for claim in stated if only in (None, claim.id)]
         if not chosen:
             raise InputError(f"no claim {only!r}; there are {', '.join(claim.id for claim in stated)}")
         judged = judge(board, chosen)
     except (ClaimError, ValueError) as error:
         raise InputError(str(error)) from None
-    made = [tables.details(board, judged)] if only else [tables.overview(board, judged)]
-    click.echo("\n\n".join(formats.write(table, style) for table in made))
     for line in reading.changed(folders):
         click.echo(f"fewstep: {line}", err=True)
+    return formats.write(tables.details(board, judged) if only else tables.overview(board, judged), style)

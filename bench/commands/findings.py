@@ -20,7 +20,7 @@ from ..plan import checkpoints, frozen, references
 from ..plan.problem import problems
 from ..suite import elsewhere
 from ..suite.pairs import pairs, teachers
-from ..suite.schema import MethodEntry, Suite
+from ..suite.schema import MethodEntry, Suite, Teacher
 from ..training.tracking import wandb_mode
 
 PACKAGES = {
@@ -115,11 +115,13 @@ def _classifiers(suite: Suite) -> Iterator[tuple[str, str, str]]:
 
 
 def _networks(suite: Suite) -> Iterator[tuple[str, str, str]]:
-    """Each file's header is opened, and compared with the suite's data sets."""
+    """Those of teachers, and of what a learned solver is fitted on. Each file's header is opened, and compared with the
+    data sets.
+    """
     files: dict[str, list[tuple[CheckpointOptions, str]]] = {}
-    for pair in pairs(suite):
-        if isinstance(pair.teacher, CheckpointOptions):
-            files.setdefault(pair.teacher.file, []).append((pair.teacher, pair.dataset))
+    for teacher, dataset in _used(suite):
+        if isinstance(teacher, CheckpointOptions):
+            files.setdefault(teacher.file, []).append((teacher, dataset))
     for (teacher, dataset), *others in files.values():
         known = published_files.REGISTER.get(checkpoints.meant(teacher.file) or "")
         if known is not None:
@@ -132,6 +134,15 @@ def _networks(suite: Suite) -> Iterator[tuple[str, str, str]]:
             yield f"file {path}", "wrong content", fault
         elif known is None:
             yield f"file {path}", "present", _size(path)
+
+
+def _used(suite: Suite) -> Iterator[tuple[Teacher | None, str]]:
+    """Each teacher, and each network that a learned solver is fitted on elsewhere, with its data set."""
+    for pair in pairs(suite):
+        yield pair.teacher, pair.dataset
+    for entry in suite.methods:
+        if entry.fitted_on is not None:
+            yield entry.fitted_on.teacher, entry.fitted_on.dataset
 
 
 def _fault(path: Path, teacher: CheckpointOptions, names: list[str]) -> str | None:

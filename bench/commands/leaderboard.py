@@ -41,12 +41,18 @@ def leaderboard(
 ) -> None:
     """Print the leaderboard of a run, or of several together.
 
+    scoreboard-cifar10 and scoreboard-imagenet64 are what papers print of sampling in at most four evaluations.
+
     A table is as wide as the terminal, or as COLUMNS says; 100 characters in a file or a pipe.
     """
     from ...reports import leaderboard as board
     from ...reports.writing import write_atomic
 
     require_labels(labels, places)
+    if len(places) == 1 and (quoted := beside.scoreboard(places[0], style)) is not None:
+        if any((metric, nfes, methods, sort, transpose, against, bib)):
+            raise InputError(f"{places[0]} is a table of published numbers: of the options it has --format alone")
+        return click.echo(quoted)
     if against or (len(places) == 1 and beside.only_published(places[0])):
         click.echo(beside.text(places, style, metric))
         return

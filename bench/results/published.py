@@ -29,7 +29,8 @@ def beside(suite: Suite) -> Beside | None:
     ]
     protocol = {"samples": str(suite.samples), "labels": suite.labels, "rounding": suite.rounding}
     rows = [_row(suite, entry) for entry in suite.methods if entry.published is not None]
-    return Beside(suite.paper.key, suite.paper.table, problems, rows, protocol, is_marked(suite.name))
+    also = [(named.key, named.table) for named in suite.paper.also]
+    return Beside(suite.paper.key, suite.paper.table, problems, rows, protocol, is_marked(suite.name), also)
 
 
 def dumped(suite: Suite) -> str:
@@ -54,6 +55,7 @@ def _row(suite: Suite, entry: MethodEntry) -> dict[str, Any]:
         "trained_share": _trained_share(suite, entry),
         "forwards_per_nfe": named.forwards_per_nfe,
         "measured_nfe": entry.name == "ground-truth",
+        "nfe": entry.nfe or suite.nfe,
         "published": {"method": named.method, "solver_or_variant": named.solver_or_variant},
     }
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...methods.register import did_you_mean
+from ...reports.published.scoreboard import SCOREBOARDS
 from ..errors import InputError, Mistakes
 from .checks import RULES
 from .document import Document, shortened
@@ -34,6 +35,8 @@ def find(suite: str) -> Path:
     shipped = shipped_names()
     if suite in shipped:
         return SHIPPED / f"{suite}.yaml"
+    if (name := suite.removeprefix("papers/")) in SCOREBOARDS:
+        raise InputError(f"{name} is a table of published numbers and no suite; `fewstep leaderboard {name}` prints it")
     near = did_you_mean(suite[:100], shipped)
     near = near if "did you mean" in near else "; `fewstep list suites` says which there are"
     raise InputError(f"no suite {shortened(repr(suite))}: not a file, nor a shipped suite{near}")

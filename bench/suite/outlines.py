@@ -5,14 +5,13 @@ What they tell is looked up in the register of published networks: files of thes
 
 import collections
 import mmap
-import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from ...methods import msgpack
+from ...methods import msgpack, unpickling
 from ...methods.published_networks import PublishedNetwork, shapes_digest, with_tensors
 
 ZIP, LEGACY = b"PK", bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
@@ -88,8 +87,8 @@ def _content(path: Path) -> Any:
             if start != LEGACY:
                 return _packed(stream)
             for _ in range(BEFORE):
-                _Outline(stream).load()
-            return _Outline(stream).load()
+                _outline(stream)
+            return _outline(stream)
     except Exception as error:
         # What a broken file asks for is anything.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -100,7 +99,7 @@ def _zipped(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
         with archive.open(name) as stream:
-            return _Outline(stream).load()
+            return _outline(stream)
 
 
 def _packed(stream: IO[bytes]) -> Any:
@@ -114,16 +113,9 @@ def _shapes_of(content: Any) -> Any:
     return Tensor(content.shape) if hasattr(content, "shape") else None
 
 
-class _Outline(pickle.Unpickler):
-    """What torch.save pickles, its tensors as their shapes: nothing that a file names is imported or called."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        return STANDS_FOR.get((module, name), _Other)
-
-    def persistent_load(self, pid: Any) -> None:
-        """A tensor's numbers."""
+def _outline(stream: IO[bytes]) -> Any:
+    """What torch.save pickled, its tensors as their shapes: nothing that a file names is imported or called."""
+    return unpickling.outline(stream, STANDS_FOR, _Other)
 
 
 class _Other:
@@ -146,6 +138,7 @@ def _parameter(data: Any, *rest: Any) -> Any:
 
 
 STANDS_FOR = {
+    ("collections", "OrderedDict"): collections.OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
 }

@@ -18,10 +18,12 @@ def papers_are_collected(suite: Suite) -> Iterator[Complaint]:
             if problem.published is not None:
                 yield ("problems", i, "published"), "the suite names no `paper` whose table this is of"
         return
-    try:
-        of_table(collection(), suite.paper.key, suite.paper.table)
-    except ValueError as error:
-        yield ("paper",), str(error)
+    places: list[Location] = [("paper",), *(("paper", "also", i) for i in range(len(suite.paper.also)))]
+    for place, named in zip(places, [suite.paper, *suite.paper.also], strict=True):
+        try:
+            of_table(collection(), named.key, named.table)
+        except ValueError as error:
+            yield place, str(error)
 
 
 def published_rows_are_those_of_the_table(suite: Suite) -> Iterator[Complaint]:
@@ -64,7 +66,8 @@ def _rows(suite: Suite) -> list[Row]:
     if suite.paper is None:
         return []
     try:
-        return of_table(collection(), suite.paper.key, suite.paper.table)
+        tables = [of_table(collection(), named.key, named.table) for named in [suite.paper, *suite.paper.also]]
+        return [row for table in tables for row in table]
     except ValueError:
         return []
 

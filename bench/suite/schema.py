@@ -139,11 +139,17 @@ class PublishedRow(Options):
     forwards_per_nfe: int = Field(1, ge=1, le=16)
 
 
-class PaperTable(Options):
-    """The table that a suite repeats: of leaderboards/published.csv, all tables of the paper without one."""
+class OtherTable(Options):
+    """A table of leaderboards/published.csv, all tables of the paper without one."""
 
     key: str
     table: str | None = None
+
+
+class PaperTable(OtherTable):
+    """The table that a suite repeats. also: others' tables that print numbers of the same rows."""
+
+    also: Annotated[list[OtherTable], BeforeValidator(_listed)] = []
 
 
 class ProblemEntry(Options):

@@ -75,7 +75,9 @@ class Judged:
 
     @property
     def seeds(self) -> int | None:
-        """How many seeds would decide, at the present scatter."""
+        """How many seeds would decide what is undecided, at the present scatter."""
+        if self.outcome is not Outcome.UNDECIDED:
+            return None
         wanted = [part.decision.seeds for part in self.parts if part.decision.outcome is Outcome.UNDECIDED]
         return None if not wanted or None in wanted else max(n for n in wanted if n is not None)
 
@@ -158,7 +160,7 @@ def _compared(board: Board, claim: Claim, test: Test, context: Context) -> Itera
             else:
                 pair = _find(own, a, nfe), _find(own, b, nfe)
                 found.append((nfe, _differences(*pair, claim.metric, test, facts.log_scale)))
-        text = str(test) if a is None or test.kind in ("less", "close") else f"{a} < {b}"
+        text = str(test) if a is None or test.kind in ("less", "close") else f"{a} < {test.by}{b}"
         if claim.at.combine == "mean-log" and len(found) > 1:
             averaged = _averaged([differences for _, differences in found])
             yield Part(text, None, averaged.scale, _decided(averaged, claim, test))

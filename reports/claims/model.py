@@ -1,5 +1,6 @@
 """A claim as a suite states it, before there are results."""
 
+import itertools
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -38,7 +39,10 @@ class Sweep(Checked):
     variants: Annotated[list[str], Field(min_length=2)]
 
     def __str__(self) -> str:
-        return self.method
+        """`sim [l2 …]`: with the words that all variants begin with."""
+        words = zip(*(variant.split() for variant in self.variants), strict=False)
+        shared = [own[0] for own in itertools.takewhile(lambda own: len(set(own)) == 1, words)]
+        return f"{self.method} [{' '.join(shared)} …]" if shared else self.method
 
 
 class Test(Checked):
@@ -94,8 +98,13 @@ class Test(Checked):
         ]
         return [*single, *(self.order or []), *(self.over or []), *swept]
 
+    @property
+    def by(self) -> str:
+        """`0.5 x `, or nothing."""
+        return f"{self.factor:g} x " if self.factor != 1 else ""
+
     def __str__(self) -> str:
-        by = f"{self.factor:g} x " if self.factor != 1 else ""
+        by = self.by
         minus = f" - {self.margin:g}" if self.margin else ""
         said = {
             "less": f"{self.less} < {by}{self.than}{minus}",

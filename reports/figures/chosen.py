@@ -12,10 +12,12 @@ from ..drawing import GREY, INK, PALETTE
 from ..entries import MADE_ELSEWHERE, Board, Entry
 from ..naming import FREE, Row
 
-MARKERS = {"solver": "o", "learned solver": "s", "student": "^", "": "D", MADE_ELSEWHERE: "o"}
+PUBLISHED = "as published"
+"""What a paper prints of a row, among the kinds of marks."""
+MARKERS = {"solver": "o", "learned solver": "s", "student": "^", "": "D", MADE_ELSEWHERE: "o", PUBLISHED: "d"}
 """By kind of method."""
 HOLLOW = {"markerfacecolor": "white", "markeredgewidth": 0.8}
-"""The style of marks of what was made elsewhere."""
+"""The style of marks of what was made elsewhere, or printed."""
 LINES = 6
 """In colour, where others are grey."""
 NEARLY_EXACT = 16

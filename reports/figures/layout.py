@@ -21,7 +21,7 @@ from ..drawing import (
     wrap,
 )
 from ..entries import MADE_ELSEWHERE
-from .chosen import HOLLOW, MARKERS, Chosen
+from .chosen import HOLLOW, MARKERS, PUBLISHED, Chosen
 
 LEFT, RIGHT = 0.52, 0.04
 """Inches of the axis labels and ticks at the left, and at the right edge."""
@@ -32,7 +32,7 @@ ABOVE = 0.18
 GAP = 0.09
 """Inches between axes and the labels beside them."""
 KINDS = {"solver": "solver", "learned solver": "learned solver", "student": "student", "": "other"} | {
-    MADE_ELSEWHERE: MADE_ELSEWHERE
+    name: name for name in (MADE_ELSEWHERE, PUBLISHED)
 }
 
 
@@ -104,6 +104,12 @@ def points(axes: Axes, chosen: Chosen, xs: Sequence[float], entries: Sequence[An
     )  # fmt: skip
 
 
+def hollow(axes: Axes, xs: Sequence[float], ys: Sequence[float], colour: str) -> None:
+    """What a paper prints: marks without a line, over those of ours."""
+    style: dict[str, Any] = {**HOLLOW, "markerfacecolor": "none", "markersize": 5.0, "linewidth": 0}
+    axes.plot(xs, ys, marker=MARKERS[PUBLISHED], color=colour, zorder=4, **style)
+
+
 def evaluations_axis(axes: Axes, nfes: Sequence[int], inches: float) -> None:
     """The x axis of NFEs, on a log scale; ticks whose labels would touch are left out, powers of two last."""
     low, high = min(nfes), max(nfes)
@@ -151,7 +157,7 @@ class Note:
 
 def _mark(sheet: Sheet, left: float, top: float, kind: str, colour: str) -> Line2D:
     at = [left / sheet.width], [1 - top / sheet.height]
-    style: dict[str, Any] = HOLLOW if kind == MADE_ELSEWHERE else {}
+    style: dict[str, Any] = HOLLOW if kind in (MADE_ELSEWHERE, PUBLISHED) else {}
     return Line2D(
         *at, marker=MARKERS[kind], color=colour, markersize=3, linewidth=0, transform=sheet.figure.transFigure, **style
     )

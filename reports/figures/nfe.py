@@ -9,7 +9,7 @@ from .. import naming
 from ..drawing import BODY, GREY, INK, SMALL, Sheet, logarithmic
 from ..entries import Entry
 from ..naming import FREE, Row
-from .chosen import Chosen, NothingToDrawError, about_budget, at_largest_budget, by_row, colours
+from .chosen import PUBLISHED, Chosen, NothingToDrawError, about_budget, at_largest_budget, by_row, colours
 from .layout import (
     ABOVE,
     BELOW,
@@ -22,10 +22,12 @@ from .layout import (
     evaluations_axis,
     extent,
     gutter,
+    hollow,
     line_of_the_teacher,
     points,
     quality_axis,
 )
+from .published import Printed, printed
 
 HEIGHT = 2.3
 """Inches of the axes."""
@@ -62,7 +64,8 @@ def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
     lines, single = _one_step_apart(rows)
     colour = colours(chosen, lines)
     labels = _labels(chosen, lines, names, colour, x)
-    note = _note(chosen, rows, {row: names[row] for row in lines if colour[row] == GREY})
+    told = printed(chosen, rows)
+    note = _note(chosen, rows, {row: names[row] for row in lines if colour[row] == GREY}, told)
     beside = bool(single) and chosen.width >= NARROW
     space = (0.22 if beside else 0.3) * chosen.width
     right, texts = gutter([label.text for label in labels], space)
@@ -71,19 +74,19 @@ def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
     listed = _height_of_list(gutter([names[row] for row in single], 0.4 * chosen.width)[1])
     below = 0.0 if beside or not single else ABOVE + BELOW + listed
     sheet = Sheet(f"{chosen.where} against {across}", chosen.width, ABOVE / 2 + HEIGHT + BELOW + below + note.height)
-    values = extent(chosen, entries) + ([chosen.teacher[1]] if chosen.teacher else [])
+    values = extent(chosen, entries) + ([chosen.teacher[1]] if chosen.teacher else []) + told.values
     width = chosen.width - LEFT - GAP - right - RIGHT - ((ONE + GAP + one_right + 0.12) if beside else 0.0)
     axes = sheet.axes(LEFT, ABOVE / 2, width, HEIGHT)
     quality_axis(axes, chosen, HEIGHT, values)
     axes.set_ylabel(chosen.quality, fontsize=BODY)
     axes.set_xlabel(across, fontsize=BODY)
-    _lines(axes, chosen, lines, colour, x, width)
+    _lines(axes, chosen, lines, colour, x, width, told)
     end_labels(axes, labels, HEIGHT)
     marked = dict(zip(one_names, single.values(), strict=True))
     if beside:
-        _beside(sheet, chosen, marked, LEFT + width + GAP + right + 0.12, axes)
+        _beside(sheet, chosen, marked, LEFT + width + GAP + right + 0.12, axes, told)
     elif single:
-        _below(sheet, chosen, marked, ABOVE / 2 + HEIGHT + BELOW + ABOVE)
+        _below(sheet, chosen, marked, ABOVE / 2 + HEIGHT + BELOW + ABOVE, told)
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure
 
@@ -120,16 +123,21 @@ def _one_step_apart(rows: Mapping[Row, list[Entry]]) -> tuple[dict[Row, list[Ent
     return {row: line for row, line in rows.items() if row not in single}, single
 
 
-def _note(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], names: Mapping[Row, str]) -> Note:
+def _at(marks: Sequence[tuple[Entry, float]], x: Callable[[Entry], float]) -> tuple[Sequence[float], Sequence[float]]:
+    """(places, values) of what a paper prints."""
+    return [x(entry) for entry, _ in marks], [value for _, value in marks]
+
+
+def _note(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], names: Mapping[Row, str], told: Printed) -> Note:
     """names: of the rows in grey; of very many, the methods only."""
-    kinds = [chosen.board.kind(row) for row in rows]
+    kinds = [*(chosen.board.kind(row) for row in rows), *([PUBLISHED] if told.marks else [])]
     entries = [entry for line in rows.values() for entry in line]
     grey = list(names.values())
     if len(grey) > NAMED:
         methods = naming.displays(chosen.board)
         grey = [f"{len(grey)} rows of {', '.join(dict.fromkeys(methods[row[0]] for row in names))}"]
     listed = f"Grey: {', '.join(grey)}." if grey else ""
-    return Note(chosen.width, kinds, chosen.about_errors, about_budget(entries), listed)
+    return Note(chosen.width, kinds, chosen.about_errors, about_budget(entries), told.sentence, listed)
 
 
 def _lines(
@@ -139,6 +147,7 @@ def _lines(
     colour: Mapping[Row, str],
     x: Callable[[Entry], float],
     inches: float,
+    told: Printed,
 ) -> None:
     places = [x(entry) for line in lines.values() for entry in line]
     if all(x(entry) == entry.nfe for line in lines.values() for entry in line):
@@ -155,9 +164,10 @@ def _lines(
             axes, chosen, [x(entry) for entry in line], line, colour[row],
             zorder=2 if grey else 3, **chosen.mark(row), **({"linewidth": 0.7, "markersize": 2} if grey else {}),
         )  # fmt: skip
+        hollow(axes, *_at(told.marks.get(row, ()), x), colour[row])
 
 
-def _beside(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: float, main: Axes) -> None:
+def _beside(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: float, main: Axes, told: Printed) -> None:
     """One-step methods in a narrow panel with the same axis of quality."""
     axes = sheet.axes(left, ABOVE / 2, ONE, HEIGHT)
     axes.set(ylim=main.get_ylim(), yscale=main.get_yscale(), xlim=(-1, 1))
@@ -172,6 +182,7 @@ def _beside(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: flo
         line_of_the_teacher(axes, chosen.teacher[1])
     for entry in single.values():
         points(axes, chosen, [0], [entry], INK, **chosen.mark(entry.key.row))
+        hollow(axes, *_at(told.marks.get(entry.key.row, ()), lambda _: 0.0), INK)
     end_labels(axes, [Label(name, 0, chosen.mean(entry)) for name, entry in single.items()], HEIGHT)
 
 
@@ -179,7 +190,7 @@ def _height_of_list(names: Sequence[str]) -> float:
     return (0.22 if any("\n" in name for name in names) else 0.14) * len(names)
 
 
-def _below(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], top: float) -> None:
+def _below(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], top: float, told: Printed) -> None:
     """One-step methods as a list, the best first."""
     ordered = sorted(single.items(), key=lambda pair: chosen.mean(pair[1]), reverse=chosen.higher)
     right, names = gutter([name for name, _ in ordered], 0.4 * chosen.width)
@@ -190,7 +201,10 @@ def _below(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], top: float
             [chosen.mean(entry)], [place], xerr=[chosen.error(entry)], color=INK, **chosen.mark(entry.key.row),
             markersize=3, elinewidth=0.7, capsize=1.5,
         )  # fmt: skip
+        values = [value for _, value in told.marks.get(entry.key.row, ())]
+        hollow(axes, values, [place] * len(values), INK)
     ends = extent(chosen, [entry for _, entry in ordered])
+    ends += [value for _, entry in ordered for _, value in told.marks.get(entry.key.row, ())]
     if chosen.teacher is not None:
         axes.axvline(chosen.teacher[1], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
         ends.append(chosen.teacher[1])

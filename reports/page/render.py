@@ -14,6 +14,7 @@ from ..entries import MADE_ELSEWHERE, Board
 from ..figures import KINDS
 from ..merge import Merged
 from ..naming import Row
+from ..published.judgement import Verdict
 from ..rehearsal import is_marked
 from ..tables import Table
 from . import papers
@@ -70,6 +71,7 @@ def html(
             details=Details(board, merged, made_by, papers.read(board.papers)).all(ids),
             unfinished=_unfinished(board),
             published=published,
+            verdicts=_verdicts(published),
             claims=claims,
             style=Markup(style),
             script=Markup(script),
@@ -77,6 +79,12 @@ def html(
         )
     )
     return text
+
+
+def _verdicts(published: Sequence[Table]) -> dict[str, str]:
+    """Those that some cell has, in their order of precedence."""
+    given = {verdict for table in published for row in table.rows for cell in row for verdict in cell.verdicts}
+    return {str(verdict): str(verdict) for verdict in Verdict if verdict in given}
 
 
 def row_ids(board: Board) -> dict[tuple[Problem, Row], str]:

@@ -39,10 +39,10 @@ SCALE = {"CLIP": 0.01}
 class Beside:
     """What of a suite stands beside published rows. `bench` writes it as published.json, with these names.
 
-    paper, table: whose. problems: {dataset, teacher, family of the teacher, references by metric, published: {dataset,
-    conditioning, teacher, solver_or_variant}}. rows: {method, variant, own_settings, trained_share, forwards_per_nfe,
-    measured_nfe, published: {method, solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke:
-    whether the run is a rehearsal.
+    paper, table: whose; also: others with numbers of the same rows. problems: {dataset, teacher, family of the teacher,
+    references by metric, published: {dataset, conditioning, teacher, solver_or_variant}}. rows: {method, variant,
+    own_settings, trained_share, forwards_per_nfe, measured_nfe, nfe: all that it is run at, published: {method,
+    solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke: whether the run is a rehearsal.
     """
 
     paper: str
@@ -51,6 +51,7 @@ class Beside:
     rows: list[dict[str, Any]]
     protocol: dict[str, str] = field(default_factory=dict)
     smoke: bool = False
+    also: list[tuple[str, str | None]] = field(default_factory=list)
 
 
 BESIDE: TypeAdapter[Beside] = TypeAdapter(Beside)
@@ -69,29 +70,36 @@ def read(folder: Path) -> Beside | None:
 
 @dataclass(frozen=True)
 class Line:
-    """One published number, or several of one key, with ours."""
+    """One published number, or several of one key, with ours. metric: by our name, None if it is not measured."""
 
     rows: tuple[Row, ...]
     entry: Entry | None
     ours: Ours | None
     judged: Judged
+    metric: str | None = None
 
     @property
     def row(self) -> Row:
         return self.rows[0]
 
+    @property
+    def scale(self) -> float:
+        """What our values are multiplied by to be on the paper's scale."""
+        return SCALE.get(self.row.metric, 1.0)
+
 
 def lines(beside: Beside, board: Board | None) -> list[Line]:
     """Every number of the paper's table in its order, with what we measured of it; without a board, with nothing."""
     grouped: dict[tuple[str, ...], list[Row]] = {}
-    for row in of_table(collection(), beside.paper, beside.table):
-        grouped.setdefault(row.key, []).append(row)
+    for paper, table in [(beside.paper, beside.table), *beside.also]:
+        for row in of_table(collection(), paper, table):
+            grouped.setdefault(row.key, []).append(row)
     return [_line(tuple(rows), beside, board) for rows in grouped.values()]
 
 
 def _line(rows: tuple[Row, ...], beside: Beside, board: Board | None) -> Line:
     places = [problem for problem in beside.problems if _is_of(rows[0], problem)]
-    own = [row for row in beside.rows if _is_row(rows[0], row)]
+    own = [row for row in beside.rows if _is_row(rows[0], row) and _reaches(rows[0], row)]
     metric = _metric(rows[0].metric, board)
     planned = bool(places and own)
     entry = _entry(rows[0], places, own, beside, board) if planned and metric else None
@@ -99,7 +107,7 @@ def _line(rows: tuple[Row, ...], beside: Beside, board: Board | None) -> Line:
         own = [row for row in own if _is_entry(row, entry)]
     ours = _ours(entry, metric, rows[0].metric) if entry is not None and metric else None
     facts = _circumstances(rows[0], places, own, _absent(rows[0], entry, metric, board), metric, beside, planned)
-    return Line(rows, entry, ours, judge(rows, ours, rows[0].metric, facts))
+    return Line(rows, entry, ours, judge(rows, ours, rows[0].metric, facts), metric)
 
 
 def _is_of(row: Row, problem: Mapping[str, Any]) -> bool:
@@ -145,10 +153,23 @@ def _is_entry(own: Mapping[str, Any], entry: Entry) -> bool:
 
 
 def _at_nfe(row: Row, entry: Entry, line: Mapping[str, Any]) -> bool:
-    """Whether it is the row's NFE; the exact solution has the one that it needs, whichever the paper's took."""
-    if line.get("measured_nfe"):
+    if line.get("measured_nfe") or not row.nfe:
+        return bool(line.get("measured_nfe") or line.get("nfe"))
+    return _is_nfe(row, entry.nfe, line)
+
+
+def _reaches(row: Row, own: Mapping[str, Any]) -> bool:
+    """Whether the suite has the row at the paper's NFE: the exact solution at the one that it needs, whichever the
+    paper's took, and where the paper prints none a row that has a single one.
+    """
+    nfes = own.get("nfe")
+    if nfes is None or own.get("measured_nfe"):
         return True
-    return bool(row.nfe) and entry.nfe * line.get("forwards_per_nfe", 1) == int(row.nfe)
+    return any(_is_nfe(row, nfe, own) for nfe in nfes) if row.nfe else len(nfes) == 1
+
+
+def _is_nfe(row: Row, nfe: int, own: Mapping[str, Any]) -> bool:
+    return bool(row.nfe) and nfe * own.get("forwards_per_nfe", 1) == int(row.nfe)
 
 
 def _ours(entry: Entry, metric: str, published: str) -> Ours | None:
@@ -205,24 +226,25 @@ def _teacher(row: Row, place: Mapping[str, Any], theirs: str) -> str:
 
 
 def tables(beside: Beside, board: Board | None) -> list[Table]:
-    """A table for each data set and metric: the paper's rows in its order, quoted ones below a rule."""
+    """A table for each paper, data set and metric: the paper's rows in its order, quoted ones below a rule."""
     found: dict[tuple[str, ...], list[Line]] = {}
     for line in lines(beside, board):
-        place = (line.row.dataset, line.row.conditioning, line.row.metric)
+        place = (line.row.paper_key, line.row.dataset, line.row.conditioning, line.row.metric)
         found.setdefault(place, []).append(line)
     return [_table(beside, place, own) for place, own in found.items()]
 
 
 def _table(beside: Beside, place: Sequence[str], own: Sequence[Line]) -> Table:
-    dataset, conditioning, metric = place
+    paper, dataset, conditioning, metric = place
     nfes = sorted({line.row.nfe for line in own}, key=lambda nfe: int(nfe or 0))
-    table, smoke = f", {beside.table}" if beside.table else "", " [smoke]" if beside.smoke else ""
+    named = {line.row.paper_table for line in own}
+    table, smoke = f", {named.pop()}" if len(named) == 1 else "", " [smoke]" if beside.smoke else ""
     notes = [summary([line.judged for line in own]).text, *_reasons(own), *_sources(own)]
-    spent = ["evaluations"] if any(line.entry is not None and line.entry.evaluations for line in own) else []
+    spent = ["cost (evaluations)"] if any(line.entry is not None and line.entry.evaluations for line in own) else []
     return Table(
-        f"{beside.paper}{table}{smoke}: {metric} on {dataset} ({conditioning}), published | measured",
+        f"{paper}{table}{smoke}: {metric} on {dataset} ({conditioning}), published | measured",
         ["method", *(f"NFE {nfe}" if nfe else "value" for nfe in nfes), *spent], _groups(own, nfes, bool(spent)), notes,
-        key=(beside.paper, *place),
+        key=tuple(place),
     )  # fmt: skip
 
 
@@ -250,8 +272,13 @@ def _cells(head: Sequence[str], found: Mapping[str, Sequence[Line]], nfes: Seque
     method, *details = head
     spent = max((line.entry.evaluations for own in found.values() for line in own if line.entry), default=0.0)
     text = budget(f"{spent:.3g} evaluations") if spent else ""
-    cells = [Cell("; ".join(map(_said, found.get(nfe, ())))) for nfe in nfes]
+    cells = [_cell(found.get(nfe, ())) for nfe in nfes]
     return [Cell(method, ", ".join(filter(None, details))), *cells, *([Cell(text)] if costs else [])]
+
+
+def _cell(own: Sequence[Line]) -> Cell:
+    remembered = bool(own) and all(row.recalled for line in own for row in line.rows)
+    return Cell("; ".join(map(_said, own)), muted=remembered, verdicts=tuple(str(line.judged.verdict) for line in own))
 
 
 def _said(line: Line) -> str:

@@ -73,9 +73,10 @@ class Judged:
 
     @property
     def text(self) -> str:
-        """`+3.6 % reproduced`."""
+        """`+3.6 % reproduced`, `+1.6 % differs, close`."""
         difference = "" if math.isnan(self.difference) else f"{100 * self.difference:+.1f} % "
-        return difference + self.verdict
+        near = ", close" if self.close and self.verdict in (Verdict.UNDECIDED, Verdict.DIFFERS) else ""
+        return difference + self.verdict + near
 
 
 def judge(rows: Sequence[Row], ours: Ours | None, metric: str, circumstances: Circumstances) -> Judged:

@@ -1,12 +1,12 @@
 "use strict";
 (() => {
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const tools = document.querySelector(".tools");
+  const tools = document.querySelector(".tools:not(.verdicts)");
   const fields = tools.elements;
   const tables = all("#tables .table");
   const phone = matchMedia("(max-width: 640px)");
   const only = document.head.appendChild(document.createElement("style"));
-  all(".scripted").concat(tools).forEach((part) => { part.hidden = false; });
+  all(".scripted, .tools").forEach((part) => { part.hidden = false; });
 
   const rowsOf = (table) => all("tbody > tr[data-search]", table);
   const close = (row) => {
@@ -104,6 +104,26 @@
     });
     rowsOf(table).forEach((row) => row.querySelector("a").setAttribute("aria-expanded", "false"));
   }
+
+  // Beside the paper: the rows in which some cell has the verdict, and only such cells.
+  const verdicts = document.querySelector(".verdicts");
+  verdicts?.addEventListener("submit", (event) => event.preventDefault());
+  verdicts?.addEventListener("input", () => {
+    const chosen = verdicts.elements.verdict.value;
+    let count = 0;
+    for (const body of all("#published tbody")) {
+      for (const row of all("tr:not(.group)", body)) {
+        const cells = all("td[data-verdicts]", row);
+        const having = cells.filter((cell) => !chosen || cell.dataset.verdicts.split("|").includes(chosen));
+        cells.forEach((cell) => cell.classList.toggle("other", !having.includes(cell)));
+        row.hidden = having.length === 0;
+        count += having.length;
+      }
+      const group = body.querySelector(".group");
+      if (group) group.hidden = all("tr:not(.group)", body).every((row) => row.hidden);
+    }
+    verdicts.elements.count.value = chosen ? `${count} cell${count === 1 ? "" : "s"}` : "";
+  });
 
   // On a phone one NFE is shown at a time.
   const fit = () => {

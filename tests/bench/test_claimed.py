@@ -148,3 +148,19 @@ def test_what_is_wrong_is_one_line(folder, text, arguments, message):
     assert done.exit_code == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_without_a_folder_every_committed_board_with_claims_is_judged(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("fewstep.bench.commands.claims.BOARDS", tmp_path / "none")
+    done = fewstep("claims")
+    assert done.exit_code == 2
+    assert "no board that comes with fewstep states claims" in done.stderr
+    monkeypatch.setattr("fewstep.bench.commands.claims.BOARDS", tmp_path)
+    second = shutil.copytree(folder, tmp_path / "second")
+    (second / "suite.yaml").write_text(yaml.safe_dump({"claims": [{**CLAIM, "id": "third"}]}))
+    shutil.copytree(BOARD, tmp_path / "without")
+    assert fewstep("claims").output.count(": claims\n") == 2
+    assert "third: “CD beats PD”" in fewstep("claims", "--claim", "third").output
+    wrong = fewstep("claims", "--claim", "fourth")
+    assert wrong.exit_code == 2
+    assert "no claim 'fourth'; there are cd-pd, other, third" in wrong.stderr

@@ -107,7 +107,7 @@ def test_the_table_shows_ours_the_difference_and_the_verdict(board):
     (table, *_) = tables(beside(), board(MEASURED))
     (euler,) = [row for row in table.rows if row[0].text == "Euler"]
     assert str(euler[1]) == "93.36 | 93.40 ± 0.10 +0.0 % reproduced"
-    assert str(euler[2]) == "66.76 | 67.85 ± 0.05 +1.6 % differs"
+    assert str(euler[2]) == "66.76 | 67.85 ± 0.05 +1.6 % differs, close"
     assert [group.title for group in table.groups] == ["rows of the suite", "quoted"]
     assert table.notes[0].startswith("2 of 3 comparable cells reproduced, 2.85 expected")
 
@@ -182,3 +182,51 @@ def test_a_table_that_tells_networks_apart_in_its_rows_meets_the_network_of_each
         "config A baseline, VP": 3.0,
         "config F final, VP": 2.0,
     }
+
+
+def test_a_row_at_an_nfe_that_the_suite_does_not_have_is_quoted(board):
+    found = verdicts(beside(rows=[EULER | {"nfe": [3, 10]}]), board({3: [93.3, 93.4, 93.5]}))
+    assert (found["3"], found["4"], found["10"]) == (Verdict.REPRODUCED, Verdict.QUOTED, Verdict.NOT_RUN)
+
+
+def test_a_number_whose_nfe_the_paper_does_not_print_meets_a_row_that_has_one(run_folder, row):
+    problem = PROBLEM | {"family": "flax-pd"}
+    named = "predict x, weight truncated SNR, DDIM sampler"
+    ddim = {"method": "euler", "variant": "", "published": {"method": "DDPM base", "solver_or_variant": [named]}}
+    place = {"dataset": "cifar10", "teacher": PROBLEM["teacher"], "metric": "fid", "nfe": 1024}
+    made = leaderboard.read(run_folder("run", [row("euler", s, 2.5, **place) for s in range(3)]))
+    for nfes, met in (([1024], True), ([512, 1024], False)):
+        found = lines(Beside("pd", "Table 1", [problem], [ddim | {"nfe": nfes}], PROTOCOL), made)
+        assert any(line.entry is not None for line in found) is met
+
+
+def test_numbers_from_memory_are_grey_in_every_format_and_never_compared(run_folder, row):
+    """BOOT's Table 1 on FFHQ: DDIM at 10 is remembered."""
+    problem = PROBLEM | {"dataset": "ffhq64", "published": {"dataset": "FFHQ-64", "conditioning": "uncond"}}
+    ddim = {"method": "ddim", "variant": "", "published": {"method": "DDIM"}}
+    place = {"dataset": "ffhq64", "teacher": PROBLEM["teacher"], "metric": "fid", "nfe": 10}
+    made = leaderboard.read(run_folder("run", [row("ddim", s, 18 + s, **place) for s in range(3)]))
+    stated = Beside("boot", "Table 1", [problem], [ddim], PROTOCOL)
+    table = next(table for table in tables(stated, made) if table.key[1:] == ("FFHQ-64", "uncond", "FID"))
+    (cell,) = [row[table.columns.index("NFE 10")] for row in table.rows if row[0].text == "DDIM"]
+    assert cell.muted
+    assert str(cell) == "18.3 (memory) | 19.00 ± 1.00 recalled"
+    assert f"*{cell}*".replace("|", "\\|") in formats.write(table, "markdown")
+    assert f'<i style="color: gray">{cell}</i>' in formats.write(table, "html")
+    latex = formats.write(table, "latex")
+    assert r"\recalled{18.3 (memory) \textbar{} 19.00" in latex
+    assert r"\providecommand{\recalled}[1]" in latex
+
+
+def test_a_number_that_was_not_read_in_its_paper_has_a_dagger():
+    (table, *_) = tables(Beside("boot", "Table 2", [], []), None)
+    latex = formats.write(table, "latex")
+    assert r"4.38\secondary{}" in latex
+    assert r"\providecommand{\secondary}{$^\dagger$}" in latex
+    assert "U+2020" not in latex
+
+
+def test_numbers_of_the_same_rows_in_another_papers_table_stand_in_a_table_of_their_own(board):
+    made = tables(beside(also=[("gits", "Table (figure)")]), board(MEASURED))
+    assert {table.key[0] for table in made} == {"diffsampler", "gits"}
+    assert made[0].title.startswith("diffsampler, README FID table: FID on CIFAR-10 (uncond)")

@@ -31,10 +31,10 @@ def share(outcomes: list[Outcome], outcome: Outcome) -> float:
 )
 def test_the_power_is_that_of_students_t_test(n, power, excluded):
     """A gain of 10 % at a scatter of 8 % is seen this often, and so often a gain of 10 % is excluded where A = B."""
-    assert share(decisions(n, 0.9), Outcome.HOLDS) == pytest.approx(power, abs=0.025)
+    assert share(decisions(n, 0.9), Outcome.HOLDS) == pytest.approx(power, abs=0.02)
     equal = decisions(n, 1.0)
-    assert share(equal, Outcome.FAILS) == pytest.approx(excluded, abs=0.025)
-    assert share(equal, Outcome.HOLDS) <= 0.032
+    assert share(equal, Outcome.FAILS) == pytest.approx(excluded, abs=0.02)
+    assert share(equal, Outcome.HOLDS) <= 0.03
 
 
 def test_two_seeds_decide_nothing():

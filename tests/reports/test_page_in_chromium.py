@@ -9,7 +9,8 @@ import pytest
 
 from fewstep.bench.results.rows import COLUMNS, to_csv
 from fewstep.reports import figures, run
-from fewstep.reports.run_folder import METHODS, METRICS, RESULTS, Method, Metric, methods_json, metrics_json
+from fewstep.reports.published.against import BESIDE, Beside
+from fewstep.reports.run_folder import METHODS, METRICS, PUBLISHED, RESULTS, Method, Metric, methods_json, metrics_json
 
 SPEC = importlib.util.spec_from_file_location("chromium", Path(__file__).with_name("chromium.py"))
 chromium = importlib.util.module_from_spec(SPEC)
@@ -219,6 +220,56 @@ def test_filters_leave_what_they_name(browser, made, field, value, left):
     assert [name[:8] for name in browser.evaluate(NAMES)] == left
     browser.evaluate("document.forms[0].querySelector('[type=reset]').click()")
     assert browser.evaluate(f"new Promise((done) => setTimeout(() => done({NAMES}.length)))") == 5
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
+    """Euler as in diff-sampler's table at 3 and far from it at 4, Heun's 4 not run."""
+    folder = tmp_path_factory.mktemp("beside") / "run"
+    place = {"suite": "test", "dataset": "cifar10", "teacher": "edm", "method": "euler", "budget": "0", "metric": "fid"}
+    rows = [
+        {**place, "seed": seed, "nfe": nfe, "value": repr(value + 0.1 * seed), "samples": 50_000, "status": "done"}
+        for nfe, value in ((3, 93.3), (4, 80.0))
+        for seed in range(3)
+    ]
+    folder.mkdir()
+    (folder / RESULTS).write_text(to_csv([dict.fromkeys(COLUMNS, "") | row for row in rows]))
+    (folder / METRICS).write_text(metrics_json({"fid": Metric("FID", log_scale=True)}))
+    problem = {
+        "dataset": "cifar10", "teacher": "edm", "family": "edm", "references": {"fid": "cifar10-32x32"},
+        "published": {"dataset": "CIFAR-10"},
+    }  # fmt: skip
+    own = [{"method": name.lower(), "variant": "", "published": {"method": name}} for name in ("Euler", "Heun")]
+    stated = Beside("diffsampler", "README FID table", [problem], own, {"samples": "50000"})
+    (folder / PUBLISHED).write_bytes(BESIDE.dump_json(stated))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "for_report", lambda *_: {})
+        run.write_html([folder], folder / "report.html")
+    return folder / "report.html"
+
+
+def test_a_verdict_leaves_the_rows_beside_the_paper_that_have_it(browser, beside):
+    browser.open(beside)
+    shown = "[...document.querySelectorAll('#published tbody th[scope=row]')].filter((t) => t.offsetParent)"
+    clear = "[...document.querySelectorAll('#published td[data-verdicts]')].filter((t) => !t.matches('.other'))"
+    clear = f"{clear}.filter((t) => t.offsetParent)"
+    choices = browser.evaluate("[...document.querySelector('.verdicts select').options].map((o) => o.value)")
+    assert choices == ["", "quoted", "not run", "reproduced", "differs"]
+    everything = browser.evaluate(f"{shown}.length")
+    for verdict, text in (("reproduced", "93.36"), ("differs", "66.76")):
+        browser.evaluate(
+            f"(() => {{ const field = document.querySelector('.verdicts select'); field.value = {verdict!r};"
+            "field.dispatchEvent(new Event('input', { bubbles: true })); })()"
+        )
+        assert [name[:5] for name in browser.evaluate(f"{shown}.map((t) => t.innerText)")] == ["Euler"]
+        (cell,) = browser.evaluate(f"{clear}.map((t) => t.innerText)")
+        assert cell.startswith(text)
+        assert browser.evaluate("document.querySelector('.verdicts output').innerText") == "1 cell"
+    browser.evaluate(
+        "(() => { const field = document.querySelector('.verdicts select'); field.value = '';"
+        "field.dispatchEvent(new Event('input', { bubbles: true })); })()"
+    )
+    assert browser.evaluate(f"{shown}.length") == everything > 1
 
 
 def test_a_row_opens_under_itself_and_closes(browser, made):

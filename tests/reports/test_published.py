@@ -27,6 +27,14 @@ def test_sources_disagree_only_where_it_is_documented():
     assert {key: [row.value for row in own] for key, own in found.items()} == DOCUMENTED
 
 
+def test_the_whole_collection_is_there_with_its_sources():
+    """1,956 numbers of 52 papers: read in the paper, read elsewhere, remembered."""
+    assert len({row.paper_key for row in ROWS}) == 52
+    assert [sum(row.read_in == where for row in ROWS) for where in SOURCES] == [994, 904, 58]
+    assert {"adm", "edm", "gan_refs", "imm", "meanflow", "scm", "tcm", "sida"} <= {row.paper_key for row in ROWS}
+    assert not {row.paper_key for row in ROWS} & {"d-ode", "dode", "iia"}
+
+
 def test_every_published_number_keeps_to_the_schema():
     for row in ROWS:
         assert row.paper_key
@@ -82,6 +90,23 @@ CASES = {
     Verdict.REPRODUCED: ([published()], STEADY, Circumstances()),
     Verdict.DIFFERS: ([published("2.20")], STEADY, Circumstances()),
 }
+
+
+UNCOMPARED = {Verdict.SMOKE, Verdict.QUOTED, Verdict.NOT_RUN, Verdict.RECALLED}
+
+
+def test_no_number_from_memory_is_ever_compared():
+    """Whatever the circumstances, and however near it is."""
+    remembered = [row for row in ROWS if row.recalled]
+    assert len(remembered) == 58
+    for row in remembered:
+        ours = replace(STEADY, values=[row.number] * 5)
+        for _, _, circumstances in CASES.values():
+            judged = judge([row], ours, row.metric, circumstances)
+            assert judged.verdict in UNCOMPARED
+            assert math.isnan(judged.difference)
+    judged = judge([published(), published("2.09", verification="recalled")], STEADY, "FID", Circumstances())
+    assert (judged.verdict, judged.parts) == (Verdict.REPRODUCED, ())
 
 
 @pytest.mark.parametrize("verdict", Verdict)
