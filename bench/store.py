@@ -97,15 +97,20 @@ class Store:
         self.root = root
 
     def prepare(self) -> None:
-        """Make the folders; InputError if they cannot be written."""
+        """Make the folder; InputError if it cannot be written."""
         try:
-            for folder in (".work", ".locks"):
-                (self.root / folder).mkdir(parents=True, exist_ok=True)
-            probe = self.root / ".work" / f".probe-{os.getpid()}"
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
         except OSError as error:
             raise InputError(f"{self.root}: cannot write there: {error.strerror}") from None
+
+    def tidy(self) -> None:
+        """Remove the folders of work under way if nothing is in them."""
+        for folder in (".work", ".locks"):
+            with suppress(OSError):
+                (self.root / folder).rmdir()
 
     def names(self) -> set[str]:
         """The finished artifacts, sound or not."""
@@ -152,13 +157,14 @@ class Store:
     def work(self, name: str) -> Iterator[Path]:
         """The folder in which task `name` is worked on, under its lock. Raises BusyError if it is held."""
         lock = FileLock(self.root / ".locks" / f"{name}.lock")
+        _make(self.root / ".locks")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             raise BusyError(name) from None
         folder = self.root / ".work" / name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             yield folder
         finally:
             with suppress(OSError):
@@ -186,6 +192,14 @@ class Store:
         else:
             target.unlink(missing_ok=True)
         rename(folder, target)
+
+
+def _make(folder: Path) -> None:
+    """The folder and those above it, also where another run tidies one of them away at this moment."""
+    for _ in range(3):
+        with suppress(FileNotFoundError):
+            return folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 UNWRITABLE = {errno.ENOSPC, errno.EROFS, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}

@@ -123,8 +123,11 @@ class Batches(IterableDataset[Batch]):
         self.data, self.batch, self.seed, self.start = data, batch, seed, start
 
     def indices(self, step: int) -> Tensor:
-        positions = torch.arange(step * self.batch, (step + 1) * self.batch)
-        return shuffled(positions, len(self.data), self.seed, "epoch")
+        start, count = step * self.batch, len(self.data)
+        turn, first = divmod(start, count)
+        if first + self.batch <= count:
+            return _order(count, self.seed, "epoch", turn)[first : first + self.batch]
+        return shuffled(torch.arange(start, start + self.batch), count, self.seed, "epoch")
 
     def __iter__(self) -> Iterator[Batch]:
         step = self.start

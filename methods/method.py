@@ -38,6 +38,13 @@ class Trainable(LightningModule):
     """Set by a method that has nothing more to learn: training ends after this step, whatever the budget."""
     quality: Callable[[Tensor], float] | None = None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes here which hook runs, 40 times a step, and a module's way to set takes ten times as long."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def watched(self) -> list[Watched]:
         """What the last step wants looked at beside its loss. The runner does so some steps later."""
         return []

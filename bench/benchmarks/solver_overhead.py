@@ -2,11 +2,12 @@
 
     python -m fewstep.bench.benchmarks.solver_overhead [--repeats N] [--nfe N] [--only SOLVER ...]
 
-One process, one thread, thread CPU time. Two networks: a small U-Net on 64 samples of 3x32x32, and the digits' U-Net
-on one of 1x8x8. In the rows "eps" it predicts eps on DDPM's discrete path, as in diffusers; in the rows "edm" it
-has EDM's preconditioning, as in k-diffusion. The loops take turns, and each figure is of whole runs: their time over
-the time inside their network calls, and the microseconds outside them per call, least and median. A run is one batch
-of many: what a loop keeps from the batch before, a solver's nodes or a made scheduler, is not made again.
+One process, one thread, thread CPU time, the allocator set as in a worker. Two networks: a small U-Net on 64 samples of
+3x32x32, and the digits' U-Net on one of 1x8x8. In the rows "eps" it predicts eps on DDPM's discrete path, as in
+diffusers; in the rows "edm" it has EDM's preconditioning, as in k-diffusion. The loops take turns, and each figure is
+of whole runs: their time over the time inside their network calls, and the microseconds outside them per call, least
+and median. A run is one batch of many: what a loop keeps from the batch before, a solver's nodes or a made scheduler,
+is not made again.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from ...methods.paths import EDM, VPDiscrete
 from ...methods.solvers import grids
 from ...methods.specs.solver import Grid
 from ...methods.specs.teachers.pretrain import UNetOptions
+from ..run.allocator import keep_freed_memory
 
 SHAPES = ((64, 3, 32, 32), (1, 1, 8, 8))
 SIGMA_DATA = 0.5
@@ -186,6 +188,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=fixed_steps, metavar="SOLVER")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     peers = imported(("diffusers", "k_diffusion"))
     with torch.no_grad():
         for shape in SHAPES:

@@ -42,14 +42,16 @@ def run(tasks: list[Task], store: Store, make_executor: Callable[[int], Executor
     """
     outcome = look_up(tasks, store)
     missing = [task for task in tasks if task.name not in outcome.artifacts]
-    if not missing:
-        return outcome
-    with terminable(), progress.over(missing):
-        executor = make_executor(len(missing))
-        try:
-            Schedule(missing, store, executor, outcome, progress).work()
-        finally:
-            executor.close()
+    try:
+        if missing:
+            with terminable(), progress.over(missing):
+                executor = make_executor(len(missing))
+                try:
+                    Schedule(missing, store, executor, outcome, progress).work()
+                finally:
+                    executor.close()
+    finally:
+        store.tidy()
     return outcome
 
 

@@ -22,6 +22,7 @@ from ..errors import TaskError
 from ..plan import rehearsal
 from ..plan.kinds import ASKED
 from ..store import BusyError, CorruptError, Store, unwritable
+from .allocator import keep_freed_memory
 from .signals import end_when_told
 
 LOG = "log.txt"
@@ -30,6 +31,7 @@ LOG = "log.txt"
 def main(connection: Connection, root: Path) -> None:
     """Serve tasks until the connection closes. Messages in: (task, its torch threads); out: (event, name, payload)."""
     end_when_told()
+    keep_freed_memory()
     import torch
 
     rehearsal.resume()

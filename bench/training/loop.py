@@ -6,6 +6,7 @@ Counters, averages and the budget live in one callback placed first; data and no
 
 import gc
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -205,7 +206,7 @@ def fit(
     batches = Batches(data, module.batch_size, seed, start)
     module.train()
     try:
-        with budget.readings.complete(), _frozen_garbage():
+        with budget.readings.complete(), _frozen_garbage(), _remembered_devices():
             trainer.fit(module, batches, ckpt_path=str(checkpoint) if state else None, weights_only=True)
     except Diverged as error:
         raise DivergedError(ledger.steps, str(error)) from None
@@ -226,6 +227,24 @@ def _frozen_garbage() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@contextmanager
+def _remembered_devices() -> Iterator[None]:
+    """Inside, torch asks CUDA how many GPUs there are, which remembers it, and not NVML, as Lightning has it choose.
+
+    Adam asks at every step, and NVML's library is looked for each time: that takes about a millisecond.
+    """
+    name = "PYTORCH_NVML_BASED_CUDA_CHECK"
+    before = os.environ.get(name)
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _saved_state(checkpoint: Path) -> dict[str, Any] | None:

@@ -82,11 +82,11 @@ def bootstrapping_loss(
 def step_weight(name: str, path: Path, t: Tensor, s: Tensor) -> Tensor:
     """Of the step from t to s, in t's shape; k = 1 - e^(lambda_s - lambda_t) is the share that D takes in it."""
     weights = {
-        "uniform": torch.ones_like(t),
-        "1/delta^2": (t - s) ** -2,
-        "1/k^2": (1 - path.noise_level(s) / path.noise_level(t)) ** -2,
+        "uniform": lambda: torch.ones_like(t),
+        "1/delta^2": lambda: (t - s) ** -2,
+        "1/k^2": lambda: (1 - path.noise_level(s) / path.noise_level(t)) ** -2,
     }
-    return weights[name]
+    return weights[name]()
 
 
 def boundary_loss(

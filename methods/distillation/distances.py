@@ -46,10 +46,10 @@ def snr_weight(name: str, t: Tensor, sigma_data: float) -> Tensor:
     """A loss's weight at the noise level t = sigma/alpha, in t's shape; snr = t^-2 (cm/karras_diffusion.py)."""
     snr = t**-2
     weights = {
-        "uniform": torch.ones_like(t),
-        "snr": snr,
-        "snr+1": snr + 1,
-        "karras": snr + 1 / sigma_data**2,
-        "truncated-snr": snr.clamp(min=1),
+        "uniform": lambda: torch.ones_like(t),
+        "snr": lambda: snr,
+        "snr+1": lambda: snr + 1,
+        "karras": lambda: snr + 1 / sigma_data**2,
+        "truncated-snr": lambda: snr.clamp(min=1),
     }
-    return weights[name]
+    return weights[name]()

@@ -7,6 +7,7 @@ algorithm 2, the sampler is DDIM (song2021denoising, arXiv:2010.02502, eq. 12 wi
 
 import copy
 from bisect import bisect_right
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -67,9 +68,14 @@ def progressive_loss(
     return w.to(x0) * l2(student(x_t, t, condition), target)
 
 
+@lru_cache
+def _times(path: Path, name: str, steps: int) -> Tensor:
+    return grids.times(TRAINING_GRIDS[name], path, 2 * steps)
+
+
 def step_times(path: Path, name: str, steps: int, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(t, m, s) of student steps `index` (B,) of `steps`, 0 the noisiest; m is the teacher's time between."""
-    times = grids.times(TRAINING_GRIDS[name], path, 2 * steps).to(index.device)
+    times = _times(path, name, steps).to(index.device)
     return times[2 * index], times[2 * index + 1], times[2 * index + 2]
 
 

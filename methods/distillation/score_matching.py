@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..adam import Adam
 from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..method import Draws, Watched
 from ..nfe import one_evaluation
@@ -98,7 +99,7 @@ class ScoreMatching(StudentMethod):
 
     def configure_optimizers(self) -> Any:
         rates = ((self.student, self.options.learning_rate), (self.fake, self.options.fake_learning_rate))
-        return [torch.optim.Adam(net.parameters(), rate, betas=self.options.betas, fused=True) for net, rate in rates]
+        return [Adam(net.parameters(), rate, self.options.betas) for net, rate in rates]
 
     def step_kind(self, step: int) -> str:
         turn = step % (self.options.fake_updates + 1)

@@ -5,6 +5,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from ..adam import Adam
 from ..denoiser import Denoiser, EDMDenoiser
 from ..ema import Average, ramped_ema
 from ..method import Method
@@ -49,7 +50,7 @@ class AdamStudent(Method):
         self._adam = adam
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.student.parameters(), self._adam.learning_rate, betas=self._adam.betas, fused=True)
+        return Adam(self.student.parameters(), self._adam.learning_rate, self._adam.betas)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         clip_gradient(optimizer, self.gradient_clip)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import networks
+from ..adam import Adam
 from ..denoiser import EDMDenoiser
 from ..ema import Average, ramped_ema
 from ..method import Trainable
@@ -62,9 +63,7 @@ class Pretrain(Trainable):
         return labels.masked_fill(null.to(labels.device), self.classes)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            self.denoiser.parameters(), self.options.learning_rate, betas=self.options.betas, fused=True
-        )
+        return Adam(self.denoiser.parameters(), self.options.learning_rate, self.options.betas)
 
     def learning_rate_factor(self, step: int, spent: float) -> float:
         """Warm-up, constant to 30 % of the run, then linear to 2 %."""

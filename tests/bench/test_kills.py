@@ -104,7 +104,7 @@ def assert_same(out, whole):
     # The unkilled run has no mirror, whose files are not compared.
     assert {path.name for path in out.iterdir()} - {"wandb"} == {path.name for path in whole.iterdir()}
     assert not list(out.glob(f"**/*{PART}"))
-    assert not list((out / "store" / ".work").iterdir())
+    assert not (out / "store" / ".work").exists()
     assert json.loads((out / "run.json").read_text())["stamp"]
 
 

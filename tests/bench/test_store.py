@@ -45,6 +45,20 @@ def test_work_under_way_is_not_an_artifact_and_is_kept(store):
         assert (folder / "last.ckpt").read_bytes() == b"half"
 
 
+def test_what_is_empty_does_not_stay_behind(store):
+    commit(store)
+    (store.root / ".locks" / f"{NAME}.lock").unlink(missing_ok=True)
+    store.tidy()
+    assert [path.name for path in store.root.iterdir()] == [NAME]
+
+
+def test_work_that_failed_stays_for_the_next_attempt(store):
+    with store.work(NAME) as folder:
+        (folder / "log.txt").write_bytes(b"why")
+    store.tidy()
+    assert (store.root / ".work" / NAME / "log.txt").exists()
+
+
 def truncate(store):
     (store.root / NAME / "weights.bin").write_bytes(b"we")
 

@@ -1,0 +1,40 @@
+"""Two runs of one training write the same file, whatever the order of Python's sets."""
+
+import os
+import subprocess
+import sys
+
+TRAIN = """
+import sys
+from pathlib import Path
+import torch
+from fewstep.bench.training.ledger import Ledger, forward_flops
+from fewstep.bench.training.loop import fit
+from fewstep.bench.training.tracking import NoTracker
+from fewstep.datasets.base import ImageSet
+from fewstep.methods import registry, saved
+from fewstep.methods.denoiser import EDMDenoiser
+from fewstep.methods.networks.unet import SmallUNet
+from fewstep.methods.paths import EDM
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+folder, teacher = Path(sys.argv[1]), EDMDenoiser(SmallUNet(1, 8, (1,)), 0.5, EDM())
+teacher.sample_shape, teacher.sample_bound = (1, 8, 8), 1.0
+spec = registry.method("progressive")
+options = spec.options.model_validate({"start_steps": 4, "batch": 4})
+method = spec.load()(teacher, options, seed=0)
+data = ImageSet("noise", torch.randint(256, (16, 1, 8, 8), dtype=torch.uint8))
+fit(method, data, 0, Ledger(12, "iterations", forward_flops(teacher, torch.zeros(2, 1, 8, 8))), folder, NoTracker())
+saved.save(method, "progressive", options, folder / "student.safetensors")
+"""
+
+
+def test_the_same_student_has_the_same_bytes(tmp_path):
+    files = []
+    for seed in ("1", "2"):
+        folder = tmp_path / seed
+        folder.mkdir()
+        subprocess.run([sys.executable, "-c", TRAIN, folder], check=True, env={**os.environ, "PYTHONHASHSEED": seed})
+        files.append((folder / "student.safetensors").read_bytes())
+    assert files[0] == files[1]
