@@ -107,7 +107,15 @@ class Store:
             raise InputError(f"{self.root}: cannot write there: {error.strerror}") from None
 
     def tidy(self) -> None:
-        """Remove the folders of work under way if nothing is in them."""
+        """Remove the locks that nobody holds, and the folders of work under way if nothing is in them."""
+        for file in (self.root / ".locks").glob("*.lock"):
+            lock = FileLock(file)
+            with suppress(OSError, Timeout):
+                lock.acquire(timeout=0)
+                # Where an open file cannot be removed the lock stays, which does no harm.
+                with suppress(OSError):
+                    file.unlink()
+                lock.release()
         for folder in (".work", ".locks"):
             with suppress(OSError):
                 (self.root / folder).rmdir()

@@ -47,7 +47,11 @@ def test_work_under_way_is_not_an_artifact_and_is_kept(store):
 
 def test_what_is_empty_does_not_stay_behind(store):
     commit(store)
-    (store.root / ".locks" / f"{NAME}.lock").unlink(missing_ok=True)
+    with store.work("sample-of-another-run"):
+        store.tidy()
+        assert [path.name for path in (store.root / ".locks").iterdir()] == ["sample-of-another-run.lock"]
+        with pytest.raises(BusyError), store.work("sample-of-another-run"):
+            pass
     store.tidy()
     assert [path.name for path in store.root.iterdir()] == [NAME]
 
