@@ -41,8 +41,8 @@ def table(dataset: str, chosen: Sequence[Row] | None = None) -> Table:
         raise ValueError(f"no published FID on {dataset!r} at {MOST} evaluations or fewer")
     nfes = sorted({row.nfe for row in shown}, key=int)
     groups = [Group(": ".join(names), _lines(own, nfes)) for names, own in _grouped(shown).items()]
-    columns = ["method", "labels", "teacher", "table", *(f"NFE {nfe}" for nfe in nfes)]
-    return Table(f"FID on {dataset}, as published", columns, groups, _notes(shown), left=4, key=(dataset, "FID"))
+    columns = ["method", "labels", "paper", *(f"NFE {nfe}" for nfe in nfes)]
+    return Table(f"FID on {dataset}, as published", columns, groups, _notes(shown), left=3, key=(dataset, "FID"))
 
 
 def _grouped(shown: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -59,7 +59,12 @@ def _notes(shown: Sequence[Row]) -> list[str]:
     return [
         "each paper's own teacher, training budget and FID code: not one competition",
         *(["* read in a digest or another paper"] if elsewhere else []),
-        *(["(memory): read in no source, and compared with nothing"] if any(row.recalled for row in shown) else []),
+        *(
+            ["in brackets: remembered, read in no source, and compared with nothing"]
+            if any(r.recalled for r in shown)
+            else []
+        ),
+        "papers by their key in leaderboards/published.csv, which has each number's table and teacher",
     ]
 
 
@@ -70,18 +75,18 @@ def whose(teacher: str) -> str:
 
 
 def _lines(own: Iterable[Row], nfes: Sequence[str]) -> list[list[Cell]]:
-    """A line for each method of a table: what its sources say at each NFE."""
+    """A line for each method of a paper and teacher: what its tables say at each NFE."""
     lines: dict[tuple[str, ...], dict[str, list[Row]]] = {}
     for row in own:
-        where = f"{row.paper_key}, {row.paper_table}" + "*" * (row.read_in == "secondary")
-        place = (row.method, row.solver_or_variant, row.conditioning, row.teacher, where)
+        where = row.paper_key + "*" * (row.read_in == "secondary")
+        place = (row.method, row.solver_or_variant, row.conditioning, where, row.teacher, row.paper_table)
         lines.setdefault(place, {}).setdefault(row.nfe, []).append(row)
     return [
-        [Cell(method, detail), *map(Cell, rest), *(_value(found.get(nfe, ())) for nfe in nfes)]
-        for (method, detail, *rest), found in lines.items()
+        [Cell(method, detail), Cell(labels), Cell(where), *(_value(found.get(nfe, ())) for nfe in nfes)]
+        for (method, detail, labels, where, *_), found in lines.items()
     ]
 
 
 def _value(found: Sequence[Row]) -> Cell:
-    texts = dict.fromkeys(row.shown + " (memory)" * row.recalled for row in found)
+    texts = dict.fromkeys(f"({row.shown})" if row.recalled else row.shown for row in found)
     return Cell(" / ".join(texts), muted=bool(found) and all(row.recalled for row in found))
