@@ -21,7 +21,6 @@ LOWEST, HIGHEST = 1e-8, 1e6
 MOST_STEPS = 65_536
 """Of what is divided into steps whose times are all kept."""
 LARGEST_BATCH = 1_000_000
-LARGEST_RATE = 1000.0
 
 METHODS = __package__.rpartition(".")[0]
 """The package that the built-in targets are in."""
@@ -104,7 +103,6 @@ class StudentOptions(Options):
     learning_rate: float = Field(
         1e-3,
         gt=0,
-        le=LARGEST_RATE,
         description="Adam's largest learning rate, reached after the warm-up; it falls linearly to 0 with the budget.",
     )
     betas: Betas = Field((0.9, 0.99), description="Adam's decays of the mean and of the square of the gradient.")

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from ..nfe import Steps, UnreachableNFE
-from .base import LARGEST_BATCH, LARGEST_RATE, METHODS, MOST_STEPS, MethodSpec, Options
+from .base import LARGEST_BATCH, METHODS, MOST_STEPS, MethodSpec, Options
 
 
 def bespoke_steps(nfe: int, order: int) -> int:
@@ -50,7 +50,6 @@ class BespokeOptions(Options):
     learning_rate: float = Field(
         2e-2,
         gt=0,
-        le=LARGEST_RATE,
         description="Adam's learning rate at the start; it falls linearly to 0 with the budget.",
     )
     gradient_clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ..nfe import Steps, UnreachableNFE, one_per_step
-from .base import LARGEST_BATCH, LARGEST_RATE, METHODS, MOST_STEPS, Betas, MethodSpec, Options
+from .base import LARGEST_BATCH, METHODS, MOST_STEPS, Betas, MethodSpec, Options
 
 
 def halvings(nfe: int, steps: Sequence[int]) -> int:
@@ -60,7 +60,6 @@ class ProgressiveOptions(Options):
     learning_rate: float = Field(
         1e-3,
         gt=0,
-        le=LARGEST_RATE,
         description="Adam's learning rate at the start of a phase; it falls linearly to 0 in each.",
     )
     betas: Betas = Field((0.9, 0.99), description="Adam's decays of the mean and of the square of the gradient.")

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from ..nfe import Steps, one_evaluation
-from .base import HIGHEST, LARGEST_RATE, LOWEST, MOST_STEPS, Betas, StudentOptions
+from .base import HIGHEST, LOWEST, MOST_STEPS, Betas, StudentOptions
 
 GeneratorLevels = Annotated[
     tuple[float, float] | None,
@@ -47,14 +47,12 @@ class ScoreMatchingOptions(StudentOptions):
     learning_rate: float = Field(
         3e-4,
         gt=0,
-        le=LARGEST_RATE,
         description="Adam's largest learning rate of the student, reached after warmup_steps; it falls linearly to 0 "
         "with the budget.",
     )
     fake_learning_rate: float = Field(
         1e-3,
         gt=0,
-        le=LARGEST_RATE,
         description="Adam's largest learning rate of the fake-score network, which rises and falls likewise.",
     )
     betas: Betas = Field(

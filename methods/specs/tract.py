@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ..nfe import Steps, UnreachableNFE, one_per_step
-from .base import LARGEST_BATCH, LARGEST_RATE, METHODS, MOST_STEPS, Betas, MethodSpec, Options
+from .base import LARGEST_BATCH, METHODS, MOST_STEPS, Betas, MethodSpec, Options
 
 
 def phase_end(nfe: int, phases: Sequence[int]) -> int:
@@ -65,7 +65,6 @@ class TractOptions(Options):
     learning_rate: float = Field(
         1e-3,
         gt=0,
-        le=LARGEST_RATE,
         description="Adam's largest learning rate, reached after the warm-up. Paper: 2e-4 (EDM: 1e-3).",
     )
     learning_rate_decay: Literal["linear", "constant"] = Field(

@@ -176,17 +176,3 @@ def test_whether_a_method_of_another_package_needs_images_is_unknown_unless_it_s
     assert registry.data_free(spec) is None
     object.__setattr__(spec, "data_free", False)
     assert registry.data_free(spec) is False
-
-
-RATES = [
-    (spec, field)
-    for spec in [*registry.METHODS.values(), *registry.TEACHERS.values()]
-    for field in spec.options.model_fields
-    if field.endswith("learning_rate")
-]
-
-
-@pytest.mark.parametrize(("spec", "field"), RATES, ids=[f"{spec.name} {field}" for spec, field in RATES])
-def test_a_learning_rate_at_which_every_weight_overflows_is_refused(spec, field):
-    with pytest.raises(ValidationError, match="less than or equal to 1000"):
-        spec.options.model_validate({field: 1e30})

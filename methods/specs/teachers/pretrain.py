@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..base import HIGHEST, LARGEST_BATCH, LARGEST_RATE, LOWEST, METHODS, Betas, Options
+from ..base import HIGHEST, LARGEST_BATCH, LOWEST, METHODS, Betas, Options
 from .base import TeacherOptions, TeacherSpec
 
 
@@ -49,7 +49,6 @@ class PretrainOptions(TeacherOptions):
     learning_rate: float = Field(
         3e-3,
         gt=0,
-        le=LARGEST_RATE,
         description="Adam's largest learning rate: constant after the warm-up to 30 % of the training, then linear to "
         "2 % of itself.",
     )
