@@ -251,7 +251,7 @@ class OneRoom(Instant):
 def order(plan):
     """The tasks as one worker does them."""
     held, executor = set(), OneRoom()
-    store = SimpleNamespace(sound=lambda name: SimpleNamespace() if name in held else None)
+    store = SimpleNamespace(sound=lambda name: SimpleNamespace() if name in held else None, tidy=lambda: None)
 
     def submit(task, add=executor.submit):
         held.add(task.name)
