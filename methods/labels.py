@@ -50,7 +50,7 @@ def spaced_labels(grid: Grid, count: int, steps: int) -> list[float]:
 def visited(grid: Grid, count: int, steps: int, again: bool = False) -> list[float]:
     """Descending labels at which the grid's K steps begin, and label 0 where it ends there.
 
-    again: a label may come several times in a row, as DDIM's quadratic ones do from 42 of 1000 steps on: a step
+    again: a label may come several times in a row, as DDIM's quadratic ones do from 30 steps of 1000 labels on: a step
     between them leaves x as it is. ValueError, with advice, for more steps than labels and for labels that do not fall.
     """
     nodes = steps + 1 if grid.end == "min" else steps

@@ -22,7 +22,7 @@ def claims(places: tuple[str, ...], only: str | None, style: str) -> None:
     \b
     fewstep claims leaderboards/claims
     fewstep claims leaderboards/claims --claim cd-pd
-    fewstep claims leaderboards/claims leaderboards/claims-mixture leaderboards/cifar10-cpu
+    fewstep claims runs/claims runs/claims-mixture runs/cifar10-cpu
     """
     if places:
         click.echo(_judged([Path(results_folder(place)) for place in places], only, style))

@@ -17,7 +17,6 @@ from ..suite.loading import find, load
 from ..suite.pairs import pairs
 from ..suite.schema import MethodEntry, Suite
 from .catalogue import Entry
-from .chosen import chosen
 from .reachable import TRIED, progression, reachable
 
 
@@ -71,19 +70,8 @@ def _method(entry: Entry) -> Facts:
     start = f"a network, whose weights it starts from: {networks}" if spec.needs_network else "any"
     labels = "may be class-conditional" if spec.conditional else "not class-conditional"
     yield Fact("teacher", [f"{start}; {labels}"], "network" if spec.needs_network else "any")
-    yield from _chosen(spec)
     if spec.transfers:
         yield Fact("transfers", ["what it learns can be used on another data set: `fitted_on` in a suite"], True)
-
-
-def _chosen(spec: MethodSpec) -> Facts:
-    """Which defaults the suite `defaults` has chosen; an option says itself what papers use."""
-    found = chosen(spec.name)
-    if not found:
-        return
-    values = " and ".join(f"{option} {value}" for option, value in found.items())
-    rule = "by one rule for all methods, on mixture-8x8 and on no board's data: suite `defaults`, leaderboards/defaults"
-    yield Fact("defaults", [f"{values} were chosen {rule}; the others are the papers', or picked by hand"], found)
 
 
 def _evaluations(spec: MethodSpec) -> Facts:

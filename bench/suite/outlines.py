@@ -97,6 +97,8 @@ def _content(path: Path) -> Any:
 
 def _zipped(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("its tensors are compressed, which torch.save does not do")
         name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
         with archive.open(name) as stream:
             return _outline(stream)

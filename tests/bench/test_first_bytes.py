@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -261,6 +262,24 @@ methods:
     parts = ("shape (3, 8, 8)", "is empty", "images of shape (1, 16, 16)", "pd-both.msgpack")
     for (_, said), part in zip(lines, parts, strict=True):
         assert part in said
+
+
+def test_images_of_another_shape_have_their_line_among_the_mistakes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("wide.npz", np.zeros((2, 16, 16, 1), np.uint8))
+    text = """name: wrong
+datasets: digits
+teachers: {name: shipped, file: digits-unet-128k}
+nfe: 1
+metrics: fd_digits
+methods:
+  - {name: images, options: {from: wide.npz}}
+  - {name: euler, options: {afs: 3}}
+"""
+    (tmp_path / "wrong.yaml").write_text(text)
+    with pytest.raises(Mistakes) as found:
+        load("wrong.yaml")
+    assert "wrong.yaml:7: methods[0].options.from: wide.npz: images of shape (1, 16, 16)" in str(found.value)
 
 
 @pytest.mark.parametrize(("name", "classes"), [("guided", 4), ("improved", 0), ("pd-both", 4), ("pd", 0), ("cm", 4)])
