@@ -2,25 +2,30 @@
 
     python leaderboards/defaults.py results
 
-prints the rows by which the suite is still to be widened, then what it chooses. Of each method's points the lowest mean
+prints what it chooses, or the rows by which the suite is still to be widened. Of each method's points the lowest mean
 distance over seeds wins, the smaller learning rate where two are equal. A choice on the edge of the declared grid adds
-one point beyond it, once; after that the lowest of all points is the choice.
+one point beyond it, once; after that the lowest of all points is the choice. `--write` keeps the choices in CHOSEN,
+which `fewstep show` and the tests read.
 """
 
 import argparse
 import csv
 import math
+import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from fewstep.bench.suite.loading import load
 from fewstep.bench.suite.schema import MethodEntry, Suite
 from fewstep.reports import run_folder
 
 SUITE, METRIC = "defaults", "fd_law"
+CHOSEN = Path(__file__).parent / "defaults" / "chosen.csv"
+COLUMNS = ("method", "option", "value", "points", "distance", "runner_up")
 WIDER = "wider "
 """How the variant of a row begins that a choice on the edge has added."""
 SHARES = {"ema": 1.0, "self_teacher_ema": 1.0}
@@ -45,6 +50,11 @@ class Choice:
     points: int
     runner_up: float
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        for option, value in self.point.options:
+            facts = (self.method, option, f"{value:g}", self.points, f"{self.point.distance:.4f}")
+            yield dict(zip(COLUMNS, (*facts, f"{self.runner_up:.4f}"), strict=True))
+
 
 def points(suite: Suite, rows: Iterable[dict[str, str]]) -> dict[str, list[Point]]:
     """Each trained method's points, in the suite's order. rows: of the run's results.csv."""
@@ -62,7 +72,12 @@ def points(suite: Suite, rows: Iterable[dict[str, str]]) -> dict[str, list[Point
 
 
 def _options(entry: MethodEntry) -> tuple[tuple[str, float], ...]:
-    return tuple((name, float(value)) for name, value in entry.options.items())
+    """Name and value of what the grid varies; `variant.s1` is s1 of the mapping `variant`."""
+    found: dict[str, float] = {}
+    for name, value in entry.options.items():
+        inside = value.items() if isinstance(value, dict) else [("", value)]
+        found |= {f"{name}.{key}".rstrip("."): float(number) for key, number in inside if key != "name"}
+    return tuple(found.items())
 
 
 def lowest(of: Sequence[Point]) -> Point:
@@ -129,9 +144,18 @@ def results(folder: Path) -> dict[str, list[Point]]:
         return points(load(SUITE), list(csv.DictReader(file)))
 
 
+def write(made: Sequence[Choice], file: Path = CHOSEN) -> None:
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        table = csv.DictWriter(opened, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        for choice in made:
+            table.writerows(choice.rows())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Choose defaults from a run of the suite `defaults`.")
     parser.add_argument("folder", type=Path, help="the run's folder")
+    parser.add_argument("--write", action="store_true", help=f"keep the choices in {CHOSEN.name}")
     asked = parser.parse_args()
     found = results(asked.folder)
     lacking = missing(found)
@@ -139,9 +163,14 @@ def main() -> None:
         said = ", ".join(f"{name}: {value:g}" for name, value in options.items())
         variant = WIDER + " ".join(f"{value:g}" for value in options.values())
         print(f"  - {{name: {method}, variant: {variant}, options: {{{said}}}}}")
-    for choice in choices(found):
+    made = choices(found)
+    for choice in made:
         said = ", ".join(f"{name} {value:g}" for name, value in choice.point.options)
         print(f"{choice.method}: {said}: {choice.point.distance:.4f} of {choice.points}; next {choice.runner_up:.4f}")
+    if asked.write and lacking:
+        sys.exit("the suite is to be widened by the rows above first")
+    if asked.write:
+        write(made)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
 """The rule that chooses small-scale defaults, and what it has chosen."""
 
+import csv
 import math
+from collections import defaultdict
 
 import pytest
 
+from fewstep.bench.commands.catalogue import find
+from fewstep.bench.commands.chosen import chosen
+from fewstep.bench.commands.pages import page
 from fewstep.bench.suite.loading import load
 from fewstep.leaderboards import defaults
 from fewstep.leaderboards.defaults import Choice, Point, choices, lowest, missing, points, widening
@@ -71,9 +76,49 @@ def test_every_trained_method_has_a_grid_of_at_most_eight_points_and_two_options
     entries = [entry for entry in load(defaults.SUITE).methods if entry.spec.trains]
     assert {entry.name for entry in entries} == {name for name, spec in METHODS.items() if spec.trains}
     for name in METHODS:
-        rows = [entry for entry in entries if entry.name == name and entry.variant is None]
+        rows = [e for e in entries if e.name == name and not (e.variant or "").startswith(defaults.WIDER)]
         values = [dict.fromkeys(entry.options) for entry in rows]
         assert len(rows) <= 8
         assert all(len(options) == 2 and options == values[0] for options in values)
         if "learning_rate" in METHODS[name].options.model_fields and rows:
             assert "learning_rate" in values[0]
+
+
+def test_every_choice_is_the_rules_on_the_committed_results():
+    found = defaults.results(defaults.CHOSEN.parent)
+    assert missing(found) == []
+    with defaults.CHOSEN.open(encoding="utf-8", newline="") as file:
+        written = list(csv.DictReader(file))
+    assert written == [
+        {key: str(value) for key, value in row.items()} for choice in choices(found) for row in choice.rows()
+    ]
+
+
+@pytest.mark.parametrize("method", [name for name, spec in METHODS.items() if spec.trains])
+def test_every_default_is_what_was_chosen(method):
+    options = METHODS[method].options().model_dump()
+    found = chosen(method)
+    assert len(found) == 2
+    for option, value in found.items():
+        outer, _, inner = option.partition(".")
+        assert float(value) == (options[outer][inner] if inner else options[outer])
+
+
+@pytest.mark.parametrize("suite", ["claims", "digits", "distillation", "cifar10-cpu"])
+def test_boards_take_what_was_chosen_unchanged(suite):
+    """Each method that is trained has a row whose chosen options are left as they are."""
+    rows = defaultdict(list)
+    for entry in load(suite).methods:
+        if entry.spec.trains:
+            rows[entry.name].append({option.partition(".")[0] for option in chosen(entry.name)} & entry.options.keys())
+    assert all(set() in touched for touched in rows.values()), rows
+
+
+def test_show_says_where_defaults_come_from():
+    shown = page(find("boot", "method")[0])
+    (fact,) = [fact for fact in shown.facts if fact.key == "defaults"]
+    assert fact.value == chosen("boot")
+    assert "suite `defaults`" in fact.lines[0]
+    said = {option.name: "Chosen by the suite `defaults`" in option.description for option in shown.options}
+    assert [name for name, from_suite in said.items() if from_suite] == list(chosen("boot"))
+    assert "Chosen by the suite `defaults`" in str(page(find("consistency-training", "method")[0]).options)

@@ -17,6 +17,7 @@ from ..suite.loading import find, load
 from ..suite.pairs import pairs
 from ..suite.schema import MethodEntry, Suite
 from .catalogue import Entry
+from .chosen import chosen
 from .reachable import TRIED, progression, reachable
 
 
@@ -70,8 +71,18 @@ def _method(entry: Entry) -> Facts:
     start = f"a network, whose weights it starts from: {networks}" if spec.needs_network else "any"
     labels = "may be class-conditional" if spec.conditional else "not class-conditional"
     yield Fact("teacher", [f"{start}; {labels}"], "network" if spec.needs_network else "any")
+    yield from _chosen(spec)
     if spec.transfers:
         yield Fact("transfers", ["what it learns can be used on another data set: `fitted_on` in a suite"], True)
+
+
+def _chosen(spec: MethodSpec) -> Facts:
+    """Where defaults come from: the suite `defaults`, the paper, or us."""
+    found = chosen(spec.name)
+    values = " and ".join(f"{option} {value}" for option, value in found.items())
+    rule = f"{values}: by the rule of the suite `defaults`, the same for every method, on mixture-8x8 alone"
+    others = "the others: the paper's where the option says so, else ours"
+    yield Fact("defaults", [rule, others], found)
 
 
 def _evaluations(spec: MethodSpec) -> Facts:

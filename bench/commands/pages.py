@@ -1,12 +1,13 @@
 """`fewstep show`: the page of one name, for people and for programs. No torch."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
 from .catalogue import Entry
+from .chosen import chosen
 from .facts import FACTS, MODELS, Fact, cited
 from .layout import heading, table, wrapped
 from .option_table import Option, options_of, rows
@@ -44,4 +45,21 @@ def page(entry: Entry) -> Page:
     """The page of an entry; InputError for a suite with a mistake in it."""
     facts = (*FACTS[entry.kind](entry), *cited(entry.papers))
     models = MODELS.get(entry.kind, {})
-    return Page(entry, facts, options_of(models[entry.name].options) if entry.name in models else None)
+    if entry.name not in models:
+        return Page(entry, facts, None)
+    origins = chosen(entry.name) if entry.kind == "method" else {}
+    return Page(entry, facts, _with_origin(options_of(models[entry.name].options), origins))
+
+
+def _with_origin(options: tuple[Option, ...], chosen: Mapping[str, str], within: str = "") -> tuple[Option, ...]:
+    """The options, of which those say so whose default the suite `defaults` has chosen."""
+    return tuple(
+        replace(
+            option,
+            description=f"{option.description} Chosen by the suite `defaults`."
+            if f"{within}{option.name}" in chosen and chosen[f"{within}{option.name}"] == f"{option.default:g}"
+            else option.description,
+            options=_with_origin(option.options, chosen, f"{within}{option.name}."),
+        )
+        for option in options
+    )

@@ -91,6 +91,15 @@ class MethodSpec:
         return self.target.partition(":")[0]
 
 
+LearningRate = Annotated[
+    float,
+    Field(
+        gt=0,
+        description="Adam's largest learning rate, reached after the warm-up; it falls linearly to 0 with the budget.",
+    ),
+]
+
+
 class StudentOptions(Options):
     """What every student that Adam trains has."""
 
@@ -100,11 +109,7 @@ class StudentOptions(Options):
         lt=1,
         description="Decay per step of the averaged weights, which are sampled from; 0 keeps no average.",
     )
-    learning_rate: float = Field(
-        1e-3,
-        gt=0,
-        description="Adam's largest learning rate, reached after the warm-up; it falls linearly to 0 with the budget.",
-    )
+    learning_rate: LearningRate = 1e-3
     betas: Betas = Field((0.9, 0.99), description="Adam's decays of the mean and of the square of the gradient.")
     warmup_steps: int = Field(20, ge=0, description="Steps in which the learning rate rises linearly from 0.")
     batch: int = Field(64, ge=1, le=LARGEST_BATCH, description="Samples per training step.")

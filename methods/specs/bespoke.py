@@ -35,7 +35,7 @@ class BespokeOptions(Options):
         "flow-ot", description="Path that is scaled and retimed; the teacher is converted to it exactly."
     )
     trajectories: int = Field(
-        128,
+        64,
         ge=1,
         le=LARGEST_BATCH,
         description="True paths to learn from; fewer where they would take more than truth_share.",
@@ -48,7 +48,7 @@ class BespokeOptions(Options):
         1e-5, ge=1e-12, le=1, description="Tolerance, relative and absolute, of RK45 on the true paths."
     )
     learning_rate: float = Field(
-        2e-2, gt=0, description="Adam's learning rate at the start; it falls linearly to 0 with the budget."
+        3e-2, gt=0, description="Adam's learning rate at the start; it falls linearly to 0 with the budget."
     )
     gradient_clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     batch: int = Field(32, ge=1, le=LARGEST_BATCH, description="True paths per training step.")

@@ -7,12 +7,13 @@ from pydantic import Field
 from .. import assets
 from ..missing import Missing
 from ..nfe import Steps, one_evaluation
-from .base import METHODS, MethodSpec, StudentOptions
+from .base import METHODS, LearningRate, MethodSpec, StudentOptions
 
 
 class BootOptions(StudentOptions):
     """BOOT (Gu et al. 2023). No official code is public: delta, weights and rates are ours, for small budgets."""
 
+    learning_rate: LearningRate = 1e-2
     path: Literal["edm", "vp-cosine"] = Field(
         "edm",
         description="Path on which the signal is followed: edm down the rho = 7 curve of noise levels, vp-cosine "

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from .. import assets
 from ..missing import Missing
-from .base import HIGHEST, METHODS, MOST_STEPS, MethodSpec, Options
+from .base import HIGHEST, METHODS, MOST_STEPS, LearningRate, MethodSpec, Options
 from .consistency import ConsistencyStudentOptions, Distance, Weight
 
 
@@ -66,7 +66,7 @@ class ICTOptions(_Growing):
         10, ge=1, le=MOST_STEPS, description="Steps of the noise grid at the start of the training. Paper: 10."
     )
     s1: int = Field(
-        160,
+        40,
         ge=1,
         le=MOST_STEPS,
         description="Steps of the noise grid at the end, reached by doubling at equal shares of the budget. Paper: "
@@ -129,6 +129,7 @@ def _named(value: Any) -> Any:
 class ConsistencyTrainingOptions(ConsistencyStudentOptions):
     """Consistency training, which learns from data without asking the teacher; a row's options name its variant."""
 
+    learning_rate: LearningRate = 1e-2
     variant: Annotated[CTOptions | ICTOptions | ECTOptions, BeforeValidator(_named)] = Field(
         ICTOptions(),
         discriminator="name",

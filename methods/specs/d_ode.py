@@ -41,7 +41,7 @@ class DODEOptions(Options):
         "the student's own steps; official those of the released code, whose teacher has `scale` times as "
         "many steps on a grid of its own and so is elsewhere at the same count.",
     )
-    scale: int = Field(10, ge=1, le=MOST_STEPS, description="Teacher steps per evaluation of the student. Paper: 10.")
+    scale: int = Field(40, ge=1, le=MOST_STEPS, description="Teacher steps per evaluation of the student. Paper: 10.")
     batch: int = Field(
         100,
         ge=1,

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from .. import assets
 from ..missing import Missing
 from ..nfe import Steps, one_evaluation
-from .base import METHODS, MOST_STEPS, MethodSpec
+from .base import METHODS, MOST_STEPS, LearningRate, MethodSpec
 from .pairs import PairOptions
 
 Sampler = Literal["euler", "heun", "dpmpp-2m", "dpmpp-3m"]
@@ -16,6 +16,7 @@ Sampler = Literal["euler", "heun", "dpmpp-2m", "dpmpp-3m"]
 class DFNOOptions(PairOptions):
     """DFNO (Zheng et al. 2023): the paper's rates, sizes and numbers of trajectories are for hundreds of GPU hours."""
 
+    learning_rate: LearningRate = 1e-2
     frames: int = Field(
         4, ge=1, le=64, description="T, the moments of the trajectory that are predicted at once, the last the sample."
     )
@@ -32,7 +33,7 @@ class DFNOOptions(PairOptions):
     )
     solver_nfe: int = Field(16, ge=1, le=MOST_STEPS, description="Teacher evaluations per trajectory.")
     pairs_share: float = Field(
-        0.35,
+        0.2,
         gt=0,
         le=1,
         description="Share of the budget in which every step makes a batch of new trajectories; afterwards batches are "

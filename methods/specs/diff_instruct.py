@@ -1,11 +1,13 @@
 """Diff-Instruct."""
 
 from .base import METHODS, MethodSpec
-from .score_matching import ScoreMatchingOptions
+from .score_matching import FakeRate, ScoreMatchingOptions
 
 
 class DiffInstructOptions(ScoreMatchingOptions):
     """Diff-Instruct (Luo et al. 2023). Paper: sigma_init 1, both rates 1e-5, betas (0, 0.999), batch 128."""
+
+    fake_learning_rate: FakeRate = 3e-3
 
 
 SPEC = MethodSpec(

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from .base import HIGHEST, METHODS, MethodSpec
 from .pairs import PairSource
-from .score_matching import FakeLevels, GeneratorLevels, ScoreMatchingOptions
+from .score_matching import FakeLevels, FakeRate, GeneratorLevels, ScoreMatchingOptions
 
 
 class DMDOptions(ScoreMatchingOptions, PairSource):
@@ -13,6 +13,7 @@ class DMDOptions(ScoreMatchingOptions, PairSource):
     Paper: sigma_init the largest (null), fake_updates 5, both rates 2e-6, batch 280.
     """
 
+    fake_learning_rate: FakeRate = 3e-3
     generator_levels: GeneratorLevels = (0.02, 0.98)
     fake_levels: FakeLevels = (0.0, 1.0)
     regression: float = Field(

@@ -37,7 +37,7 @@ class IIAOptions(Options):
         "itself. Paper: mostly 1.",
     )
     substeps: int = Field(
-        10,
+        2,
         ge=2,
         le=MOST_STEPS,
         description="M, steps of the base solver inside each interval, which the coefficients imitate. The value is "

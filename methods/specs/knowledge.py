@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ..nfe import Steps, UnreachableNFE, one_evaluation, one_per_step
-from .base import LARGEST_BATCH, METHODS, MOST_STEPS, MethodSpec, Options
+from .base import LARGEST_BATCH, METHODS, MOST_STEPS, LearningRate, MethodSpec, Options
 from .pairs import PairOptions, PairSource
 
 
@@ -13,7 +13,7 @@ class TruePaths(Options):
     """True paths of the teacher, made within the budget: those that Bespoke solvers learn from (Shaul et al. 2024)."""
 
     trajectories: int = Field(
-        128,
+        64,
         ge=1,
         le=LARGEST_BATCH,
         description="True paths to learn from; fewer where they would take more than share.",
@@ -28,6 +28,7 @@ class TruePaths(Options):
 class KnowledgeOptions(PairOptions):
     """Knowledge distillation (Luhman & Luhman 2021); the paper's pairs come from DDIM with 100 steps."""
 
+    learning_rate: LearningRate = 1e-2
     distance: Literal["l2", "l1", "pseudo-huber"] = Field(
         "l2",
         description="Distance between the student's sample and the teacher's. Paper: l1 on CIFAR-10, l2 elsewhere.",

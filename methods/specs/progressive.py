@@ -58,7 +58,7 @@ class ProgressiveOptions(Options):
         description="Decay per step of the student's averaged weights, restarted in every phase. Paper: none (0).",
     )
     learning_rate: float = Field(
-        1e-3, gt=0, description="Adam's learning rate at the start of a phase; it falls linearly to 0 in each."
+        3e-3, gt=0, description="Adam's learning rate at the start of a phase; it falls linearly to 0 in each."
     )
     betas: Betas = Field((0.9, 0.99), description="Adam's decays of the mean and of the square of the gradient.")
     gradient_clip: float | None = Field(

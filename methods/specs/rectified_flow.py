@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from ..nfe import Steps, UnreachableNFE, one_per_step
-from .base import METHODS, MOST_STEPS, MethodSpec
-from .pairs import PairOptions
+from .base import METHODS, MOST_STEPS, LearningRate, MethodSpec
+from .pairs import PairOptions, PairsShare
 
 
 def rectified_flow(nfe: int, distilled: int = 0) -> Steps:
@@ -17,6 +17,8 @@ def rectified_flow(nfe: int, distilled: int = 0) -> Steps:
 class RectifiedFlowOptions(PairOptions):
     """Rectified flow (Liu, Gong & Liu 2023); distilled for one step it is InstaFlow (Liu et al. 2024)."""
 
+    learning_rate: LearningRate = 3e-3
+    pairs_share: PairsShare = 0.2
     distil: int = Field(
         0,
         ge=0,

@@ -22,6 +22,19 @@ FakeLevels = Annotated[
     ),
 ]
 
+GeneratorRate = Annotated[
+    float,
+    Field(
+        gt=0,
+        description="Adam's largest learning rate of the student, reached after warmup_steps; it falls linearly to 0 "
+        "with the budget.",
+    ),
+]
+FakeRate = Annotated[
+    float,
+    Field(gt=0, description="Adam's largest learning rate of the fake-score network, which rises and falls likewise."),
+]
+
 
 class ScoreMatchingOptions(StudentOptions):
     """What all of them have. Noise levels are EDM's, sigma/alpha on other paths."""
@@ -44,17 +57,8 @@ class ScoreMatchingOptions(StudentOptions):
     warm_up: float = Field(
         0.1, ge=0, lt=1, description="First share of the budget, in which the fake-score network alone is trained."
     )
-    learning_rate: float = Field(
-        3e-4,
-        gt=0,
-        description="Adam's largest learning rate of the student, reached after warmup_steps; it falls linearly to 0 "
-        "with the budget.",
-    )
-    fake_learning_rate: float = Field(
-        1e-3,
-        gt=0,
-        description="Adam's largest learning rate of the fake-score network, which rises and falls likewise.",
-    )
+    learning_rate: GeneratorRate = 1e-3
+    fake_learning_rate: FakeRate = 1e-3
     betas: Betas = Field(
         (0.0, 0.99), description="Adam's decays of the mean and of the square of the gradient, of both networks."
     )

@@ -63,7 +63,7 @@ class TractOptions(Options):
         description="Give each phase a fresh optimiser, warm-up and decay. Paper: one optimiser goes through all.",
     )
     learning_rate: float = Field(
-        1e-3, gt=0, description="Adam's largest learning rate, reached after the warm-up. Paper: 2e-4 (EDM: 1e-3)."
+        3e-3, gt=0, description="Adam's largest learning rate, reached after the warm-up. Paper: 2e-4 (EDM: 1e-3)."
     )
     learning_rate_decay: Literal["linear", "constant"] = Field(
         "linear", description="Whether the learning rate falls linearly to 0 with the budget. Paper: constant."
