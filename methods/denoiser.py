@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from . import meter
+from .codec import Codec
 from .meter import Exhausted as Exhausted
 from .meter import Meter as Meter
 from .meter import metered as metered
 from .paths import EDM, Path, Scalar, Time, as_time, axpby, expand
+from .prompts import Prompts
 from .randomness import categories
 
 Condition = Any
@@ -31,7 +33,8 @@ class Denoiser(nn.Module):
     is known: methods that read no data take it from their teacher. `sample_bound` is the largest |x0| that the
     data can have, where they have one (images: 1). `class_counts` is how many samples of each class a
     class-conditional denoiser's data set holds; its condition is a label (B,) int64, or None for the null label.
-    None: unconditional, whatever the condition. `trained_path` is the path that its network was trained on, where that
+    None: unconditional, whatever the condition. One that is told prompts has `prompts` instead: its condition is a row
+    of their table. `codec` is between its samples and images, None where they are the same. `trained_path` is the path that its network was trained on, where that
     is another than `path`: grids of labels lie on it, and `on` it the network itself is asked.
     """
 
@@ -39,6 +42,8 @@ class Denoiser(nn.Module):
     sample_shape: tuple[int, ...] | None = None
     sample_bound: float | None = None
     class_counts: tuple[int, ...] | None = None
+    prompts: Prompts | None = None
+    codec: Codec | None = None
     predicts_eps: bool = False
     forwards_per_evaluation: int = 1
     """Of the network, for one that asks it about several times at once."""
@@ -72,12 +77,19 @@ class Denoiser(nn.Module):
         """The same denoiser with its condition filled in, for what speaks to D(x, t)."""
         return self if condition is None else Conditioned(self, condition)
 
+    @property
+    def conditional(self) -> bool:
+        """Whether it is told what to make: labels or prompts."""
+        return self.class_counts is not None or self.prompts is not None
+
     def conditions(self, seed: int, purpose: str, indices: Iterable[int]) -> Tensor | None:
         """Labels (len(indices),) int64 on the CPU, drawn in the data set's proportions; None if unconditional.
 
         Row k depends on (seed, purpose, indices[k]) alone. Samples then have the reference set's classes, as a
-        Frechet distance to it requires.
+        Frechet distance to it requires. Prompts are drawn as `Prompts` says.
         """
+        if self.prompts is not None:
+            return self.prompts.drawn(seed, purpose, indices)
         return None if self.class_counts is None else categories(seed, purpose, indices, self.class_counts)
 
     def forward(self, x: Tensor, t: Time, condition: Condition = None) -> Tensor:
@@ -261,6 +273,7 @@ class Wrapper(Denoiser):
         self.denoiser = denoiser
         self.sample_shape, self.sample_bound = denoiser.sample_shape, denoiser.sample_bound
         self.class_counts, self.trained_path = denoiser.class_counts, denoiser.trained_path
+        self.prompts, self.codec = denoiser.prompts, denoiser.codec
 
     def inner(self) -> Denoiser:
         return self.denoiser

@@ -99,8 +99,8 @@ class Method(Trainable):
         self.seed = seed
 
     def condition_of(self, batch: Mapping[str, Any]) -> Condition:
-        """A training batch's labels for a class-conditional teacher, None for an unconditional one."""
-        return None if self.teacher.class_counts is None else batch["labels"]
+        """A training batch's labels or prompts for a conditional teacher, None for an unconditional one."""
+        return batch["labels"] if self.teacher.conditional else None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Method":
         self.teacher._apply(fn, recurse)

@@ -101,7 +101,7 @@ def run(task: Context[SampleParams]) -> Sampled:
         forwards=meter.forwards / len(x0),
         flops_per_image=counter.get_total_flops() / min(BATCH, len(x0)),
         seconds_per_image=_seconds_per_image(ends, len(x0)),
-        labels=None if denoiser.class_counts is None else params.labels,
+        labels=params.labels if denoiser.conditional else None,
     )
 
 

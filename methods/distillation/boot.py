@@ -169,25 +169,24 @@ class Boot(StudentMethod):
         self.t_max, self.t_min = (float(self.path.time_at(level)) for level in (teacher.path.t_max, teacher.path.t_min))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        rng, delta = generator(self.seed, "train", int(batch["step"])), self.options.delta
+        step, delta = int(batch["step"]), self.options.delta
+        rng = generator(self.seed, "train", step)
         u = torch.rand(self.batch_size, generator=rng, dtype=torch.float64) * (1 - delta)
         spacing = SPACINGS[self.options.path]
         t, s = (spacing(v, self.t_max, self.t_min).to(self.device) for v in (u, u + delta))
-        signal, f, eps = self._drawn(self.batch_size, rng)
+        signal, f, eps = self._drawn("train", step, self.batch_size, rng)
         bootstrapping = bootstrapping_loss(signal, f, self.path, eps, t, s, self.options.step, self.distance)
         weight = step_weight(self.options.weight, self.path, t, s).to(eps)
-        signal, f, eps = self._drawn(math.ceil(self.options.boundary_share * self.batch_size), rng)
+        signal, f, eps = self._drawn("boundary", step, math.ceil(self.options.boundary_share * self.batch_size), rng)
         t_max = torch.tensor(self.t_max, dtype=torch.float64, device=self.device)
         boundary = boundary_loss(signal, f, expand(self.path.sigma(t_max), eps) * eps, eps, t_max, self.distance)
         return (weight * bootstrapping).mean() + self.options.boundary_weight * boundary.mean()
 
-    def _drawn(self, count: int, rng: torch.Generator) -> tuple[Signal, DataPrediction, Tensor]:
-        """(student, teacher, eps (count, ...)), both at labels in the data's proportions if it has any."""
+    def _drawn(self, loss: str, step: int, count: int, rng: torch.Generator) -> tuple[Signal, DataPrediction, Tensor]:
+        """(student, teacher, eps (count, ...)), both at labels or prompts that are drawn for this loss, if any."""
         eps = torch.randn(count, *self.shape, generator=rng).to(self.device)
-        labels = None
-        if self.teacher.class_counts is not None:
-            proportions = torch.tensor(self.teacher.class_counts, dtype=torch.float64)
-            labels = torch.multinomial(proportions, count, replacement=True, generator=rng).to(self.device)
+        drawn = self.teacher.conditions(self.seed, f"label-{loss}", range(step * count, (step + 1) * count))
+        labels = None if drawn is None else drawn.to(self.device)
         teacher, clip = self.teacher.on(self.path), 1.0 if self.options.clip else math.inf
 
         def signal(eps: Tensor, t: Tensor) -> Tensor:
@@ -202,6 +201,6 @@ class Boot(StudentMethod):
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """y(noise, t_min). Raises UnreachableNFE for any NFE but 1, ValueError for a missing label."""
         one_evaluation(nfe)
-        if self.teacher.class_counts is not None and condition is None:
+        if self.teacher.conditional and condition is None:
             raise ValueError("this student was trained with labels: give `condition`, a label for each sample")
         return self.average.module(noise, self.student.path.t_min, condition)

@@ -37,7 +37,7 @@ class Pairs(nn.Module):
         """None yet, for samples of the teacher's shape; ValueError where it does not know it."""
         if teacher.sample_shape is None:
             raise ValueError(f"{method} needs the teacher's sample_shape: it draws its own noise")
-        return cls(teacher.sample_shape, teacher.class_counts is not None, states)
+        return cls(teacher.sample_shape, teacher.conditional, states)
 
     def __len__(self) -> int:
         return len(self.x0)

@@ -43,7 +43,7 @@ class AdamStudent(Method):
     gradient_clip: float | None = None
 
     def __init__(self, teacher: Denoiser, student: Denoiser, adam: AdamOptions, seed: int) -> None:
-        if teacher.class_counts is not None and teacher.unwrapped().class_counts is None:
+        if teacher.conditional and not teacher.unwrapped().conditional:
             raise ValueError("students copy the teacher's network, which knows no labels: its classifier tells it them")
         super().__init__(teacher, seed)
         self.student = student.requires_grad_(True).train()

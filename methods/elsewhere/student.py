@@ -58,7 +58,8 @@ def consistency_function(network: Denoiser, sigma_min: float, sigma_max: float) 
     if not isinstance(inner, EDMDenoiser):
         raise ValueError("a consistency model has a network with EDM preconditioning, and this file holds another")
     function = ConsistencyFunction(inner.network, inner.sigma_data, EDM(sigma_min, sigma_max))
-    function.sample_shape, function.class_counts = inner.sample_shape, inner.class_counts
+    function.sample_shape = inner.sample_shape
+    function.class_counts, function.prompts = inner.class_counts, inner.prompts
     return function
 
 

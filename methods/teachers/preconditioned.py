@@ -121,7 +121,7 @@ class ConvertedDenoiser(EDMDenoiser):
         form = self.network
         trained = NetworkDenoiser(form.network, form.path, form.prediction, form.time_of)
         trained.sample_shape, trained.sample_bound = self.sample_shape, self.sample_bound
-        trained.class_counts = self.class_counts
+        trained.class_counts, trained.prompts, trained.codec = self.class_counts, self.prompts, self.codec
         return trained
 
 
