@@ -33,9 +33,10 @@ class Denoiser(nn.Module):
     is known: methods that read no data take it from their teacher. `sample_bound` is the largest |x0| that the
     data can have, where they have one (images: 1). `class_counts` is how many samples of each class a
     class-conditional denoiser's data set holds; its condition is a label (B,) int64, or None for the null label.
-    None: unconditional, whatever the condition. One that is told prompts has `prompts` instead: its condition is a row
-    of their table. `codec` is between its samples and images, None where they are the same. `trained_path` is the path that its network was trained on, where that
-    is another than `path`: grids of labels lie on it, and `on` it the network itself is asked.
+    One that is told prompts has `prompts` instead: its condition is a row of their table. Without both it is
+    unconditional, whatever the condition. `codec` is between its samples and images, None where they are the same.
+    `trained_path` is the path that its network was trained on, where that is another than `path`: grids of labels lie
+    on it, and `on` it the network itself is asked.
     """
 
     trained_path: Path | None = None

@@ -157,9 +157,8 @@ class _Writer:
             self._append("pooled", part.pooled.cpu())
 
     def _append(self, name: str, rows: Tensor) -> None:
-        path, dtype, shape = self.parts.setdefault(
-            name, (self.file.with_suffix(f".{name}"), DTYPES[rows.dtype], [0, *rows.shape[1:]])
-        )
+        start = (self.file.with_suffix(f".{name}"), DTYPES[rows.dtype], [0, *rows.shape[1:]])
+        path, _, shape = self.parts.setdefault(name, start)
         shape[0] += len(rows)
         with path.open("ab") as stream:
             stream.write(rows.contiguous().view(torch.uint8).numpy().tobytes())

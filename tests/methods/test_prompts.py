@@ -90,5 +90,6 @@ def test_a_denoiser_with_prompts_draws_them_through_every_wrapper():
     inner = from_function(lambda x, t: x, EDM())
     inner.prompts = PROMPTS
     guided = Guided(inner, 2.0, null=PROMPTS.null)
-    assert guided.conditional and not from_function(lambda x, t: x, EDM()).conditional
+    assert guided.conditional
+    assert not from_function(lambda x, t: x, EDM()).conditional
     assert guided.conditions(3, "label", range(4)).tolist() == [10, 11, 12, 10]
