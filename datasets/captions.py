@@ -1,8 +1,7 @@
 """Which caption a sample is drawn from: a function of its index alone, so that seeds and methods are paired."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from .archive import ArchivedSet
 from .facts import ArchiveError
 from .registry import DATASETS
 
@@ -18,6 +17,5 @@ def captions(name: str, indices: Iterable[int] | None = None) -> list[str]:
         raise ArchiveError(f"{name} has no captions; {have} have")
     if (missing := spec.missing()) is not None:
         raise ArchiveError(str(missing))
-    data: ArchivedSet = spec.load()()
-    prompts = data.prompts
+    prompts: Sequence[str] = spec.load()().prompts
     return [prompts[i % len(prompts)] for i in (range(len(prompts)) if indices is None else indices)]
