@@ -27,8 +27,8 @@ def data_root() -> Path:
 
 
 Group = Literal["truth", "classifier", "scorer", "law", "perceptual", "published"]
-"""What samples can be scored by: the teacher's exact solutions, a classifier of the data set, a scorer of its images with
-their captions, LPIPS, the features of networks that others trained on photographs."""
+"""What samples can be scored by: the teacher's exact solutions, a classifier of the data set, a scorer of its images
+with their captions, LPIPS, the features of networks that others trained on photographs."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class DatasetSpec:
     source version of the data. summary: one line. shape: of one sample, (channels, height, width) of an image.
     size: the number of samples. metrics: the groups that they can be scored by. classes: the number of labels, 0
     without. classifier: "module:RECIPE" of the network behind the group "classifier", a
-    `datasets.classifiers.Recipe`, or "scorer", a `datasets.scorers.ScorerRecipe`. quality: the metric, a Fréchet distance, that training and tuning may select by.
+    `datasets.classifiers.Recipe`, or "scorer", a `datasets.scorers.ScorerRecipe`. quality: the metric, a Fréchet
+    distance, that training and tuning may select by.
     archive: the file below the data root that `fewstep prepare` makes, empty for what is embedded; `target` is then
     called with name, path, shape and classes. archive_of: the data set whose archive it is, if not its own.
     captions: the length of the frozen list, which the data have as `prompts`.

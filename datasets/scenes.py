@@ -77,7 +77,8 @@ def held_out() -> CaptionedSet:
 def _split() -> tuple[np.ndarray, np.ndarray]:
     """Rows of the digits of which training pictures are made, and of which the others are."""
     order = np.random.RandomState(0).permutation(len(digits()))
-    return np.split(order, [4 * len(order) // 5])
+    count = 4 * len(order) // 5
+    return order[:count], order[count:]
 
 
 def _drawn(name: str, rows: np.ndarray, rng: np.random.RandomState, among: np.ndarray) -> CaptionedSet:

@@ -11,7 +11,7 @@ from ...methods.registry import METHODS, TEACHERS, of_kind
 from ...methods.specs.base import Kind, MethodSpec
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
-from ..metrics.metric import CLASSIFIER, LAW, LPIPS, PIXELS, Metric
+from ..metrics.metric import CLASSIFIER, LAW, LPIPS, PIXELS, SCORER, Metric
 from ..metrics.register import METRICS
 from ..plan.references import lacking
 from ..run.executor import EXECUTORS
@@ -110,6 +110,8 @@ def _taken_from(metric: Metric) -> str:
         return "the samples themselves, where the law of the data is known"
     if metric.features == CLASSIFIER:
         return "features of a small classifier of the data set"
+    if metric.features == SCORER:
+        return "a small scorer of the data set's images and captions"
     extractor = EXTRACTORS.get(metric.features)
     inception = extractor is not None and extractor.network == "inception"
     return "Inception features" if inception else "features of other published networks"

@@ -13,7 +13,7 @@ from ...datasets.registry import DATASETS, ArchiveError
 from ..errors import InputError, printable
 from ..metrics import scoring
 from ..metrics.measured import Measured
-from ..metrics.metric import CLASSIFIER
+from ..metrics.metric import CLASSIFIER, OWN
 from ..metrics.register import METRICS
 from ..plan.references import extractor_task, folder_task, lacking, needs_own, published, reference_task
 from ..plan.task import Task, hashed
@@ -89,7 +89,7 @@ def _note(images: Images) -> None:
 
 def _captions(request: Request, images: Images, metrics: list[str]) -> list[str]:
     """A caption for each image: the file's lines or, where a metric wants some, those of the data set."""
-    if request.captions is None and not any(METRICS[name].captioned for name in metrics):
+    if request.captions is None and not any(METRICS[name].against == "captions" for name in metrics):
         return []
     if images.names != (counted := sorted(images.names, key=_counted)):
         first = next(i for i, (name, other) in enumerate(zip(images.names, counted, strict=True)) if name != other)
@@ -112,8 +112,8 @@ def _counted(name: str) -> list[str | int]:
 
 
 def _check_shape(shape: tuple[int, ...], request: Request, metrics: list[str]) -> None:
-    """A data set's own classifier takes images of the data set's shape alone."""
-    own = [name for name in metrics if METRICS[name].features == CLASSIFIER]
+    """A data set's own network takes images of the data set's shape alone."""
+    own = [name for name in metrics if METRICS[name].features in OWN]
     if own and shape != (expected := DATASETS[request.dataset].shape):
         message = f"images of shape {shape}, and {', '.join(own)} need {expected}; choose others with --metrics"
         raise InputError(f"{request.images}: {message}")
@@ -137,9 +137,10 @@ def _values(
     made = _made(request, plain, run)
     for features in dict.fromkeys(METRICS[name].features for name in plain):
         group = [name for name in plain if METRICS[name].features == features]
-        if features == CLASSIFIER:
+        if features in OWN:
             x0 = to_unit_range(images[slice(0, len(images))])
-            values |= score.of_classifier(x0, made[features], group, request.rounding)
+            measure = score.of_classifier if features == CLASSIFIER else score.of_scorer
+            values |= measure(x0, made[features], group, request.rounding)
         else:
             found = scoring.features_of(features, x8, scoring.arrays_of(group), device, on_progress)
             values |= score.of_published(features, found, group, made.get(features), files, request.rounding)
@@ -155,7 +156,7 @@ def _made(request: Request, metrics: list[str], run: Run) -> dict[str, Artifact]
     real: Images | None = None
     for features in dict.fromkeys(METRICS[name].features for name in metrics):
         group = [name for name in metrics if METRICS[name].features == features]
-        if features == CLASSIFIER:
+        if features in OWN:
             tasks[features] = extractor_task(request.dataset, request.device)
         elif needs_own(group, request.references):
             if request.folder is None:

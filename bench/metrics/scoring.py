@@ -28,7 +28,8 @@ SUBSET = 10_000
 class Reference:
     """What samples are compared with: by array, the moments of all real images (`name`) and features of some (`some`).
 
-    `truth`, where there is one, holds the exact solutions (N, ...) from the samples' noises; `name` is then theirs.
+    `truth`, where there is one, holds the exact solutions (N, ...) from the samples' noises; `name` is then theirs. Of
+    captions there is the `name` alone.
     """
 
     name: str
@@ -106,6 +107,8 @@ def _compared_with(metric: Metric, references: Callable[[str], Reference]) -> tu
     if metric.against == "nothing":
         return "none", None
     reference = references(metric.name)
+    if metric.against == "captions":
+        return reference.name, None
     if metric.against == "moments":
         return reference.name, reference.moments[metric.array]
     if metric.against == "rows":

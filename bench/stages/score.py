@@ -11,7 +11,7 @@ from ...methods.randomness import generator
 from ..metrics.covariance import mean_and_covariance
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.quantise import QUANTISERS
-from ..metrics.metric import CLASSIFIER, FEATURES, LAW, LOGITS, LPIPS, PIXELS
+from ..metrics.metric import CLASSIFIER, FEATURES, LAW, LOGITS, LPIPS, PIXELS, SCORER
 from ..metrics.register import METRICS
 from ..metrics.scoring import SUBSET, Images8, Measured, Reference, arrays_of, features_of, measured, published
 from ..plan.kinds import (
@@ -29,6 +29,7 @@ from . import extractor, reference, sample, truth
 from . import images as images_made_elsewhere
 from .context import Context
 from .device import accelerator
+from .scorer import of_scorer
 
 TRUTH_SETTINGS = {PIXELS: "pixels/float", LPIPS: "vgg16-piq/224/float"}
 """What the protocol says of samples that are compared with the truth, by features."""
@@ -47,6 +48,8 @@ def run(task: Context[ScoreParams]) -> Scored:
         values |= of_truth(x0, task.inputs["truth"], features, groups.pop(features)) if features in groups else {}
     if CLASSIFIER in groups:
         values |= of_classifier(x0, task.inputs["extractor"], groups.pop(CLASSIFIER), setting)
+    if SCORER in groups:
+        values |= of_scorer(x0, task.inputs["extractor"], groups.pop(SCORER), setting)
     if LAW in groups:
         assert task.params.law is not None
         values |= of_law(x0, task.params.law, groups.pop(LAW))

@@ -16,7 +16,7 @@ from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
-from ..metrics.metric import CLASSIFIER, LAW
+from ..metrics.metric import LAW, OWN
 from ..metrics.register import METRICS, defined
 from . import claimed, classifiers, elsewhere, fits, listed_levels, papers, published, repeats
 from .document import Location, complaints
@@ -161,7 +161,7 @@ def references_are_published(suite: Suite) -> Iterator[Complaint]:
             yield where, f"{metric} is not among the suite's metrics"
         elif metric not in METRICS:
             continue
-        elif METRICS[metric].against not in ("moments", "rows") or METRICS[metric].features in (CLASSIFIER, LAW):
+        elif METRICS[metric].against not in ("moments", "rows") or METRICS[metric].features in (*OWN, LAW):
             yield where, f"{metric} does not compare with published statistics; leave it out"
         elif published_files.meant(file, published_files.STATISTICS_FOLDER) is None:
             known = published_files.known_names(published_files.STATISTICS_FOLDER)
@@ -212,6 +212,8 @@ def shipped_teachers_are_known(suite: Suite) -> Iterator[Complaint]:
             yield (*place, "file"), f"no teacher {teacher.file!r} is shipped{near}"
         elif (own := frozen.NETWORKS[teacher.file].dataset) != dataset:
             yield (*place, "file"), f"{teacher.file} was trained on {own}, not on {dataset}"
+        elif teacher.guidance is not None and not frozen.NETWORKS[teacher.file].conditional:
+            yield (*place, "guidance"), f"{teacher.file} knows no labels and no captions to be guided by; leave it out"
 
 
 RULES: tuple[Rule, ...] = (

@@ -12,9 +12,8 @@ from ..text_encoder import TextEncoder, tokens
 
 
 class EncodedCaptions(nn.Module):
-    """rows (B,) int64 -> (B, width) by a text encoder that is trained with the network; the last row is the null prompt.
-
-    ValueError for captions that the encoder cannot read.
+    """rows (B,) int64 -> (B, width) by a text encoder that is trained with the network; the last row is the null
+    prompt's. ValueError for captions that the encoder cannot read.
     """
 
     tokens: Tensor

@@ -31,7 +31,7 @@ def denoiser(
     known = 0 if options.label_dropout is None else classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        network = networks.build(options.network.model_dump(), shape, known)
+        network: Any = networks.build(options.network.model_dump(), shape, known)
         if captions and known:
             network.embed.labels = EncodedCaptions(captions, network.embed.labels.embedding_dim)
     return EDMDenoiser(network, options.sigma_data, EDM(options.sigma_min, options.sigma_max))
@@ -58,8 +58,8 @@ def one_each(count: int) -> Prompts:
 class Pretrain(Trainable):
     """EDM's loss: lambda(sigma) |D(x0 + sigma eps; sigma) - x0|^2, ln sigma ~ N(mean, std^2).
 
-    A conditional network sees the labels, or the captions that they number, a share options.label_dropout of them replaced by the null label
-    `classes` (Ho & Salimans 2022, algorithm 1).
+    A conditional network sees the labels, or the captions that they number, a share options.label_dropout of them
+    replaced by the null label `classes` (Ho & Salimans 2022, algorithm 1).
     """
 
     def __init__(
