@@ -66,7 +66,9 @@ class Environment(TypedDict):
 
 @with_config(OPEN)
 class RunFacts(TypedDict):
-    """run.json. guidance: the scale of each guided teacher, by its label. evaluated: what `fewstep evaluate` was asked, for a folder of its results."""
+    """run.json. guidance: the scale of each guided teacher, by its label. evaluated: what `fewstep evaluate` was asked,
+    for a folder of its results.
+    """
 
     suite: NotRequired[str]
     description: NotRequired[str | None]

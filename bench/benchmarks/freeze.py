@@ -1,7 +1,7 @@
 """Makes the frozen networks of datasets/frozen from what a suite has trained.
 
-Run as `fewstep run SUITE --workers 1`, then `python -m fewstep.bench.benchmarks.freeze SUITE runs/store`, where SUITE is
-from-scratch or scenes-from-scratch.
+Run as `fewstep run SUITE --workers 1`, then `python -m fewstep.bench.benchmarks.freeze SUITE runs/store`, where SUITE
+is from-scratch or scenes-from-scratch.
 """
 
 import json

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import naming, run_folder
-from ..drawing import BODY, GREY, SMALL, Sheet, linear, number
+from ..drawing import BODY, Sheet, linear, number
 from ..entries import Entry, Problem
 from .chosen import Chosen, NothingToDrawError, about_budget, colours
 from .layout import ABOVE, BELOW, LEFT, RIGHT, Label, Note, extent, quality_axis
@@ -115,7 +115,9 @@ def _lines_drawn(
     for (row, _), line in lines.items():
         by_row.setdefault(row, []).extend(entry for _, entry in line)
     colour = colours(chosen, by_row)
-    paths, named = [], []
+    paths: list[list[tuple[float, float]]] = []
+    named: list[Label] = []
+    scaled: list[Label] = []
     for (row, nfe), line in lines.items():
         own = [entry for _, entry in line]
         xs, ys = [score.mean(entry) for entry in own], [chosen.mean(entry) for entry in own]
@@ -126,9 +128,7 @@ def _lines_drawn(
         )  # fmt: skip
         paths.append(list(zip(xs, ys, strict=True)))
         named.append(Label(f"{rows[row]} {nfe}", xs[-1], ys[-1], colour[row]))
-        for (scale, _), x, y in zip(line, xs, ys, strict=True) if len(line) > 1 else ():
-            axes.annotate(
-                number(scale), (x, y), (0, 2.5), textcoords="offset points", fontsize=SMALL, color=GREY, ha="center",
-                va="bottom", zorder=4,
-            )  # fmt: skip
-    return name_points(axes, named, paths)
+        joined = zip(line, xs, ys, strict=True) if len(line) > 1 else ()
+        scaled += [Label(number(scale), x, y, "#666666") for (scale, _), x, y in joined]
+    left_out = name_points(axes, [*named, *scaled], paths)
+    return [label.text for label in named if label.text in left_out]

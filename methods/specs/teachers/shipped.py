@@ -13,8 +13,8 @@ class ShippedOptions(TeacherOptions):
 
     name: Literal["shipped"] = Field("shipped", description="Chooses this kind of teacher.")
     file: str = Field(
-        description="The network's name: digits-unet-128k, the teacher of the digits boards, or scenes-unet-128k, which "
-        "reads captions."
+        description="The network's name: digits-unet-128k, the teacher of the digits boards, or scenes-unet-128k, "
+        "which reads captions."
     )
     guidance: float | None = Field(
         None,
