@@ -82,7 +82,7 @@ def _drawn(
     kinds = [chosen.board.kind(row) for row, _ in lines]
     several = len(set(scales.values())) > 1
     note = Note(
-        chosen.width, kinds, "Behind a name: NFE.", chosen.about_errors, about_budget(entries),
+        chosen.width, kinds, "After a name: its NFE.", chosen.about_errors, about_budget(entries),
         "Small numbers: the scale of guidance, over which the marks of a row are joined." * several,
         f"Without a name: {', '.join(nameless)}." if nameless else "",
     )  # fmt: skip
