@@ -129,6 +129,7 @@ class Row:
                     skipped[nfe],
                     rules,
                     problem.unmeasured,
+                    problem.undefined,
                 )
 
     @cached_property

@@ -265,10 +265,15 @@ class ScoreParams(Params):
     """Extractor -> its protocol."""
     law: str | None = None
     """The data set whose moments are known, if a metric compares with them."""
+    captions: dict[str, str] | None = None
+    """The data set whose captions the samples were made of, with its archive's hash, if a metric looks at them."""
 
 
 class Scored(Ended):
     metrics: dict[str, Measured] = Field(default_factory=dict)
+    decode_flops_per_image: float = 0.0
+    decode_seconds_per_image: float = 0.0
+    """Of making a picture of a latent; 0 where samples are pictures."""
 
 
 ASKED: dict[str, type[Params]] = {
@@ -297,6 +302,10 @@ ANSWERS: dict[str, type[Model]] = {
     "score": Scored,
 }
 """By kind of task."""
+
+
+CODEC = "codec"
+"""The input of a score that holds the autoencoder of the samples' latents."""
 
 
 def trial_role(j: int) -> str:

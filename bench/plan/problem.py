@@ -16,6 +16,7 @@ from ..metrics.register import METRICS
 from ..suite.pairs import pairs
 from ..suite.schema import MethodEntry, Suite, Teacher
 from . import frozen
+from .captions import told, undefined
 from .checkpoints import checkpoint, missing_checkpoint
 from .kinds import ScoreParams, TeacherParams, TruthParams, reference_role
 from .needs import takes_labels, teacher_reads_data, training_reads_data
@@ -27,6 +28,7 @@ from .references import (
     named_rows,
     needs_own,
     published,
+    reads_data,
     reference_task,
     rows_task,
 )
@@ -38,7 +40,7 @@ class Problem:
     """One data set with one teacher: what every method of the suite is run on.
 
     named: metric -> the published statistics, or rows, that it is compared with. truths: whether its rows are compared
-    with the teacher's exact solutions.
+    with the teacher's exact solutions. pictured: rows of images, which are taken to be made of the captions in order.
     """
 
     suite: Suite
@@ -46,11 +48,16 @@ class Problem:
     teacher: Teacher
     named: Mapping[str, str] = field(default_factory=dict)
     truths: bool = True
+    pictured: bool = False
 
     @cached_property
     def missing(self) -> Missing | None:
         """What a row without training lacks here; None if nothing."""
-        return self.missing_source(self._reads_data or needs_own(self.suite.metrics, self.named))
+        return self.missing_source(self._reads_data or self._scoring_reads_data)
+
+    @cached_property
+    def _scoring_reads_data(self) -> bool:
+        return reads_data([name for name in self.suite.metrics if name not in self.undefined], self.named)
 
     def missing_source(self, images: bool) -> Missing | None:
         """What of the teacher, and of the images where they are read, is missing."""
@@ -69,7 +76,7 @@ class Problem:
 
     def images_read(self) -> list[str]:
         """The data sets whose images or labels some row reads: this one, or one that learned solvers are fitted on."""
-        found = [self.dataset] if self._reads_data or needs_own(self.suite.metrics, self.named) else []
+        found = [self.dataset] if self._reads_data or self._scoring_reads_data else []
         for entry in self.suite.methods:
             source = entry.fitted_on.dataset if entry.fitted_on is not None else self.dataset
             teacher = (entry.fitted_on.teacher if entry.fitted_on is not None else None) or self.teacher
@@ -127,6 +134,11 @@ class Problem:
         return published(self.named)
 
     @cached_property
+    def undefined(self) -> dict[str, str]:
+        """The metrics that its rows cannot have, and why."""
+        return undefined(self.suite.metrics, self.pictured or told(self.teacher, self.dataset))
+
+    @cached_property
     def unmeasured(self) -> dict[str, Missing]:
         """The metrics that this machine lacks something for: what, and how to get it."""
         return lacking(self.suite.metrics, self.named)
@@ -175,8 +187,12 @@ class Problem:
 
     @cached_property
     def _metrics(self) -> list[str]:
-        there = [name for name in self.suite.metrics if name not in self.unmeasured]
+        there = [name for name in self.suite.metrics if name not in self.unmeasured and name not in self.undefined]
         return [name for name in there if self.truths or METRICS[name].against != "truth"]
+
+    @property
+    def _looks_at_captions(self) -> bool:
+        return any(METRICS[name].captioned for name in self._metrics)
 
     @cached_property
     def _features(self) -> list[str]:
@@ -193,7 +209,7 @@ class Problem:
         """By feature network, the task that has its features of the data; none where published statistics suffice."""
         found = {CLASSIFIER: {"extractor": self.extractor_task}} if CLASSIFIER in self._features else {}
         for name in self._published:
-            metrics = [metric for metric in self._metrics if METRICS[metric].features == name]
+            metrics = [m for m in self._metrics if METRICS[m].features == name and not METRICS[m].captioned]
             task = None
             if (file := named_rows(metrics, self.named)) is not None:
                 task = rows_task(file, name, self.suite.device)
@@ -215,6 +231,7 @@ class Problem:
             references={name: self.references[name] for name in self._metrics if name in self.references},
             extractors={name: EXTRACTORS[name].protocol() for name in self._published},
             law=self.dataset if LAW in self._features else None,
+            captions={"dataset": self.dataset, **self.content} if self._looks_at_captions else None,
         )
 
 
