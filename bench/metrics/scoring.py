@@ -12,6 +12,7 @@ from .. import published_files
 from .arrays import TooFew
 from .extractors import EXTRACTORS
 from .extractors.network import FeatureNetwork
+from .extractors.resize import lanczos
 from .extractors.statistics import moments_of
 from .measured import Measured
 from .metric import Comparison, Metric
@@ -75,13 +76,19 @@ class Reader(Protocol):
 
 
 class FeatureReader:
-    """Gathers the features of all images by one extractor, by array: `features` are (N, D), on the CPU."""
+    """Gathers the features of all images by one extractor, by array: `features` are (N, D), on the CPU.
 
-    def __init__(self, extractor: str, arrays: Iterable[str], count: int, device: str) -> None:
+    side: images of other sizes are made squares of so many pixels first.
+    """
+
+    def __init__(self, extractor: str, arrays: Iterable[str], count: int, device: str, side: int | None = None) -> None:
         self.network, self.wanted, self.count = EXTRACTORS[extractor].load(device), set(arrays), count
+        self.side = side
         self._gathered: dict[str, Features] = {}
 
     def take(self, rows: Tensor, images: Tensor) -> None:
+        if self.side is not None and images.shape[-2:] != (self.side, self.side):
+            images = lanczos(images, self.side, self.side)
         for name, part in self.network(images).items():
             if name in self.wanted:
                 gathered = self._gathered.setdefault(name, Features(self.count, part.shape[1]))

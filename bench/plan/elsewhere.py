@@ -122,7 +122,7 @@ class Row:
         )
         code = (*self.problem.data_code, *method_code(self.entry.spec, self.options))
         cost = float((nfe or 170) * self.suite.samples)
-        sample = Task(params, {"teacher": self.problem.teacher_task}, code, cost, f"sample {what}")
+        sample = Task(params, self.problem.told_by, code, cost, f"sample {what}")
         return self.problem.score_task(sample, seed, what)
 
     @property

@@ -1,13 +1,18 @@
 """The autoencoder of a latent teacher: its samples become pictures, in batches, and what that costs is kept apart."""
 
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...methods.codec import Codec
+from ...methods.specs.teachers.pipeline import PipelineOptions
+from ...methods.teachers.edm_pickle import CheckpointError
+from ...methods.teachers.pipelines import pipeline
 from ..errors import TaskError
+from ..plan.kinds import TeacherParams
 from ..store import Artifact
 
 BATCH = 8
@@ -45,5 +50,10 @@ class Decoder:
 
 
 def load(artifact: Artifact, device: str) -> Codec:
-    """The codec of a latent teacher's artifact, on a device."""
-    raise TaskError(f"{artifact.folder}: no autoencoder in it")
+    """The autoencoder of a pipeline, whose teacher's artifact it is, on a device."""
+    options = PipelineOptions.model_validate(artifact.asked(TeacherParams).teacher)
+    try:
+        found: Codec = pipeline.read(Path(options.folder), options.resolution).codec()
+    except CheckpointError as error:
+        raise TaskError(str(error)) from None
+    return found.to(device)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ... import datasets
@@ -51,6 +51,8 @@ from .device import accelerator
 TRUTH_SETTINGS = {PIXELS: "pixels/float", LPIPS: "vgg16-piq/224/float"}
 """What the protocol says of samples that are compared with the truth, by features."""
 LATENTS = "latents/float"
+PICTURES, SHOWN = "pictures.safetensors", 16
+"""The first samples of a latent teacher, as pictures for figures."""
 
 
 def run(task: Context[ScoreParams]) -> Scored:
@@ -71,6 +73,9 @@ def run(task: Context[ScoreParams]) -> Scored:
         assert params.law is not None
         values |= of_law(samples.x0, params.law, groups.pop(LAW))
     values |= _of_networks(task, samples.images, groups, device)
+    if samples.decoder is not None:
+        shown = samples.images.read(slice(0, SHOWN))
+        save_file({"x8": shown.contiguous()}, task.folder / PICTURES)
     drawn = artifact.answer(Sampled).labels
     said = values if drawn is None else {name: _said(value, drawn) for name, value in values.items()}
     return Scored(metrics=said, **samples.decoding())
@@ -80,10 +85,11 @@ def _of_networks(
     task: Context[ScoreParams], images: Images8, groups: dict[str, list[str]], device: str
 ) -> dict[str, Measured]:
     """The metrics of published networks, whose images are read once for all of them."""
+    side = task.params.compared_at
     captioned = {name for metrics in groups.values() for name in metrics if METRICS[name].captioned}
     compared = {name: [m for m in metrics if m not in captioned] for name, metrics in groups.items()}
     features = {
-        name: FeatureReader(name, arrays_of(metrics), images.count, device)
+        name: FeatureReader(name, arrays_of(metrics), images.count, device, side)
         for name, metrics in compared.items()
         if metrics
     }
@@ -95,7 +101,8 @@ def _of_networks(
     values: dict[str, Measured] = {}
     for name, reader in features.items():
         own = task.inputs.get(reference_role(name))
-        values |= of_published(name, reader.features, compared[name], own, files, images.rounding)
+        rounding = images.rounding if side is None else f"{images.rounding}/lanczos-{side}"
+        values |= of_published(name, reader.features, compared[name], own, files, rounding)
     return values | {name: reader.measured(name, images.rounding) for name, reader in scores.items()}
 
 

@@ -48,8 +48,9 @@ class Autoencoder:
         std, mean = getattr(config, "latents_std", None), getattr(config, "latents_mean", None)
         if std is None or mean is None:
             std, mean = [1.0], [getattr(config, "shift_factor", None) or 0.0]
-        place = {"device": latents.device, "dtype": torch.float32}
-        return torch.tensor(std, **place).view(shape) / config.scaling_factor, torch.tensor(mean, **place).view(shape)
+        factors = (torch.tensor(part, device=latents.device, dtype=torch.float32).view(shape) for part in (std, mean))
+        scale, offset = factors
+        return scale / config.scaling_factor, offset
 
 
 def read(facts: Facts) -> Autoencoder:
