@@ -82,6 +82,11 @@ class DatasetSpec:
         return 0 < self.captions == self.classes
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of metrics that its samples can be scored by: of photographs with captions, how they fit too."""
+        return (*self.metrics, *(["captions"] if self.captions and "published" in self.metrics else []))
+
+    @property
     def module(self) -> str:
         """The module that reads the data."""
         return self.target.partition(":")[0]

@@ -3,7 +3,8 @@
 euler is DDIM (song2021denoising, arXiv:2010.02502, eq. 12 without noise) between given labels. lcm is the multistep
 sampler of latent consistency models (luo2023latent, arXiv:2310.04378, algorithm 3; section numbers unchecked), tcd that
 of trajectory consistency distillation (zheng2024trajectory, arXiv:2402.19159, gamma-sampling, unchecked): both after
-LCMScheduler and TCDScheduler of diffusers.
+LCMScheduler and TCDScheduler of diffusers. sim is the single step of score implicit matching (luo2024one,
+arXiv:2410.16794), after its authors' code: D(x) = x - sigma eps(x/sqrt(1 + sigma^2)) at x = sigma z, sigma = 2.5.
 """
 
 import math
@@ -24,6 +25,11 @@ TIME_SCALE = 10.0
 ORIGINAL_STEPS = 50
 """Of the schedule that LCM and TCD were distilled over: every 20th of 1000 labels."""
 
+SIM_SIGMA = 2.5
+"""The noise level that SIM's text-to-image generator was trained at."""
+SIM_LARGEST = 0.001
+"""Below it SIM's code keeps no 1 - beta."""
+
 
 def trailing_labels(steps: int, labels: int) -> list[int]:
     """round(N - i N/K) - 1 for i = 0, ..., K - 1: diffusers' `trailing` spacing."""
@@ -42,6 +48,21 @@ def boundary_scalings(label: int) -> tuple[float, float]:
     return SIGMA_DATA**2 / (s**2 + SIGMA_DATA**2), s / (s**2 + SIGMA_DATA**2) ** 0.5
 
 
+def sim_label(sigma: float, path: VPDiscrete) -> float:
+    """What SIM's code tells a network at noise level sigma: N - 1 - argmin_j |u_j - sigma|, in bfloat16.
+
+    u_N = 0 and u_{j-1} = sqrt((u_j^2 + 1)/max(1 - beta(j), 0.001) - 1) are its levels, with beta(j) linear in j/N
+    between the chain's ends, which are not the chain's own betas.
+    """
+    first, last, count = path.betas[0], path.betas[-1], path.labels
+    u = torch.zeros(count + 1, dtype=torch.float64)
+    for j in range(count, 0, -1):
+        beta = last + (first - last) * j / count
+        u[j - 1] = ((u[j] ** 2 + 1) / max(1 - beta, SIM_LARGEST) - 1).sqrt()
+    label = count - 1 - int((u - sigma).abs().argmin())
+    return float(torch.tensor(float(label)).bfloat16())
+
+
 class Released(Method):
     """`teacher` is the network of the folder; it is asked on the path that it was trained on, at whole labels."""
 
@@ -52,6 +73,8 @@ class Released(Method):
         if not isinstance(path, VPDiscrete):
             raise ValueError(f"a released model has a discrete path, and this network is on {type(path).__name__}")
         self.path, self.network = path, teacher.on(path)
+        if options.sampler == "sim" and not self.network.predicts_eps:
+            raise ValueError("sim is a formula for a network that predicts eps, and this one does not")
 
     def labels(self, nfe: int) -> list[int]:
         """Those given, or those of the sampler's scheduler. ValueError for one that the path does not have."""
@@ -68,6 +91,8 @@ class Released(Method):
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 (B, ...) in `nfe` evaluations from unit noise; lcm and tcd with noise draw more."""
         self.options.steps_for(nfe)
+        if self.options.sampler == "sim":
+            return self._sim(noise, condition)
         labels = self.labels(nfe)
         step = {"euler": self._euler, "lcm": self._lcm, "tcd": self._tcd}[self.options.sampler]
         x = noise if self.options.start == "unit" else expand(self.path.sigma(self._time(labels[0])), noise) * noise
@@ -76,7 +101,13 @@ class Released(Method):
             x = step(x, x0, labels, j, draws)
         return x
 
-    def _time(self, label: int) -> Tensor:
+    def _sim(self, noise: Tensor, condition: Condition) -> Tensor:
+        """D(sigma z) at sigma = 2.5: the state has this level, the label that of its neighbour in SIM's table."""
+        x = SIM_SIGMA * noise
+        eps = self.network.eps(x / math.sqrt(1 + SIM_SIGMA**2), self._time(sim_label(SIM_SIGMA, self.path)), condition)
+        return x - SIM_SIGMA * eps
+
+    def _time(self, label: float) -> Tensor:
         return self.path.time_of_label(label)
 
     def _euler(self, x: Tensor, x0: Tensor, labels: Sequence[int], j: int, draws: Draws | None) -> Tensor:

@@ -16,10 +16,29 @@ class ReleasedOptions(NamedOptions):
     """A few-step model in a diffusers folder, sampled as its authors do; it has no teacher here."""
 
     folder: str = Field("", description="Required: the folder, with `unet/` and `scheduler/` in it.")
-    sampler: Literal["euler", "lcm", "tcd"] = Field(
+    unet: str = Field(
+        "",
+        description="A file with the network's weights, in place of those in the folder: one of SDXL-Lightning's, "
+        "DMD2's or SIM's.",
+    )
+    prediction: Literal["epsilon", "v_prediction", "sample"] | None = Field(
+        None, description="What the network predicts, where that is not what the folder's scheduler says."
+    )
+    guidance: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Of a network of captions: the scale that it is told, if it is told one (LCM), else that of "
+        "classifier-free guidance. None for neither.",
+    )
+    resolution: int | None = Field(
+        None, ge=8, le=8192, description="Of a network of captions: sides of an image in pixels, by default its own."
+    )
+    sampler: Literal["euler", "lcm", "tcd", "sim"] = Field(
         "euler",
         description="euler: DDIM from label to label, then to clean data. lcm: a consistency function, then noise up "
-        "to the next label. tcd: DDIM down to a label below the next, then noise up to it.",
+        "to the next label. tcd: DDIM down to a label below the next, then noise up to it. sim: SIM's single step from "
+        "noise level 2.5, at the label that its authors' code rounds this to.",
     )
     labels: tuple[Label, ...] = Field(
         (),
@@ -43,22 +62,28 @@ class ReleasedOptions(NamedOptions):
     def _labels_fall(self) -> "ReleasedOptions":
         if any(before <= after for before, after in zip(self.labels, self.labels[1:], strict=False)):
             raise ValueError("labels must fall, from the noisiest")
+        if self.labels and self.sampler == "sim":
+            raise ValueError("sim starts at its own noise level: leave out labels")
         return self
 
     def label(self) -> str:
         """The folder's name, then the sampler and what else is not default: turbo lcm."""
         words = [PurePath(self.folder).name, self.sampler]
-        for key, value in self.model_dump(exclude_defaults=True, exclude={"folder", "sampler"}).items():
+        if self.unet:
+            words.insert(1, PurePath(self.unet).name)
+        for key, value in self.model_dump(exclude_defaults=True, exclude={"folder", "sampler", "unet"}).items():
             words.append(f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
         return " ".join(words)
 
     def alone(self) -> "ReleasedOptions":
         """What determines the samples of a network that has been read."""
-        return self.model_copy(update={"folder": ""})
+        return self.model_copy(update={"folder": "", "unet": "", "prediction": None, "resolution": None})
 
     def steps_for(self, nfe: int) -> Steps:
         if self.labels and nfe != len(self.labels):
             raise UnreachableNFE(f"{len(self.labels)} labels are given: NFE {len(self.labels)} only")
+        if self.sampler == "sim" and nfe != 1:
+            raise UnreachableNFE("sim is a single step: NFE 1 only")
         return one_per_step(nfe)
 
 
@@ -66,7 +91,7 @@ SPEC = MethodSpec(
     name="released",
     target=f"{METHODS}.elsewhere.released:Released",
     options=ReleasedOptions,
-    summary="a released few-step model in a diffusers folder, sampled as its authors do: euler, lcm or tcd",
+    summary="a released few-step model in a diffusers folder, sampled as its authors do: euler, lcm, tcd or sim",
     kind="made elsewhere",
     alone=True,
     made="trained by its authors",

@@ -89,7 +89,7 @@ def test_one_teacher_serves_all_scales_and_a_row_runs_on_the_teachers_that_it_na
 
 def test_the_teacher_is_loaded_without_its_text_encoder(small):
     ((_, artifact),) = of_kind(small, "teacher")
-    loaded = teacher.load(artifact, 2.0)
+    loaded = teacher.load({"teacher": artifact}, 2.0)
     assert any("encoder" in name for name in load_file(artifact.file(teacher.WEIGHTS)))
     assert not any("encoder" in name for name in loaded.state_dict())
     assert artifact.result["parameters"] == sum(p.numel() for p in loaded.parameters())
@@ -100,7 +100,7 @@ def test_the_teacher_is_loaded_without_its_text_encoder(small):
 def test_sample_i_has_caption_i_whatever_the_method_and_seed(small):
     """Two captions of one meaning, on the same noise: the sample changes with the caption's row alone."""
     ((_, artifact),) = of_kind(small, "teacher")
-    loaded = teacher.load(artifact, 2.0)
+    loaded = teacher.load({"teacher": artifact}, 2.0)
     for seed in (0, 1):
         rows = sample.start_labels(loaded, seed, range(402))
         assert rows.tolist() == [*range(400), 0, 1]
@@ -109,7 +109,7 @@ def test_sample_i_has_caption_i_whatever_the_method_and_seed(small):
     euler = next(a for t, a in samples if t.params.method == "euler" and t.params.seed == 1)
     scale = euler.manifest["params"]["guidance"]
     start, rows = sample.start_noise(1, [401], (1, 16, 16)), torch.tensor([1])
-    denoiser = teacher.load(artifact, scale)
+    denoiser = teacher.load({"teacher": artifact}, scale)
     expected = solvers.get("euler").sample(denoiser, start, nfe=1, condition=rows)
     torch.testing.assert_close(sample.load(euler)[401:], expected, rtol=0, atol=1e-5)
 
