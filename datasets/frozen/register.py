@@ -30,8 +30,6 @@ NETWORKS = {
             "digits",
             "f0199cdc84442ee12d67a6e92f997474c153f40099a17985309f865f7b77458c",
         ),
-        FrozenNetwork("scenes-unet-128k", "teacher", "scenes", "TEACHER", conditional=True),
-        FrozenNetwork("scenes-scorer", "scorer", "scenes", "SCORER"),
     )
 }
 
