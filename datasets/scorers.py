@@ -46,7 +46,7 @@ class Scorer(nn.Module):
 
 
 def scenes_scorer() -> Scorer:
-    """Of 16x16 images: three convolutions, two of them at half the side, and a layer."""
+    """Of 16x16 images: three convolutions, two of them at half the side, and two layers."""
     body = nn.Sequential(
         nn.Conv2d(1, 32, 3, padding=1),
         nn.BatchNorm2d(32),
@@ -60,7 +60,10 @@ def scenes_scorer() -> Scorer:
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(64 * 16, WIDTH),
+        nn.Linear(64 * 16, 128),
+        nn.BatchNorm1d(128),
+        nn.ReLU(),
+        nn.Linear(128, WIDTH),
     )
     return Scorer(body, scenes.PROMPTS, scenes.meanings)
 
@@ -76,9 +79,9 @@ class ScorerRecipe:
     held_out: Callable[[], ImageSet]
     training_steps: int
     batch: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     noise: float = 0.1
-    temperature: float = 0.1
+    temperature: float = 0.03
 
     def options(self) -> dict[str, float]:
         """The numbers of the recipe, for the record."""
