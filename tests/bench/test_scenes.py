@@ -62,10 +62,11 @@ def write(tmp_path):
 
 
 def made(suite, folder, kinds):
-    """The artifacts of the suite's tasks of these kinds, each with its task."""
+    """The artifacts of the suite's tasks of these kinds, each with its task; students of seed 0 alone."""
     store = Store(folder)
     store.prepare()
     tasks = [task for task in make_plan(suite).tasks() if task.kind in kinds]
+    tasks = [t for t in tasks if getattr(t.params, "method", "") != "diff-instruct" or t.params.seed == 0]
     for task in tasks:
         assert worker.execute(task.to_json(), store) == ("done", None)
     return [(task, store.need(task.name)) for task in tasks]
@@ -105,7 +106,7 @@ def test_sample_i_has_caption_i_whatever_the_method_and_seed(small):
         rows = sample.start_labels(loaded, seed, range(402))
         assert rows.tolist() == [*range(400), 0, 1]
     samples = of_kind(small, "sample")
-    assert len(samples) == 6
+    assert len(samples) == 5
     euler = next(a for t, a in samples if t.params.method == "euler" and t.params.seed == 1)
     scale = euler.manifest["params"]["guidance"]
     start, rows = sample.start_noise(1, [401], (1, 16, 16)), torch.tensor([1])
