@@ -81,7 +81,7 @@ class ScorerRecipe:
     batch: int = 128
     learning_rate: float = 4e-3
     noise: float = 0.1
-    temperature: float = 0.03
+    temperature: float = 0.05
 
     def options(self) -> dict[str, float]:
         """The numbers of the recipe, for the record."""
