@@ -13,7 +13,6 @@ from fewstep.methods.teachers.pipelines.encoders import TextEncoder
 from fewstep.methods.teachers.pipelines.facts import Encoding
 from fewstep.methods.teachers.pipelines.facts import read as facts_of
 from fewstep.methods.teachers.pipelines.pipeline import read
-
 from fewstep.tests.methods import tiny_pipelines as tiny
 
 EXACT = Encoding(stored="float32")

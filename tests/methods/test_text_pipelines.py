@@ -18,7 +18,6 @@ from fewstep.methods.teachers.pipelines import building
 from fewstep.methods.teachers.pipelines.facts import Encoding
 from fewstep.methods.teachers.pipelines.networks import PixArt, TextUNet
 from fewstep.methods.teachers.pipelines.pipeline import read
-
 from fewstep.tests.methods import tiny_pipelines as tiny
 
 EXACT = Encoding(stored="float32", batch=3)

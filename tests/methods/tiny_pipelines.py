@@ -9,8 +9,12 @@ import torch
 from safetensors.torch import load_file as load_file
 from safetensors.torch import save_file as save_file
 
+from fewstep.methods.teachers.pipelines import building
+
 diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed: pip install 'fewstep[diffusers]'")
-transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install 'fewstep[text]'")
+transformers = pytest.importorskip(
+    "transformers", reason="transformers is not installed: pip install 'fewstep[captions]'"
+)
 
 PROMPTS = ["a photo of a cat", "Two Dogs, on a bench", "", "a cat"]
 SIDE = 8
@@ -166,3 +170,8 @@ def pixart(folder, cls=None, **options):
         scheduler=diffusers.DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02, beta_schedule="linear"),
     )  # fmt: skip
     return saved(pipeline, folder, [("tokenizer", source)])
+
+
+def built(pipeline):
+    """Its network, without a table of prompts."""
+    return building.build(*pipeline.checkpoint())
