@@ -82,6 +82,12 @@ def noise(count=2, seed=0):
     return torch.randn(count, 4, tiny.SIDE, tiny.SIDE, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.fixture(autouse=True)
+def _without_gradients():
+    with torch.no_grad():
+        yield
+
+
 def rms(x):
     return float(x.square().mean().sqrt())
 
