@@ -55,7 +55,7 @@ class ZippedImages:
 class ArchivedSet:
     """A data set of images too large to be laid down as pixels: `images` decodes them when asked.
 
-    `prompts` is the frozen list of captions.
+    `prompts` is the frozen list of captions, `captioned` the image of each.
     """
 
     name: str
@@ -64,6 +64,7 @@ class ArchivedSet:
     classes: int
     content: str
     prompts: tuple[str, ...] = ()
+    captioned: tuple[int, ...] = ()
     bound: float = 1.0
 
     @property
@@ -95,7 +96,7 @@ def load(name: str, path: Path, classes: int) -> ImageSet | ArchivedSet:
     if max(facts["shape"][1:]) <= MAPPED:
         images = torch.from_numpy(_mapped(path, index, facts))
         return ImageSet(name, images, targets, classes=classes, content=facts["sha256"])
-    return ArchivedSet(name, zipped(path), targets, classes, facts["sha256"], _captions(path, facts))
+    return ArchivedSet(name, zipped(path), targets, classes, facts["sha256"], *_captions(path, facts))
 
 
 def zipped(path: Path) -> ZippedImages:
@@ -177,15 +178,16 @@ def _decoded(file: IO[bytes], row: np.ndarray[Any, Any], path: Path, shape: tupl
     return decode(f"{path}: {name}", data, (shape[2], shape[1]), modes=("RGB" if shape[0] == 3 else "L",))
 
 
-def _captions(path: Path, facts: dict[str, Any]) -> tuple[str, ...]:
-    """The frozen list, if it has the hash of the facts."""
+def _captions(path: Path, facts: dict[str, Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """(the frozen list, the image of each), if it has the hash of the facts; empty where there is none."""
     if "captions" not in facts:
-        return ()
+        return (), ()
     with opened(path) as archive:
         data = archive.read(CAPTIONS)
     if hashlib.sha256(data).hexdigest() != facts["captions"]["sha256"]:
         raise ArchiveError(f"{path}: its captions have another hash than it says; prepare it again")
-    return tuple(json.loads(line)["caption"] for line in data.splitlines())
+    found = [json.loads(line) for line in data.splitlines()]
+    return tuple(row["caption"] for row in found), tuple(int(row["image"]) for row in found)
 
 
 def loader(name: str, path: Path, shape: tuple[int, ...], classes: int) -> ImageSet | ArchivedSet:

@@ -7,10 +7,11 @@ from .facts import ArchiveError
 from .registry import DATASETS
 
 
-def captions(name: str, indices: Iterable[int] | None = None) -> list[str]:
+def captions(name: str, indices: Iterable[int] | None = None, content: str | None = None) -> list[str]:
     """The captions of samples of these indices, whatever their seed: the frozen list, again and again from its start.
 
-    Without indices, the list. ArchiveError for a data set that has none or is not here.
+    Without indices, the list. ArchiveError for a data set that has none or is not here, or whose archive's hash is
+    another than `content`.
     """
     spec = DATASETS.pick(name)
     if not spec.captions:
@@ -19,5 +20,7 @@ def captions(name: str, indices: Iterable[int] | None = None) -> list[str]:
     if (missing := spec.missing()) is not None:
         raise ArchiveError(str(missing))
     data: ArchivedSet = spec.load()()
+    if content is not None and data.content != content:
+        raise ArchiveError(f"the archive of {name} has changed since this run was planned; run it again")
     prompts = data.prompts
     return [prompts[i % len(prompts)] for i in (range(len(prompts)) if indices is None else indices)]

@@ -74,6 +74,11 @@ class DatasetSpec:
         return self.name
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of metrics that its samples can be scored by: with captions, how images fit theirs too."""
+        return (*self.metrics, *(["captions"] if self.captions else []))
+
+    @property
     def module(self) -> str:
         """The module that reads the data."""
         return self.target.partition(":")[0]

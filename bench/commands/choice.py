@@ -98,11 +98,11 @@ class Choice:
         if self.metric is not None:
             if self.metric not in METRICS:
                 raise InputError(f"--metric: unknown metric {self.metric!r}{did_you_mean(self.metric, METRICS)}")
-            if self.metric not in (known := defined(spec.metrics, spec.quality)):
+            if self.metric not in (known := defined(spec.groups, spec.quality)):
                 raise InputError(f"--metric: {self.metric} is not defined on {spec.shown}; one of {', '.join(known)}")
             _require_here(self.metric)
             return self.metric
-        known = [name for name in defined(spec.metrics, spec.quality) if METRICS[name].takes_statistics]
+        known = [name for name in defined(spec.groups, spec.quality) if METRICS[name].takes_statistics]
         candidates = [spec.quality] if spec.quality else known
         if not candidates:
             raise InputError(f"{self.dataset} has no Fréchet distance to judge by; choose another with --metric")

@@ -8,7 +8,7 @@ from typing import Any
 from ...methods.specs.ground_truth import MEASURED
 from ...reports.writing import write_atomic
 from ..errors import InputError
-from ..plan.kinds import ImagesParams, SampleParams
+from ..plan.kinds import PROMPTS, TEACHER, ImagesParams, SampleParams, TeacherParams
 from ..results.lookup import Wanted, nearest_samples, store_of
 from ..store import Artifact, Store
 
@@ -39,7 +39,7 @@ def write_picture(folder: Path, wanted: Wanted, count: int, root: Path | None, o
 def _samples(nearest: Artifact, store: Store, nfe: int, count: int, seed: int) -> Any:
     from ...methods import registry
     from ...methods.randomness import noise
-    from ..stages import sample, teacher, train
+    from ..stages import codec, sample, teacher, train
 
     if nearest.manifest["kind"] == ImagesParams.kind:
         raise InputError(f"they are images that were made elsewhere: see {nearest.asked(ImagesParams).source}")
@@ -51,8 +51,9 @@ def _samples(nearest: Artifact, store: Store, nfe: int, count: int, seed: int) -
         refusal = "it is trained per NFE, and the run has no cell with this one"
     if refusal:
         raise InputError(f"{params.method} at NFE {nfe}: {refusal}")
-    parent = store.need(inputs["teacher"])
-    denoiser = teacher.load(parent, params.guidance, params.labels)
+    made_of = {role: store.need(inputs[role]) for role in (TEACHER, PROMPTS) if role in inputs}
+    parent = made_of[TEACHER]
+    denoiser = teacher.load(made_of, params.guidance, params.labels)
     if "train" in inputs:
         method = train.load(store.need(inputs["train"]), denoiser, params.transfer)
     else:
@@ -60,4 +61,7 @@ def _samples(nearest: Artifact, store: Store, nfe: int, count: int, seed: int) -
     shape, rows = teacher.sample_shape(parent), range(count)
     start = sample.start_noise(seed, rows, shape)
     labels = sample.start_labels(denoiser, seed, rows)
-    return method.eval().sample(start, nfe, labels, draws=lambda j: noise(seed, f"draw-{j}", rows, shape))
+    x0 = method.eval().sample(start, nfe, labels, draws=lambda j: noise(seed, f"draw-{j}", rows, shape))
+    if parent.asked(TeacherParams).teacher["name"] != "pipeline":
+        return x0
+    return codec.Decoder(codec.load(parent, "cpu")).pictures(x0)

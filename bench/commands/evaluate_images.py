@@ -141,11 +141,14 @@ def _values(
             x0 = to_unit_range(images[slice(0, len(images))])
             values |= score.of_classifier(x0, made[features], group, request.rounding)
         else:
-            found = scoring.features_of(features, x8, scoring.arrays_of(group), device, on_progress)
-            values |= score.of_published(features, found, group, made.get(features), files, request.rounding)
+            reader = scoring.FeatureReader(features, scoring.arrays_of(group), x8.count, device)
+            scoring.stream(x8, [reader], on_progress)
+            values |= score.of_published(features, reader.features, group, made.get(features), files, request.rounding)
     for name in metrics:
         if METRICS[name].captioned:
-            values[name] = scoring.captioned(name, x8, texts, device, on_progress)
+            scores = scoring.CaptionReader(METRICS[name].features, texts, device)
+            scoring.stream(x8, [scores], on_progress)
+            values[name] = scores.measured(name, request.rounding)
     return values
 
 

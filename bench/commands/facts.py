@@ -104,7 +104,7 @@ def _dataset(entry: Entry) -> Facts:
     yield Fact("size", [f"{spec.size:,} samples"], spec.size)
     yield Fact("classes", [str(spec.classes) if spec.classes else "none"], spec.classes)
     yield Fact("captions", [f"{spec.captions:,}, a frozen list"] if spec.captions else [], spec.captions)
-    known = defined(spec.metrics, spec.quality)
+    known = defined(spec.groups, spec.quality)
     yield Fact("metrics", [", ".join(known)], known)
     yield Fact("licence", [spec.licence] if spec.licence else [], spec.licence)
     yield from _archive(spec)
@@ -141,7 +141,7 @@ def _metric(entry: Entry) -> Facts:
     yield Fact("taken_from", [entry.group], entry.group)
     yield Fact("needs", needs, needs)
     yield Fact("ready", [f"no: {known['missing']}" if known["missing"] else "yes"], known["ready"])
-    having = [spec.name for spec in DATASETS.values() if entry.name in defined(spec.metrics, spec.quality)]
+    having = [spec.name for spec in DATASETS.values() if entry.name in defined(spec.groups, spec.quality)]
     yield Fact("datasets", [", ".join(having) or "none in suites; `fewstep evaluate` takes it"], having)
 
 

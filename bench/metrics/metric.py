@@ -73,8 +73,9 @@ class Metric:
     of the declaration: that module, with what it imports, is the source version of the metric's values.
     It raises `arrays.TooFew` where the metric is not defined for so few samples.
     enough: samples below which a value says little. log_scale: figures show it on a logarithmic axis.
-    pair: the metric without which this one means little. specific: it is defined only on the data sets that name it as
-    their `quality`. papers: keys of the bibliography.
+    pair: the metric without which this one means little. of_samples: compared with the truth as the denoiser makes
+    samples, in latents where it has a codec; others of these features are compared as pictures. specific: it is defined
+    only on the data sets that name it as their `quality`. papers: keys of the bibliography.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Metric:
     enough: int = 0
     log_scale: bool = False
     pair: str | None = None
+    of_samples: bool = False
     specific: bool = False
     papers: tuple[str, ...] = ()
 

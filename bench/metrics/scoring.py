@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from .. import published_files
 from .arrays import TooFew
 from .extractors import EXTRACTORS
 from .extractors.network import FeatureNetwork
+from .extractors.resize import lanczos
 from .extractors.statistics import moments_of
 from .measured import Measured
 from .metric import Comparison, Metric
@@ -66,17 +67,64 @@ def extract(
         yield torch.arange(rows.start, rows.stop), {name: found[name].cpu() for name in found.keys() & wanted}
 
 
-def features_of(
-    extractor: str, images: Images8, arrays: Iterable[str], device: str, on_progress: Callable[[float], None]
-) -> dict[str, Tensor]:
-    """The features (N, D) of all images, by array."""
-    gathered: dict[str, Features] = {}
-    network = EXTRACTORS[extractor].load(device)
-    for rows, found in extract(network, images.read, images.count, arrays):
-        for name, part in found.items():
-            gathered.setdefault(name, Features(images.count, part.shape[1])).update(part, rows)
-        on_progress((int(rows[-1]) + 1) / images.count)
-    return {name: features.compute() for name, features in gathered.items()}
+class Reader(Protocol):
+    """What looks at every image once, batch by batch."""
+
+    def take(self, rows: Tensor, images: Tensor) -> None:
+        """rows: indices (B,); images uint8 (B, C, H, W)."""
+        ...
+
+
+class FeatureReader:
+    """Gathers the features of all images by one extractor, by array: `features` are (N, D), on the CPU.
+
+    side: images of other sizes are made squares of so many pixels first.
+    """
+
+    def __init__(self, extractor: str, arrays: Iterable[str], count: int, device: str, side: int | None = None) -> None:
+        self.network, self.wanted, self.count = EXTRACTORS[extractor].load(device), set(arrays), count
+        self.side = side
+        self._gathered: dict[str, Features] = {}
+
+    def take(self, rows: Tensor, images: Tensor) -> None:
+        if self.side is not None and images.shape[-2:] != (self.side, self.side):
+            images = lanczos(images, self.side, self.side)
+        for name, part in self.network(images).items():
+            if name in self.wanted:
+                gathered = self._gathered.setdefault(name, Features(self.count, part.shape[1]))
+                gathered.update(part.cpu(), rows)
+
+    @property
+    def features(self) -> dict[str, Tensor]:
+        return {name: gathered.compute() for name, gathered in self._gathered.items()}
+
+
+class CaptionReader:
+    """Gathers the scores (N,) of all images with their captions by one extractor."""
+
+    def __init__(self, extractor: str, captions: Sequence[str], device: str) -> None:
+        self.extractor, self.captions = EXTRACTORS[extractor], captions
+        self.network: Any = self.extractor.load(device)
+        self._scores: list[Tensor] = []
+
+    def take(self, rows: Tensor, images: Tensor) -> None:
+        self._scores.append(self.network.score(images, [self.captions[row] for row in rows.tolist()]).cpu())
+
+    def measured(self, metric: str, rounding: str) -> Measured:
+        """As `measured` gives it; the protocol names the captions' hash."""
+        digits = hashlib.sha256("\n".join(self.captions).encode()).hexdigest()[:8]
+        scores = Comparison(torch.cat(self._scores))
+        return _valued(METRICS[metric], scores, f"{self.extractor.protocol()}/{rounding}", f"captions@{digits}")
+
+
+def stream(images: Images8, readers: Iterable[Reader], on_progress: Callable[[float], None]) -> None:
+    """Show every image to every reader; each is read once, and no more than a batch of them is in memory."""
+    for start in range(0, images.count, BATCH):
+        rows = range(start, min(images.count, start + BATCH))
+        batch, indices = images.read(slice(rows.start, rows.stop)), torch.arange(rows.start, rows.stop)
+        for reader in readers:
+            reader.take(indices, batch)
+        on_progress(rows.stop / images.count)
 
 
 def arrays_of(metrics: Iterable[str]) -> set[str]:
@@ -125,19 +173,3 @@ def _attempted(value: Callable[[], Measured]) -> Measured:
         return value()
     except TooFew as error:
         return Measured(skipped=str(error))
-
-
-def captioned(
-    metric: str, images: Images8, captions: Sequence[str], device: str, on_progress: Callable[[float], None]
-) -> Measured:
-    """A score of images with their captions, as `measured` gives it; the protocol names the captions' hash."""
-    extractor = EXTRACTORS[METRICS[metric].features]
-    network: Any = extractor.load(device)
-    scores = []
-    for start in range(0, len(captions), BATCH):
-        rows = slice(start, min(len(captions), start + BATCH))
-        scores.append(network.score(images.read(rows), captions[rows]))
-        on_progress(rows.stop / len(captions))
-    digits = hashlib.sha256("\n".join(captions).encode()).hexdigest()[:8]
-    setting = f"{extractor.protocol()}/{images.rounding}"
-    return _valued(METRICS[metric], Comparison(torch.cat(scores)), setting, f"captions@{digits}")

@@ -129,6 +129,7 @@ class Row:
                     skipped[nfe],
                     rules,
                     problem.unmeasured,
+                    problem.undefined,
                 )
 
     @cached_property
@@ -158,7 +159,7 @@ class Row:
         return (*self.problem.data_code, *method_code(self.entry.spec, *self.entry.trials()))
 
     def _score_task(self, budget: Budget | None, seed: int, nfe: int) -> Task:
-        inputs = {"teacher": self.problem.teacher_task}
+        inputs = {**self.problem.told_by}
         if budget is not None:
             inputs["train"] = self._training.task(budget, seed, nfe)
         params = SampleParams(

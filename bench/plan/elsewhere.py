@@ -29,7 +29,7 @@ from . import checkpoints, images
 from .code import method_code
 from .kinds import ImagesParams, SampleParams
 from .problem import Problem
-from .references import needs_own
+from .references import reads_data
 from .task import Task
 
 BUDGET = ELSEWHERE[0]
@@ -95,7 +95,7 @@ class Row:
     def undefined(self) -> dict[str, str]:
         """The metrics that it cannot have."""
         truths = [name for name in self.suite.metrics if METRICS[name].against == "truth"]
-        return {} if self.problem.truths else dict.fromkeys(truths, NO_TRUTH)
+        return {**self.problem.undefined, **({} if self.problem.truths else dict.fromkeys(truths, NO_TRUTH))}
 
     def skipped(self, nfe: int) -> Status | None:
         """A refusal first: it is the suite's, whatever the machine has."""
@@ -122,7 +122,7 @@ class Row:
         )
         code = (*self.problem.data_code, *method_code(self.entry.spec, self.options))
         cost = float((nfe or 170) * self.suite.samples)
-        sample = Task(params, {"teacher": self.problem.teacher_task}, code, cost, f"sample {what}")
+        sample = Task(params, self.problem.told_by, code, cost, f"sample {what}")
         return self.problem.score_task(sample, seed, what)
 
     @property
@@ -176,7 +176,7 @@ class ImagesRow(Row):
 
     @cached_property
     def problem(self) -> Problem:
-        return replace(self.suite_problem, truths=False)
+        return replace(self.suite_problem, truths=False, pictured=True)
 
     @property
     def path(self) -> Path:
@@ -192,7 +192,7 @@ class ImagesRow(Row):
     def lacking(self) -> Status | None:
         if not os.path.exists(self.path):
             return Status(Kind.LACKING, f"{self.path}: no such file or folder")
-        reads = needs_own(self.suite.metrics, self.problem.named)
+        reads = reads_data(self.suite.metrics, self.problem.named)
         missing = DATASETS[self.problem.dataset].missing() if reads else None
         return None if missing is None else Status(Kind.LACKING, missing.detail)
 

@@ -111,6 +111,44 @@ class RunLedger(Spent):
         return self.students.get(str(nfe), self)
 
 
+class PromptsParams(Params):
+    """The data set's captions, and prompts to train on if there are others, through a pipeline's text encoders."""
+
+    kind = "prompts"
+    places = ("folder", "training")
+    folder: str
+    encoders: str
+    """What a table of prompts is of: encoders and tokenizers by their hash, length, cleaning, precision."""
+    encoding: dict[str, Any]
+    dataset: str
+    content: str | None = None
+    training: str | None = None
+    """The path of a text file; `training_sha256` is its hash."""
+    training_sha256: str | None = None
+
+
+class PromptsResult(Model):
+    prompts: int
+    """The data set's captions, which are scored; others are trained on, if there are some."""
+    training: int
+    seconds_per_prompt: float
+    flops_per_prompt: float
+
+
+class LatentsParams(Params):
+    """The data set's images through a teacher's autoencoder, for methods that train on them."""
+
+    kind = "latents"
+    dataset: str
+    content: str | None = None
+
+
+class LatentsResult(Model):
+    images: int
+    seconds_per_image: float
+    flops_per_image: float
+
+
 class TeacherTraining(Model):
     """What training the teacher took: of a shipped one as far as it is the same in every run."""
 
@@ -125,6 +163,8 @@ class TeacherResult(Model):
     """Of a forward and a backward, on one sample, of the classifier that guides it."""
     ledger: TeacherTraining | None = None
     """None for a teacher that fewstep did not train."""
+    latent_shape: list[int] | None = None
+    """(C, h, w) of its samples where an autoencoder makes pictures of them."""
 
 
 class ExtractorParams(Params):
@@ -265,16 +305,27 @@ class ScoreParams(Params):
     """Extractor -> its protocol."""
     law: str | None = None
     """The data set whose moments are known, if a metric compares with them."""
+    compared_at: int | None = None
+    """Sides in pixels of the real images that pictures of another size are compared with, made as small; None where
+    they have one size.
+    """
+    captions: dict[str, str] | None = None
+    """The data set whose captions the samples were made of, with its archive's hash, if a metric looks at them."""
 
 
 class Scored(Ended):
     metrics: dict[str, Measured] = Field(default_factory=dict)
+    decode_flops_per_image: float = 0.0
+    decode_seconds_per_image: float = 0.0
+    """Of making a picture of a latent; 0 where samples are pictures."""
 
 
 ASKED: dict[str, type[Params]] = {
     asked.kind: asked
     for asked in (
         TeacherParams,
+        PromptsParams,
+        LatentsParams,
         ExtractorParams,
         ReferenceParams,
         TruthParams,
@@ -287,6 +338,8 @@ ASKED: dict[str, type[Params]] = {
 }
 ANSWERS: dict[str, type[Model]] = {
     "teacher": TeacherResult,
+    "prompts": PromptsResult,
+    "latents": LatentsResult,
     "extractor": ExtractorResult,
     "reference": ReferenceResult,
     "truth": TruthResult,
@@ -297,6 +350,11 @@ ANSWERS: dict[str, type[Model]] = {
     "score": Scored,
 }
 """By kind of task."""
+
+
+TEACHER, PROMPTS, LATENTS, CODEC = "teacher", "prompts", "latents", "codec"
+"""Roles of inputs: the teacher, its table of prompts, the latents that a method trains on, and, of a score, the teacher
+whose autoencoder makes pictures of the samples."""
 
 
 def trial_role(j: int) -> str:

@@ -9,15 +9,17 @@ from typing import Literal
 from ...datasets.registry import DATASETS
 from ...methods.missing import Missing
 from ...methods.registry import TEACHERS
+from ...methods.specs.teachers.pipeline import PipelineOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.metric import CLASSIFIER, LAW, LPIPS, PIXELS
 from ..metrics.register import METRICS
 from ..suite.pairs import pairs
 from ..suite.schema import MethodEntry, Suite, Teacher
-from . import frozen
+from . import frozen, pipelines
+from .captions import told, undefined
 from .checkpoints import checkpoint, missing_checkpoint
-from .kinds import ScoreParams, TeacherParams, TruthParams, reference_role
+from .kinds import CODEC, LATENTS, PROMPTS, TEACHER, ScoreParams, TeacherParams, TruthParams, reference_role
 from .needs import takes_labels, teacher_reads_data, training_reads_data
 from .references import (
     data_code,
@@ -27,6 +29,7 @@ from .references import (
     named_rows,
     needs_own,
     published,
+    reads_data,
     reference_task,
     rows_task,
 )
@@ -38,7 +41,7 @@ class Problem:
     """One data set with one teacher: what every method of the suite is run on.
 
     named: metric -> the published statistics, or rows, that it is compared with. truths: whether its rows are compared
-    with the teacher's exact solutions.
+    with the teacher's exact solutions. pictured: rows of images, which are taken to be made of the captions in order.
     """
 
     suite: Suite
@@ -46,11 +49,16 @@ class Problem:
     teacher: Teacher
     named: Mapping[str, str] = field(default_factory=dict)
     truths: bool = True
+    pictured: bool = False
 
     @cached_property
     def missing(self) -> Missing | None:
         """What a row without training lacks here; None if nothing."""
-        return self.missing_source(self._reads_data or needs_own(self.suite.metrics, self.named))
+        return self.missing_source(self._reads_data or self._scoring_reads_data)
+
+    @cached_property
+    def _scoring_reads_data(self) -> bool:
+        return reads_data([name for name in self.suite.metrics if name not in self.undefined], self.named)
 
     def missing_source(self, images: bool) -> Missing | None:
         """What of the teacher, and of the images where they are read, is missing."""
@@ -69,7 +77,7 @@ class Problem:
 
     def images_read(self) -> list[str]:
         """The data sets whose images or labels some row reads: this one, or one that learned solvers are fitted on."""
-        found = [self.dataset] if self._reads_data or needs_own(self.suite.metrics, self.named) else []
+        found = [self.dataset] if self._reads_data or self._scoring_reads_data else []
         for entry in self.suite.methods:
             source = entry.fitted_on.dataset if entry.fitted_on is not None else self.dataset
             teacher = (entry.fitted_on.teacher if entry.fitted_on is not None else None) or self.teacher
@@ -100,7 +108,7 @@ class Problem:
         trained = self.teacher.model_copy(update={"guidance": None}) if guided else self.teacher
         params = TeacherParams(
             dataset=self.dataset,
-            teacher=trained.model_dump(mode="json", exclude={"guidance", "label"}),
+            teacher=trained.model_dump(mode="json", exclude={"guidance", "label", *self._of_prompts}),
             device=self.suite.device,
             **(self.content if self._reads_data else {}),
             role=None if self.truths else "student",
@@ -108,9 +116,26 @@ class Problem:
             identity=trained.identity() or None,
             **frozen.identity(frozen.teacher(trained)),
         )
+        prompts = pipelines.prompts_task(self.teacher, self.dataset, self.suite.device)
+        inputs = {} if prompts is None else {PROMPTS: prompts}
         cost = 4.0 * self.teacher.images if isinstance(self.teacher, PretrainOptions) else 0.0
         code = (*self.data_code, TEACHERS[trained.name].module, type(trained).__module__)
-        return Task(params, {}, code, cost, f"teacher {trained.shown()} on {self.dataset}")
+        return Task(params, inputs, code, cost, f"teacher {trained.shown()} on {self.dataset}")
+
+    @property
+    def _of_prompts(self) -> frozenset[str]:
+        return pipelines.ELSEWHERE if isinstance(self.teacher, PipelineOptions) else frozenset()
+
+    @cached_property
+    def told_by(self) -> dict[str, Task]:
+        """What makes the denoiser: the teacher and, where it is told prompts, their table."""
+        return {TEACHER: self.teacher_task, **self.teacher_task.inputs}
+
+    @cached_property
+    def latents(self) -> dict[str, Task]:
+        """The data set's images as a latent teacher's students train on them; empty where these are the images."""
+        task = pipelines.latents_task(self.teacher, self.teacher_task, self.dataset, self.suite.device)
+        return {} if task is None else {LATENTS: task}
 
     @cached_property
     def teacher_cost(self) -> float:
@@ -125,6 +150,11 @@ class Problem:
     @cached_property
     def references(self) -> dict[str, dict[str, str]]:
         return published(self.named)
+
+    @cached_property
+    def undefined(self) -> dict[str, str]:
+        """The metrics that its rows cannot have, and why."""
+        return undefined(self.suite.metrics, self.pictured or told(self.teacher, self.dataset))
 
     @cached_property
     def unmeasured(self) -> dict[str, Missing]:
@@ -147,7 +177,7 @@ class Problem:
             labels=self.labels,
         )
         cost = 170.0 * samples * (1 if self.guidance is None else 2)
-        return Task(params, {"teacher": self.teacher_task}, self.data_code, cost, f"truth{self._place} seed {seed}")
+        return Task(params, self.told_by, self.data_code, cost, f"truth{self._place} seed {seed}")
 
     def called(self, entry: MethodEntry) -> str:
         """A row as progress shows it: options, data set and teacher only where several would look alike."""
@@ -166,6 +196,8 @@ class Problem:
     def score_task(self, sample: Task, seed: int, what: str, rounding: str | None = None) -> Task:
         """The score of a cell's samples by the metrics that can be had here; rounding: theirs, if not the suite's."""
         inputs = {"sample": sample}
+        if isinstance(self.teacher, PipelineOptions) and not self.pictured:
+            inputs[CODEC] = self.teacher_task
         for name in self._features:
             inputs |= {"truth": self.truth_task(seed)} if name in (PIXELS, LPIPS) else self._compared.get(name, {})
         params = self._score_params
@@ -175,8 +207,12 @@ class Problem:
 
     @cached_property
     def _metrics(self) -> list[str]:
-        there = [name for name in self.suite.metrics if name not in self.unmeasured]
+        there = [name for name in self.suite.metrics if name not in self.unmeasured and name not in self.undefined]
         return [name for name in there if self.truths or METRICS[name].against != "truth"]
+
+    @property
+    def _looks_at_captions(self) -> bool:
+        return any(METRICS[name].captioned for name in self._metrics)
 
     @cached_property
     def _features(self) -> list[str]:
@@ -193,7 +229,7 @@ class Problem:
         """By feature network, the task that has its features of the data; none where published statistics suffice."""
         found = {CLASSIFIER: {"extractor": self.extractor_task}} if CLASSIFIER in self._features else {}
         for name in self._published:
-            metrics = [metric for metric in self._metrics if METRICS[metric].features == name]
+            metrics = [m for m in self._metrics if METRICS[m].features == name and not METRICS[m].captioned]
             task = None
             if (file := named_rows(metrics, self.named)) is not None:
                 task = rows_task(file, name, self.suite.device)
@@ -215,6 +251,8 @@ class Problem:
             references={name: self.references[name] for name in self._metrics if name in self.references},
             extractors={name: EXTRACTORS[name].protocol() for name in self._published},
             law=self.dataset if LAW in self._features else None,
+            compared_at=DATASETS[self.dataset].shape[-1] if isinstance(self.teacher, PipelineOptions) else None,
+            captions={"dataset": self.dataset, **self.content} if self._looks_at_captions else None,
         )
 
 

@@ -1,6 +1,6 @@
 """What scores are measured against: feature networks, the data set's own features, published statistics. No torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...datasets.frozen import register
@@ -140,6 +140,11 @@ def files(metrics: Iterable[str], references: Mapping[str, str]) -> list[str]:
         if (file := statistics(references.get(metric, ""))) in published_files.REGISTER:
             needed.append(file)
     return list(dict.fromkeys(needed))
+
+
+def reads_data(metrics: Sequence[str], references: Mapping[str, str]) -> bool:
+    """Whether some of these metrics look at the data set's own images or captions."""
+    return needs_own(metrics, references) or any(METRICS[name].captioned for name in metrics)
 
 
 def needs_own(metrics: Iterable[str], references: Mapping[str, str]) -> bool:

@@ -65,7 +65,7 @@ class Training:
             guidance=problem.guidance,
             labels=problem.labels,
         )
-        inputs = {"teacher": problem.teacher_task, "extractor": problem.extractor_task}
+        inputs = {**problem.told_by, "extractor": problem.extractor_task}
         for j, trial in enumerate(self._trials):
             inputs[trial_role(j)] = self._trained(trial, budget, seed, nfe, shared)
         label = f"choose {problem.called(entry)} seed {seed}, {budget.label()}, of {shared.trials}"
@@ -109,7 +109,7 @@ class Training:
         ((unit, amount),) = limit.items()
         cost = amount * rate[unit] / (shared.trials if shared else 1)
         label = f"train {problem.called(entry)} seed {seed}, {budget.label()}" + ("" if nfe is None else f", NFE {nfe}")
-        inputs = {"teacher": problem.teacher_task}
+        inputs = {**problem.told_by, **({} if data_free(entry.spec) else problem.latents)}
         if shared is not None or trial.options.needs_quality:
             inputs["extractor"] = problem.extractor_task
         return Task(params, inputs, trial.code, cost, label)

@@ -13,7 +13,7 @@ from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...reports import run_folder
 from ...reports.writing import WriteError, aside
 from ..errors import InputError
-from ..plan.kinds import SampleParams, TeacherParams
+from ..plan.kinds import TEACHER, SampleParams, TeacherParams
 from ..store import Artifact, Store
 from .lookup import Wanted, described, nearest_samples, store_of
 
@@ -59,9 +59,7 @@ def teacher(folder: Path, label: str, root: Path | None, out: Path, form: str) -
     store = store_of(folder, root)
     parent = _teacher_of(folder, label, store)
     if form == DIFFUSERS:
-        from ..stages import teacher as stage
-
-        return _write_folder(out, stage.load(parent))
+        return _write_folder(out, _denoiser(parent))
     network, _ = _network(parent)
     with aside(out) as part:
         network.save(part)
@@ -103,13 +101,20 @@ def _network(parent: Artifact) -> tuple[Any, tuple[float, float]]:
     return fewstep.checkpoint(config, load_file(file), spec.shape, classes, made.sigma_data, ends), ends
 
 
+def _denoiser(parent: Artifact, guidance: float | None = None) -> Any:
+    from ..stages import teacher as stage
+
+    if parent.asked(TeacherParams).teacher["name"] == "pipeline":
+        raise InputError("networks that are told captions are not exported: their prompts are in a table apart")
+    return stage.load({TEACHER: parent}, guidance)
+
+
 def _student_of(trained: Artifact, parent: Artifact, params: SampleParams) -> Any:
     """The denoiser that a student is."""
     from ...methods.denoiser import Denoiser
-    from ..stages import teacher as stage
     from ..stages import train
 
-    method: Any = train.load(trained, stage.load(parent, params.guidance), params.transfer)
+    method: Any = train.load(trained, _denoiser(parent, params.guidance), params.transfer)
     found = method.student_of(params.nfe) if hasattr(method, "student_of") else method.result()
     if not isinstance(found, Denoiser):
         raise InputError(f"{params.method} is no network alone: it fits no diffusers folder; export it as safetensors")

@@ -47,7 +47,7 @@ from ..errors import DamagedError
 from ..metrics import register
 from ..plan import source_version
 from ..plan.cells import Cell, Plan
-from ..plan.kinds import ExtractorParams, TeacherResult, Trained
+from ..plan.kinds import CODEC, ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
 from ..suite.schema import Suite
 from ..suite.writing import MARK, dump
@@ -214,8 +214,11 @@ def _save_pictures(plan: Plan, outcome: Outcome, path: Path) -> None:
     for cell in plan.cells:
         if cell.score is None or cell.seed != plan.suite.seeds[0]:
             continue
-        for role, name in (("sample", cell.id), ("truth", f"truth/{cell.dataset}/{cell.teacher}")):
-            needed = cell.score.inputs.get(role)
+        # Latents are no pictures: of those the score keeps some.
+        latent = CODEC in cell.score.inputs
+        places = (("sample", cell.id), ("truth", f"truth/{cell.dataset}/{cell.teacher}"))
+        for role, name in ((None, cell.id),) if latent else places:
+            needed = cell.score if role is None else cell.score.inputs.get(role)
             artifact = outcome.artifacts.get(needed.name) if needed else None
             for file in artifact.manifest["files"] if artifact else ():
                 found = load_file(artifact.file(file))  # type: ignore[union-attr]

@@ -30,7 +30,7 @@ class Outline:
     shape: tuple[int, ...]
     classes: int
     count: int
-    bound: float = 1.0
+    bound: float | None = 1.0
 
     def __len__(self) -> int:
         return self.count

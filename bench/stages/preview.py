@@ -31,7 +31,8 @@ def of_method(method: Method, name: str, options: Options, nfe: int | None) -> P
     spec, shape = registry.method(name), method.teacher.sample_shape
     reachable = (n for n in STUDENT_NFE if spec.refusal(n, options) is None)
     chosen = next(reachable, None) if nfe is None else nfe
-    if chosen is None or shape is None or len(shape) != 3:
+    # Latents are no pictures.
+    if chosen is None or shape is None or len(shape) != 3 or method.teacher.sample_bound is None:
         return None
 
     def sample(start: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def run(task: Context[SampleParams]) -> Sampled:
     trained = task.inputs.get("train")
     if trained is not None and not (status := trained.answer(Trained).status).done:
         return Sampled(status=status)
-    denoiser = teacher.load(parent, params.guidance, params.labels)
+    denoiser = teacher.load(task.inputs, params.guidance, params.labels)
     method = (
         train.load(trained, denoiser, params.transfer)
         if trained

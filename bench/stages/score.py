@@ -1,20 +1,37 @@
 """The metrics of one cell's samples, each with its protocol and, where it can be had, its values without each block."""
 
+from dataclasses import dataclass
+
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ... import datasets
 from ...datasets.base import to_unit_range
+from ...datasets.captions import captions
 from ...datasets.mixtures import MixtureSet
+from ...datasets.registry import ArchiveError
 from ...methods.randomness import generator
+from ..errors import TaskError
 from ..metrics.covariance import mean_and_covariance
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.quantise import QUANTISERS
 from ..metrics.metric import CLASSIFIER, FEATURES, LAW, LOGITS, LPIPS, PIXELS
 from ..metrics.register import METRICS
-from ..metrics.scoring import SUBSET, Images8, Measured, Reference, arrays_of, features_of, measured, published
+from ..metrics.scoring import (
+    SUBSET,
+    CaptionReader,
+    FeatureReader,
+    Images8,
+    Measured,
+    Reference,
+    arrays_of,
+    measured,
+    published,
+    stream,
+)
 from ..plan.kinds import (
+    CODEC,
     ExtractorParams,
     ExtractorResult,
     ImagesParams,
@@ -25,47 +42,111 @@ from ..plan.kinds import (
     reference_role,
 )
 from ..store import Artifact
-from . import extractor, reference, sample, truth
+from . import codec, extractor, reference, sample, truth
 from . import images as images_made_elsewhere
+from .codec import Decoder
 from .context import Context
 from .device import accelerator
 
 TRUTH_SETTINGS = {PIXELS: "pixels/float", LPIPS: "vgg16-piq/224/float"}
 """What the protocol says of samples that are compared with the truth, by features."""
+LATENTS = "latents/float"
+PICTURES, SHOWN = "pictures.safetensors", 16
+"""The first samples of a latent teacher, as pictures for figures."""
 
 
 def run(task: Context[ScoreParams]) -> Scored:
-    status = task.inputs["sample"].answer(Sampled).status
-    if not status.done:
+    artifact, params = task.inputs["sample"], task.params
+    if not (status := artifact.answer(Sampled).status).done:
         return Scored(status=status)
-    x0, eight, setting = _samples(task.inputs["sample"], task.params.rounding)
+    device = accelerator(params.device)
+    samples = _samples(artifact, task.inputs.get(CODEC), params.rounding, device)
     groups: dict[str, list[str]] = {}
-    for name in task.params.metrics:
+    for name in params.metrics:
         groups.setdefault(METRICS[name].features, []).append(name)
     values: dict[str, Measured] = {}
     for features in (PIXELS, LPIPS):
-        values |= of_truth(x0, task.inputs["truth"], features, groups.pop(features)) if features in groups else {}
+        values |= of_truth(samples, task.inputs["truth"], groups.pop(features)) if features in groups else {}
     if CLASSIFIER in groups:
-        values |= of_classifier(x0, task.inputs["extractor"], groups.pop(CLASSIFIER), setting)
+        values |= of_classifier(samples.x0, task.inputs["extractor"], groups.pop(CLASSIFIER), samples.setting)
     if LAW in groups:
-        assert task.params.law is not None
-        values |= of_law(x0, task.params.law, groups.pop(LAW))
-    for name, metrics in groups.items():
-        x8 = QUANTISERS[task.params.rounding](x0) if eight is None else eight
-        images = Images8(x8.__getitem__, len(x8), task.params.rounding)
-        files = {metric: given["file"] for metric, given in task.params.references.items()}
-        found = features_of(name, images, arrays_of(metrics), accelerator(task.params.device), task.on_progress)
-        values |= of_published(name, found, metrics, task.inputs.get(reference_role(name)), files, images.rounding)
-    drawn = task.inputs["sample"].answer(Sampled).labels
-    return Scored(metrics=values if drawn is None else {name: _said(value, drawn) for name, value in values.items()})
+        assert params.law is not None
+        values |= of_law(samples.x0, params.law, groups.pop(LAW))
+    values |= _of_networks(task, samples.images, groups, device)
+    if samples.decoder is not None:
+        shown = samples.images.read(slice(0, SHOWN))
+        save_file({"x8": shown.contiguous()}, task.folder / PICTURES)
+    drawn = artifact.answer(Sampled).labels
+    said = values if drawn is None else {name: _said(value, drawn) for name, value in values.items()}
+    return Scored(metrics=said, **samples.decoding())
 
 
-def _samples(artifact: Artifact, rounding: str) -> tuple[Tensor, Tensor | None, str]:
-    """(samples in [-1, 1], the same as images if they were made as such, what was done to the first)."""
+def _of_networks(
+    task: Context[ScoreParams], images: Images8, groups: dict[str, list[str]], device: str
+) -> dict[str, Measured]:
+    """The metrics of published networks, whose images are read once for all of them."""
+    side = task.params.compared_at
+    captioned = {name for metrics in groups.values() for name in metrics if METRICS[name].captioned}
+    compared = {name: [m for m in metrics if m not in captioned] for name, metrics in groups.items()}
+    features = {
+        name: FeatureReader(name, arrays_of(metrics), images.count, device, side)
+        for name, metrics in compared.items()
+        if metrics
+    }
+    texts = _texts(task.params, images.count) if captioned else []
+    scores = {name: CaptionReader(METRICS[name].features, texts, device) for name in sorted(captioned)}
+    if features or scores:
+        stream(images, [*features.values(), *scores.values()], task.on_progress)
+    files = {metric: given["file"] for metric, given in task.params.references.items()}
+    values: dict[str, Measured] = {}
+    for name, reader in features.items():
+        own = task.inputs.get(reference_role(name))
+        rounding = images.rounding if side is None else f"{images.rounding}/lanczos-{side}"
+        values |= of_published(name, reader.features, compared[name], own, files, rounding)
+    return values | {name: reader.measured(name, images.rounding) for name, reader in scores.items()}
+
+
+def _texts(params: ScoreParams, count: int) -> list[str]:
+    """The caption of each sample."""
+    asked = params.captions
+    assert asked is not None
+    try:
+        return captions(asked["dataset"], range(count), asked.get("content"))
+    except ArchiveError as error:
+        raise TaskError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What is scored: `x0` as the sampler made them, latents where there is a codec, and the same as images.
+
+    setting: what was done to x0.
+    """
+
+    x0: Tensor
+    images: Images8
+    setting: str
+    decoder: Decoder | None = None
+
+    def pictures(self, count: int, of: Tensor | None = None) -> Tensor:
+        """The first `count` of x0, or of others of its kind, as pictures about [-1, 1]."""
+        samples = (self.x0 if of is None else of)[:count]
+        return samples if self.decoder is None else self.decoder.pictures(samples)
+
+    def decoding(self) -> dict[str, float]:
+        return {} if self.decoder is None else self.decoder.costs()
+
+
+def _samples(artifact: Artifact, latent: Artifact | None, rounding: str, device: str) -> Samples:
     if artifact.manifest["kind"] == ImagesParams.kind:
         x8 = images_made_elsewhere.load(artifact)
-        return to_unit_range(x8), x8, rounding
-    return sample.load(artifact), None, "float"
+        return Samples(to_unit_range(x8), Images8(x8.__getitem__, len(x8), rounding), rounding)
+    x0, quantise = sample.load(artifact), QUANTISERS[rounding]
+    if latent is None:
+        return Samples(x0, Images8(lambda rows: quantise(x0[rows]), len(x0), rounding), "float")
+    decoder = Decoder(codec.load(latent, device))
+    images = Images8(lambda rows: quantise(decoder.pictures(x0[rows])), len(x0), f"{decoder.codec.identity}/{rounding}")
+    return Samples(x0, images, "float", decoder)
 
 
 def _said(value: Measured, labels: str) -> Measured:
@@ -73,12 +154,22 @@ def _said(value: Measured, labels: str) -> Measured:
     return value if not value.protocol else value.model_copy(update={"protocol": f"{value.protocol}/{labels} labels"})
 
 
-def of_truth(x0: Tensor, artifact: Artifact, features: str, metrics: list[str]) -> dict[str, Measured]:
-    """The metrics of samples (N, ...) beside the exact solutions from the same noises, as many as there are."""
+def of_truth(samples: Samples, artifact: Artifact, metrics: list[str]) -> dict[str, Measured]:
+    """The metrics of samples beside the exact solutions from the same noises, as many as there are."""
     truths = load_file(artifact.file(truth.SAMPLES))["x0"]
-    exact = Reference(f"rk45@{artifact.asked(TruthParams).tolerance:g}", truth=truths)
-    samples = {METRICS[name].array: x0[: len(truths)] for name in metrics}
-    return measured(metrics, samples, lambda metric: exact, TRUTH_SETTINGS[features])
+    tolerance, values = artifact.asked(TruthParams).tolerance, dict[str, Measured]()
+    for metric in map(METRICS.__getitem__, metrics):
+        of_images = samples.decoder is not None and not metric.of_samples
+        fake, real = samples.x0[: len(truths)], truths
+        setting = TRUTH_SETTINGS[metric.features]
+        if of_images:
+            fake, real = samples.pictures(len(truths)), samples.pictures(len(truths), truths)
+            setting = f"{setting}/{samples.images.rounding.rpartition('/')[0]}"
+        elif samples.decoder is not None:
+            setting = LATENTS
+        exact = Reference(f"rk45@{tolerance:g}", truth=real)
+        values |= measured([metric.name], {metric.array: fake}, lambda name, exact=exact: exact, setting)  # type: ignore[misc]
+    return values
 
 
 def of_law(x0: Tensor, dataset: str, metrics: list[str]) -> dict[str, Measured]:

@@ -1,6 +1,7 @@
 """The teacher: trained once and kept, shipped, somebody else's, or a closed form."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,19 @@ from ...methods.randomness import noise
 from ...methods.registry import TEACHERS
 from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions, ClassifierOptions
+from ...methods.specs.teachers.pipeline import PipelineOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.teachers import checkpoint, module_checks, pretrain
+from ...methods.teachers.pipelines import pipeline
 from .. import published_files
 from ..errors import TaskError
 from ..plan import checkpoints
-from ..plan.kinds import TeacherParams, TeacherResult, TeacherTraining
+from ..plan.kinds import PROMPTS, TEACHER, TeacherParams, TeacherResult, TeacherTraining
 from ..store import Artifact
 from ..training.ledger import Ledger, forward_flops
 from ..training.loop import fit
 from ..training.tracking import tracked
-from . import preview
+from . import preview, prompts
 from .context import Context
 from .data import outline
 from .device import accelerator
@@ -38,7 +41,7 @@ CLASSIFIER = "classifier.safetensors"
 
 def run(task: Context[TeacherParams]) -> TeacherResult:
     data = outline(task.params.dataset, task.params.content)
-    makers = {"checkpoint": _copied, "shipped": _shipped, "pretrain": _trained}
+    makers = {"checkpoint": _copied, "shipped": _shipped, "pretrain": _trained, "pipeline": _left_in_place}
     return makers.get(task.params.teacher["name"], _described)(task, data)
 
 
@@ -60,6 +63,19 @@ def _described(task: Context[TeacherParams], data: Any) -> TeacherResult:
         except checkpoint.CheckpointError as error:
             raise TaskError(f"{task.params.teacher['target']}: {error}") from None
     return _result(denoiser, data)
+
+
+def _left_in_place(task: Context[TeacherParams], data: Any) -> TeacherResult:
+    """A pipeline, which is read from its folder whenever it is needed: nothing is stored."""
+    options = PipelineOptions.model_validate(task.params.teacher)
+    if options.identity() != task.params.identity:
+        raise TaskError(f"{options.folder} has changed since this run was planned; run it again")
+    denoiser = _told(task.params, task.inputs[PROMPTS], 1.0).unwrapped()
+    shape = denoiser.sample_shape
+    assert shape is not None
+    unit = forward_flops(denoiser, noise(0, "probe", range(2), shape), torch.zeros(2, dtype=torch.int64))
+    parameters = sum(p.numel() for p in denoiser.parameters())
+    return TeacherResult(flops_per_evaluation=unit, parameters=parameters, latent_shape=list(shape))
 
 
 def _trained(task: Context[TeacherParams], data: Any) -> TeacherResult:
@@ -169,12 +185,16 @@ def _pretrained(file: Path, options: PretrainOptions, data: Any) -> Denoiser:
     return denoiser
 
 
-def load(artifact: Artifact, guidance: float | None = None, labels: str | None = None) -> Denoiser:
-    """The teacher of an artifact, frozen, on the CPU; guided with that scale unless None.
+def load(inputs: Mapping[str, Artifact], guidance: float | None = None, labels: str | None = None) -> Denoiser:
+    """The teacher among a task's inputs, with its table of prompts if it is told some; frozen, on the CPU, and guided
+    with that scale unless None.
 
     labels: "uniform" for samples of all classes alike, None for the data set's proportions.
     """
+    artifact = inputs[TEACHER]
     params = artifact.asked(TeacherParams)
+    if PROMPTS in inputs:
+        return _told(params, inputs[PROMPTS], guidance).requires_grad_(False).eval()
     data = outline(params.dataset, params.content)
     denoiser, conditional = _made(artifact, params.teacher, data)
     if conditional:
@@ -187,6 +207,19 @@ def load(artifact: Artifact, guidance: float | None = None, labels: str | None =
         # Whether the network itself knows them or not.
         denoiser.class_counts = denoiser.class_counts or _drawn(data, labels)
     return denoiser.requires_grad_(False).eval()
+
+
+def _told(params: TeacherParams, table: Artifact, guidance: float | None) -> Denoiser:
+    """A pipeline's network on latents, told prompts."""
+    options = PipelineOptions.model_validate(params.teacher)
+    file = None if options.network_file is None else Path(options.network_file)
+    try:
+        found = pipeline.read(Path(options.folder), options.resolution, file, options.prediction)
+        told = guidance if found.facts.embeds_guidance else None
+        denoiser = found.denoiser(*prompts.load(table), told, options.dtype)
+    except checkpoint.CheckpointError as error:
+        raise TaskError(str(error)) from None
+    return denoiser if guidance is None or told is not None else Guided(denoiser, guidance)
 
 
 def _drawn(data: Any, labels: str | None) -> tuple[int, ...]:
@@ -236,5 +269,6 @@ def _from_factory(given: dict[str, Any], data: Any) -> tuple[Denoiser, bool]:
 
 
 def sample_shape(artifact: Artifact) -> tuple[int, ...]:
-    """The shape of one sample of the teacher's data set."""
-    return DATASETS[artifact.asked(TeacherParams).dataset].shape
+    """The shape of one sample: of the teacher's data set, or of its latents."""
+    latent = artifact.answer(TeacherResult).latent_shape
+    return tuple(latent) if latent is not None else DATASETS[artifact.asked(TeacherParams).dataset].shape

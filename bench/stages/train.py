@@ -2,20 +2,30 @@
 
 from typing import Any
 
+from ...datasets.base import Dataset
 from ...methods import registry, saved, solvers
 from ...methods.denoiser import Denoiser
 from ...methods.method import Method, TrainingFree
 from ...methods.specs.solver import SolverSpec
 from ...reports.status import DONE
 from ..errors import OutOfBudget, TaskError
-from ..plan.kinds import ExtractorResult, RunLedger, TeacherParams, TeacherResult, Trained, TrainParams
+from ..plan.kinds import (
+    LATENTS,
+    TEACHER,
+    ExtractorResult,
+    RunLedger,
+    TeacherParams,
+    TeacherResult,
+    Trained,
+    TrainParams,
+)
 from ..store import Artifact
 from ..training.ledger import Ledger
 from ..training.loop import DivergedError, fit
 from ..training.tracking import tracked
-from . import extractor, preview, teacher
+from . import extractor, latents, preview, teacher
 from .context import Context
-from .data import outline
+from .data import Outline, outline
 from .device import accelerator
 
 WEIGHTS = "student.safetensors"
@@ -23,13 +33,12 @@ WEIGHTS = "student.safetensors"
 
 def run(task: Context[TrainParams]) -> Trained:
     params, parent = task.params, task.inputs["teacher"]
-    denoiser = teacher.load(parent, params.guidance, params.labels)
+    denoiser = teacher.load(task.inputs, params.guidance, params.labels)
     module = build(params.method, params.options, denoiser, params.seed, params.nfe)
     if "extractor" in task.inputs:
         module.quality = extractor.quality(task.inputs["extractor"])
     ledger = Ledger(*_limit(task), parent.answer(TeacherResult).flops_per_evaluation)
-    given = parent.asked(TeacherParams)
-    data, device = outline(given.dataset, given.content or params.content), accelerator(params.device)
+    data, device = _data(task), accelerator(params.device)
     trainable, status = module.trainable_count(), DONE
     options = registry.method(params.method).options.model_validate(params.options)
     with tracked(task.folder, preview.of_method(module, params.method, options, params.nfe)) as record:
@@ -44,6 +53,16 @@ def run(task: Context[TrainParams]) -> Trained:
         ledger=RunLedger.model_validate(ledger.to_dict()),
         learned=module.learned() if status.done else [],
     )
+
+
+def _data(task: Context[TrainParams]) -> Dataset:
+    """What the method trains on: the data set or, of a latent teacher, its latents; an outline where it reads none."""
+    if LATENTS in task.inputs:
+        return latents.load(task.inputs[LATENTS])
+    parent = task.inputs[TEACHER]
+    given, shape = parent.asked(TeacherParams), parent.answer(TeacherResult).latent_shape
+    data = outline(given.dataset, given.content or task.params.content)
+    return data if shape is None else Outline(data.name, tuple(shape), 0, len(data), None)
 
 
 def limit(budget: dict[str, float], parent: Artifact) -> tuple[float, str]:

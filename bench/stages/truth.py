@@ -17,7 +17,7 @@ SAMPLES = "truth.safetensors"
 def run(task: Context[TruthParams]) -> TruthResult:
     params = task.params
     device = accelerator(params.device)
-    denoiser = teacher.load(task.inputs["teacher"], params.guidance, params.labels).to(device)
+    denoiser = teacher.load(task.inputs, params.guidance, params.labels).to(device)
     solver = AdaptiveSolver(params.tolerance)
     shape, seed = teacher.sample_shape(task.inputs["teacher"]), params.seed
 

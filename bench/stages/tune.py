@@ -53,9 +53,8 @@ def _distance(task: Context[TuneParams], trial: Artifact) -> tuple[float, float]
     if not trial.answer(Trained).status.done:
         return math.inf, 0
     params, parent = task.params, task.inputs["teacher"]
-    method = (
-        train.load(trial, teacher.load(parent, params.guidance, params.labels)).to(accelerator(params.device)).eval()
-    )
+    denoiser = teacher.load(task.inputs, params.guidance, params.labels)
+    method = train.load(trial, denoiser).to(accelerator(params.device)).eval()
     make = sampler(method, params.seed, params.nfe, teacher.sample_shape(parent), NOISES)
     network, reference = extractor.load(task.inputs["extractor"])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

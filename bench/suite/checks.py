@@ -139,7 +139,7 @@ def datasets_have_the_metrics(suite: Suite) -> Iterator[Complaint]:
         for j, metric in enumerate(suite.metrics):
             if metric not in METRICS:
                 yield ("metrics", j), f"unknown metric {metric!r}{registry.did_you_mean(metric, METRICS)}"
-            elif metric not in (known := defined(spec.metrics, spec.quality)):
+            elif metric not in (known := defined(spec.groups, spec.quality)):
                 yield ("metrics", j), f"{metric} is not defined on {name}, which has {', '.join(known)}"
         for where, entry in entries(suite):
             if (entry.tune or entry.checked().needs_quality) and not spec.quality:

@@ -6,7 +6,7 @@ from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...reports.rehearsal import marked
 from .schema import Budget, MethodEntry, ProblemEntry, Suite, Teacher, Truth
 
-SAMPLES, LARGEST_NFE = 16, 50
+SAMPLES, LARGEST_NFE = 8, 50
 TRUTH = Truth(samples=2, tolerance=1e-2)
 BUDGETS = {
     "evaluations": 2000.0,

@@ -26,7 +26,7 @@ class ProgressiveOptions(Options):
     """
 
     start_steps: int = Field(
-        32, ge=2, le=MOST_STEPS, description="Steps of the first teacher; last_steps doubled one or more times."
+        16, ge=2, le=MOST_STEPS, description="Steps of the first teacher; last_steps doubled one or more times."
     )
     last_steps: int = Field(1, ge=1, description="Steps of the last student.")
     last_shares: tuple[float, ...] = Field(

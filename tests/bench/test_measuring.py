@@ -99,9 +99,9 @@ def test_a_captioned_score_pairs_each_image_with_its_own_caption(monkeypatch):
     monkeypatch.setitem(EXTRACTORS, "clip-vitb32", Scoring())
     images = torch.arange(100, dtype=torch.uint8).reshape(100, 1, 1, 1)
     captions = ["x" * (i % 7) for i in range(100)]
-    found = measuring.captioned(
-        "clip_score", measuring.Images8(images.__getitem__, len(images), "round"), captions, "cpu", lambda share: None
-    )
+    reader = measuring.CaptionReader("clip-vitb32", captions, "cpu")
+    measuring.stream(measuring.Images8(images.__getitem__, len(images), "round"), [reader], lambda share: None)
+    found = reader.measured("clip_score", "round")
     assert found.value == pytest.approx(sum(i * (i % 7) for i in range(100)) / 100)
     digits = hashlib.sha256("\n".join(captions).encode()).hexdigest()[:8]
     assert found.protocol == f"clip_score/clip@w/resize/round/100/captions@{digits}"

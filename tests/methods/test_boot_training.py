@@ -128,7 +128,7 @@ def test_a_clipped_teacher_stays_in_the_pixels_range():
     for clip, largest in ((False, 3.0), (True, 1.0)):
         method = Boot(killing.small_teacher(), BootOptions(clip=clip))
         method.__dict__["teacher"] = far
-        _, f, eps = method._drawn(4, torch.Generator())
+        _, f, eps = method._drawn("train", 0, 4, torch.Generator())
         assert float(f(eps, torch.tensor(2.0)).max()) == largest
 
 
@@ -277,7 +277,7 @@ def test_one_evaluation_gives_the_mixture(tmp_path, options, largest):
     eps = noise(0, "toy-start", range(2000), (2,))
     teacher = toy2d.teacher()
     assert toy2d.swd(solvers.get("euler").sample(teacher, eps, nfe=1)) > 0.6
-    method = Boot(teacher, BootOptions(batch=256, **options))
+    method = Boot(teacher, BootOptions(batch=256, learning_rate=1e-3, **options))
     assert toy2d.train(method, 150_000, tmp_path).evaluations <= 150_000
     x0 = method.sample(eps, 1)
     assert toy2d.swd(x0) < largest

@@ -256,7 +256,7 @@ def test_aligned_d_ddim_is_as_much_better_than_ddim_as_measured_before(row, laws
     batch, fresh = problem["noise"][:12].flatten(0, 1), problem["noise"][12:].flatten(0, 1)
     truth = solvers.get("rk45", tolerance=1e-7).sample(laws("gmm", path), fresh)
     for nfe, expected in TABLE[row][1].items():
-        options = DODEOptions(solver=variant, grid=grid)
+        options = DODEOptions(solver=variant, grid=grid, scale=10)
         base, denoiser = d_ode_base(options), laws("gmm", path)
         _, lambdas, _ = solved(options, denoiser, batch, nfe)
         x = corrected(variant, base, stored(lambdas.tolist())).sample(denoiser, fresh, nfe=nfe)
@@ -329,7 +329,7 @@ def test_a_teacher_without_sample_shape_is_told_what_it_lacks(laws):
 
 def budget_run(folder, budget=2000.0, tracker=None, nfe=5, **options):
     teacher = killing.small_teacher()
-    method = DODE(teacher, DODEOptions(batch=16, **options), nfe=nfe)
+    method = DODE(teacher, DODEOptions(**{"batch": 16, "scale": 10, **options}), nfe=nfe)
     ledger = Ledger(budget, "evaluations", forward_flops(teacher, torch.randn(2, 2)))
     training.fit(method, datasets.get("mixture-2d"), 0, ledger, folder, tracker or NoTracker())
     return method, ledger

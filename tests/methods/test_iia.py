@@ -165,7 +165,7 @@ GAINS = {
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_the_fit_brings_a_solver_nearer_to_the_exact_solution(name, teacher, fresh, exact):
-    options = IIAOptions(solver=name)
+    options = IIAOptions(solver=name, substeps=10)
     for nfe in GAINS[name]:
         before = rmse(iia_base(options).sample(teacher, fresh, nfe=nfe), exact)
         assert rmse(fitted(teacher, options, nfe).sample(fresh, nfe), exact) < before, nfe
@@ -189,7 +189,7 @@ def test_where_the_end_is_no_nearer_every_state_on_the_way_is(name, nfe, teacher
 
     A fit of each step alone has no share in that: down to noise level 0.2 its states are the nearer ones.
     """
-    method = fitted(teacher, IIAOptions(solver=name), nfe)
+    method = fitted(teacher, IIAOptions(solver=name, substeps=10), nfe)
     base = iia_base(method.options)
     own = states(teacher, lambda denoiser: method.solver.sample(denoiser, fresh, nfe=nfe))
     others = states(teacher, lambda denoiser: base.sample(denoiser, fresh, nfe=nfe))

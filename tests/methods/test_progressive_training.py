@@ -33,7 +33,7 @@ def batch(step=0, size=8):
 
 
 def test_the_phases_divide_the_budget_as_declared():
-    default = ProgressiveOptions()
+    default = ProgressiveOptions(start_steps=32)
     assert default.steps == (16, 8, 4, 2, 1)
     assert default.ends == pytest.approx((1 / 8, 2 / 8, 3 / 8, 5 / 8, 1))
     paper = ProgressiveOptions(start_steps=16, last_shares=(2, 2))
@@ -248,7 +248,9 @@ def test_a_teacher_that_cannot_be_copied_is_refused():
 
 @pytest.fixture(scope="module", params=PATHS)
 def distilled(request, tmp_path_factory):
-    method = Progressive(toy2d.teacher(), ProgressiveOptions(path=request.param, batch=256))
+    method = Progressive(
+        toy2d.teacher(), ProgressiveOptions(path=request.param, batch=256, start_steps=32, learning_rate=1e-3)
+    )
     ledger = toy2d.train(method, 150_000, tmp_path_factory.mktemp("toy"))
     return method, ledger
 

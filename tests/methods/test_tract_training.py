@@ -107,7 +107,9 @@ class Watched(Tract):
 
 
 def test_each_phase_has_its_share_a_fresh_optimiser_and_a_rate_that_falls_to_zero(tmp_path):
-    method = Watched(killing.small_teacher(), TractOptions(batch=8, shares=(3, 1), warmup_steps=4, restart=True))
+    method = Watched(
+        killing.small_teacher(), TractOptions(batch=8, shares=(3, 1), warmup_steps=4, restart=True, learning_rate=1e-3)
+    )
     killing.train(method, 1650.0, tmp_path)
     long, short = (method.of_phase(number) for number in (0, 1))
     assert len(long) == pytest.approx(3 * len(short), abs=3)
@@ -121,7 +123,9 @@ def test_each_phase_has_its_share_a_fresh_optimiser_and_a_rate_that_falls_to_zer
 
 @pytest.mark.parametrize("decay", ["linear", "constant"])
 def test_without_a_restart_one_optimiser_and_one_schedule_go_through_all_phases(tmp_path, decay):
-    method = Watched(killing.small_teacher(), TractOptions(batch=8, learning_rate_decay=decay, warmup_steps=4))
+    method = Watched(
+        killing.small_teacher(), TractOptions(batch=8, learning_rate=1e-3, learning_rate_decay=decay, warmup_steps=4)
+    )
     killing.train(method, 900.0, tmp_path)
     assert [counter for _, _, counter, _ in method.seen] == list(range(1, len(method.seen) + 1))
     for spent, _, counter, rate in method.seen:

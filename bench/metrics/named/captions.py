@@ -7,8 +7,11 @@ BATCH = 64
 
 
 def mean(samples: Comparison) -> Value:
-    total = sum(float(part.sum()) for part in samples.fake.double().split(BATCH))
-    return Value(total / len(samples.fake))
+    scores = samples.fake.double()
+    total, count = sum(float(part.sum()) for part in scores.split(BATCH)), len(scores)
+    if count == 1:
+        return Value(total)
+    return Value(total / count, [(total - float(scores[a:b].sum())) / (count - b + a) for a, b in samples.blocks])
 
 
 METRICS = (

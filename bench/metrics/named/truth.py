@@ -53,6 +53,7 @@ METRICS = (
         compute=rmse,
         against="truth",
         log_scale=True,
+        of_samples=True,
     ),
     Metric(
         name="psnr",

@@ -49,8 +49,8 @@ class Autoencoder:
         std, mean = getattr(config, "latents_std", None), getattr(config, "latents_mean", None)
         if std is None or mean is None:
             std, mean = [1.0], [getattr(config, "shift_factor", None) or 0.0]
-        factors = (torch.tensor(c, device=latents.device, dtype=torch.float32).view(shape) for c in (std, mean))
-        return (float(config.scaling_factor), *factors)
+        scale, offset = (torch.tensor(part, device=latents.device, dtype=torch.float32) for part in (std, mean))
+        return float(config.scaling_factor), scale.view(shape), offset.view(shape)
 
 
 def read(facts: Facts) -> Autoencoder:

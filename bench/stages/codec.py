@@ -1,0 +1,59 @@
+"""The autoencoder of a latent teacher: its samples become pictures, in batches, and what that costs is kept apart."""
+
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ...methods.codec import Codec
+from ...methods.specs.teachers.pipeline import PipelineOptions
+from ...methods.teachers.edm_pickle import CheckpointError
+from ...methods.teachers.pipelines import pipeline
+from ..errors import TaskError
+from ..plan.kinds import TeacherParams
+from ..store import Artifact
+
+BATCH = 8
+"""Latents that are decoded at a time: a picture of 512 pixels takes hundreds of megabytes on its way."""
+
+
+class Decoder:
+    """Decodes on the codec's device in float32; `costs` are those of what has been decoded so far."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self._flops, self._seconds, self._count = 0.0, 0.0, 0
+
+    @torch.no_grad()
+    def pictures(self, latents: Tensor) -> Tensor:
+        """Pictures (B, C, H, W) about [-1, 1], on the CPU, of latents (B, ...)."""
+        return torch.cat([self._decoded(part) for part in latents.split(BATCH)])
+
+    def _decoded(self, part: Tensor) -> Tensor:
+        if not self._flops:
+            with FlopCounterMode(display=False) as counter:
+                self.codec.decode(part[:1])
+            self._flops = float(counter.get_total_flops())
+        start = time.perf_counter()
+        decoded = self.codec.decode(part).float().cpu()
+        self._seconds += time.perf_counter() - start
+        self._count += len(part)
+        return decoded
+
+    def costs(self) -> dict[str, float]:
+        """FLOPs and seconds of decoding a picture, as a score answers them."""
+        if not self._count:
+            return {}
+        return {"decode_flops_per_image": self._flops, "decode_seconds_per_image": self._seconds / self._count}
+
+
+def load(artifact: Artifact, device: str) -> Codec:
+    """The autoencoder of a pipeline, whose teacher's artifact it is, on a device."""
+    options = PipelineOptions.model_validate(artifact.asked(TeacherParams).teacher)
+    try:
+        found: Codec = pipeline.read(Path(options.folder), options.resolution).codec()
+    except CheckpointError as error:
+        raise TaskError(str(error)) from None
+    return found.to(device)
