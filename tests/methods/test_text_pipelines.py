@@ -248,6 +248,16 @@ def test_copies_share_the_table_and_the_autoencoder_and_no_state_has_them(opened
     assert names == {f"network.network.unet.{name}" for name in teacher.network.network.unet.state_dict()}
 
 
+def test_a_table_of_other_encoders_is_refused_at_once(opened, tmp_path):
+    (_, sd, _), (_, pixart, _) = opened("sd"), opened("pixart")
+    with pytest.raises(CheckpointError, match="tokens of 40 numbers, and the network is told 16"):
+        sd.denoiser(opened("sdxl")[2])
+    with pytest.raises(CheckpointError, match="no pooled prompts, and the network is told 12"):
+        opened("sdxl")[1].denoiser(random_table(tmp_path, 5, 40)[0])
+    with pytest.raises(CheckpointError, match="no mask"):
+        pixart.denoiser(random_table(tmp_path, 5, 32)[0])
+
+
 def test_a_network_without_a_table_says_so(opened):
     _, pipeline, _ = opened("sd")
     network = building.build(*pipeline.checkpoint()).network
