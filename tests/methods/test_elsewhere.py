@@ -224,6 +224,17 @@ def test_sim_is_one_step_from_level_2_5_at_the_label_that_its_code_rounds_to():
     torch.testing.assert_close(released(sampler="sim").sample(unit(4), 1), x - 2.5 * eps)
 
 
+def test_a_released_model_of_captions_is_read_as_a_pipeline_whose_options_do_not_change_its_sampler():
+    options = ReleasedOptions(
+        folder="sdxl", unet="one.safetensors", prediction="sample", guidance=2, resolution=512, labels=(999,)
+    )
+    found = options.pipeline()
+    assert (found.folder, found.network_file, found.prediction) == ("sdxl", "one.safetensors", "sample")
+    assert (found.guidance, found.resolution) == (2, 512)
+    assert options.alone() == ReleasedOptions(labels=(999,))
+    assert options.label() == "sdxl one.safetensors euler prediction=sample guidance=2.0 resolution=512 labels=999"
+
+
 def test_sim_is_a_single_step_of_a_network_that_predicts_eps():
     with pytest.raises(UnreachableNFE, match="NFE 1 only"):
         released(sampler="sim").sample(unit(4), 2)

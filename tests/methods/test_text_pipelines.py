@@ -263,3 +263,74 @@ def test_a_network_without_a_table_says_so(opened):
     network = building.build(*pipeline.checkpoint()).network
     with pytest.raises(ValueError, match="no table of prompts yet"):
         network(noise(), torch.zeros(2), ROWS)
+
+
+GRIDS = {
+    "ddim leading": (
+        "DDIMScheduler", {"timestep_spacing": "leading", "steps_offset": 1, "set_alpha_to_one": False}, "euler",
+        {**LEADING, "end": "min"},
+    ),
+    "ddim trailing": ("DDIMScheduler", {"timestep_spacing": "trailing"}, "euler", {"spacing": "labels-trailing"}),
+    "euler leading": ("EulerDiscreteScheduler", {"timestep_spacing": "leading", "steps_offset": 1}, "euler", LEADING),
+    "euler linspace": ("EulerDiscreteScheduler", {}, "euler", {"spacing": "labels-linspace"}),
+    "dpm linspace": (
+        "DPMSolverMultistepScheduler", {}, "dpmpp-2m", {"spacing": "labels-linspace", "parts": "steps+1"}
+    ),
+    "dpm leading": (
+        "DPMSolverMultistepScheduler", {"timestep_spacing": "leading", "steps_offset": 1}, "dpmpp-2m",
+        {**LEADING, "parts": "steps+1"},
+    ),
+    "dpm trailing": (
+        "DPMSolverMultistepScheduler", {"timestep_spacing": "trailing"}, "dpmpp-2m", {"spacing": "labels-trailing"}
+    ),
+    "unipc linspace": (
+        "UniPCMultistepScheduler", {}, "unipc-2", {"spacing": "labels-linspace", "parts": "steps+1"}
+    ),
+}  # fmt: skip
+
+
+def difference(opened, teachers, kind, grid, steps, w=4.0, **ours):
+    """rms of the difference to the library's latents with another scheduler, relative to the latents' own."""
+    folder, pipeline, _ = opened(kind)
+    name, options, solver, spacing = GRIDS[grid] if isinstance(grid, str) else grid
+    library = theirs(folder, pipeline.facts.pipeline)
+    kept = library.scheduler
+    given = {key: value for key, value in pipeline.facts.scheduler.items() if key.startswith(("beta_", "prediction"))}
+    fixed = {"clip_sample": False} if name == "DDIMScheduler" else {}
+    library.scheduler = getattr(tiny.diffusers, name)(**given, **fixed, **options)
+    start = "scaled" if library.scheduler.init_noise_sigma != 1 and "leading" not in options.values() else "unit"
+    try:
+        expected = library_samples(folder, pipeline.facts.pipeline, steps, w, "latent")
+    finally:
+        library.scheduler = kept
+    sampler = solvers.get(solver, grid=spacing, start=start, **ours)
+    found = sampler.sample(Guided(teachers(kind), w), noise(), nfe=steps, condition=ROWS)
+    return rms(found - expected) / rms(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("kind", ["sd", "sd-v", "sdxl", "pixart"])
+def test_on_each_grid_a_guided_sample_is_the_librarys(opened, teachers, kind, grid):
+    for steps in (4, 10) if "ddim trailing" in grid else (4, 12):
+        assert difference(opened, teachers, kind, grid, steps) < 1e-5, steps
+
+
+MINIMUM = {"final_sigmas_type": "sigma_min"}
+UNLIKE = {
+    "ddim trailing where steps do not divide the labels": (GRIDS["ddim trailing"], 7),
+    "ddim linspace": (("DDIMScheduler", {"timestep_spacing": "linspace"}, "euler", {"spacing": "labels-linspace"}), 7),
+    "dpm's lower last order": (
+        ("DPMSolverMultistepScheduler", MINIMUM, "dpmpp-2m", {**GRIDS["dpm linspace"][3], "end": "min"}), 12
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", UNLIKE)
+def test_where_the_librarys_chain_is_another_latents_differ_too(opened, teachers, case):
+    grid, steps = UNLIKE[case]
+    kind = "sd-v" if "dpm" in case else "sd"
+    assert difference(opened, teachers, kind, grid, steps) > (1e-3 if "dpm" in case else 1e-2)
+    if "dpm" in case:
+        assert difference(opened, teachers, kind, grid, steps, lower_order_final="always") < 1e-5
