@@ -250,9 +250,9 @@ def test_copies_share_the_table_and_the_autoencoder_and_no_state_has_them(opened
 
 def test_a_table_of_other_encoders_is_refused_at_once(opened, tmp_path):
     (_, sd, _), (_, pixart, _) = opened("sd"), opened("pixart")
-    with pytest.raises(CheckpointError, match="tokens of 40 numbers, the network reads 16"):
+    with pytest.raises(CheckpointError, match="tokens of 40 numbers, and the network reads 16"):
         sd.denoiser(opened("sdxl")[2])
-    with pytest.raises(CheckpointError, match="no pooled prompts, the network reads 12"):
+    with pytest.raises(CheckpointError, match="no pooled prompts, and the network reads 12"):
         opened("sdxl")[1].denoiser(random_table(tmp_path, 5, 40)[0])
     with pytest.raises(CheckpointError, match="no mask"):
         pixart.denoiser(random_table(tmp_path, 5, 32)[0])

@@ -85,5 +85,5 @@ def _agree(what: str, found: Tensor | None, widths: Sequence[Any]) -> None:
     if not {width, None} & set(widths) or width is None:
         has = f"no {what}" if width is None else f"{what} of {width} numbers"
         raise CheckpointError(
-            f"the table has {has}, and the network is told {widths[0]}: encode prompts with its folder"
+            f"the table has {has}, and the network reads {widths[0]}: encode prompts with its folder"
         )

@@ -133,7 +133,7 @@ def guidance_sines(w: float, width: int) -> Tensor:
 
 
 class PixArt(Captioned):
-    """eps of a PixArtTransformer2DModel, and a variance where it learned one (chen2023pixart, arXiv:2310.00426)."""
+    """eps of a PixArtTransformer2DModel, and a variance where it learned one (chen2024pixart, arXiv:2310.00426)."""
 
     def __init__(
         self, transformer: Any, config: dict[str, Any], size: tuple[int, int], table: PromptTable | None = None
