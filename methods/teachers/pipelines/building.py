@@ -84,6 +84,4 @@ def _agree(what: str, found: Tensor | None, widths: Sequence[Any]) -> None:
     width = None if found is None else found.shape[-1]
     if not {width, None} & set(widths) or width is None:
         has = f"no {what}" if width is None else f"{what} of {width} numbers"
-        raise CheckpointError(
-            f"the table has {has}, and the network reads {widths[0]}: encode prompts with its folder"
-        )
+        raise CheckpointError(f"the table has {has}, and the network reads {widths[0]}: encode prompts with its folder")
