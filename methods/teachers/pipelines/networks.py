@@ -37,7 +37,8 @@ class Captioned(nn.Module):
 
 
 class TextUNet(Captioned):
-    """eps, v or x0 of a UNet2DConditionModel, with SDXL's pooled prompts and sizes where it knows them.
+    """eps, v or x0 of a UNet2DConditionModel (rombach2022high, arXiv:2112.10752), with the pooled prompts and sizes of
+    SDXL (podell2024sdxl, arXiv:2307.01952) where it knows them.
 
     guidance: the scale w that a network with `time_cond_proj_dim` is told (luo2023latent, arXiv:2310.04378, section
     4.2; number unchecked).
