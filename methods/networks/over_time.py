@@ -53,9 +53,9 @@ class TimeConv(nn.Module):
         single = x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(0, (-1, self.frames))
         return x + functional.leaky_relu(self.convolved(single), SLOPE).flatten(0, 1).to(x.dtype)
 
-    def after(self, block: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        """As a forward hook: what the block then gives."""
-        return self(output)
+    def after(self, block: nn.Module, inputs: Any, output: Any) -> Any:
+        """As a forward hook: what the block then gives; some of diffusers' give a tuple, whose first it is."""
+        return (self(output[0]), *output[1:]) if isinstance(output, tuple) else self(output)
 
 
 def add_layers_over_time(network: nn.Module, frames: int, modes: int, rng: torch.Generator) -> None:

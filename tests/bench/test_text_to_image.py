@@ -1,6 +1,7 @@
 """Suites on text-to-image pipelines: captions encoded once, latents, pictures, scores with captions, training."""
 
 import csv
+import json
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ import yaml
 pytest.importorskip("diffusers", reason="diffusers is not installed: pip install 'fewstep[diffusers]'")
 pytest.importorskip("transformers", reason="transformers is not installed: pip install 'fewstep[text]'")
 
+from fewstep.methods.registry import METHODS, data_free
 from fewstep.tests.bench.in_process import call, in_process  # noqa: F401
 from fewstep.tests.bench.test_evaluate_captions import coco  # noqa: F401
 from fewstep.tests.methods import tiny_pipelines
@@ -18,6 +20,11 @@ pytestmark = pytest.mark.usefixtures("in_process", "coco")
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
     return tiny_pipelines.sd(tmp_path_factory.mktemp("pipelines") / "tiny-sd")
+
+
+@pytest.fixture(scope="module")
+def smooth(tmp_path_factory):
+    return tiny_pipelines.sd(tmp_path_factory.mktemp("pipelines") / "tiny-v", prediction="v_prediction")
 
 
 def suite(folder, pipeline, *methods, **changes):
@@ -36,8 +43,8 @@ def suite(folder, pipeline, *methods, **changes):
     return file
 
 
-def ran(folder, file):
-    result = call("run", file, "--out", folder / "out", "--store", folder / "store")
+def ran(folder, file, store=None):
+    result = call("run", file, "--out", folder / "out", "--store", store or folder / "store")
     assert result.exit_code == 0, result.output + result.stderr
     with (folder / "out" / "results.csv").open() as opened:
         return {(row["method"], row["metric"]): row for row in csv.DictReader(opened)}
@@ -55,3 +62,44 @@ def test_a_solver_on_a_guided_pipeline(tmp_path, pipeline):
     assert found["euler", "rmse"]["protocol"].startswith("rmse/latents/float/2/")
     assert float(found["euler", "clip_score"]["forwards"]) == 4
     assert kinds(tmp_path).count("prompts") == 1
+
+
+OPTIONS = {
+    "bespoke": {"trajectories": 2, "nodes": 5, "tolerance": 1.0},
+    "d-ode": {"scale": 2, "batch": 2},
+    "iia": {"batch": 2},
+    "dfno": {"frames": 2, "solver_nfe": 4, "modes": 1},
+    "progressive": {"start_steps": 4},
+    "tract": {"teacher_steps": 4, "phases": [1]},
+    "knowledge": {"solver_nfe": 2},
+    "rectified-flow": {"solver_nfe": 2},
+}
+"""Of methods that would take minutes with their own."""
+BUDGET = {"bespoke": 2000}
+FORWARDS = {"dfno": 2}
+"""Of a student that makes several moments of the path at once."""
+NFE = {"bespoke": 2, "d-ode": 2, "iia": 3, "rectified-flow": 2}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", sorted(name for name, spec in METHODS.items() if spec.trains))
+def test_every_method_trains_on_a_pipeline_and_is_scored(tmp_path, pipeline, smooth, store, method):
+    spec = METHODS[method]
+    options = {**({"batch": 2} if "batch" in spec.options.model_fields else {}), **OPTIONS.get(method, {})}
+    row = {"name": method, "options": options, "nfe": NFE.get(method, 1)}
+    # The paths of a random network are smooth where it predicts v.
+    source = smooth if method == "bespoke" else pipeline
+    file = suite(tmp_path, source, row, budgets={"evaluations": BUDGET.get(method, 60)}, metrics=["clip_score"])
+    found = ran(tmp_path, file, store)[method, "clip_score"]
+    assert found["status"] == "done"
+    assert 0 < float(found["train_evaluations"]) <= BUDGET.get(method, 60)
+    # A student is one network, a learned solver asks the guided teacher.
+    assert float(found["forwards"]) == row["nfe"] * FORWARDS.get(method, 1 if spec.needs_network else 2)
+    trained = [path for path in store.iterdir() if path.name.startswith("train-")]
+    reads = {role for path in trained for role in json.loads((path / "manifest.json").read_text())["inputs"]}
+    assert ("latents" in reads) or data_free(spec)
