@@ -114,10 +114,13 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "w", "steps"), [
-    ("sd", 1.0, 4), ("sd", 7.5, 7), ("sd-v", 7.5, 4), ("sdxl", 1.0, 4), ("sdxl", 7.5, 4), ("pixart", 1.0, 4),
-    ("pixart", 7.5, 7), ("sigma", 7.5, 4),
-])  # fmt: skip
+WHOLE = [("sd", 7.5, 7), ("sdxl", 7.5, 4), ("pixart", 7.5, 4)]
+MORE = [("sd", 1.0, 4), ("sd-v", 7.5, 4), ("sdxl", 1.0, 4), ("pixart", 1.0, 4), ("pixart", 7.5, 7), ("sigma", 7.5, 4)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "w", "steps"), [*WHOLE, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE)]
+)
 def test_whole_pipelines_are_the_librarys(opened, teachers, kind, w, steps):
     folder, pipeline, _ = opened(kind)
     name, grid = SOLVERS[kind]
