@@ -1,9 +1,11 @@
 """Teachers in one word: `edm:FILE`, `module:package.module:factory`, or a name alone. No torch."""
 
+from pathlib import Path
 from typing import Any
 
 from ...datasets.frozen import register as frozen
 from ...methods import registry
+from ...methods.teachers.pipelines import facts
 from .. import published_files
 
 FORMS = {
@@ -26,6 +28,8 @@ def expanded(teacher: Any) -> Any:
     form, colon, rest = teacher.partition(":")
     if colon and form in (*FORMS, "module") and not rest:
         raise ValueError(f"{form}: takes {'package.module:factory' if form == 'module' else 'a file'} after the colon")
+    if colon and form == "diffusers" and facts.recognised(Path(rest)):
+        return {"name": "pipeline", "folder": rest}
     if colon and form in FORMS:
         return {"name": "checkpoint", "form": FORMS[form], "file": rest}
     if colon and form == "module":

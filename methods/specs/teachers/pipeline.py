@@ -83,7 +83,7 @@ class PipelineOptions(TeacherOptions):
         if self.prompts is not None and not os.path.isfile(self.prompts):
             return Missing(self.prompts, "a text file with a prompt in each line")
         lacking = facts.missing_packages(facts.read(Path(self.folder), self.resolution), self.encoding())
-        return Missing(f"package {lacking[0]}", "pip install 'fewstep[diffusers,text]'") if lacking else None
+        return Missing(f"package {lacking[0]}", "pip install 'fewstep[captions]'") if lacking else None
 
     def encoding(self) -> "facts.Encoding":  # type: ignore[name-defined]  # noqa: F821
         """How prompts are encoded."""

@@ -16,7 +16,7 @@ from ..edm_pickle import CheckpointError
 from ..forms.base import outline
 from .folder import line
 
-INSTALL = "text-to-image folders need the package {0}: pip install 'fewstep[diffusers,text]'"
+INSTALL = "text-to-image folders need the package {0}: pip install 'fewstep[captions]'"
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Of attention, before diffusers 0.15."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -37,7 +37,8 @@ class Captioned(nn.Module):
 
 
 class TextUNet(Captioned):
-    """eps, v or x0 of a UNet2DConditionModel, with SDXL's pooled prompts and sizes where it knows them.
+    """eps, v or x0 of a UNet2DConditionModel (rombach2022high, arXiv:2112.10752), with the pooled prompts and sizes of
+    SDXL (podell2024sdxl, arXiv:2307.01952) where it knows them.
 
     guidance: the scale w that a network with `time_cond_proj_dim` is told (luo2023latent, arXiv:2310.04378, section
     4.2; number unchecked).
@@ -133,7 +134,7 @@ def guidance_sines(w: float, width: int) -> Tensor:
 
 
 class PixArt(Captioned):
-    """eps of a PixArtTransformer2DModel, and a variance where it learned one (chen2023pixart, arXiv:2310.00426)."""
+    """eps of a PixArtTransformer2DModel, and a variance where it learned one (chen2024pixart, arXiv:2310.00426)."""
 
     def __init__(
         self, transformer: Any, config: dict[str, Any], size: tuple[int, int], table: PromptTable | None = None
