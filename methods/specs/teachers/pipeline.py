@@ -77,7 +77,7 @@ class PipelineOptions(TeacherOptions):
         from ...teachers.pipelines import facts
 
         if not os.path.isdir(self.folder):
-            return Missing(self.folder, "a folder of the pipeline's files, as `hf download REPOSITORY` makes it")
+            return Missing(self.folder, f"hf download REPOSITORY --local-dir {self.folder}")
         if self.network_file is not None and not os.path.isfile(self.network_file):
             return Missing(self.network_file, "the model's page")
         if self.prompts is not None and not os.path.isfile(self.prompts):
