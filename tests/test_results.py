@@ -131,7 +131,7 @@ BUDGETS = ("30000 evaluations", FULL, "300000 evaluations")
 
 def test_tuning_that_is_paid_for_helps_only_where_training_has_saturated():
     """The means, and that the difference is beyond doubt: frozen settings win but for Bespoke from 100,000 on, and for
-    SIM at 300,000, where neither does.
+    SIM from there on, where neither does.
     """
     board = leaderboard.read(BOARDS / "tuned")
     entries = {(entry.method, entry.variant, entry.budget): entry for entry in board.entries}
@@ -144,7 +144,7 @@ def test_tuning_that_is_paid_for_helps_only_where_training_has_saturated():
             found[method, budget] = better if differing(values, blocks)[0, 1] else "neither"
     assert {found["consistency", budget] for budget in BUDGETS} == {"frozen"}
     assert {found["knowledge", budget] for budget in BUDGETS} == {"frozen"}
-    assert [found["sim", budget] for budget in BUDGETS] == ["frozen", "frozen", "neither"]
+    assert [found["sim", budget] for budget in BUDGETS] == ["frozen", "neither", "neither"]
     assert [found["bespoke", budget] for budget in BUDGETS][1:] == ["tuned", "tuned"]
 
 
