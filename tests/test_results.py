@@ -130,8 +130,8 @@ BUDGETS = ("30000 evaluations", FULL, "300000 evaluations")
 
 
 def test_tuning_that_is_paid_for_helps_only_where_training_has_saturated():
-    """The means, and that the difference is beyond doubt: frozen settings win but for Bespoke from 100,000 on, and for
-    SIM from there on, where neither does.
+    """The means, and that the difference is beyond doubt: frozen settings win but for Bespoke from 100,000 on; where
+    neither does they have the better mean.
     """
     board = leaderboard.read(BOARDS / "tuned")
     entries = {(entry.method, entry.variant, entry.budget): entry for entry in board.entries}
@@ -142,7 +142,7 @@ def test_tuning_that_is_paid_for_helps_only_where_training_has_saturated():
             values, blocks = by_seed(frozen, tuned)
             better = "frozen" if values[0].sum() < values[1].sum() else "tuned"
             found[method, budget] = better if differing(values, blocks)[0, 1] else "neither"
-    assert {found["consistency", budget] for budget in BUDGETS} == {"frozen"}
+    assert [found["consistency", budget] for budget in BUDGETS] == ["neither", "frozen", "frozen"]
     assert {found["knowledge", budget] for budget in BUDGETS} == {"frozen"}
     assert [found["sim", budget] for budget in BUDGETS] == ["frozen", "neither", "neither"]
     assert [found["bespoke", budget] for budget in BUDGETS][1:] == ["tuned", "tuned"]
