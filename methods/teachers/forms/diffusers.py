@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ...denoiser import Condition, Denoiser, EDMDenoiser, NetworkDenoiser
 from ..edm_pickle import CheckpointError
 from ..pipelines.folder import configuration, line, weights
+from ..pipelines.library import residual_blocks
 from ..preconditioned import ConvertedDenoiser
 from ..pretrained import Pretrained
 from . import diffusers_schedule as schedule
@@ -78,14 +79,7 @@ class UNet2D(nn.Module):
 
     def residual_blocks(self) -> list[tuple[nn.Module, int]]:
         """Of the way down, the first in the middle, of the way up, with their attention; and the channels of each."""
-        found = list[tuple[nn.Module, int]]()
-        middle = self.unet.mid_block
-        for part in [*self.unet.down_blocks, *([] if middle is None else [middle]), *self.unet.up_blocks]:
-            attentions = list(getattr(part, "attentions", None) or [])
-            for k, block in enumerate(part.resnets[:1] if part is middle else part.resnets):
-                attention = attentions[k] if k < len(attentions) else None
-                found.append((block if attention is None else attention, block.out_channels))
-        return found
+        return residual_blocks(self.unet)
 
 
 def recognised(folder: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..edm_pickle import CheckpointError
-from .folder import ENCODER, NETWORK, configuration, digest, weights
+from .folder import CHAINS, ENCODER, NETWORK, configuration, digest, weights
 
 Kind = Literal["sd", "sdxl", "pixart"]
 
@@ -21,20 +21,7 @@ KINDS: dict[str, Kind] = {
 T5_TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
 CLIP_TOKENS = 77
 
-SCHEDULERS = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "LCMScheduler",
-    "PNDMScheduler",
-    "TCDScheduler",
-    "UniPCMultistepScheduler",
-)
-"""Those of variance-preserving chains."""
+SCHEDULERS = (*CHAINS, "LCMScheduler", "TCDScheduler")
 CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
 CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 NETWORKS = ("UNet2DConditionModel", "PixArtTransformer2DModel", "Transformer2DModel")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...denoiser import Condition
 from ...prompts import Encoded, PromptTable
+from .library import residual_blocks
 
 GUIDANCE_SCALE = 1000.0
 """w - 1 is multiplied by it before its sines, as labels are large numbers too."""
@@ -110,14 +111,7 @@ class TextUNet(Captioned):
 
     def residual_blocks(self) -> list[tuple[nn.Module, int]]:
         """Of the way down, the first in the middle, of the way up, with their attention; and the channels of each."""
-        found = list[tuple[nn.Module, int]]()
-        middle = self.unet.mid_block
-        for part in [*self.unet.down_blocks, *([] if middle is None else [middle]), *self.unet.up_blocks]:
-            attentions = list(getattr(part, "attentions", None) or [])
-            for k, block in enumerate(part.resnets[:1] if part is middle else part.resnets):
-                after = attentions[k] if k < len(attentions) else None
-                found.append((block if after is None else after, block.out_channels))
-        return found
+        return residual_blocks(self.unet)
 
 
 def _text(block: Any, text: Tensor) -> dict[str, Tensor]:
