@@ -24,7 +24,7 @@ from fewstep.bench.suite.schema import MethodEntry, Suite
 from fewstep.reports import run_folder
 
 SUITE, METRIC = "defaults", "fd_law"
-CHOSEN = Path(__file__).parent / "defaults" / "chosen.csv"
+CHOSEN = Path(__file__).parent / "chosen.csv"
 COLUMNS = ("method", "option", "value", "points", "distance", "runner_up")
 WIDER = "wider "
 """How the variant of a row begins that a choice on the edge has added."""

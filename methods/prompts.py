@@ -75,9 +75,6 @@ class PromptTable:
     def __deepcopy__(self, memo: dict[int, Any]) -> "PromptTable":
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None}
-
     def __len__(self) -> int:
         """How many prompts, the null prompt among them."""
         return int(self._slice("pooled").get_shape()[0]) if "pooled" in self._names else len(self.starts) - 1

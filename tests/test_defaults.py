@@ -85,7 +85,7 @@ def test_every_trained_method_has_a_grid_of_at_most_eight_points_and_two_options
 
 
 def test_every_choice_is_the_rules_on_the_committed_results():
-    found = defaults.results(defaults.CHOSEN.parent)
+    found = defaults.results(defaults.CHOSEN.parent / "defaults")
     assert missing(found) == []
     with defaults.CHOSEN.open(encoding="utf-8", newline="") as file:
         written = list(csv.DictReader(file))

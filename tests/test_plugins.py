@@ -148,7 +148,7 @@ def test_a_teacher_of_another_package_is_checked_as_others_are(outside):
         return result.stderr
 
     assert "unknown key 'sigma_mx'; did you mean 'sigma_max'?" in mistake(sigma_mx=3)
-    kinds = "'checkpoint', 'exact', 'module', 'pretrain', 'shipped', 'wiener'"
+    kinds = "'checkpoint', 'exact', 'module', 'pipeline', 'pretrain', 'shipped', 'wiener'"
     assert f"'name' must be one of {kinds}" in mistake(name="weiner")
 
 

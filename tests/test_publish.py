@@ -45,7 +45,7 @@ def test_a_run_is_kept_with_the_facts_of_its_metrics_and_the_figures_that_are_li
     kept = {file.name: file for file in (checkout / "leaderboards" / "quickstart").iterdir()}
     assert set(kept) == {
         "results.csv", "blocks.csv", "costs.csv", "leaderboard.csv", "metrics.json", "methods.json", "papers.bib",
-        "run.json", "learned.json", "curves.csv", "nfe_fd_digits.svg",
+        "run.json", "suite.yaml", "learned.json", "curves.csv", "nfe_fd_digits.svg",
     }  # fmt: skip
     for name in ("results.csv", "metrics.json", "methods.json"):
         assert kept[name].read_bytes() == (run / name).read_bytes()

@@ -69,8 +69,8 @@ def distilled():
     return {metric: values("distillation", metric) for metric in ("fd_digits", "recall", "class_coverage")}
 
 
-def test_every_student_beats_euler_at_its_own_nfe_on_three_seeds_but_ct(distilled):
-    """Consistency training as first published is worse from four evaluations on, on every seed."""
+def test_up_to_four_evaluations_every_student_beats_euler_on_three_seeds(distilled):
+    """At eight consistency training is worse on every seed, and consistency distillation cannot be told from Euler."""
     fd, worse = distilled["fd_digits"], set()
     students = [key for key in fd if key[2] == FULL]
     assert len({key[:2] for key in students}) == 15
@@ -78,9 +78,11 @@ def test_every_student_beats_euler_at_its_own_nfe_on_three_seeds_but_ct(distille
         own, euler = fd[method, variant, budget, nfe], fd["euler", "grid=karras-7 zero", "0", nfe]
         assert set(own) == set(euler) == {0, 1, 2}
         if not all(own[seed] < euler[seed] for seed in own):
-            assert all(own[seed] > euler[seed] for seed in own)
-            worse.add((method, variant, nfe))
-    assert worse == {("consistency-training", "ct", 4), ("consistency-training", "ct", 8)}
+            assert nfe == 8
+            assert method.startswith("consistency")
+        if all(own[seed] > euler[seed] for seed in own):
+            worse.add((method, variant))
+    assert worse == {("consistency-training", variant) for variant in ("ct", "ict", "ect")}
 
 
 @pytest.mark.parametrize(
@@ -88,10 +90,10 @@ def test_every_student_beats_euler_at_its_own_nfe_on_three_seeds_but_ct(distille
     [("consistency", 4.8, 0.9), ("progressive", 5.6, 0.87), ("tract", 6.5, 0.83), ("sim", 3.5, 0.82)],
 )
 def test_one_step_lies_where_an_independent_implementation_does(distilled, method, fd, recall):
-    """Within a quarter of the Fréchet distance; recall within 0.04, SIM's is above."""
+    """Within a quarter of the Fréchet distance; recall within 0.04, SIM's and TRACT's are above."""
     own, covered = (distilled[metric][method, "", FULL, 1] for metric in ("fd_digits", "recall"))
     assert sum(own.values()) / 3 == pytest.approx(fd, rel=0.25)
-    assert recall - 0.04 < sum(covered.values()) / 3 < recall + (0.07 if method == "sim" else 0.04)
+    assert recall - 0.04 < sum(covered.values()) / 3 < recall + (0.07 if method in ("sim", "tract") else 0.04)
 
 
 def test_no_student_loses_a_class(distilled):
@@ -128,8 +130,8 @@ BUDGETS = ("30000 evaluations", FULL, "300000 evaluations")
 
 
 def test_tuning_that_is_paid_for_helps_only_where_training_has_saturated():
-    """The means, and that the difference is beyond doubt: frozen settings win but for Bespoke from 100,000 on, and for
-    SIM at 300,000, where neither does.
+    """The means, and that the difference is beyond doubt: frozen settings win but for Bespoke from 100,000 on; where
+    neither does they have the better mean.
     """
     board = leaderboard.read(BOARDS / "tuned")
     entries = {(entry.method, entry.variant, entry.budget): entry for entry in board.entries}
@@ -140,9 +142,9 @@ def test_tuning_that_is_paid_for_helps_only_where_training_has_saturated():
             values, blocks = by_seed(frozen, tuned)
             better = "frozen" if values[0].sum() < values[1].sum() else "tuned"
             found[method, budget] = better if differing(values, blocks)[0, 1] else "neither"
-    assert {found["consistency", budget] for budget in BUDGETS} == {"frozen"}
+    assert [found["consistency", budget] for budget in BUDGETS] == ["neither", "frozen", "frozen"]
     assert {found["knowledge", budget] for budget in BUDGETS} == {"frozen"}
-    assert [found["sim", budget] for budget in BUDGETS] == ["frozen", "frozen", "neither"]
+    assert [found["sim", budget] for budget in BUDGETS] == ["frozen", "neither", "neither"]
     assert [found["bespoke", budget] for budget in BUDGETS][1:] == ["tuned", "tuned"]
 
 

@@ -12,7 +12,7 @@ def chosen(method: str) -> dict[str, str]:
 
 @cache
 def _rows() -> list[dict[str, str]]:
-    file = resources.files("fewstep.leaderboards") / "defaults" / "chosen.csv"
+    file = resources.files("fewstep.leaderboards") / "chosen.csv"
     if not file.is_file():
         return []
     return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))

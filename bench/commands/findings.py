@@ -13,6 +13,7 @@ from ...datasets.own_images import OwnImages
 from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods.specs.images import ImagesOptions
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.pipeline import PipelineOptions
 from .. import published_files
 from ..metrics.metric import OWN
 from ..metrics.register import METRICS
@@ -161,7 +162,12 @@ def _made_elsewhere(entry: MethodEntry) -> Iterator[tuple[str, str, str]]:
         state = ("present", str(path)) if os.path.exists(path) else ("missing", "no such file or folder")
         yield f"images {path}", *state
         return
-    name = elsewhere.network_of(options).file
+    network = elsewhere.network_of(options)
+    if isinstance(network, PipelineOptions):
+        missing = network.missing()
+        yield f"pipeline {network.folder}", *(("missing", str(missing)) if missing else ("present", network.folder))
+        return
+    name = network.file
     file = checkpoints.meant(name)
     if file in published_files.REGISTER:
         yield from _files([file])

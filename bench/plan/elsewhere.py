@@ -154,9 +154,9 @@ class NetworkRow(Row):
 
     @cached_property
     def lacking(self) -> Status | None:
-        assert isinstance(self.problem.teacher, CheckpointOptions)
-        file = self.problem.teacher.file
-        if checkpoints.meant(file) is None:
+        teacher = self.problem.teacher
+        file = teacher.file if isinstance(teacher, CheckpointOptions) else None
+        if file is not None and checkpoints.meant(file) is None:
             return Status(Kind.LACKING, f"{file}: no such file, and no network is known by that name")
         return super().lacking
 

@@ -32,7 +32,7 @@ def of_method(method: Method, name: str, options: Options, nfe: int | None) -> P
     reachable = (n for n in STUDENT_NFE if spec.refusal(n, options) is None)
     chosen = next(reachable, None) if nfe is None else nfe
     # Latents are no pictures.
-    if chosen is None or shape is None or len(shape) != 3 or method.teacher.sample_bound is None:
+    if chosen is None or shape is None or len(shape) != 3 or shape[0] not in (1, 3):
         return None
 
     def sample(start: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from torch.utils.flop_counter import FlopCounterMode
@@ -32,11 +33,11 @@ def run(task: Context[PromptsParams]) -> PromptsResult:
         training = _lines(params)
         every = [*scored, *training]
         count, start = len(every) + 1, time.perf_counter()
+        parts = iter(found.encode(every, encoding, accelerator(params.device)))
         with FlopCounterMode(display=False) as counter:
-            first = next(iter(found.encode(every[: encoding.batch], encoding, "cpu")))
+            first = next(parts)
         flops = counter.get_total_flops() / _size(first)
-        parts = found.encode(every, encoding, accelerator(params.device))
-        table = write(task.folder / TABLE, _watched(parts, count, task), count, params.encoders)
+        table = write(task.folder / TABLE, _watched(chain([first], parts), count, task), count, params.encoders)
     except (ArchiveError, CheckpointError) as error:
         raise TaskError(str(error)) from None
     assert len(table) == count

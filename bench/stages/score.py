@@ -88,25 +88,29 @@ def _of_networks(
     task: Context[ScoreParams], images: Images8, groups: dict[str, list[str]], device: str
 ) -> dict[str, Measured]:
     """The metrics of published networks, whose images are read once for all of them."""
-    side = task.params.compared_at
-    captioned = {name for metrics in groups.values() for name in metrics if METRICS[name].captioned}
-    compared = {name: [m for m in metrics if m not in captioned] for name, metrics in groups.items()}
+    params, (compared, captioned) = task.params, _divided(groups)
     features = {
-        name: FeatureReader(name, arrays_of(metrics), images.count, device, side)
+        name: FeatureReader(name, arrays_of(metrics), images.count, device, params.compared_at)
         for name, metrics in compared.items()
-        if metrics
     }
-    texts = _texts(task.params, images.count) if captioned else []
-    scores = {name: CaptionReader(METRICS[name].features, texts, device) for name in sorted(captioned)}
+    texts = _texts(params, images.count) if captioned else []
+    scores = {name: CaptionReader(METRICS[name].features, texts, device) for name in captioned}
     if features or scores:
         stream(images, [*features.values(), *scores.values()], task.on_progress)
-    files = {metric: given["file"] for metric, given in task.params.references.items()}
-    values: dict[str, Measured] = {}
+    rounding = images.rounding if params.compared_at is None else f"{images.rounding}/lanczos-{params.compared_at}"
+    files = {metric: given["file"] for metric, given in params.references.items()}
+    values = {name: reader.measured(name, images.rounding) for name, reader in scores.items()}
     for name, reader in features.items():
         own = task.inputs.get(reference_role(name))
-        rounding = images.rounding if side is None else f"{images.rounding}/lanczos-{side}"
         values |= of_published(name, reader.features, compared[name], own, files, rounding)
-    return values | {name: reader.measured(name, images.rounding) for name, reader in scores.items()}
+    return values
+
+
+def _divided(groups: dict[str, list[str]]) -> tuple[dict[str, list[str]], list[str]]:
+    """(metrics of features alone, by network; those that look at captions)."""
+    plain = {name: [m for m in metrics if not METRICS[m].captioned] for name, metrics in groups.items()}
+    captioned = [m for metrics in groups.values() for m in metrics if METRICS[m].captioned]
+    return {name: metrics for name, metrics in plain.items() if metrics}, captioned
 
 
 def _texts(params: ScoreParams, count: int) -> list[str]:

@@ -13,12 +13,13 @@ from ...datasets.frozen import register as frozen
 from ...datasets.registry import DATASETS
 from ...methods import registry
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.pipeline import PipelineOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
 from ..metrics.metric import LAW, OWN
 from ..metrics.register import METRICS, defined
-from . import claimed, classifiers, elsewhere, fits, listed_levels, papers, published, repeats
+from . import claimed, classifiers, elsewhere, fits, listed_levels, papers, pipelines, published, repeats
 from .document import Location, complaints
 from .fits import Complaint, Rule, entries, places
 from .networks import network
@@ -112,13 +113,15 @@ def shares_of_the_teachers_training_are_known(suite: Suite) -> Iterator[Complain
             yield (*where, "name"), f"{entry.name}: {message}; give it in evaluations"
 
 
-def _trained_on_labels(teacher: Teacher) -> bool:
+def _is_told(teacher: Teacher) -> bool:
+    """Whether its network is told labels, as far as is known before the file is here, or prompts."""
     known = network(teacher)
-    return known is not None and known.classes > 0
+    told_labels = teacher.conditional or (known is not None and known.classes > 0)
+    return told_labels or isinstance(teacher, PipelineOptions)
 
 
 def labels_are_taken_where_teachers_need_them(suite: Suite) -> Iterator[Complaint]:
-    conditional = [teacher for _, teacher in teachers(suite) if teacher.conditional or _trained_on_labels(teacher)]
+    conditional = [teacher for _, teacher in teachers(suite) if _is_told(teacher)]
     for where, entry in entries(suite):
         if conditional and entry.spec.trains and not entry.spec.conditional:
             message = f"{entry.name} trains without labels, and teacher {conditional[0].shown()} needs them"
@@ -253,6 +256,8 @@ RULES: tuple[Rule, ...] = (
     published.rows_reach_an_nfe,
     classifiers.classifiers_fit,
     classifiers.labels_can_be_learned,
+    pipelines.pipelines_are_told_captions,
+    pipelines.released_pipelines_are_told_captions,
     *claimed.RULES,
     *papers.RULES,
 )

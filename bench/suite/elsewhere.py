@@ -1,6 +1,7 @@
 """Rules about rows that were made elsewhere: what they are read from and where they belong. No torch."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +13,8 @@ from ...methods.specs.images import ImagesOptions
 from ...methods.specs.released import ReleasedOptions
 from ...methods.specs.student import StudentRowOptions, released
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
+from ...methods.specs.teachers.pipeline import PipelineOptions
+from ...methods.teachers.pipelines import facts
 from .. import published_files
 from .document import Location
 from .fits import Complaint, entries
@@ -31,14 +34,22 @@ def alone(suite: Suite) -> bool:
         return False
 
 
-def network_of(options: Options) -> CheckpointOptions:
+def network_of(options: Options) -> CheckpointOptions | PipelineOptions:
     """The network that a row brings with it, as the teacher that it is read as."""
     if isinstance(options, ReleasedOptions):
-        return CheckpointOptions(file=options.folder)
+        told = of_captions(options) or facts.recognised(Path(options.folder))
+        return options.pipeline() if told else CheckpointOptions(file=options.folder)
     assert isinstance(options, StudentRowOptions)
     form: dict[str, Any] = {} if options.form == "auto" else {"form": options.form}
     ends = {} if options.exported else {"sigma_min": options.sigma_min, "sigma_max": options.sigma_max}
     return CheckpointOptions.model_validate({"file": options.file, **form, **ends})
+
+
+def of_captions(options: ReleasedOptions) -> list[str]:
+    """The options that a network of pixels does not have, as far as they are given."""
+    names = ("unet", "prediction", "guidance", "resolution")
+    found = [name for name in names if getattr(options, name) not in ("", None)]
+    return [*found, *(["sampler"] if options.sampler == "sim" else [])]
 
 
 def datasets_of(suite: Suite, entry: MethodEntry) -> list[str]:

@@ -46,6 +46,8 @@ def _read(suite: Suite) -> Iterator[Read]:
         if not entry.spec.elsewhere or entry.name not in ("student", "released"):
             continue
         network, key = elsewhere.network_of(entry.checked()), elsewhere.SOURCES[entry.name][1]
+        if not isinstance(network, CheckpointOptions):
+            continue
         for dataset in elsewhere.datasets_of(suite, entry):
             yield Read((*where, "options", key), network, dataset, True)
 

@@ -14,6 +14,7 @@ from ...methods.published_networks import PublishedNetwork, shapes_digest, with_
 from ...methods.saved_header import method_facts
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.teachers import edm_pickle
+from ...methods.teachers.pipelines import facts as pipelines
 from . import outlines
 
 METADATA, METADATA_CONFIG = "__metadata__", "config"
@@ -192,6 +193,8 @@ def _in(part: Mapping[str, Any], form: Any, kind: Any) -> Told:
 
 
 def _folder(path: Path) -> Told:
+    if pipelines.recognised(path):
+        raise ValueError("a text-to-image pipeline is a teacher of its own kind: {name: pipeline, folder: ...}")
     if not any((path / name).is_file() for name in FOLDER):
         raise ValueError(f"a folder without {' or '.join(FOLDER)}, one of which a folder of diffusers has")
     for file in (path / "unet" / "config.json", path / "config.json"):

@@ -1,9 +1,11 @@
 """Teachers in one word: `edm:FILE`, `module:package.module:factory`, or a name alone. No torch."""
 
+from pathlib import Path
 from typing import Any
 
 from ...datasets.frozen import register as frozen
 from ...methods import registry
+from ...methods.teachers.pipelines import facts
 from .. import published_files
 
 FORMS = {
@@ -24,12 +26,8 @@ def expanded(teacher: Any) -> Any:
     if not isinstance(teacher, str):
         return teacher
     form, colon, rest = teacher.partition(":")
-    if colon and form in (*FORMS, "module") and not rest:
-        raise ValueError(f"{form}: takes {'package.module:factory' if form == 'module' else 'a file'} after the colon")
-    if colon and form in FORMS:
-        return {"name": "checkpoint", "form": FORMS[form], "file": rest}
-    if colon and form == "module":
-        return {"name": "module", "target": rest}
+    if colon and form in (*FORMS, "module"):
+        return _of_form(form, rest)
     if teacher in registry.TEACHERS:
         return {"name": teacher}
     if teacher in frozen.teachers():
@@ -37,6 +35,16 @@ def expanded(teacher: Any) -> Any:
     if published_files.meant(teacher, published_files.CHECKPOINTS) is not None:
         return {"name": "checkpoint", "file": teacher}
     raise ValueError(f"no teacher, registered network or file {teacher[:100]!r}{_near(teacher, form if colon else '')}")
+
+
+def _of_form(form: str, rest: str) -> dict[str, str]:
+    if not rest:
+        raise ValueError(f"{form}: takes {'package.module:factory' if form == 'module' else 'a file'} after the colon")
+    if form == "module":
+        return {"name": "module", "target": rest}
+    if form == "diffusers" and facts.recognised(Path(rest)):
+        return {"name": "pipeline", "folder": rest}
+    return {"name": "checkpoint", "form": FORMS[form], "file": rest}
 
 
 def _near(teacher: str, form: str) -> str:

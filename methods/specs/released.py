@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from ..nfe import Steps, UnreachableNFE, one_per_step
 from ..options import NamedOptions
 from .base import METHODS, MethodSpec
+from .teachers.pipeline import PipelineOptions
 
 Label = Annotated[int, Field(ge=0, le=100_000)]
 
@@ -77,7 +78,18 @@ class ReleasedOptions(NamedOptions):
 
     def alone(self) -> "ReleasedOptions":
         """What determines the samples of a network that has been read."""
-        return self.model_copy(update={"folder": "", "unet": "", "prediction": None, "resolution": None})
+        of_the_network = {"folder": "", "unet": "", "prediction": None, "guidance": None, "resolution": None}
+        return self.model_copy(update=of_the_network)
+
+    def pipeline(self) -> PipelineOptions:
+        """The network of a text-to-image folder, as the teacher that it is read as."""
+        return PipelineOptions(
+            folder=self.folder,
+            guidance=self.guidance,
+            resolution=self.resolution,
+            network_file=self.unet or None,
+            prediction=self.prediction,
+        )
 
     def steps_for(self, nfe: int) -> Steps:
         if self.labels and nfe != len(self.labels):

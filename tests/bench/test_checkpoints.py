@@ -105,7 +105,7 @@ def test_its_samples_are_those_of_the_network_at_labels_in_the_datas_proportions
     made, path = network(), EDM(0.002, 40.0)
     (manifest,) = (a for a in artifacts(ran, "sample") if a.manifest["params"]["method"] == "dpmpp-2m")
     (kept,) = artifacts(ran, "teacher")
-    ours = teacher.load(kept)
+    ours = teacher.load({"teacher": kept})
     noise = sample.start_noise(0, range(50), (1, 8, 8))
     labels = ours.conditions(0, "label", range(50))
     assert labels is not None
@@ -120,7 +120,9 @@ def test_the_unit_of_cost_is_a_forward_of_its_network(ran):
     from fewstep.bench.training.ledger import forward_flops
 
     (kept,) = artifacts(ran, "teacher")
-    assert kept.result["flops_per_evaluation"] == forward_flops(teacher.load(kept), torch.randn(2, 1, 8, 8))
+    assert kept.result["flops_per_evaluation"] == forward_flops(
+        teacher.load({"teacher": kept}), torch.randn(2, 1, 8, 8)
+    )
     assert kept.result["parameters"] == sum(p.numel() for p in network().parameters())
 
 

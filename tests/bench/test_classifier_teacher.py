@@ -71,7 +71,7 @@ def test_its_file_may_go_and_an_evaluation_is_charged_the_classifier(tmp_path, m
             assert execute(task.to_json(), store) == ("done", None)
             made[task.kind] = store.need(task.name)
             (tmp_path / "guide.safetensors").unlink(missing_ok=True)
-    denoiser, answer = teacher.load(made["teacher"]), made["teacher"].answer(TeacherResult)
+    denoiser, answer = teacher.load({"teacher": made["teacher"]}), made["teacher"].answer(TeacherResult)
     assert isinstance(denoiser, ClassifierGuided)
     assert denoiser.scale == 0.5
     assert denoiser.classifier.path == VPDiscrete()

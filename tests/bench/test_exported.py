@@ -79,7 +79,7 @@ def test_an_exported_student_is_still_a_saved_method_of_its_teacher(trained):
     from fewstep.methods import saved
 
     (parent,) = (a for a in artifacts(trained, "teacher") if a.manifest["params"]["teacher"]["name"] == "shipped")
-    method = saved.load(trained / "sim.safetensors", teacher.load(parent))
+    method = saved.load(trained / "sim.safetensors", teacher.load({"teacher": parent}))
     noise = torch.zeros(2, 1, 8, 8)
     assert method.sample(noise, 1).shape == noise.shape
 

@@ -197,7 +197,7 @@ def test_the_shipped_teacher_is_a_pretrained_one(write, tmp_path):
     suite = loading.load(write(methods=[{"name": "euler"}], nfe=[1], samples=2, metrics=["fd_digits"]))
     tasks, store = made(suite, tmp_path / "store")
     (artifact,) = (store.need(task.name) for task in tasks if task.kind == "teacher")
-    loaded = teacher.load(artifact)
+    loaded = teacher.load({"teacher": artifact})
     (trained,) = loading.load("from-scratch").teachers
     expected = teacher.pretrain.denoiser(trained, (1, 8, 8))
     assert repr(loaded) == repr(expected)

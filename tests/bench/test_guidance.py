@@ -100,7 +100,7 @@ def test_the_budgets_unit_is_one_forward_of_the_network(artifacts, scale):
 
 def shares_right(artifacts, classify):
     """scale -> the share of dpmpp-2m's samples that `classify` gives the label that they were asked for."""
-    labels = sample.start_labels(teacher.load(artifacts["teacher", None, None]), 0, range(100))
+    labels = sample.start_labels(teacher.load({"teacher": artifacts["teacher", None, None]}), 0, range(100))
     predicted = {scale: classify(sample.load(artifacts["sample", "dpmpp-2m", scale])) for scale in SCALES}
     return {scale: float((predicted[scale] == labels).double().mean()) for scale in SCALES}
 
@@ -127,13 +127,13 @@ def test_the_digits_classifier_recognises_the_class_of_conditional_samples(out, 
 def test_a_loaded_teacher_knows_the_classes_of_its_data(artifacts):
     artifact = artifacts["teacher", None, None]
     data = datasets.get("digits")
-    for denoiser in (teacher.load(artifact), teacher.load(artifact, 2.0)):
+    for denoiser in (teacher.load({"teacher": artifact}), teacher.load({"teacher": artifact}, 2.0)):
         assert denoiser.class_counts == tuple(torch.bincount(data.targets).tolist())
         assert denoiser.sample_shape == (1, 8, 8)
 
 
 def test_labels_do_not_depend_on_the_batch_size(artifacts, monkeypatch):
-    denoiser = teacher.load(artifacts["teacher", None, None])
+    denoiser = teacher.load({"teacher": artifacts["teacher", None, None]})
     whole = sample.start_labels(denoiser, 1, range(300))
     monkeypatch.setattr(sample, "BATCH", 7)
     seen = sample.batches(300, lambda part: sample.start_labels(denoiser, 1, part), lambda share: None)

@@ -108,10 +108,10 @@ def test_an_exported_solver_belongs_to_its_teacher(out, tmp_path):
     own, other = sorted(
         (out / "store").glob("teacher-*"), key=lambda path: '"seed": 1' in (path / "manifest.json").read_text()
     )
-    method = saved.load(file, teacher.load(Store(out / "store").need(own.name)))
+    method = saved.load(file, teacher.load({"teacher": Store(out / "store").need(own.name)}))
     assert method.result().lambdas.abs().max() > 0
     with pytest.raises(saved.MismatchError, match="fitted to teacher"):
-        saved.load(file, teacher.load(Store(out / "store").need(other.name)))
+        saved.load(file, teacher.load({"teacher": Store(out / "store").need(other.name)}))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from fewstep.bench.metrics.extractors import EXTRACTORS
 from fewstep.bench.metrics.metric import LAW, LPIPS, OWN, PIXELS
 from fewstep.bench.metrics.register import METRICS, defined
 from fewstep.datasets.registry import DATASETS
+from fewstep.reports import jackknife
 
 WIDTH = 8
 
@@ -102,6 +103,9 @@ def test_a_captioned_score_pairs_each_image_with_its_own_caption(monkeypatch):
     reader = measuring.CaptionReader("clip-vitb32", captions, "cpu")
     measuring.stream(measuring.Images8(images.__getitem__, len(images), "round"), [reader], lambda share: None)
     found = reader.measured("clip_score", "round")
-    assert found.value == pytest.approx(sum(i * (i % 7) for i in range(100)) / 100)
+    scores = [i * (i % 7) for i in range(100)]
+    assert found.value == pytest.approx(sum(scores) / 100)
+    rests = [scores[:first] + scores[last:] for first, last in jackknife.bounds(100)]
+    assert found.without == pytest.approx([sum(rest) / len(rest) for rest in rests])
     digits = hashlib.sha256("\n".join(captions).encode()).hexdigest()[:8]
     assert found.protocol == f"clip_score/clip@w/resize/round/100/captions@{digits}"

@@ -359,7 +359,7 @@ def test_halving_the_tolerance_of_the_truth_moves_no_pixel(finished):
 
     _, out, _ = finished
     artifact = Store(out / "store").need(artifacts(out, "teacher")[0].name)
-    denoiser, noise = teacher.load(artifact), sample.start_noise(0, range(96), (1, 8, 8))
+    denoiser, noise = teacher.load({"teacher": artifact}), sample.start_noise(0, range(96), (1, 8, 8))
     tolerance = Truth().tolerance
     coarse, fine = (AdaptiveSolver(value).sample(denoiser, noise) for value in (tolerance, tolerance / 2))
     assert float((coarse - fine).abs().max()) < 1e-3

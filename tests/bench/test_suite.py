@@ -85,7 +85,7 @@ def test_names_stand_for_methods_with_their_defaults(tmp_path):
         (
             {"teachers": {"name": "pretrian"}},
             "teachers:",
-            "'name' must be one of 'checkpoint', 'exact', 'module', 'pretrain', 'shipped', not 'pretrian'",
+            "'name' must be one of 'checkpoint', 'exact', 'module', 'pipeline', 'pretrain', 'shipped', not 'pretrian'",
         ),
         (
             {"teachers": {"name": "pretrain", "imags": 5}},

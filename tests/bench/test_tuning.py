@@ -100,7 +100,7 @@ def test_a_trial_that_diverges_is_charged_and_not_chosen(finished):
 def test_the_choice_is_made_on_other_noises_than_the_score(finished):
     _, artifact, _ = tuned(finished, "consistency")
     _, store, _ = finished
-    method = train.load(artifact, teacher.load(store.need(artifact.manifest["inputs"]["teacher"])))
+    method = train.load(artifact, teacher.load({"teacher": store.need(artifact.manifest["inputs"]["teacher"])}))
     (extractor_task,) = (task for task in finished[0].tasks() if task.kind == "extractor")
     network, real = extractor.load(store.need(extractor_task.name))
     distances = {}

@@ -9,7 +9,7 @@ from torch import nn
 
 from fewstep.methods.denoiser import EDMDenoiser, NetworkDenoiser, metered
 from fewstep.methods.elsewhere.ground_truth import GroundTruth
-from fewstep.methods.elsewhere.released import Released, distilled_labels, trailing_labels
+from fewstep.methods.elsewhere.released import Released, distilled_labels, sim_label, trailing_labels
 from fewstep.methods.elsewhere.student import Student
 from fewstep.methods.nfe import UnreachableNFE
 from fewstep.methods.paths import EDM, VPCosine, VPDiscrete
@@ -209,6 +209,39 @@ def test_unit_noise_is_the_state_at_the_first_label_unless_it_is_scaled():
 def test_a_label_that_the_network_does_not_have_is_refused():
     with pytest.raises(ValueError, match="label 1000 is none of this network's, which are 0 to 999"):
         released(labels=(1000,)).sample(unit(4), 1)
+
+
+def test_sim_is_one_step_from_level_2_5_at_the_label_that_its_code_rounds_to():
+    u, betas = [0.0], []
+    for j in range(1000, 0, -1):
+        betas.append(BETAS[-1] + (BETAS[0] - BETAS[-1]) * j / 1000)
+        u.append(math.sqrt((u[-1] ** 2 + 1) / (1 - betas[-1]) - 1))
+    nearest = min(range(1001), key=lambda k: abs(u[k] - 2.5))
+    label = float(torch.tensor(nearest - 1.0).bfloat16())
+    assert sim_label(2.5, VPDiscrete(BETAS)) == label != nearest - 1
+    x = 2.5 * unit(4)
+    eps = Labelled()(x / math.sqrt(1 + 2.5**2), torch.full((4,), label))
+    torch.testing.assert_close(released(sampler="sim").sample(unit(4), 1), x - 2.5 * eps)
+
+
+def test_a_released_model_of_captions_is_read_as_a_pipeline_whose_options_do_not_change_its_sampler():
+    options = ReleasedOptions(
+        folder="sdxl", unet="one.safetensors", prediction="sample", guidance=2, resolution=512, labels=(999,)
+    )
+    found = options.pipeline()
+    assert (found.folder, found.network_file, found.prediction) == ("sdxl", "one.safetensors", "sample")
+    assert (found.guidance, found.resolution) == (2, 512)
+    assert options.alone() == ReleasedOptions(labels=(999,))
+    assert options.label() == "sdxl one.safetensors euler prediction=sample guidance=2.0 resolution=512 labels=999"
+
+
+def test_sim_is_a_single_step_of_a_network_that_predicts_eps():
+    with pytest.raises(UnreachableNFE, match="NFE 1 only"):
+        released(sampler="sim").sample(unit(4), 2)
+    with pytest.raises(ValueError, match="leave out labels"):
+        ReleasedOptions(sampler="sim", labels=(399,))
+    with pytest.raises(ValueError, match="predicts eps"):
+        Released(NetworkDenoiser(Labelled(), VPDiscrete(BETAS), "v"), ReleasedOptions(sampler="sim"))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])

@@ -2,12 +2,19 @@
 
 import json
 import shutil
+import sys as sys
 
 import pytest
 import torch
+from safetensors.torch import load_file as load_file
+from safetensors.torch import save_file as save_file
+
+from fewstep.methods.teachers.pipelines import building
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed: pip install 'fewstep[diffusers]'")
-transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install 'fewstep[text]'")
+transformers = pytest.importorskip(
+    "transformers", reason="transformers is not installed: pip install 'fewstep[captions]'"
+)
 
 PROMPTS = ["a photo of a cat", "Two Dogs, on a bench", "", "a cat"]
 SIDE = 8
@@ -26,6 +33,11 @@ def randomised(module, seed, size=0.05):
         for parameter in module.parameters():
             parameter.add_(size * torch.randn(parameter.shape, generator=g))
     return module.eval()
+
+
+def changed(file, **entries):
+    """A configuration with other entries."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
 
 
 def clip_tokenizer(folder, pad="<|endoftext|>"):
@@ -153,7 +165,13 @@ def pixart(folder, cls=None, **options):
         transformers.T5Config(vocab_size=64, d_model=32, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
     )
     pipeline = (cls or diffusers.PixArtAlphaPipeline)(
-        vae=vae(9), text_encoder=randomised(encoder, 8), tokenizer=tokenizer, transformer=pixart_network(10, 32, **options),
+        vae=vae(9), text_encoder=randomised(encoder, 8), tokenizer=tokenizer,
+        transformer=pixart_network(10, 32, **options),
         scheduler=diffusers.DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02, beta_schedule="linear"),
     )  # fmt: skip
     return saved(pipeline, folder, [("tokenizer", source)])
+
+
+def built(pipeline):
+    """Its network, without a table of prompts."""
+    return building.build(*pipeline.checkpoint())

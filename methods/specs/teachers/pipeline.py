@@ -77,13 +77,13 @@ class PipelineOptions(TeacherOptions):
         from ...teachers.pipelines import facts
 
         if not os.path.isdir(self.folder):
-            return Missing(self.folder, "a folder of the pipeline's files, as `hf download REPOSITORY` makes it")
+            return Missing(self.folder, f"hf download REPOSITORY --local-dir {self.folder}")
         if self.network_file is not None and not os.path.isfile(self.network_file):
             return Missing(self.network_file, "the model's page")
         if self.prompts is not None and not os.path.isfile(self.prompts):
             return Missing(self.prompts, "a text file with a prompt in each line")
         lacking = facts.missing_packages(facts.read(Path(self.folder), self.resolution), self.encoding())
-        return Missing(f"package {lacking[0]}", "pip install 'fewstep[diffusers,text]'") if lacking else None
+        return Missing(f"package {lacking[0]}", "pip install 'fewstep[captions]'") if lacking else None
 
     def encoding(self) -> "facts.Encoding":  # type: ignore[name-defined]  # noqa: F821
         """How prompts are encoded."""

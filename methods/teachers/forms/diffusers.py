@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from ...denoiser import Condition, Denoiser, EDMDenoiser, NetworkDenoiser
 from ..edm_pickle import CheckpointError
+from ..pipelines.folder import configuration, line, weights
+from ..pipelines.library import residual_blocks
 from ..preconditioned import ConvertedDenoiser
 from ..pretrained import Pretrained
 from . import diffusers_schedule as schedule
@@ -28,8 +30,6 @@ PIPELINES = ("DDPMPipeline", "DDIMPipeline")
 NETWORK = "UNet2DModel"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 INSTALL = "diffusers folders need the package diffusers: pip install 'fewstep[diffusers]'"
-LARGEST_JSON = 2**20
-"""Bytes; an index of a thousand shards is below it."""
 MOST_BLOCKS = 64
 
 
@@ -79,14 +79,7 @@ class UNet2D(nn.Module):
 
     def residual_blocks(self) -> list[tuple[nn.Module, int]]:
         """Of the way down, the first in the middle, of the way up, with their attention; and the channels of each."""
-        found = list[tuple[nn.Module, int]]()
-        middle = self.unet.mid_block
-        for part in [*self.unet.down_blocks, *([] if middle is None else [middle]), *self.unet.up_blocks]:
-            attentions = list(getattr(part, "attentions", None) or [])
-            for k, block in enumerate(part.resnets[:1] if part is middle else part.resnets):
-                attention = attentions[k] if k < len(attentions) else None
-                found.append((block if attention is None else attention, block.out_channels))
-        return found
+        return residual_blocks(self.unet)
 
 
 def recognised(folder: Path) -> bool:
@@ -102,12 +95,12 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     index = folder / "model_index.json"
     if index.is_file():
-        _check_pipeline(_json(index))
+        _check_pipeline(configuration(index))
     elif not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder}: no folder of diffusers: neither model_index.json nor config.json in it")
     # A pipeline's oldest folders have the network's files beside model_index.json.
     network = folder / "unet" if (folder / "unet").is_dir() else folder
-    kwargs = _network(_json(network / "config.json"))
+    kwargs = _network(configuration(network / "config.json"))
     config = {"form": FORM, "kwargs": kwargs, "scheduler": _scheduler(folder)}
     state = _state(network)
     check(config)
@@ -206,7 +199,7 @@ def _scheduler(folder: Path) -> dict[str, Any] | None:
             f"{folder}: no scheduler_config.json: taken for a chain of DDPM's own betas and eps", stacklevel=3
         )
         return None
-    config = _json(file)
+    config = configuration(file)
     if config.get("_class_name") not in schedule.SCHEDULERS:
         known = ", ".join(schedule.SCHEDULERS)
         raise CheckpointError(f"{file.name}: scheduler {config.get('_class_name')!r} is none of {known}")
@@ -219,43 +212,13 @@ def _network(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        if file.stat().st_size > LARGEST_JSON:
-            raise ValueError(f"{file.stat().st_size:,} bytes")
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("not a mapping")
-    except FileNotFoundError:
-        raise CheckpointError(f"{file}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file}: not a configuration of diffusers: {_line(error)}") from None
-    if "auto_map" in found:
-        raise CheckpointError(f"{file}: auto_map names code of its own, which is not run")
-    return found
-
-
 def _state(folder: Path) -> dict[str, Tensor]:
-    single, index = folder / WEIGHTS, folder / f"{WEIGHTS}.index.json"
-    if single.is_file():
-        files = [single]
-    elif index.is_file():
-        shards = _json(index).get("weight_map")
-        names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []
-        if not names or not all(re.fullmatch(r"[\w-]+(\.[\w-]+)*\.safetensors", name) for name in names):
-            raise CheckpointError(f"{index}: each shard must be the name of a .safetensors beside it")
-        files = [folder / name for name in names]
-    else:
-        advice = (
-            "save it again with safe_serialization=True" if list(folder.glob("*.bin")) else "they are the network's"
-        )
-        raise CheckpointError(f"{folder}: no weights {WEIGHTS}: {advice}")
     state: dict[str, Tensor] = {}
-    for file in files:
+    for file in weights(folder):
         try:
             state.update(load_file(file))
         except (OSError, SafetensorError, ValueError) as error:
-            raise CheckpointError(f"{file}: not whole safetensors: {_line(error)}") from None
+            raise CheckpointError(f"{file}: not whole safetensors: {line(error)}") from None
     return state
 
 
@@ -276,7 +239,7 @@ def _made(kwargs: dict[str, Any], state: dict[str, Tensor]) -> Any:
             unet = model(**kwargs)
         unet.load_state_dict(state, assign=True)
     except (TypeError, ValueError, RuntimeError, KeyError, ImportError, AttributeError) as error:
-        raise CheckpointError(f"not a network of diffusers: {_line(error)}") from None
+        raise CheckpointError(f"not a network of diffusers: {line(error)}") from None
     return unet.train()
 
 
@@ -305,7 +268,3 @@ def _shape(kwargs: Mapping[str, Any]) -> tuple[int, int, int]:
 
 def _write_json(content: Mapping[str, Any], file: Path) -> None:
     file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

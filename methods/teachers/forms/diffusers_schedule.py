@@ -8,20 +8,10 @@ from torch import Tensor
 
 from ...paths import VPDiscrete
 from ..edm_pickle import CheckpointError
+from ..pipelines.folder import CHAINS
 from ..pretrained import Prediction
 
-SCHEDULERS = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
-"""Those of variance-preserving chains. All have DDPM's betas and prediction as defaults."""
+SCHEDULERS = CHAINS
 PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 MOST_LABELS = 100_000
 

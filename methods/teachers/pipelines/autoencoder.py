@@ -27,30 +27,30 @@ class Autoencoder:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Images (B, 3, H, W) float32, about [-1, 1], not clamped, of latents (B, C, h, w)."""
-        std, mean = self._factors(latents)
-        images: Tensor = self.vae.decode(latents.float() * std + mean).sample
+        scaling, std, mean = self._factors(latents)
+        # In the library's order: another rounding moves 8-bit images.
+        images: Tensor = self.vae.decode(latents.float() * std / scaling + mean).sample
         return images
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(mean, standard deviation) of the latents of images (B, 3, H, W) in [-1, 1], each (B, C, h, w) float32."""
         found = self.vae.encode(images.float()).latent_dist
-        std, mean = self._factors(found.mean)
-        return (found.mean - mean) / std, found.std / std
+        scaling, std, mean = self._factors(found.mean)
+        return (found.mean - mean) * scaling / std, found.std * scaling / std
 
     def to(self, device: torch.device | str) -> "Autoencoder":
         self.vae.to(device)
         return self
 
-    def _factors(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """(std, mean) with which z = std latents + mean."""
+    def _factors(self, latents: Tensor) -> tuple[float, Tensor, Tensor]:
+        """(scaling, std, mean) with which z = std latents/scaling + mean."""
         config, shape = self.vae.config, (1, -1, 1, 1)
         std, mean = getattr(config, "latents_std", None), getattr(config, "latents_mean", None)
         if std is None or mean is None:
             std, mean = [1.0], [getattr(config, "shift_factor", None) or 0.0]
-        factors = (torch.tensor(part, device=latents.device, dtype=torch.float32).view(shape) for part in (std, mean))
-        scale, offset = factors
-        return scale / config.scaling_factor, offset
+        scale, offset = (torch.tensor(part, device=latents.device, dtype=torch.float32) for part in (std, mean))
+        return float(config.scaling_factor), scale.view(shape), offset.view(shape)
 
 
 def read(facts: Facts) -> Autoencoder:

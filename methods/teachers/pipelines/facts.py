@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..edm_pickle import CheckpointError
-from .folder import ENCODER, NETWORK, configuration, digest, weights
+from .folder import CHAINS, ENCODER, NETWORK, configuration, digest, weights
 
 Kind = Literal["sd", "sdxl", "pixart"]
 
@@ -21,6 +21,7 @@ KINDS: dict[str, Kind] = {
 T5_TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
 CLIP_TOKENS = 77
 
+SCHEDULERS = (*CHAINS, "LCMScheduler", "TCDScheduler")
 CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
 CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 NETWORKS = ("UNet2DConditionModel", "PixArtTransformer2DModel", "Transformer2DModel")
@@ -32,30 +33,17 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "text_encoder_2": CLIP[1:],
     "tokenizer": (*CLIP_TOKENIZERS, "T5Tokenizer", "T5TokenizerFast"),
     "tokenizer_2": CLIP_TOKENIZERS,
+    "scheduler": SCHEDULERS,
     "safety_checker": ("StableDiffusionSafetyChecker",),
     "feature_extractor": ("CLIPImageProcessor", "CLIPFeatureExtractor"),
 }
 """Of each part of a pipeline, the classes that are known; the last two parts are never read."""
-LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
+LIBRARIES = (["diffusers"], ["transformers"], ["stable_diffusion"])
 NEEDED: dict[Kind, tuple[str, ...]] = {
     "sd": ("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
     "sdxl": ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
     "pixart": ("transformer", "vae", "text_encoder", "tokenizer", "scheduler"),
 }
-SCHEDULERS = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "LCMScheduler",
-    "PNDMScheduler",
-    "TCDScheduler",
-    "UniPCMultistepScheduler",
-)
-"""Those of variance-preserving chains."""
 OWN_BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 """Defaults of LCMScheduler and TCDScheduler; the others have DDPM's."""
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -214,9 +202,7 @@ def _checked(index: Mapping[str, Any]) -> Kind:
     parts = {key: value for key, value in index.items() if not key.startswith("_") and isinstance(value, list)}
     given = {key: value for key, value in parts.items() if value != [None, None]}
     for key, value in given.items():
-        scheduler = key == "scheduler" and value[:1] == ["diffusers"] and value[1:2] and value[1] in SCHEDULERS
-        known = value[:1] and value[0] in LIBRARIES and value[1:] and value[1] in CLASSES.get(key, ())
-        if not scheduler and not known:
+        if value[:1] not in LIBRARIES or value[1:] not in [[known] for known in CLASSES.get(key, ())]:
             raise CheckpointError(f"model_index.json: {key} {value!r} is not a part of such a pipeline that is read")
     if lacking := [part for part in NEEDED[kind] if part not in given]:
         raise CheckpointError(f"model_index.json: no {lacking[0]}, which a {name} has")

@@ -14,6 +14,18 @@ LARGEST_JSON = 2**20
 NETWORK = "diffusion_pytorch_model"
 ENCODER = "model"
 """What the files with weights are called, before .safetensors."""
+CHAINS = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+"""Schedulers of variance-preserving chains, with DDPM's betas and prediction as defaults."""
 SHARD = re.compile(r"[\w-]+(\.[\w-]+)*\.safetensors")
 
 

@@ -16,7 +16,7 @@ from ..edm_pickle import CheckpointError
 from ..forms.base import outline
 from .folder import line
 
-INSTALL = "text-to-image folders need the package {0}: pip install 'fewstep[diffusers,text]'"
+INSTALL = "text-to-image folders need the package {0}: pip install 'fewstep[captions]'"
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Of attention, before diffusers 0.15."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -79,3 +79,15 @@ def accepted(class_name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings that the class knows: the others are of an older class whose place it took."""
     known = inspect.signature(getattr(imported("diffusers"), class_name).__init__).parameters
     return {key: value for key, value in kwargs.items() if key in known}
+
+
+def residual_blocks(unet: Any) -> list[tuple[nn.Module, int]]:
+    """Of a U-Net's way down, the first in the middle, of the way up, with their attention; and the channels of each."""
+    found = list[tuple[nn.Module, int]]()
+    middle = unet.mid_block
+    for part in [*unet.down_blocks, *([] if middle is None else [middle]), *unet.up_blocks]:
+        attentions = list(getattr(part, "attentions", None) or [])
+        for k, block in enumerate(part.resnets[:1] if part is middle else part.resnets):
+            attention = attentions[k] if k < len(attentions) else None
+            found.append((block if attention is None else attention, block.out_channels))
+    return found

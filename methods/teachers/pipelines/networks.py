@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...denoiser import Condition
 from ...prompts import Encoded, PromptTable
+from .library import residual_blocks
 
 GUIDANCE_SCALE = 1000.0
 """w - 1 is multiplied by it before its sines, as labels are large numbers too."""
@@ -37,7 +38,8 @@ class Captioned(nn.Module):
 
 
 class TextUNet(Captioned):
-    """eps, v or x0 of a UNet2DConditionModel, with SDXL's pooled prompts and sizes where it knows them.
+    """eps, v or x0 of a UNet2DConditionModel (rombach2022high, arXiv:2112.10752), with the pooled prompts and sizes of
+    SDXL (podell2024sdxl, arXiv:2307.01952) where it knows them.
 
     guidance: the scale w that a network with `time_cond_proj_dim` is told (luo2023latent, arXiv:2310.04378, section
     4.2; number unchecked).
@@ -109,14 +111,7 @@ class TextUNet(Captioned):
 
     def residual_blocks(self) -> list[tuple[nn.Module, int]]:
         """Of the way down, the first in the middle, of the way up, with their attention; and the channels of each."""
-        found = list[tuple[nn.Module, int]]()
-        middle = self.unet.mid_block
-        for part in [*self.unet.down_blocks, *([] if middle is None else [middle]), *self.unet.up_blocks]:
-            attentions = list(getattr(part, "attentions", None) or [])
-            for k, block in enumerate(part.resnets[:1] if part is middle else part.resnets):
-                after = attentions[k] if k < len(attentions) else None
-                found.append((block if after is None else after, block.out_channels))
-        return found
+        return residual_blocks(self.unet)
 
 
 def _text(block: Any, text: Tensor) -> dict[str, Tensor]:
@@ -133,7 +128,7 @@ def guidance_sines(w: float, width: int) -> Tensor:
 
 
 class PixArt(Captioned):
-    """eps of a PixArtTransformer2DModel, and a variance where it learned one (chen2023pixart, arXiv:2310.00426)."""
+    """eps of a PixArtTransformer2DModel, and a variance where it learned one (chen2024pixart, arXiv:2310.00426)."""
 
     def __init__(
         self, transformer: Any, config: dict[str, Any], size: tuple[int, int], table: PromptTable | None = None

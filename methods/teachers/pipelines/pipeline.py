@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...denoiser import Denoiser, EDMDenoiser, Guided
+from ...denoiser import EDMDenoiser
 from ...prompts import Encoded, Prompts, PromptTable
-from ...specs.released import ReleasedOptions
 from .. import preconditioned
 from ..edm_pickle import CheckpointError
 from ..forms import torch_file
@@ -83,17 +82,6 @@ class Pipeline:
     def identity(self, encoding: Encoding = DEFAULT) -> str:
         """Of a table of prompts encoded here."""
         return self.facts.identity(encoding)
-
-
-def released(options: ReleasedOptions, table: PromptTable, prompts: Prompts | None = None) -> Denoiser:
-    """The network of a released model of captions as elsewhere.released.Released samples it: with its own codec, and
-    guided as the options say.
-    """
-    file = Path(options.unet) if options.unet else None
-    pipeline = read(Path(options.folder), options.resolution, file, options.prediction)
-    told = options.guidance if pipeline.facts.embeds_guidance else None
-    found = pipeline.denoiser(table, prompts, told, codec=pipeline.codec())
-    return found if options.guidance == told else Guided(found, cast(float, options.guidance))
 
 
 def read(

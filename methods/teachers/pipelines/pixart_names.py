@@ -1,4 +1,4 @@
-"""PixArt's networks under their authors' names (chen2023pixart's code), as diffusers calls the same tensors."""
+"""PixArt's networks under their authors' names (chen2024pixart's code), as diffusers calls the same tensors."""
 
 import re
 from collections.abc import Mapping

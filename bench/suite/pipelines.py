@@ -1,0 +1,60 @@
+"""Rules about text-to-image pipelines: what their folders hold, and the captions that they need. No torch."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...datasets.registry import DATASETS
+from ...methods.specs.released import ReleasedOptions
+from ...methods.specs.teachers.pipeline import PipelineOptions
+from ...methods.teachers.edm_pickle import CheckpointError
+from ...methods.teachers.pipelines import facts
+from . import elsewhere
+from .document import Location
+from .fits import Complaint, entries, places
+from .schema import Suite
+
+
+def pipelines_are_told_captions(suite: Suite) -> Iterator[Complaint]:
+    for place, teacher, dataset in places(suite):
+        if isinstance(teacher, PipelineOptions):
+            yield from _readable((*place, "folder"), teacher, row=False)
+            yield from _captions(place, dataset)
+
+
+def released_pipelines_are_told_captions(suite: Suite) -> Iterator[Complaint]:
+    for where, entry in entries(suite):
+        options = entry.checked()
+        if not isinstance(options, ReleasedOptions):
+            continue
+        place, folder = (*where, "options"), Path(options.folder)
+        given = elsewhere.of_captions(options)
+        if given and folder.is_dir() and not facts.recognised(folder):
+            yield (*place, given[0]), f"{given[0]} is of text-to-image networks, and {folder} holds none"
+        network = elsewhere.network_of(options)
+        if isinstance(network, PipelineOptions) and (facts.recognised(folder) or not folder.is_dir()):
+            yield from _readable((*place, "folder"), network, row=True)
+            for dataset in elsewhere.datasets_of(suite, entry):
+                yield from _captions((*place, "folder"), dataset)
+
+
+def _readable(place: Location, options: PipelineOptions, row: bool) -> Iterator[Complaint]:
+    if not os.path.isdir(options.folder):
+        return
+    try:
+        found = facts.read(Path(options.folder), options.resolution)
+        found.network_files(), found.codec_files(), found.encoder_files()
+    except CheckpointError as error:
+        yield place, str(error)
+        return
+    if found.embeds_guidance and not row:
+        message = "its network is told the guidance scale, as few-step models are: it is a row"
+        yield place, f"{message}, {{name: released, options: {{folder: ..., sampler: lcm, guidance: ...}}}}"
+    elif found.embeds_guidance and options.guidance is None:
+        yield place, "its network is told the guidance scale: give `guidance`, such as 8"
+
+
+def _captions(place: Location, dataset: str) -> Iterator[Complaint]:
+    if dataset in DATASETS and not DATASETS[dataset].captions:
+        have = " and ".join(spec.name for spec in DATASETS.values() if spec.captions)
+        yield place, f"{dataset} has no captions, which a text-to-image network is told; {have} have"
