@@ -46,9 +46,12 @@ class Scorer(nn.Module):
 
 
 def scenes_scorer() -> Scorer:
-    """Of 16x16 images: three convolutions, two of them at half the side, and two layers."""
+    """Of 16x16 images: two convolutions, two more at half the side, and two layers."""
     body = nn.Sequential(
         nn.Conv2d(1, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1),
         nn.BatchNorm2d(32),
         nn.ReLU(),
         nn.MaxPool2d(2),

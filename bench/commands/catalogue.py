@@ -102,6 +102,8 @@ def _metrics() -> Iterator[Entry]:
 
 
 def _taken_from(metric: Metric) -> str:
+    if metric.features == SCORER:
+        return "a small scorer of the data set's images and captions"
     if metric.captioned:
         return "images and their captions"
     if metric.features in (PIXELS, LPIPS):
@@ -110,8 +112,6 @@ def _taken_from(metric: Metric) -> str:
         return "the samples themselves, where the law of the data is known"
     if metric.features == CLASSIFIER:
         return "features of a small classifier of the data set"
-    if metric.features == SCORER:
-        return "a small scorer of the data set's images and captions"
     extractor = EXTRACTORS.get(metric.features)
     inception = extractor is not None and extractor.network == "inception"
     return "Inception features" if inception else "features of other published networks"

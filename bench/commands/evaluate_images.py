@@ -13,7 +13,7 @@ from ...datasets.registry import DATASETS, ArchiveError
 from ..errors import InputError, printable
 from ..metrics import scoring
 from ..metrics.measured import Measured
-from ..metrics.metric import CLASSIFIER, OWN
+from ..metrics.metric import CLASSIFIER, OWN, SCORER
 from ..metrics.register import METRICS
 from ..plan.references import extractor_task, folder_task, lacking, needs_own, published, reference_task
 from ..plan.task import Task, hashed
@@ -89,7 +89,7 @@ def _note(images: Images) -> None:
 
 def _captions(request: Request, images: Images, metrics: list[str]) -> list[str]:
     """A caption for each image: the file's lines or, where a metric wants some, those of the data set."""
-    if request.captions is None and not any(METRICS[name].against == "captions" for name in metrics):
+    if request.captions is None and not any(METRICS[name].captioned for name in metrics):
         return []
     if images.names != (counted := sorted(images.names, key=_counted)):
         first = next(i for i, (name, other) in enumerate(zip(images.names, counted, strict=True)) if name != other)
@@ -103,6 +103,11 @@ def _captions(request: Request, images: Images, metrics: list[str]) -> list[str]
         raise InputError(f"{request.captions}: cannot be read: {error}") from None
     if len(lines) != len(images):
         raise InputError(f"{request.captions}: {len(lines)} lines for {len(images)} images; each image has its own")
+    scored = [name for name in metrics if METRICS[name].features == SCORER and METRICS[name].captioned]
+    known = set(captions(request.dataset)) if scored else set(lines)
+    if unknown := next((i for i, line in enumerate(lines, 1) if line not in known), None):
+        message = f"line {unknown} is no caption of {request.dataset}, and {', '.join(scored)} read no others"
+        raise InputError(f"{request.captions}: {message}; see `fewstep captions {request.dataset}`")
     return lines
 
 
@@ -132,21 +137,24 @@ def _values(
     device = accelerator(request.device)
     x8 = scoring.Images8(images.__getitem__, len(images), request.rounding)
     values: dict[str, Measured] = {}
-    plain = [name for name in metrics if not METRICS[name].captioned]
+    plain = [name for name in metrics if METRICS[name].group != "captions"]
     files = {metric: given["file"] for metric, given in published(request.references).items()}
     made = _made(request, plain, run)
     for features in dict.fromkeys(METRICS[name].features for name in plain):
         group = [name for name in plain if METRICS[name].features == features]
         if features in OWN:
             x0 = to_unit_range(images[slice(0, len(images))])
-            measure = score.of_classifier if features == CLASSIFIER else score.of_scorer
-            values |= measure(x0, made[features], group, request.rounding)
+            own, rounding = made[features], request.rounding
+            if features == CLASSIFIER:
+                values |= score.of_classifier(x0, own, group, rounding)
+            else:
+                values |= score.of_scorer(x0, texts, own, group, rounding)
         else:
             reader = scoring.FeatureReader(features, scoring.arrays_of(group), x8.count, device)
             scoring.stream(x8, [reader], on_progress)
             values |= score.of_published(features, reader.features, group, made.get(features), files, request.rounding)
     for name in metrics:
-        if METRICS[name].captioned:
+        if name not in plain:
             scores = scoring.CaptionReader(METRICS[name].features, texts, device)
             scoring.stream(x8, [scores], on_progress)
             values[name] = scores.measured(name, request.rounding)

@@ -69,7 +69,7 @@ class Metric:
     samples themselves), "lpips" (the same, which needs the files of LPIPS), "law" (the samples as vectors, of data
     whose law is known), or the name of an extractor of published weights.
     array: which output of the extractor; of a classifier "features" or "logits", of a scorer "features", "cosines" of
-    images with their captions, or "right", whether a caption of the same meaning is the nearest.
+    images with their captions, or "right", whether the nearest caption says the same as theirs.
     against: what `Comparison.reference` holds. "pixels" and "lpips" are compared with the "truth", and only they.
     compute: imports torch only when it is called, since suites are checked without. It must be defined in the module
     of the declaration: that module, with what it imports, is the source version of the metric's values.
@@ -115,15 +115,13 @@ class Metric:
     @property
     def group(self) -> str:
         """The group in which data sets name it, one of GROUPS."""
-        if self.captioned:
-            return "captions"
         groups = {CLASSIFIER: "classifier", SCORER: "scorer", LAW: "law", PIXELS: "truth", LPIPS: "perceptual"}
-        return groups.get(self.features, "published")
+        return groups.get(self.features, "captions" if self.captioned else "published")
 
     @property
     def captioned(self) -> bool:
-        """Whether it is taken from images with captions by a published network, which reads any."""
-        return self.against == "captions" and self.features not in OWN
+        """Whether it looks at images with their captions."""
+        return self.against == "captions"
 
     @property
     def takes_statistics(self) -> bool:

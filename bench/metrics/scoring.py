@@ -113,9 +113,14 @@ class CaptionReader:
 
     def measured(self, metric: str, rounding: str) -> Measured:
         """As `measured` gives it; the protocol names the captions' hash."""
-        digits = hashlib.sha256("\n".join(self.captions).encode()).hexdigest()[:8]
         scores = Comparison(torch.cat(self._scores))
-        return _valued(METRICS[metric], scores, f"{self.extractor.protocol()}/{rounding}", f"captions@{digits}")
+        return _valued(METRICS[metric], scores, f"{self.extractor.protocol()}/{rounding}", identity(self.captions))
+
+
+def identity(captions: Sequence[str]) -> str:
+    """What the protocol calls the captions of some images."""
+    digest = hashlib.sha256("\n".join(captions).encode()).hexdigest()
+    return f"captions@{digest[:8]}"
 
 
 def stream(images: Images8, readers: Iterable[Reader], on_progress: Callable[[float], None]) -> None:

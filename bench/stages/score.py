@@ -71,7 +71,8 @@ def run(task: Context[ScoreParams]) -> Scored:
     if CLASSIFIER in groups:
         values |= of_classifier(samples.x0, task.inputs["extractor"], groups.pop(CLASSIFIER), samples.setting)
     if SCORER in groups:
-        values |= of_scorer(samples.x0, task.inputs["extractor"], groups.pop(SCORER), samples.setting)
+        texts = _texts(params, len(samples.x0))
+        values |= of_scorer(samples.x0, texts, task.inputs["extractor"], groups.pop(SCORER), samples.setting)
     if LAW in groups:
         assert params.law is not None
         values |= of_law(samples.x0, params.law, groups.pop(LAW))
@@ -93,7 +94,7 @@ def _of_networks(
         name: FeatureReader(name, arrays_of(metrics), images.count, device, params.compared_at)
         for name, metrics in compared.items()
     }
-    texts = _texts(params, images.count) if captioned else []
+    texts = _texts(params, images.count)
     scores = {name: CaptionReader(METRICS[name].features, texts, device) for name in captioned}
     if features or scores:
         stream(images, [*features.values(), *scores.values()], task.on_progress)
@@ -114,9 +115,9 @@ def _divided(groups: dict[str, list[str]]) -> tuple[dict[str, list[str]], list[s
 
 
 def _texts(params: ScoreParams, count: int) -> list[str]:
-    """The caption of each sample."""
-    asked = params.captions
-    assert asked is not None
+    """The caption of each sample, if a metric looks at captions."""
+    if (asked := params.captions) is None:
+        return []
     try:
         return captions(asked["dataset"], range(count), asked.get("content"))
     except ArchiveError as error:
