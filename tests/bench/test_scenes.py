@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,6 +14,7 @@ from fewstep.bench.errors import InputError
 from fewstep.bench.metrics.metric import Comparison
 from fewstep.bench.metrics.register import METRICS, defined
 from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.plan.problem import problems
 from fewstep.bench.run import worker
 from fewstep.bench.stages import sample, teacher
 from fewstep.bench.stages.scorer import of_scorer
@@ -155,6 +157,30 @@ def test_only_scenes_have_the_metrics_of_their_scorer():
         shown = CliRunner().invoke(main, ["show", name])
         assert shown.exit_code == 0
         assert "scorer" in shown.output
+
+
+def test_a_teacher_that_reads_no_captions_has_a_distance_and_no_score():
+    metrics = ["fd_scenes", "clip_scenes", "caption_recall"]
+    deaf = {**TINY, "label_dropout": None, "label": "deaf"}
+    plain, told = problems(suite_of(teachers=[deaf, TINY], metrics=metrics, methods=[{"name": "euler"}]))
+    assert list(plain.undefined) == ["clip_scenes", "caption_recall"]
+    assert told.undefined == {}
+
+
+def test_the_scorer_reads_the_captions_of_a_file_and_refuses_others(tmp_path):
+    np.savez(tmp_path / "made.npz", np.zeros((2, 16, 16, 1), np.uint8))
+    (tmp_path / "captions.txt").write_text(f"{scenes.PROMPTS[7]}\na cat\n")
+    words = [
+        "evaluate",
+        str(tmp_path / "made.npz"),
+        "--dataset",
+        "scenes",
+        "--captions",
+        str(tmp_path / "captions.txt"),
+    ]
+    refused = CliRunner().invoke(main, [*words, "--metrics", "clip_scenes", "--device", "cpu"])
+    assert refused.exit_code == 2
+    assert "line 2 is no caption of scenes, and clip_scenes read no others; see `fewstep captions" in refused.stderr
 
 
 def test_scores_of_single_samples_give_a_standard_error():
