@@ -30,6 +30,16 @@ NETWORKS = {
             "digits",
             "f0199cdc84442ee12d67a6e92f997474c153f40099a17985309f865f7b77458c",
         ),
+        FrozenNetwork(
+            "scenes-unet-128k",
+            "teacher",
+            "scenes",
+            "99f53eab3d9c0b7c67f5465515c4ac2886c6f726ebd4e35416f626aac19f87e1",
+            conditional=True,
+        ),
+        FrozenNetwork(
+            "scenes-scorer", "scorer", "scenes", "1e39fe4d3e23b9a92fc44ff481b019326f065a746fb241bd9fc73ffda7243585"
+        ),
     )
 }
 
