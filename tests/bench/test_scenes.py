@@ -202,12 +202,11 @@ def test_paraphrases_are_the_same_answer():
     assert scorer.right(torch.eye(400), rows.roll(1)).double().mean() < 0.02
 
 
-SHIPPED = pytest.mark.skipif("scenes-unet-128k" not in NETWORKS, reason="the networks of scenes are not shipped")
 SCALES = (0.0, 1.0, 2.0)
 
 
 @pytest.fixture(scope="module")
-def boards(tmp_path_factory):
+def values(tmp_path_factory):
     """(method, scale, NFE) -> the values of the shipped teacher's samples, one for each caption, seed 0."""
     store = tmp_path_factory.mktemp("shipped")
     teachers = [{"name": "shipped", "file": "scenes-unet-128k", "guidance": w, "label": f"w = {w}"} for w in SCALES]
@@ -222,26 +221,26 @@ def boards(tmp_path_factory):
     for _, artifact in of_kind(found, "score"):
         params = sampled[artifact.manifest["inputs"]["sample"]]
         values[params.method, params.guidance, params.nfe] = artifact.result["metrics"]
-    return values, of_kind(found, "extractor")[0][1]
+    return values
 
 
-@SHIPPED
-def test_guidance_raises_the_score(boards):
-    score = {w: boards[0]["dpmpp-2m", w, 8]["clip_scenes"]["value"] for w in SCALES}
+@pytest.mark.slow
+def test_guidance_raises_the_score(values):
+    score = {w: values["dpmpp-2m", w, 8]["clip_scenes"]["value"] for w in SCALES}
     assert score[2.0] > score[1.0] + 5
     assert score[1.0] + 5 > score[0.0] + 30
 
 
-@SHIPPED
-def test_more_steps_of_euler_come_nearer_to_the_pictures(boards):
-    distances = [boards[0]["euler", 2.0, nfe]["fd_scenes"]["value"] for nfe in (1, 2, 4, 8)]
+@pytest.mark.slow
+def test_more_steps_of_euler_come_nearer_to_the_pictures(values):
+    distances = [values["euler", 2.0, nfe]["fd_scenes"]["value"] for nfe in (1, 2, 4, 8)]
     assert distances == sorted(distances, reverse=True)
     assert len(set(distances)) == 4
 
 
-@SHIPPED
-def test_the_scorer_reads_pictures_of_unseen_digits_and_knows_wrong_captions(boards):
-    held_out, artifact = scenes.held_out(), boards[1]
+def test_the_scorer_reads_pictures_of_unseen_digits_and_knows_wrong_captions(tmp_path):
+    ((_, artifact),) = made(suite_of(metrics=["clip_scenes"]), tmp_path, ("extractor",))
+    held_out = scenes.held_out()
     x0 = held_out.samples(torch.arange(len(held_out)))
     assert artifact.result["held_out_accuracy"] == pytest.approx(0.915, abs=0.005)
     names = ["clip_scenes", "caption_recall", "fd_scenes"]
@@ -258,7 +257,6 @@ def test_the_scorer_reads_pictures_of_unseen_digits_and_knows_wrong_captions(boa
     assert "captions@" in real["clip_scenes"].protocol
 
 
-@SHIPPED
 def test_the_headers_say_how_the_networks_were_trained():
     (trained,) = loading.load("scenes-from-scratch").teachers
     facts = frozen.facts("scenes-unet-128k")
