@@ -20,7 +20,8 @@ Line = tuple[naming.Row, int]
 
 
 def tradeoff(chosen: Chosen) -> Figure:
-    """A row at one NFE is a line over the teachers' scales of guidance, or a point where it has one teacher.
+    """A row at one NFE is a line over the teachers' scales of guidance, or a point where it has one teacher. The scales
+    are written beside its line of the fewest NFE.
 
     The metric is drawn against the run's first whose better values lie the other way.
     """
@@ -83,7 +84,7 @@ def _drawn(
     several = len(set(scales.values())) > 1
     note = Note(
         chosen.width, kinds, "After a name: its NFE.", chosen.about_errors, about_budget(entries),
-        "Small numbers: the scale of guidance, over which the marks of a row are joined." * several,
+        "Grey numbers: the scale of guidance, over which marks are joined, alike at every NFE." * several,
         f"Without a name: {', '.join(nameless)}." if nameless else "",
     )  # fmt: skip
     title = f"{naming.metric(chosen.board, chosen.metric)} against {naming.metric(chosen.board, score.metric)}"
@@ -127,8 +128,9 @@ def _lines_drawn(
             color=colour[row], zorder=3, **style,
         )  # fmt: skip
         paths.append(list(zip(xs, ys, strict=True)))
-        named.append(Label(f"{rows[row]} {nfe}", xs[-1], ys[-1], colour[row]))
-        joined = zip(line, xs, ys, strict=True) if len(line) > 1 else ()
+        named.append(Label(f"{rows[row]} {nfe}", xs[0], ys[0], colour[row]))
+        fewest = min(steps for other, steps in lines if other == row)
+        joined = zip(line, xs, ys, strict=True) if len(line) > 1 and nfe == fewest else ()
         scaled += [Label(number(scale), x, y, "#666666") for (scale, _), x, y in joined]
     left_out = name_points(axes, [*named, *scaled], paths)
     return [label.text for label in named if label.text in left_out]
