@@ -18,6 +18,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ...datasets.base import Batches, Dataset
+from ...methods import ranks
 from ...methods.denoiser import Exhausted
 from ...methods.method import Diverged, Trainable
 from ...methods.portable import rename
@@ -84,6 +85,7 @@ class BudgetCallback(Callback):
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._step is not None
         self._step.backward_ends()
+        ranks.average_gradients(pl_module)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         assert self._step is not None
@@ -162,7 +164,7 @@ class CheckpointCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         started = time.monotonic()
-        if started - self._saved >= self._pause and not trainer.should_stop:
+        if ranks.is_first() and started - self._saved >= self._pause and not trainer.should_stop:
             self.readings.read()
             aside = self.path.with_suffix(".part")
             trainer.save_checkpoint(aside)
@@ -203,6 +205,7 @@ def fit(
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
+    ranks.wait()
     batches = Batches(data, module.batch_size, seed, start)
     module.train()
     try:
@@ -216,7 +219,8 @@ def fit(
             raise OutOfBudget(budget.dropped) from None
         log.info("step %d is dropped: %s", ledger.steps + 1, budget.dropped)
         on_progress(ledger.spent)
-    checkpoint.unlink(missing_ok=True)
+    if ranks.is_first():
+        checkpoint.unlink(missing_ok=True)
 
 
 @contextmanager
