@@ -22,7 +22,7 @@ from ...methods import ranks
 from ...methods.denoiser import Exhausted
 from ...methods.method import Diverged, Trainable
 from ...methods.portable import rename
-from ..errors import OutOfBudget
+from ..errors import OutOfBudget, TaskError
 from .ledger import Ledger
 from .memory import held
 from .memory import is_measured as memory_is_measured
@@ -51,6 +51,11 @@ class BudgetCallback(Callback):
         """What the step was that ran past the budget, if one did."""
         self._step: StepMeter | None = None
         self._recorded = -1
+
+    @property
+    def begun(self) -> bool:
+        """Whether a step was begun in this process."""
+        return self._step is not None
 
     def state_dict(self) -> dict[str, Any]:
         return {"ledger": self.ledger.to_dict()}
@@ -192,7 +197,7 @@ def fit(
     budget = BudgetCallback(ledger, seed, tracker, on_progress)
     checkpoint = folder / CHECKPOINT
     state = _saved_state(checkpoint)
-    start = state["callbacks"]["BudgetCallback"]["ledger"]["steps"] if state else 0
+    start = _steps(state) if state else 0
     trainer = Trainer(
         accelerator=device,
         devices=1,
@@ -211,6 +216,12 @@ def fit(
     try:
         with budget.readings.complete(), _frozen_garbage(), _remembered_devices():
             trainer.fit(module, batches, ckpt_path=str(checkpoint) if state else None, weights_only=True)
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        if state is None or budget.begun:
+            raise
+        checkpoint.unlink(missing_ok=True)
+        message = f"{checkpoint} is no checkpoint of this training and was removed; run the same command again"
+        raise TaskError(message) from error
     except Diverged as error:
         raise DivergedError(ledger.steps, str(error)) from None
     except Exhausted:
@@ -251,12 +262,18 @@ def _remembered_devices() -> Iterator[None]:
             os.environ[name] = before
 
 
+def _steps(state: dict[str, Any]) -> int:
+    """The steps that a checkpoint has behind it."""
+    return int(state["callbacks"]["BudgetCallback"]["ledger"]["steps"])
+
+
 def _saved_state(checkpoint: Path) -> dict[str, Any] | None:
     """The checkpoint's content; a file that cannot be read is removed, and training starts from the beginning."""
     if not checkpoint.exists():
         return None
     try:
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        _steps(state)
         return state
     except Exception as error:  # whatever torch raises for a file that a kill or a disk has damaged
         log.warning("%s cannot be read (%s): training starts again", checkpoint, error)
