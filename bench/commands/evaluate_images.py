@@ -103,12 +103,17 @@ def _captions(request: Request, images: Images, metrics: list[str]) -> list[str]
         raise InputError(f"{request.captions}: cannot be read: {error}") from None
     if len(lines) != len(images):
         raise InputError(f"{request.captions}: {len(lines)} lines for {len(images)} images; each image has its own")
+    _check_captions(lines, request, metrics)
+    return lines
+
+
+def _check_captions(lines: list[str], request: Request, metrics: list[str]) -> None:
+    """A data set's own scorer reads the data set's captions alone."""
     scored = [name for name in metrics if METRICS[name].features == SCORER and METRICS[name].captioned]
     known = set(captions(request.dataset)) if scored else set(lines)
     if unknown := next((i for i, line in enumerate(lines, 1) if line not in known), None):
-        message = f"line {unknown} is no caption of {request.dataset}, and {', '.join(scored)} read no others"
+        message = f"line {unknown} is no caption of {request.dataset}, and {', '.join(scored)} need one"
         raise InputError(f"{request.captions}: {message}; see `fewstep captions {request.dataset}`")
-    return lines
 
 
 def _counted(name: str) -> list[str | int]:

@@ -129,8 +129,7 @@ def _lines_drawn(
         )  # fmt: skip
         paths.append(list(zip(xs, ys, strict=True)))
         named.append(Label(f"{rows[row]} {nfe}", xs[0], ys[0], colour[row]))
-        fewest = min(steps for other, steps in lines if other == row)
-        joined = zip(line, xs, ys, strict=True) if len(line) > 1 and nfe == fewest else ()
-        scaled += [Label(number(scale), x, y, "#666666") for (scale, _), x, y in joined]
+        if len(line) > 1 and nfe == min(steps for other, steps in lines if other == row):
+            scaled += [Label(number(line[i][0]), xs[i], ys[i], "#666666") for i in range(len(line))]
     left_out = name_points(axes, [*named, *scaled], paths)
     return [label.text for label in named if label.text in left_out]

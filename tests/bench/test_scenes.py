@@ -37,7 +37,7 @@ SUITE = {
     "name": "small",
     "datasets": "scenes",
     "teachers": [{**TINY, "guidance": 1, "label": "w = 1"}, {**TINY, "guidance": 2, "label": "w = 2"}],
-    "budgets": {"evaluations": 1500},
+    "budgets": {"evaluations": 300},
     "seeds": [0, 1],
     "nfe": 1,
     "samples": 402,
@@ -180,7 +180,7 @@ def test_the_scorer_reads_the_captions_of_a_file_and_refuses_others(tmp_path):
     ]
     refused = CliRunner().invoke(main, [*words, "--metrics", "clip_scenes", "--device", "cpu"])
     assert refused.exit_code == 2
-    assert "line 2 is no caption of scenes, and clip_scenes read no others; see `fewstep captions" in refused.stderr
+    assert "line 2 is no caption of scenes, and clip_scenes need one; see `fewstep captions" in refused.stderr
 
 
 def test_scores_of_single_samples_give_a_standard_error():
@@ -240,14 +240,13 @@ def test_more_steps_of_euler_come_nearer_to_the_pictures(values):
 
 def test_the_scorer_reads_pictures_of_unseen_digits_and_knows_wrong_captions(tmp_path):
     ((_, artifact),) = made(suite_of(metrics=["clip_scenes"]), tmp_path, ("extractor",))
-    held_out = scenes.held_out()
-    x0 = held_out.samples(torch.arange(len(held_out)))
+    x0 = scenes.held_out().samples(torch.arange(800))
     assert artifact.result["held_out_accuracy"] == pytest.approx(0.915, abs=0.005)
     names = ["clip_scenes", "caption_recall", "fd_scenes"]
     texts = captions("scenes", range(len(x0)))
     real = of_scorer(x0, texts, artifact, names, "float")
-    assert real["clip_scenes"].value == pytest.approx(90.3, abs=0.5)
-    assert real["caption_recall"].value == pytest.approx(artifact.result["held_out_accuracy"])
+    assert real["clip_scenes"].value == pytest.approx(90.3, abs=1)
+    assert real["caption_recall"].value == pytest.approx(artifact.result["held_out_accuracy"], abs=0.03)
     shuffled = x0[torch.randperm(len(x0), generator=torch.Generator().manual_seed(0))]
     wrong = of_scorer(shuffled, texts, artifact, names, "float")
     assert abs(wrong["clip_scenes"].value) < 10
