@@ -115,7 +115,7 @@ def _lines_drawn(
     by_row: dict[naming.Row, list[Entry]] = {}
     for (row, _), line in lines.items():
         by_row.setdefault(row, []).extend(entry for _, entry in line)
-    colour = colours(chosen, by_row)
+    colour, fewest = colours(chosen, by_row), {row: min(nfe for one, nfe in lines if one == row) for row in by_row}
     paths: list[list[tuple[float, float]]] = []
     named: list[Label] = []
     scaled: list[Label] = []
@@ -129,7 +129,14 @@ def _lines_drawn(
         )  # fmt: skip
         paths.append(list(zip(xs, ys, strict=True)))
         named.append(Label(f"{rows[row]} {nfe}", xs[0], ys[0], colour[row]))
-        if len(line) > 1 and nfe == min(steps for other, steps in lines if other == row):
-            scaled += [Label(number(line[i][0]), xs[i], ys[i], "#666666") for i in range(len(line))]
+        if nfe == fewest[row]:
+            scaled += _scaled(line, xs, ys)
     left_out = name_points(axes, [*named, *scaled], paths)
     return [label.text for label in named if label.text in left_out]
+
+
+def _scaled(line: Sequence[tuple[float, Entry]], xs: Sequence[float], ys: Sequence[float]) -> list[Label]:
+    """The scales of a line that has several."""
+    if len(line) == 1:
+        return []
+    return [Label(number(scale), x, y, "#666666") for (scale, _), x, y in zip(line, xs, ys, strict=True)]
