@@ -105,7 +105,8 @@ class Problem:
     @cached_property
     def teacher_task(self) -> Task:
         guided, spec = self.guidance is not None, DATASETS[self.dataset]
-        trained = self.teacher.model_copy(update={"guidance": None}) if guided else self.teacher
+        # One network at several scales of guidance is one task, whatever each scale is called.
+        trained = self.teacher.model_copy(update={"guidance": None, "label": None}) if guided else self.teacher
         params = TeacherParams(
             dataset=self.dataset,
             teacher=trained.model_dump(mode="json", exclude={"guidance", "label", *self._of_prompts}),

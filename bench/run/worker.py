@@ -124,13 +124,26 @@ def environment() -> dict[str, Any]:
 
 
 def _git_commit(root: Path) -> str | None:
-    """The checkout's commit, read from .git without running git; None outside a checkout."""
+    """The checkout's commit, or a worktree's, read without running git; None outside a checkout."""
     with contextlib.suppress(OSError):
-        head = (root / ".git" / "HEAD").read_text(encoding="utf-8").strip()
+        git = root / ".git"
+        if git.is_file():
+            git = root / git.read_text(encoding="utf-8").strip().removeprefix("gitdir: ")
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
         if not head.startswith("ref: "):
             return head
-        return (root / ".git" / head.removeprefix("ref: ")).read_text(encoding="utf-8").strip()
+        shared = git / "commondir"
+        common = git / shared.read_text(encoding="utf-8").strip() if shared.is_file() else git
+        return _commit_of(head.removeprefix("ref: "), common)
     return None
+
+
+def _commit_of(ref: str, git: Path) -> str | None:
+    """Of a branch, in a file of its own or packed with others."""
+    if (git / ref).is_file():
+        return (git / ref).read_text(encoding="utf-8").strip()
+    lines = (git / "packed-refs").read_text(encoding="utf-8").splitlines()
+    return next((line.split()[0] for line in lines if line.endswith(f" {ref}")), None)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,6 @@
-"""What a worker makes of a stage that cannot do its task."""
+"""What a worker makes of a stage that cannot do its task, and what it says of the checkout."""
+
+import subprocess
 
 import pytest
 
@@ -33,3 +35,23 @@ def test_an_ode_that_cannot_be_integrated_is_a_reason_and_not_a_bug(tmp_path, ta
         "the probability-flow ODE could not be integrated at noise level 40 (sigma/alpha): "
         "the denoiser changes too fast for any step size"
     )
+
+
+def test_the_commit_is_that_of_a_checkout_or_of_a_worktree_of_it(tmp_path):
+    """Of a branch whose commit is in a file, and after its commits were packed."""
+    checkout, tree = tmp_path / "checkout", tmp_path / "tree"
+
+    def git(*words):
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(checkout), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    checkout.mkdir()
+    git("init", "-q", "-b", "main")
+    git("commit", "-q", "--allow-empty", "-m", "one")
+    git("worktree", "add", "-q", "-b", "other", str(tree))
+    commit = git("rev-parse", "HEAD")
+    assert [worker._git_commit(root) for root in (checkout, tree, tmp_path)] == [commit, commit, None]
+    git("pack-refs", "--all")
+    assert [worker._git_commit(root) for root in (checkout, tree)] == [commit, commit]
+    git("checkout", "-q", "--detach")
+    assert worker._git_commit(checkout) == commit
