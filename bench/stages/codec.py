@@ -1,7 +1,6 @@
 """The autoencoder of a latent teacher: its samples become pictures, in batches, and what that costs is kept apart."""
 
 import time
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -53,7 +52,7 @@ def load(artifact: Artifact, device: str) -> Codec:
     """The autoencoder of a pipeline, whose teacher's artifact it is, on a device."""
     options = PipelineOptions.model_validate(artifact.asked(TeacherParams).teacher)
     try:
-        found: Codec = pipeline.read(Path(options.folder), options.resolution).codec()
+        found: Codec = pipeline.read(options.path, options.resolution).codec()
     except CheckpointError as error:
         raise TaskError(str(error)) from None
     return found.to(device)

@@ -212,9 +212,8 @@ def load(inputs: Mapping[str, Artifact], guidance: float | None = None, labels: 
 def _told(params: TeacherParams, table: Artifact, guidance: float | None) -> Denoiser:
     """A pipeline's network on latents, told prompts."""
     options = PipelineOptions.model_validate(params.teacher)
-    file = None if options.network_file is None else Path(options.network_file)
     try:
-        found = pipeline.read(Path(options.folder), options.resolution, file, options.prediction)
+        found = pipeline.read(options.path, options.resolution, options.network_path, options.prediction)
         told = guidance if found.facts.embeds_guidance else None
         denoiser = found.denoiser(*prompts.load(table), told, options.dtype)
     except checkpoint.CheckpointError as error:

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from ...datasets.registry import DATASETS
+from ...methods import known_pipelines
 from ...methods.specs.released import ReleasedOptions
 from ...methods.specs.teachers.pipeline import PipelineOptions
 from ...methods.teachers.edm_pickle import CheckpointError
@@ -27,7 +27,7 @@ def released_pipelines_are_told_captions(suite: Suite) -> Iterator[Complaint]:
         options = entry.checked()
         if not isinstance(options, ReleasedOptions):
             continue
-        place, folder = (*where, "options"), Path(options.folder)
+        place, folder = (*where, "options"), known_pipelines.located(options.folder)
         given = elsewhere.of_captions(options)
         if given and folder.is_dir() and not facts.recognised(folder):
             yield (*place, given[0]), f"{given[0]} is of text-to-image networks, and {folder} holds none"
@@ -39,10 +39,10 @@ def released_pipelines_are_told_captions(suite: Suite) -> Iterator[Complaint]:
 
 
 def _readable(place: Location, options: PipelineOptions, row: bool) -> Iterator[Complaint]:
-    if not os.path.isdir(options.folder):
+    if not os.path.isdir(options.path):
         return
     try:
-        found = facts.read(Path(options.folder), options.resolution)
+        found = facts.read(options.path, options.resolution)
         found.network_files(), found.codec_files(), found.encoder_files()
     except CheckpointError as error:
         yield place, str(error)
