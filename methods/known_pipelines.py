@@ -1,7 +1,7 @@
 """The text-to-image pipelines that others publish: where each lies, its size and licence, and how to get it. No torch.
 
-The table is known_pipelines.yaml. Folders, files and lists of prompts that it names are looked for in `pipelines` of the
-folder of weights; a path means what lies there.
+The table is known_pipelines.yaml. The folders, files and lists of prompts that it names are looked for in `pipelines`
+of the folder of weights; any other name is a path.
 """
 
 from dataclasses import dataclass, field

@@ -137,5 +137,5 @@ def test_another_networks_file_is_refused(here, saved, tmp_path, monkeypatch, lo
     state = torch.load(saved / "ImageReward.pt", weights_only=True)
     torch.save({name: tensor for name, tensor in state.items() if name != lost}, folder / "ImageReward.pt")
     monkeypatch.setenv("FEWSTEP_WEIGHTS", str(tmp_path))
-    with pytest.raises(RuntimeError, match="bias|ImageReward's file"):
+    with pytest.raises(RuntimeError, match=r"bias|ImageReward's file"):
         here.load()

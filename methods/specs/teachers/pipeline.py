@@ -18,8 +18,8 @@ class PipelineOptions(TeacherOptions):
     name: Literal["pipeline"] = Field("pipeline", description="Chooses this kind of teacher.")
     folder: str = Field(
         description="A diffusers folder of Stable Diffusion 1 or 2, SDXL, PixArt-alpha or -sigma, with its weights as "
-        "safetensors, or the name of a published one, such as stable-diffusion-v1-5. It is read where it lies, and must "
-        "stay there."
+        "safetensors, or the name of a published one, such as stable-diffusion-v1-5. It is read where it lies, and "
+        "must stay there."
     )
     guidance: float | None = Field(
         None,
