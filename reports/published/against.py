@@ -45,9 +45,9 @@ class Beside:
     """What of a suite stands beside published rows. `bench` writes it as published.json, with these names.
 
     paper, table: whose; also: others with numbers of the same rows. problems: {dataset, teacher, family of the teacher,
-    references by metric, samples, published: {dataset, conditioning, teacher, solver_or_variant, guidance}}. rows: {method, variant,
-    own_settings, trained_share, forwards_per_nfe, measured_nfe, nfe: all that it is run at, published: {method,
-    solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke: whether the run is a rehearsal.
+    references by metric, samples, published: {dataset, conditioning, teacher, solver_or_variant, guidance}}. rows:
+    {method, variant, own_settings, trained_share, forwards_per_nfe, measured_nfe, nfe: all that it is run at,
+    published: {method, solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke: whether the run is a rehearsal.
     """
 
     paper: str
