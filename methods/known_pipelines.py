@@ -20,6 +20,12 @@ PART_OF_RESULTS = False
 
 TABLE = Path(__file__).with_suffix(".yaml")
 PLACE = "pipelines"
+PACKAGES = {
+    "sd": ("diffusers", "transformers"),
+    "sdxl": ("diffusers", "transformers"),
+    "pixart": ("diffusers", "transformers", "sentencepiece"),
+}
+"""What reads each kind."""
 UNWANTED = ("*.bin", "*.ckpt", "*.onnx*", "*.msgpack", "*fp16*", "*non_ema*")
 """Of a repository's folders: weights in other formats and precisions."""
 

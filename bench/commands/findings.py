@@ -11,6 +11,8 @@ from ...datasets.frozen import path as frozen_path
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
 from ...datasets.own_images import OwnImages
 from ...datasets.registry import DATASETS, DatasetSpec
+from ...methods import known_pipelines
+from ...methods.missing import Missing
 from ...methods.specs.images import ImagesOptions
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.pipeline import PipelineOptions
@@ -19,7 +21,7 @@ from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS
 from ..plan import checkpoints, frozen, references
 from ..plan.problem import problems
-from ..suite import elsewhere
+from ..suite import elsewhere, pipelines
 from ..suite.pairs import pairs, teachers
 from ..suite.schema import MethodEntry, Suite, Teacher
 from ..training.tracking import wandb_mode
@@ -34,6 +36,7 @@ PACKAGES = {
 """What pip calls a package, and what Python does."""
 
 
+INSTALL_CAPTIONS = "pip install 'fewstep[captions]'"
 FAULTS = ("missing", "wrong hash", "wrong content", "cut short", "wrong count", "wrong preprocessing")
 """The states in which something cannot be used as it is named."""
 
@@ -56,8 +59,9 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
         ]
     found += _read(suite)
     found += [*_networks(suite), *_classifiers(suite)]
+    found += _pipelines(suite)
     for _, teacher in teachers(suite):
-        if (missing := teacher.missing()) is not None:
+        if not isinstance(teacher, PipelineOptions) and (missing := teacher.missing()) is not None:
             found.append((f"teacher {teacher.shown()}", "missing", missing.detail))
     found += _shipped(_frozen(suite))
     found += _metrics(suite)
@@ -70,11 +74,15 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
 
 def to_fetch(found: Iterable[tuple[str, str, str]]) -> str:
     """How many registered files are not as they should be, and their size together; empty if none."""
-    names = {what.removeprefix("file ") for what, state, _ in found if state in FAULTS}
+    names = {what.partition(" ")[2] for what, state, _ in found if state in FAULTS}
     files = [published_files.REGISTER[name] for name in sorted(names & published_files.REGISTER.keys())]
-    if not files:
-        return ""
-    return f"to fetch: {len(files)} file{'s' * (len(files) > 1)}, {_megabytes(sum(file.megabytes for file in files))}"
+    known = [one for name in sorted(names) if (one := known_pipelines.known(name)) is not None]
+    folders = [one for one in known if isinstance(one, known_pipelines.Folder)]
+    count, amount = len(files) + len(known) - len(folders), sum(file.megabytes for file in files)
+    parts = [f"{len(folders)} pipeline{'s' * (len(folders) > 1)}"] if folders else []
+    parts += [f"{count} file{'s' * (count > 1)}"] if count else []
+    amount += 1000 * sum(one.gigabytes for one in known)
+    return f"to fetch: {' and '.join(parts)}, {_megabytes(amount)}" if parts else ""
 
 
 def _read(suite: Suite) -> Iterator[tuple[str, str, str]]:
@@ -164,8 +172,6 @@ def _made_elsewhere(entry: MethodEntry) -> Iterator[tuple[str, str, str]]:
         return
     network = elsewhere.network_of(options)
     if isinstance(network, PipelineOptions):
-        missing = network.missing()
-        yield f"pipeline {network.folder}", *(("missing", str(missing)) if missing else ("present", network.folder))
         return
     name = network.file
     file = checkpoints.meant(name)
@@ -173,6 +179,41 @@ def _made_elsewhere(entry: MethodEntry) -> Iterator[tuple[str, str, str]]:
         yield from _files([file])
     else:
         yield f"network {name}", *(("present", file) if file else ("missing", "no such file, nor a known network"))
+
+
+def _pipelines(suite: Suite) -> Iterator[tuple[str, str, str]]:
+    """Text-to-image pipelines, weights of their networks and lists of prompts, then the packages that read them."""
+    for name in pipelines.named(suite):
+        yield _named(name)
+    networks = list(pipelines.networks(suite))
+    folders = known_pipelines.folders()
+    kinds = [folders[network.folder].kind if network.folder in folders else "sd" for network in networks]
+    for package in dict.fromkeys(name for kind in kinds for name in known_pipelines.PACKAGES[kind]):
+        yield f"package {package}", *(("present", "") if find_spec(package) else ("missing", INSTALL_CAPTIONS))
+    here = [network for network in networks if os.path.isdir(network.path)]
+    for lacking in dict.fromkeys(str(missing) for network in here if (missing := _unread(network)) is not None):
+        yield "pipeline", "missing", lacking
+
+
+def _unread(network: PipelineOptions) -> Missing | None:
+    """What a folder that is here lacks beside files and packages that have lines of their own."""
+    missing = network.missing()
+    named = [known_pipelines.missing(name) for name in (network.network_file, network.prompts) if name is not None]
+    return None if missing is None or missing in named or missing.what.startswith("package") else missing
+
+
+def _named(name: str) -> tuple[str, str, str]:
+    known, path = known_pipelines.known(name), known_pipelines.located(name)
+    what = f"{'weights' if isinstance(known, known_pipelines.WeightsFile) else 'pipeline'} {name}"
+    if known is None:
+        listed = name in known_pipelines.prompts()
+        what = f"prompts {name}" if listed or path.suffix == ".txt" else f"pipeline {name}"
+        advice = known_pipelines.prompts()[name] if listed else "no such file or folder"
+        return (what, "present", str(path)) if path.exists() else (what, "missing", f"write {path}: {advice}")
+    facts = f"about {known.gigabytes:.3g} GB ({known.contents}); licence: {known.licence}; both from {known.known}"
+    if path.exists():
+        return what, "present", f"{path}; {facts}"
+    return what, "missing", f"by `{known.command(path)}`; {facts}"
 
 
 def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...methods import known_pipelines
-from ...methods.specs.released import ReleasedOptions
-from ...methods.specs.teachers.pipeline import PipelineOptions
 from .. import published_files
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
@@ -23,8 +21,7 @@ from ..metrics.extractors.registry import (
     PickScoreExtractor,
 )
 from ..metrics.register import METRICS
-from ..suite.elsewhere import network_of
-from ..suite.pairs import teachers
+from ..suite.pipelines import named
 from ..suite.schema import Suite
 
 if TYPE_CHECKING:
@@ -35,8 +32,6 @@ PART_OF_RESULTS = False
 
 PROMPTS = 16
 """Of a list to train on."""
-PACKAGES = {"sd": ("diffusers", "transformers"), "sdxl": ("diffusers", "transformers")}
-PACKAGES["pixart"] = (*PACKAGES["sd"], "sentencepiece")
 CONFIGURATIONS = "open_clip"
 """The folder with the configuration of small CLIPs."""
 Files = Iterator[tuple[Path, Callable[[Path], None]]]
@@ -45,9 +40,9 @@ Files = Iterator[tuple[Path, Callable[[Path], None]]]
 
 def require_packages(suite: Suite) -> None:
     """InputError unless small pipelines, and the networks that score them, can be made here."""
-    named = [known_pipelines.folders()[name] for name in _names(suite) if name in known_pipelines.folders()]
-    needed = [package for folder in named for package in PACKAGES[folder.kind]]
-    needed += [package for name in scorers_of(suite) for package in EXTRACTORS[name].packages] if named else []
+    folders = [known_pipelines.folders()[name] for name in named(suite) if name in known_pipelines.folders()]
+    needed = [package for folder in folders for package in known_pipelines.PACKAGES[folder.kind]]
+    needed += [package for name in scorers_of(suite) for package in EXTRACTORS[name].packages] if folders else []
     if absent := [package for package in dict.fromkeys(needed) if find_spec(package) is None]:
         raise InputError(
             f"a rehearsal of {suite.name} needs {' and '.join(absent)}, which {'are' if absent[1:] else 'is'} not "
@@ -57,7 +52,7 @@ def require_packages(suite: Suite) -> None:
 
 def pipelines(suite: Suite) -> Files:
     """The published folders, files of weights and lists of prompts that the suite names."""
-    for name in _names(suite):
+    for name in named(suite):
         place = known_pipelines.located(name)
         if (known := known_pipelines.known(name)) is not None:
             yield place, partial(_pipeline, known)
@@ -101,19 +96,6 @@ class SmallClip(ClipExtractor):
 
 class SmallAesthetic(SmallClip, AestheticExtractor):
     """The same, with the aesthetic head."""
-
-
-def _names(suite: Suite) -> list[str]:
-    """Folders, files of weights and lists of prompts, as the suite names them."""
-    options = [teacher for _, teacher in teachers(suite)]
-    rows = [entry.checked() for entry in suite.methods if entry.name == "released"]
-    networks = [*options, *(network_of(row) for row in rows if isinstance(row, ReleasedOptions))]
-    given = [
-        (network.folder, network.network_file, network.prompts)
-        for network in networks
-        if isinstance(network, PipelineOptions)
-    ]
-    return [name for name in dict.fromkeys(name for names in given for name in names) if name is not None]
 
 
 def scorers_of(suite: Suite) -> list[str]:

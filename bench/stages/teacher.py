@@ -30,7 +30,7 @@ from ..store import Artifact
 from ..training.ledger import Ledger, forward_flops
 from ..training.loop import fit
 from ..training.tracking import tracked
-from . import preview, prompts
+from . import codec, preview, prompts
 from .context import Context
 from .data import outline
 from .device import accelerator
@@ -215,7 +215,7 @@ def _told(params: TeacherParams, table: Artifact, guidance: float | None) -> Den
     try:
         found = pipeline.read(options.path, options.resolution, options.network_path, options.prediction)
         told = guidance if found.facts.embeds_guidance else None
-        denoiser = found.denoiser(*prompts.load(table), told, options.dtype)
+        denoiser = found.denoiser(*prompts.load(table), told, options.dtype, codec.Later(options))
     except checkpoint.CheckpointError as error:
         raise TaskError(str(error)) from None
     return denoiser if guidance is None or told is not None else Guided(denoiser, guidance)

@@ -12,7 +12,23 @@ from ...methods.teachers.pipelines import facts
 from . import elsewhere
 from .document import Location
 from .fits import Complaint, entries, places
+from .pairs import teachers
 from .schema import Suite
+
+
+def networks(suite: Suite) -> Iterator[PipelineOptions]:
+    """The pipelines of teachers, and those that rows bring with them."""
+    rows = (entry.checked() for entry in suite.methods if entry.name == "released")
+    own = (elsewhere.network_of(row) for row in rows if isinstance(row, ReleasedOptions))
+    for options in (*(teacher for _, teacher in teachers(suite)), *own):
+        if isinstance(options, PipelineOptions):
+            yield options
+
+
+def named(suite: Suite) -> list[str]:
+    """Folders, files of weights and lists of prompts, as the suite names them, each once."""
+    given = ((options.folder, options.network_file, options.prompts) for options in networks(suite))
+    return [name for name in dict.fromkeys(name for names in given for name in names) if name is not None]
 
 
 def pipelines_are_told_captions(suite: Suite) -> Iterator[Complaint]:

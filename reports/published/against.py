@@ -47,7 +47,8 @@ class Beside:
     paper, table: whose; also: others with numbers of the same rows. problems: {dataset, teacher, family of the teacher,
     references by metric, samples, published: {dataset, conditioning, teacher, solver_or_variant, guidance}}. rows:
     {method, variant, own_settings, trained_share, forwards_per_nfe, measured_nfe, nfe: all that it is run at,
-    published: {method, solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke: whether the run is a rehearsal.
+    published: {method, solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke: whether the run
+    is a rehearsal.
     """
 
     paper: str

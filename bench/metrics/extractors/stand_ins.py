@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ....methods.teachers.pipelines.encoders import quiet
 from .network import FeatureNetwork
 from .statistics import DIMENSIONS
 
@@ -116,7 +117,7 @@ def clip(file: Path, configurations: Path) -> None:
     know_tiny(configurations)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        state = open_clip.create_model(TINY).state_dict()
+        state = open_clip.CLIP(**open_clip.get_model_config(TINY)).state_dict()
     if file.suffix == ".safetensors":
         save_file(state, file)
     else:
@@ -156,7 +157,8 @@ def pickscore(weights: Path, config: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = CLIPModel(own)
-    network.save_pretrained(weights.parent)
+    with quiet():
+        network.save_pretrained(weights.parent)
     (weights.parent / "config.json").replace(config)
     (weights.parent / "model.safetensors").replace(weights)
 
