@@ -7,10 +7,11 @@ import torch
 from fewstep.bench.stages import preview
 from fewstep.bench.stages.codec import Later
 from fewstep.bench.stages.data import Outline
+from fewstep.bench.stages.train import build
 from fewstep.bench.training import loop
 from fewstep.methods.denoiser import Guided
 from fewstep.methods.prompts import write
-from fewstep.methods.registry import build, method
+from fewstep.methods.registry import method
 from fewstep.methods.specs.teachers.pipeline import PipelineOptions
 from fewstep.methods.teachers.pipelines.pipeline import read
 from fewstep.tests.methods import killing

@@ -140,7 +140,9 @@ def _text(settings: Mapping[str, Any], width: int) -> Any:
     from transformers.models.blip.modeling_blip_text import BlipTextModel
 
     own = {name: settings[name] for name in SETTINGS if name in settings}
-    config = BlipTextConfig(**own, encoder_hidden_size=width, is_decoder=True)
+    # No text is generated.
+    generated = {"bos_token_id": None, "sep_token_id": None, "eos_token_id": None}
+    config = BlipTextConfig(**own, **generated, encoder_hidden_size=width, is_decoder=True)
     return BlipTextModel(config, add_pooling_layer=False)
 
 
