@@ -75,7 +75,8 @@ def scorers(suite: Suite) -> Files:
 
 def small(name: str, extractor: Extractor) -> Extractor:
     """What reads the small network in the extractor's place; the extractor itself where it can."""
-    cls = {ClipExtractor: SmallClip, AestheticExtractor: SmallAesthetic}.get(type(extractor))
+    replaced: dict[type, type[ClipExtractor]] = {ClipExtractor: SmallClip, AestheticExtractor: SmallAesthetic}
+    cls = replaced.get(type(extractor))
     if cls is None:
         return extractor
     from ..metrics.extractors.stand_ins import TINY

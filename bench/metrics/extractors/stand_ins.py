@@ -131,7 +131,7 @@ def aesthetic_head(file: Path) -> None:
 
 
 def _head(name: str, width: int, rng: torch.Generator) -> dict[str, Tensor]:
-    found = {}
+    found: dict[str, Tensor] = {}
     for layer, after in zip((0, 2, 4, 6, 7), (1024, 128, 64, 16, 1), strict=True):
         found |= _linear(f"{name}.{layer}", width, after, rng)
         width = after

@@ -36,7 +36,7 @@ PIECES = ("a photo of a cat", "two dogs, on a bench", "the quick brown fox jumps
 
 def write(folder: Folder, target: Path) -> None:
     """A small pipeline in the place of a published folder."""
-    guided = {"time_cond_proj_dim": 8} if folder.told_guidance else {}
+    guided: dict[str, Any] = {"time_cond_proj_dim": 8} if folder.told_guidance else {}
     with quiet():
         if folder.kind == "sd":
             sd(target, levels=LEVELS, **guided)
