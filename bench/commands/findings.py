@@ -12,10 +12,11 @@ from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
 from ...datasets.own_images import OwnImages
 from ...datasets.registry import DATASETS, DatasetSpec
 from ...methods import known_pipelines
-from ...methods.missing import Missing
 from ...methods.specs.images import ImagesOptions
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.pipeline import PipelineOptions
+from ...methods.teachers.edm_pickle import CheckpointError
+from ...methods.teachers.pipelines import facts
 from .. import published_files
 from ..metrics.metric import CLASSIFIER
 from ..metrics.register import METRICS
@@ -55,7 +56,11 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
         found += _shipped(NETWORKS.values())
         return found + [
             (what, "absent" if state == "missing" else state, advice)
-            for what, state, advice in [*_datasets(DATASETS), *_files(published_files.REGISTER)]
+            for what, state, advice in [
+                *_datasets(DATASETS),
+                *_files(published_files.REGISTER),
+                *map(_named, [*known_pipelines.folders(), *known_pipelines.files()]),
+            ]
         ]
     found += _read(suite)
     found += [*_networks(suite), *_classifiers(suite)]
@@ -190,16 +195,6 @@ def _pipelines(suite: Suite) -> Iterator[tuple[str, str, str]]:
     kinds = [folders[network.folder].kind if network.folder in folders else "sd" for network in networks]
     for package in dict.fromkeys(name for kind in kinds for name in known_pipelines.PACKAGES[kind]):
         yield f"package {package}", *(("present", "") if find_spec(package) else ("missing", INSTALL_CAPTIONS))
-    here = [network for network in networks if os.path.isdir(network.path)]
-    for lacking in dict.fromkeys(str(missing) for network in here if (missing := _unread(network)) is not None):
-        yield "pipeline", "missing", lacking
-
-
-def _unread(network: PipelineOptions) -> Missing | None:
-    """What a folder that is here lacks beside files and packages that have lines of their own."""
-    missing = network.missing()
-    named = [known_pipelines.missing(name) for name in (network.network_file, network.prompts) if name is not None]
-    return None if missing is None or missing in named or missing.what.startswith("package") else missing
 
 
 def _named(name: str) -> tuple[str, str, str]:
@@ -209,11 +204,27 @@ def _named(name: str) -> tuple[str, str, str]:
         listed = name in known_pipelines.prompts()
         what = f"prompts {name}" if listed or path.suffix == ".txt" else f"pipeline {name}"
         advice = known_pipelines.prompts()[name] if listed else "no such file or folder"
-        return (what, "present", str(path)) if path.exists() else (what, "missing", f"write {path}: {advice}")
-    facts = f"about {known.gigabytes:.3g} GB ({known.contents}); licence: {known.licence}; both from {known.known}"
+        if not path.exists():
+            return what, "missing", f"write {path}: {advice}" if listed else f"{path}: {advice}"
+        fault = _unreadable(path) if path.is_dir() else None
+        return (what, "wrong content", fault) if fault else (what, "present", str(path))
+    said = f"about {known.gigabytes:.3g} GB ({known.contents}); licence: {known.licence}; both from {known.known}"
     if path.exists():
-        return what, "present", f"{path}; {facts}"
-    return what, "missing", f"by `{known.command(path)}`; {facts}"
+        fault = _unreadable(path) if isinstance(known, known_pipelines.Folder) else None
+        on_disk = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file()) / 1e6
+        facts_here = f"{path}; {_megabytes(on_disk)}; licence: {known.licence}"
+        return (what, "wrong content", fault) if fault else (what, "present", facts_here)
+    return what, "missing", f"by `{known.command(path)}`; {said}"
+
+
+def _unreadable(folder: Path) -> str | None:
+    """Why a folder is no pipeline that is read, from its configurations and the names of its weights."""
+    try:
+        found = facts.read(folder)
+        found.network_files(), found.codec_files(), found.encoder_files()
+    except CheckpointError as error:
+        return str(error)
+    return None
 
 
 def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:

@@ -34,7 +34,6 @@ def named(suite: Suite) -> list[str]:
 def pipelines_are_told_captions(suite: Suite) -> Iterator[Complaint]:
     for place, teacher, dataset in places(suite):
         if isinstance(teacher, PipelineOptions):
-            yield from _readable((*place, "folder"), teacher, row=False)
             yield from _captions(place, dataset)
 
 
@@ -49,9 +48,21 @@ def released_pipelines_are_told_captions(suite: Suite) -> Iterator[Complaint]:
             yield (*place, given[0]), f"{given[0]} is of text-to-image networks, and {folder} holds none"
         network = elsewhere.network_of(options)
         if isinstance(network, PipelineOptions) and (facts.recognised(folder) or not folder.is_dir()):
-            yield from _readable((*place, "folder"), network, row=True)
             for dataset in elsewhere.datasets_of(suite, entry):
                 yield from _captions((*place, "folder"), dataset)
+
+
+def pipelines_can_be_read(suite: Suite) -> Iterator[Complaint]:
+    """Those that are here, as far as their configurations and the names of their weights tell."""
+    for place, teacher, _ in places(suite):
+        if isinstance(teacher, PipelineOptions):
+            yield from _readable((*place, "folder"), teacher, row=False)
+    for where, entry in entries(suite):
+        if not isinstance(options := entry.checked(), ReleasedOptions):
+            continue
+        network = elsewhere.network_of(options)
+        if isinstance(network, PipelineOptions) and facts.recognised(network.path):
+            yield from _readable((*where, "options", "folder"), network, row=True)
 
 
 def _readable(place: Location, options: PipelineOptions, row: bool) -> Iterator[Complaint]:

@@ -1,6 +1,7 @@
 """Text-to-image suites rehearsed: small pipelines and scorers in the published files' forms, and what one lacks."""
 
 import csv
+import dataclasses
 import re
 
 import pytest
@@ -8,9 +9,14 @@ import yaml
 
 from fewstep.bench.commands.findings import findings, to_fetch
 from fewstep.bench.plan import rehearsed_captions
+from fewstep.bench.plan.problem import problems
+from fewstep.bench.results.published import beside
+from fewstep.bench.suite.checks import RULES
 from fewstep.bench.suite.loading import load
 from fewstep.methods import known_pipelines
 from fewstep.methods.teachers.pipelines import facts
+from fewstep.reports.published.against import lines
+from fewstep.reports.published.judgement import Verdict
 
 from .in_process import call, in_process, is_one_line  # noqa: F401
 from .test_problems import nothing_here  # noqa: F401
@@ -53,12 +59,40 @@ def test_doctor_says_what_to_fetch_with_sizes_and_licences(nothing_here, name): 
     assert re.fullmatch(r"to fetch: \d+ pipelines? and \d+ files, [\d.e+]+ GB", total)
 
 
+def test_doctor_finds_a_folder_that_is_no_pipeline(nothing_here, monkeypatch, tmp_path):  # noqa: F811
+    monkeypatch.setenv("FEWSTEP_WEIGHTS", str(tmp_path))
+    (tmp_path / "pipelines" / "stable-diffusion-2-1-base").mkdir(parents=True)
+    found = {what: (state, advice) for what, state, advice in findings(load("papers/boot-t2i", rules=RULES))}
+    state, advice = found["pipeline stable-diffusion-2-1-base"]
+    assert state == "wrong content"
+    assert "model_index.json: no such file" in advice
+
+
 @pytest.mark.parametrize("name", SUITES)
 def test_every_name_of_a_suite_is_in_the_table(name):
     from fewstep.bench.suite.pipelines import named
 
     for given in named(load(name)):
         assert known_pipelines.known(given) is not None or given in known_pipelines.prompts(), given
+
+
+def test_each_problem_has_samples_of_its_own():
+    found = {(problem.dataset, problem.samples) for problem in problems(load("coco-t2i"))}
+    assert found == {("coco2014", 30_000), ("coco2017", 5_000)}
+    assert {problem.samples for problem in problems(load("papers/sim-t2i"))} == {5_000}
+
+
+def test_published_numbers_stand_beside_rows_of_their_guidance_scale():
+    """DMD's tables have equal rows at w = 3 and 8."""
+    beside_them = beside(load("coco-t2i"))
+    found = [line.row for line in lines(beside_them, None) if line.judged.verdict is not Verdict.QUOTED]
+    scales = {(row.method, row.nfe): set() for row in found}
+    for row in found:
+        scales[row.method, row.nfe].add(row.guidance_scale)
+    assert scales == {key: {"3", "8"} for key in (("DPM++", "4"), ("UniPC", "4"), ("SDv1.5", "50"))}
+    one = dataclasses.replace(beside_them, problems=beside_them.problems[:1])
+    found = [line.row for line in lines(one, None) if line.judged.verdict is not Verdict.QUOTED]
+    assert {row.guidance_scale for row in found} == {"3"}
 
 
 def test_a_known_name_is_looked_for_among_the_weights_and_a_path_where_it_is(tmp_path, monkeypatch):
