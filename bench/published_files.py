@@ -16,6 +16,7 @@ from shlex import quote
 
 from ..methods import published_networks
 from ..methods.assets import hub_file
+from ..methods.assets import weights_folder as folder
 from ..methods.missing import Missing
 
 # A task's parameters hold the hash of each file that it reads.
@@ -128,6 +129,27 @@ EXTRACTOR_WEIGHTS = (
     WeightFile(
         "PickScore_v1/config.json", _hugging_face("yuvalkirstain/PickScore_v1", "config.json"), ("pickscore",), 0.01
     ),
+    WeightFile(
+        "ImageReward/ImageReward.pt",
+        _hugging_face("THUDM/ImageReward", "ImageReward.pt"),
+        ("imagereward",),
+        1790,
+        APACHE,
+    ),
+    WeightFile(
+        "ImageReward/med_config.json",
+        _hugging_face("THUDM/ImageReward", "med_config.json"),
+        ("imagereward",),
+        0.0005,
+        APACHE,
+    ),
+    WeightFile(
+        "ImageReward/vocab.txt",
+        _hugging_face("google-bert/bert-base-uncased", "vocab.txt"),
+        ("imagereward",),
+        0.23,
+        APACHE,
+    ),
 )
 
 MOMENTS = 33.6
@@ -199,7 +221,7 @@ NETWORKS = tuple(
 )
 
 REGISTER: dict[str, WeightFile] = {file.name: file for file in (*EXTRACTOR_WEIGHTS, *STATISTICS, *NETWORKS)}
-"""Every file that is known by name. ImageReward is not among them: no maintained library serves its network."""
+"""Every file that is known by name."""
 
 
 def meant(name: str, place: str) -> str | None:
@@ -228,12 +250,6 @@ def located_checkpoint(name: str) -> Path | None:
     """Where the network that a suite calls `name` lies, None if it is not here or there is no such."""
     file = meant(name, CHECKPOINTS)
     return located(file) if file else None
-
-
-def folder() -> Path:
-    """FEWSTEP_WEIGHTS, by default fewstep/weights in the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(os.environ.get("FEWSTEP_WEIGHTS") or cache / "fewstep" / "weights").expanduser()
 
 
 def find(file: str | WeightFile) -> Path | None:

@@ -96,7 +96,7 @@ def _part(leaderboards: Path, kind: str, name: str | None, which: str | None) ->
 def tables(folder: Path, which: str | None) -> str:
     """The tables of a run folder in Markdown: all, the costs, the trials, or those of one metric."""
     board = leaderboard.read(folder)
-    apart = {"costs": board.costs, "trials": board.trials}
+    apart = {"costs": board.costs, "decoding": board.decoding, "trials": board.trials}
     if which in apart:
         table = apart[which]
         if table is None:

@@ -13,6 +13,12 @@ LPIPS_FILES = {
 """ImageNet's VGG-16 and LPIPS's weights of its layers, as piq's own LPIPS would download them."""
 
 
+def weights_folder() -> Path:
+    """FEWSTEP_WEIGHTS, by default fewstep/weights in the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(os.environ.get("FEWSTEP_WEIGHTS") or cache / "fewstep" / "weights").expanduser()
+
+
 def hub_file(name: str) -> Path:
     """Where torch.hub, hence torchvision and piq, keep a downloaded file."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))

@@ -122,6 +122,7 @@ class Board:
     papers: str = ""
     costs: Table | None = None
     trials: Table | None = None
+    decoding: Table | None = None
 
     def about(self, metric: str) -> Metric:
         return self.facts.get(metric, Metric.unknown(metric))

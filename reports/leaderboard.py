@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import costs, trials
+from . import costs, decoding, trials
 from .entries import Board, Entry
 from .exact import with_percents
 from .formats import write
@@ -51,6 +51,7 @@ def read(
     described = merged.metrics, merged.labels, merged.methods, merged.papers
     board = Board(merged.suite, metrics, entries, *described)
     board.costs, board.trials = costs.table(board, merged), trials.table(board, merged.trials)
+    board.decoding = decoding.table(board, merged)
     for metric in metrics:
         rank(board, metric)
     return board
@@ -160,7 +161,7 @@ def render(
 ) -> str:
     """The board as table, markdown, latex, siunitx, csv or html.
 
-    All metrics, the costs and the trials, or the one metric named; as LaTeX the first metric where none is. sort: as
+    All metrics, the costs, the trials, or the one metric named; as LaTeX the first metric where none is. sort: as
     `order.ordered`. width: of the style table in characters, by default the terminal's. transpose: methods across and
     NFE down, in any style but csv. ValueError if the metric, or the column to sort by, is unknown.
     """
@@ -172,7 +173,7 @@ def render(
         metric = metric or board.metrics[0]
     shown = tables(board, [metric] if metric else board.metrics, sort)
     if metric is None:
-        shown += [table for table in (board.costs, board.trials) if table is not None]
+        shown += [table for table in (board.costs, board.decoding, board.trials) if table is not None]
     return "\n\n".join(write(table.transposed() if transpose else table, style, width) for table in shown)
 
 

@@ -129,6 +129,10 @@ RESULT_COLUMNS = {
     "corrected": "the value without its bias of order 1/samples, by the jackknife",
     "protocol": "how the value was measured: features, rounding, samples, reference",
     "rules": "whether options were left at their defaults or tuned, and over how many trials; or who made the row",
+    "decode_flops_per_image": "FLOPs of making a picture of a sample, where that is a latent; not in flops_per_image",
+    "decode_seconds_per_image": "time of that in seconds per picture; not in seconds_per_image",
+    "conditioning_flops": "FLOPs of encoding the prompts that its network is told, once for all rows; not charged",
+    "latent_flops": "FLOPs of encoding the images that the method trains on, once for all rows; not charged",
 }
 BLOCK_COLUMNS = {
     "cell": "identity of the computation, as in results.csv",
@@ -249,6 +253,9 @@ KINDS = {
         "number",
     ),
     **dict.fromkeys(("train_peak_bytes", "forwards", "flops_per_image", "evaluations", "flops"), "number"),
+    **dict.fromkeys(
+        ("decode_flops_per_image", "decode_seconds_per_image", "conditioning_flops", "latent_flops"), "number"
+    ),
 }
 """Columns of numbers, as `reading.Lines.frame` knows them; the others hold text."""
 LARGEST_NFE = 10**9

@@ -10,8 +10,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ...methods import known_pipelines
+from ...methods.known_pipelines import Folder
 from ...methods.options import Options
 from ...methods.published_networks import NETWORKS, PublishedNetwork
+from ...methods.specs.released import ReleasedOptions
+from ...methods.specs.teachers.pipeline import PipelineOptions
 from ..metrics.register import METRICS
 from ..suite import elsewhere
 from ..suite.loading import load, shipped_names
@@ -28,6 +32,9 @@ EXACT = 150
 """Forwards of an adaptive solution."""
 PER_STEP = 3
 """Forwards for each step of a learned solver on one path: the step and its gradient."""
+DECODING = 2.515e12 / 512**2
+"""FLOPs of an autoencoder's decoder for each pixel of a picture, as counted on Stable Diffusion's at 512 pixels."""
+Network = PublishedNetwork | Folder
 GFLOPS = {
     "edm-cifar10-32x32-uncond-vp": 42.383,
     "edm-cifar10-32x32-cond-vp": 42.383,
@@ -60,8 +67,10 @@ GFLOPS = {
 """Of one forward on one image, by a network of each architecture in the suites."""
 
 
-def gflops(known: PublishedNetwork) -> float:
+def gflops(known: Network) -> float:
     """Of a forward of a network: as of that of its architecture which was counted."""
+    if isinstance(known, Folder):
+        return 1e3 * known.teraflops
     for name, count in GFLOPS.items():
         if (NETWORKS[name].shape, NETWORKS[name].parameters) == (known.shape, known.parameters):
             return count
@@ -69,32 +78,53 @@ def gflops(known: PublishedNetwork) -> float:
 
 
 def hours(suite: Suite) -> float:
-    """On one GPU, of sampling, training and exact solutions; scores and guiding classifiers are left out."""
+    """On one GPU, of sampling, training, decoding and exact solutions; scores and guiding classifiers are left out."""
     return sum(1e9 * gflops(known) * forwards for known, forwards in evaluations(suite)) / PACE / 3600
 
 
-def evaluations(suite: Suite) -> Iterator[tuple[PublishedNetwork, float]]:
-    """(network, its forwards) of each part of a run."""
+def evaluations(suite: Suite) -> Iterator[tuple[Network, float]]:
+    """(network, its forwards) of each part of a run; decoding as the forwards that it is worth."""
     exact = min(suite.truth.samples, suite.samples) * EXACT * len(suite.seeds)
     to_the_truth = any(METRICS[name].against == "truth" for name in suite.metrics)
+    samples: dict[str, int] = {}
     for pair in pairs(suite):
-        known = _known(pair.teacher)
+        known, count = _known(pair.teacher), (pair.samples or suite.samples) * len(suite.seeds)
+        samples[pair.dataset] = count
         yield known, float(exact * to_the_truth)
         for entry in suite.methods:
             if not entry.spec.elsewhere:
-                yield from _of(entry, suite, known)
+                yield from _of(entry, suite, known, count, _forwards(entry, pair.teacher))
             elif entry.name == "ground-truth":
-                yield known, float(suite.samples * EXACT * len(suite.seeds))
+                yield known, float(count * EXACT)
     for entry in suite.methods:
-        if entry.name == "student":
-            reached = [nfe for nfe in entry.nfe or suite.nfe if not entry.refusal(nfe)]
-            yield _known(elsewhere.network_of(entry.checked())), float(suite.samples * sum(reached) * len(suite.seeds))
+        if entry.name in ("student", "released"):
+            options = entry.checked()
+            network, doubled = elsewhere.network_of(options), 1
+            if isinstance(options, ReleasedOptions) and options.guidance is not None:
+                doubled = 1 if known_pipelines.folders()[options.folder].told_guidance else 2
+            for name in elsewhere.datasets_of(suite, entry):
+                yield from _sampled(entry, suite, _known(network), samples[name], doubled)
 
 
-def _of(entry: MethodEntry, suite: Suite, known: PublishedNetwork) -> Iterator[tuple[PublishedNetwork, float]]:
+def _forwards(entry: MethodEntry, teacher: Options) -> int:
+    """Of an evaluation: two of a guided pipeline, one of its student."""
+    guided = isinstance(teacher, PipelineOptions) and teacher.guidance is not None
+    return 2 if guided and not entry.spec.needs_network else 1
+
+
+def _sampled(
+    entry: MethodEntry, suite: Suite, known: Network, count: int, forwards: int
+) -> Iterator[tuple[Network, float]]:
+    reached = [nfe for nfe in entry.nfe or suite.nfe if not entry.refusal(nfe)]
+    yield known, float(forwards * count * sum(reached))
+    if isinstance(known, Folder):
+        yield known, count * len(reached) * DECODING * known.pixels**2 / (1e9 * gflops(known))
+
+
+def _of(entry: MethodEntry, suite: Suite, known: Network, count: int, forwards: int) -> Iterator[tuple[Network, float]]:
     """A row's own: every seed at every NFE that it reaches, and its training for each budget."""
     reached = [nfe for nfe in entry.nfe or suite.nfe if not entry.refusal(nfe)]
-    yield known, float(suite.samples * sum(reached) * len(suite.seeds))
+    yield from _sampled(entry, suite, known, count, forwards)
     if not entry.spec.trains:
         return
     source = known if entry.fitted_on is None else _known(entry.fitted_on.teacher)
@@ -116,7 +146,9 @@ def _training(budget: Budget, entry: MethodEntry, nfe: int) -> float:
     return {"images": PER_IMAGE * amount, "iterations": PER_IMAGE * batch * amount, "evaluations": amount}[unit]
 
 
-def _known(teacher: Options | None) -> PublishedNetwork:
+def _known(teacher: Options | None) -> Network:
+    if isinstance(teacher, PipelineOptions):
+        return known_pipelines.folders()[teacher.folder]
     known = None if teacher is None else network(teacher)
     if known is None:
         raise ValueError("the hours are known for published networks alone")
@@ -184,7 +216,7 @@ def main() -> None:
             print(f'    "{name}": {amount:.3f},', flush=True)
         return
     for name in shipped_names():
-        if name.startswith("papers/"):
+        if name.startswith("papers/") or name == "coco-t2i":
             suite = load(name)
             print(f"{name}: {said(suite)} ({hours(suite):.3g} h)")
 

@@ -167,7 +167,11 @@ def _suite(entry: Entry) -> Facts:
     yield Fact("datasets", [", ".join(datasets)], datasets)
     teachers = list(dict.fromkeys(pair.teacher.shown() for pair in pairs(suite)))
     yield Fact("teachers", [", ".join(teachers)], teachers)
-    problems = [f"{problem.dataset} with {problem.teacher.shown()}" for problem in suite.problems]
+    problems = [
+        f"{problem.dataset} with {problem.teacher.shown()}"
+        + (f", {problem.samples:,} samples" if problem.samples else "")
+        for problem in suite.problems
+    ]
     yield Fact("problems", problems, problems)
     yield Fact("budgets", [", ".join(budget.label() for budget in suite.budgets)], [b.given() for b in suite.budgets])
     yield Fact("seeds", [progression(suite.seeds)], suite.seeds)

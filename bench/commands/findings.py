@@ -11,15 +11,18 @@ from ...datasets.frozen import path as frozen_path
 from ...datasets.frozen.register import NETWORKS, FrozenNetwork, classifier
 from ...datasets.own_images import OwnImages
 from ...datasets.registry import DATASETS, DatasetSpec
+from ...methods import known_pipelines
 from ...methods.specs.images import ImagesOptions
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.pipeline import PipelineOptions
+from ...methods.teachers.edm_pickle import CheckpointError
+from ...methods.teachers.pipelines import facts
 from .. import published_files
 from ..metrics.metric import OWN
 from ..metrics.register import METRICS
 from ..plan import checkpoints, frozen, references
 from ..plan.problem import problems
-from ..suite import elsewhere
+from ..suite import elsewhere, pipelines
 from ..suite.pairs import pairs, teachers
 from ..suite.schema import MethodEntry, Suite, Teacher
 from ..training.tracking import wandb_mode
@@ -34,6 +37,7 @@ PACKAGES = {
 """What pip calls a package, and what Python does."""
 
 
+INSTALL_CAPTIONS = "pip install 'fewstep[captions]'"
 FAULTS = ("missing", "wrong hash", "wrong content", "cut short", "wrong count", "wrong preprocessing")
 """The states in which something cannot be used as it is named."""
 
@@ -52,12 +56,17 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
         found += _shipped(NETWORKS.values())
         return found + [
             (what, "absent" if state == "missing" else state, advice)
-            for what, state, advice in [*_datasets(DATASETS), *_files(published_files.REGISTER)]
+            for what, state, advice in [
+                *_datasets(DATASETS),
+                *_files(published_files.REGISTER),
+                *map(_named, [*known_pipelines.folders(), *known_pipelines.files()]),
+            ]
         ]
     found += _read(suite)
     found += [*_networks(suite), *_classifiers(suite)]
+    found += _pipelines(suite)
     for _, teacher in teachers(suite):
-        if (missing := teacher.missing()) is not None:
+        if not isinstance(teacher, PipelineOptions) and (missing := teacher.missing()) is not None:
             found.append((f"teacher {teacher.shown()}", "missing", missing.detail))
     found += _shipped(_frozen(suite))
     found += _metrics(suite)
@@ -70,11 +79,15 @@ def findings(suite: Suite | None) -> list[tuple[str, str, str]]:
 
 def to_fetch(found: Iterable[tuple[str, str, str]]) -> str:
     """How many registered files are not as they should be, and their size together; empty if none."""
-    names = {what.removeprefix("file ") for what, state, _ in found if state in FAULTS}
+    names = {what.partition(" ")[2] for what, state, _ in found if state in FAULTS}
     files = [published_files.REGISTER[name] for name in sorted(names & published_files.REGISTER.keys())]
-    if not files:
-        return ""
-    return f"to fetch: {len(files)} file{'s' * (len(files) > 1)}, {_megabytes(sum(file.megabytes for file in files))}"
+    known = [one for name in sorted(names) if (one := known_pipelines.known(name)) is not None]
+    folders = [one for one in known if isinstance(one, known_pipelines.Folder)]
+    count, amount = len(files) + len(known) - len(folders), sum(file.megabytes for file in files)
+    parts = [f"{len(folders)} pipeline{'s' * (len(folders) > 1)}"] if folders else []
+    parts += [f"{count} file{'s' * (count > 1)}"] if count else []
+    amount += 1000 * sum(one.gigabytes for one in known)
+    return f"to fetch: {' and '.join(parts)}, {_megabytes(amount)}" if parts else ""
 
 
 def _read(suite: Suite) -> Iterator[tuple[str, str, str]]:
@@ -164,8 +177,6 @@ def _made_elsewhere(entry: MethodEntry) -> Iterator[tuple[str, str, str]]:
         return
     network = elsewhere.network_of(options)
     if isinstance(network, PipelineOptions):
-        missing = network.missing()
-        yield f"pipeline {network.folder}", *(("missing", str(missing)) if missing else ("present", network.folder))
         return
     name = network.file
     file = checkpoints.meant(name)
@@ -173,6 +184,47 @@ def _made_elsewhere(entry: MethodEntry) -> Iterator[tuple[str, str, str]]:
         yield from _files([file])
     else:
         yield f"network {name}", *(("present", file) if file else ("missing", "no such file, nor a known network"))
+
+
+def _pipelines(suite: Suite) -> Iterator[tuple[str, str, str]]:
+    """Text-to-image pipelines, weights of their networks and lists of prompts, then the packages that read them."""
+    for name in pipelines.named(suite):
+        yield _named(name)
+    networks = list(pipelines.networks(suite))
+    folders = known_pipelines.folders()
+    kinds = [folders[network.folder].kind if network.folder in folders else "sd" for network in networks]
+    for package in dict.fromkeys(name for kind in kinds for name in known_pipelines.PACKAGES[kind]):
+        yield f"package {package}", *(("present", "") if find_spec(package) else ("missing", INSTALL_CAPTIONS))
+
+
+def _named(name: str) -> tuple[str, str, str]:
+    known, path = known_pipelines.known(name), known_pipelines.located(name)
+    what = f"{'weights' if isinstance(known, known_pipelines.WeightsFile) else 'pipeline'} {name}"
+    if known is None:
+        listed = name in known_pipelines.prompts()
+        what = f"prompts {name}" if listed or path.suffix == ".txt" else f"pipeline {name}"
+        advice = known_pipelines.prompts()[name] if listed else "no such file or folder"
+        if not path.exists():
+            return what, "missing", f"write {path}: {advice}" if listed else f"{path}: {advice}"
+        fault = _unreadable(path) if path.is_dir() else None
+        return (what, "wrong content", fault) if fault else (what, "present", str(path))
+    said = f"about {known.gigabytes:.3g} GB ({known.contents}); licence: {known.licence}; both from {known.known}"
+    if path.exists():
+        fault = _unreadable(path) if isinstance(known, known_pipelines.Folder) else None
+        on_disk = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file()) / 1e6
+        facts_here = f"{path}; {_megabytes(on_disk)}; licence: {known.licence}"
+        return (what, "wrong content", fault) if fault else (what, "present", facts_here)
+    return what, "missing", f"by `{known.command(path)}`; {said}"
+
+
+def _unreadable(folder: Path) -> str | None:
+    """Why a folder is no pipeline that is read, from its configurations and the names of its weights."""
+    try:
+        found = facts.read(folder)
+        found.network_files(), found.codec_files(), found.encoder_files()
+    except CheckpointError as error:
+        return str(error)
+    return None
 
 
 def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:

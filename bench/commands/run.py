@@ -227,7 +227,8 @@ def _print_run(folder: Path) -> None:
 
     board = leaderboard.read(folder)
     click.echo(leaderboard.render(board, "table", board.metrics[0]))
-    others = [*board.metrics[1:], *(["costs"] if board.costs else []), *(["trials"] if board.trials else [])]
+    apart = {"costs": board.costs, "decoding": board.decoding, "trials": board.trials}
+    others = [*board.metrics[1:], *(name for name, table in apart.items() if table)]
     if others:
         click.echo(f"\n{', '.join(others)}:\n  fewstep leaderboard {shlex.quote(str(folder))}")
     click.echo("\n".join(str(folder / name) for name in ("results.csv", "leaderboard.csv", "report.html")))

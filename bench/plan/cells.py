@@ -168,14 +168,14 @@ class Row:
             options=self._options,
             seed=seed,
             nfe=nfe,
-            samples=self.problem.suite.samples,
+            samples=self.problem.samples,
             device=self.problem.suite.device,
             guidance=self.problem.guidance,
             labels=self.problem.labels,
             transfer=self.entry.fitted_on is not None,
         )
         what = f"{self.problem.called(self.entry)} NFE {nfe} seed {seed}"
-        sample = Task(params, inputs, self._code, float(nfe * self.problem.suite.samples), f"sample {what}")
+        sample = Task(params, inputs, self._code, float(nfe * self.problem.samples), f"sample {what}")
         return self.problem.score_task(sample, seed, what)
 
 

@@ -44,9 +44,14 @@ def places(suite: Suite, here: Sequence[Problem]) -> list[Problem]:
         return [Problem(suite, dataset, none, references) for dataset, references in alone(suite)]
     found: list[Problem] = []
     for problem in here:
-        if all((problem.dataset, problem.named) != (other.dataset, other.named) for other in found):
+        if all(_measured(problem) != _measured(other) for other in found):
             found.append(problem)
     return found
+
+
+def _measured(problem: Problem) -> tuple[Any, ...]:
+    """What rows with networks of their own are measured on and by."""
+    return problem.dataset, problem.named, problem.samples
 
 
 def rows(problem: Problem, entry: MethodEntry) -> Iterator["Row"]:
@@ -115,13 +120,13 @@ class Row:
             options=self.sampling,
             seed=seed,
             nfe=nfe,
-            samples=self.suite.samples,
+            samples=self.suite_problem.samples,
             device=self.suite.device,
             guidance=self.problem.guidance,
             labels=self.problem.labels,
         )
         code = (*self.problem.data_code, *method_code(self.entry.spec, self.options))
-        cost = float((nfe or 170) * self.suite.samples)
+        cost = float((nfe or 170) * self.suite_problem.samples)
         sample = Task(params, self.problem.told_by, code, cost, f"sample {what}")
         return self.problem.score_task(sample, seed, what)
 
@@ -200,7 +205,7 @@ class ImagesRow(Row):
         found = images.looked_at(self.path)
         if (reason := other_shape(found.shape, self.problem.dataset, self.suite.metrics)) is not None:
             raise InputError(f"{self.path}: {reason}")
-        count = min(found.size, self.suite.samples)
+        count = min(found.size, self.suite_problem.samples)
         # Images are read on the CPU, wherever the suite runs.
         params = ImagesParams(source=str(self.path.absolute()), content=found.content, samples=count, device="cpu")
         what = f"{self.problem.called(self.entry)}"

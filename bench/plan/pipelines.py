@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import asdict
-from pathlib import Path
 
 from ...datasets.registry import DATASETS
 from ...methods.options import Options
@@ -24,9 +23,9 @@ def prompts_task(teacher: Options, dataset: str, device: str) -> Task | None:
     if not isinstance(teacher, PipelineOptions):
         return None
     encoding = teacher.encoding()
-    training = None if teacher.prompts is None else Path(teacher.prompts)
+    training = teacher.prompts_path
     params = PromptsParams(
-        folder=teacher.folder,
+        folder=str(teacher.path),
         encoders=_facts(teacher).identity(encoding),
         encoding=asdict(encoding),
         dataset=dataset,
@@ -50,6 +49,6 @@ def latents_task(teacher: Options, task: Task, dataset: str, device: str) -> Tas
 
 def _facts(teacher: PipelineOptions) -> facts.Facts:
     try:
-        return facts.read(Path(teacher.folder), teacher.resolution)
+        return facts.read(teacher.path, teacher.resolution)
     except CheckpointError as error:
         raise InputError(str(error)) from None

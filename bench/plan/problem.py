@@ -42,6 +42,7 @@ class Problem:
 
     named: metric -> the published statistics, or rows, that it is compared with. truths: whether its rows are compared
     with the teacher's exact solutions. pictured: rows of images, which are taken to be made of the captions in order.
+    own_samples: of a cell, if not as many as the suite says.
     """
 
     suite: Suite
@@ -50,6 +51,12 @@ class Problem:
     named: Mapping[str, str] = field(default_factory=dict)
     truths: bool = True
     pictured: bool = False
+    own_samples: int | None = None
+
+    @property
+    def samples(self) -> int:
+        """Of a cell."""
+        return self.own_samples or self.suite.samples
 
     @cached_property
     def missing(self) -> Missing | None:
@@ -168,7 +175,7 @@ class Problem:
         return cache(self._truth_task)
 
     def _truth_task(self, seed: int) -> Task:
-        samples = min(self.suite.truth.samples, self.suite.samples)
+        samples = min(self.suite.truth.samples, self.samples)
         params = TruthParams(
             seed=seed,
             samples=samples,
@@ -259,4 +266,6 @@ class Problem:
 
 def problems(suite: Suite) -> list[Problem]:
     """What the suite's methods are run on, in its order."""
-    return [Problem(suite, pair.dataset, pair.teacher, pair.references) for pair in pairs(suite)]
+    return [
+        Problem(suite, pair.dataset, pair.teacher, pair.references, own_samples=pair.samples) for pair in pairs(suite)
+    ]

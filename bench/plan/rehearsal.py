@@ -27,6 +27,7 @@ from ..suite.elsewhere import network_of
 from ..suite.networks import network
 from ..suite.pairs import datasets, references, teachers
 from ..suite.schema import Suite
+from . import rehearsed_captions
 from .references import statistics
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def side(pixels: int) -> int:
 @contextmanager
 def entered(suite: Suite, folder: Path) -> Iterator[None]:
     """The files of the suite are those in `folder`, made where they are not there yet; data sets are small."""
+    rehearsed_captions.require_packages(suite)
     real = {file: published_files.find(file) for file in _captions_files(suite)}
     before = {name: os.environ.get(name) for name in (*PLACES, TOLD)}
     os.environ |= {name: str((folder / place).absolute()) for name, place in PLACES.items()} | {TOLD: "1"}
@@ -76,7 +78,8 @@ def _shrink() -> Callable[[], None]:
     """Make the registers say what is in the folder; returns what undoes it."""
     sets, networks = dict(DATASETS.entries), dict(EXTRACTORS)
     DATASETS.entries.update({name: _small_set(spec) for name, spec in sets.items() if type(spec) is DatasetSpec})
-    EXTRACTORS.update({name: Projected(name, "random", found.resize, ()) for name, found in _replaced()})
+    projected = {name: Projected(name, "random", found.resize, ()) for name, found in _replaced()}
+    EXTRACTORS.update({name: rehearsed_captions.small(name, found) for name, found in networks.items()} | projected)
 
     def undo() -> None:
         DATASETS.entries.update(sets)
@@ -86,7 +89,7 @@ def _shrink() -> Callable[[], None]:
 
 
 def _replaced() -> list[tuple[str, Extractor]]:
-    """The extractors that score no captions."""
+    """The extractors of images alone, which random projections stand in for."""
     kinds = (InceptionExtractor, DinoV2Extractor)
     return [(name, found) for name, found in EXTRACTORS.items() if isinstance(found, kinds)]
 
@@ -121,7 +124,7 @@ def _small_set(spec: DatasetSpec) -> SmallSet:
 
 
 def _make(suite: Suite, real: dict[str, Path | None]) -> None:
-    """real: the files of extractors that score captions, where they lie outside of rehearsals."""
+    """real: the files of extractors that nothing stands in for, where they lie outside of rehearsals."""
     weights = published_files.folder()
     for known in _networks(suite):
         _once(weights / published_files.CHECKPOINTS / known.file, partial(_network, known))
@@ -134,6 +137,8 @@ def _make(suite: Suite, real: dict[str, Path | None]) -> None:
     for file, found in real.items():
         if found is not None:
             _once(weights / file, partial(_linked, found.absolute()))
+    for place, make in (*rehearsed_captions.pipelines(suite), *rehearsed_captions.scorers(suite)):
+        _once(place, make)
     if _needs_lpips(suite):
         _once(hub_file(next(iter(LPIPS_FILES))), _lpips)
 
@@ -205,7 +210,8 @@ def _datasets(suite: Suite) -> list[str]:
 
 def _captions_files(suite: Suite) -> list[str]:
     """Of the extractors that nothing stands in for."""
-    features = {METRICS[metric].features for metric in suite.metrics} - {name for name, _ in _replaced()}
+    replaced = {name for name, _ in _replaced()} | set(rehearsed_captions.scorers_of(suite))
+    features = {METRICS[metric].features for metric in suite.metrics} - replaced
     return [file for name in sorted(features) if name in EXTRACTORS for file in EXTRACTORS[name].files]
 
 

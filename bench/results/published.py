@@ -23,6 +23,7 @@ def beside(suite: Suite) -> Beside | None:
             "teacher": pair.teacher.shown(),
             "family": _family(pair.teacher),
             "references": pair.references,
+            "samples": str(pair.samples or suite.samples),
             "published": None if named is None else named.model_dump(),
         }
         for pair, named in zip(pairs(suite), published, strict=True)

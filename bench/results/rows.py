@@ -12,7 +12,17 @@ from ...reports.status import DONE, Kind, Status
 from ..metrics.measured import Measured
 from ..plan import elsewhere
 from ..plan.cells import Cell, Plan
-from ..plan.kinds import ImagesParams, Sampled, Scored, Trained
+from ..plan.kinds import (
+    LATENTS,
+    PROMPTS,
+    ImagesParams,
+    LatentsResult,
+    PromptsResult,
+    Sampled,
+    Scored,
+    Trained,
+)
+from ..plan.task import Task
 from ..run.runner import Outcome
 from .costs import train_artifact
 
@@ -150,4 +160,23 @@ def _costs(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     made = _sampled(cell, outcome)
     if made is not None and made.status.done and sample.kind != ImagesParams.kind:
         costs |= {name: getattr(made, name) for name in ("seconds_per_image", "forwards", "flops_per_image")}
+    return costs | _beside(cell.score, outcome)
+
+
+def _beside(score: Task, outcome: Outcome) -> dict[str, Any]:
+    """What no budget and no NFE has: decoding latents and, once for all rows, encoding prompts and images."""
+    costs: dict[str, Any] = {}
+    if score.name in outcome.artifacts and (scored := outcome.artifacts[score.name].answer(Scored)).status.done:
+        names = ("decode_flops_per_image", "decode_seconds_per_image")
+        costs = {name: value for name in names if (value := getattr(scored, name))}
+    sample = score.inputs["sample"]
+    train = sample.inputs.get("train")
+    prompts, latents = sample.inputs.get(PROMPTS), train.inputs.get(LATENTS) if train is not None else None
+    if prompts is not None and prompts.name in outcome.artifacts:
+        encoded = outcome.artifacts[prompts.name].answer(PromptsResult)
+        # And the null prompt.
+        costs["conditioning_flops"] = encoded.flops_per_prompt * (encoded.prompts + encoded.training + 1)
+    if latents is not None and latents.name in outcome.artifacts:
+        images = outcome.artifacts[latents.name].answer(LatentsResult)
+        costs["latent_flops"] = images.flops_per_image * images.images
     return costs

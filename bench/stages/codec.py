@@ -1,7 +1,8 @@
 """The autoencoder of a latent teacher: its samples become pictures, in batches, and what that costs is kept apart."""
 
 import time
-from pathlib import Path
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,11 +50,44 @@ class Decoder:
         return {"decode_flops_per_image": self._flops, "decode_seconds_per_image": self._seconds / self._count}
 
 
+class Later:
+    """The codec of a pipeline, read when a picture is first asked for; copies share it."""
+
+    def __init__(self, options: PipelineOptions) -> None:
+        self._options = options
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Later":
+        return self
+
+    @cached_property
+    def _found(self) -> Codec:
+        return _read(self._options)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self._found.image_shape
+
+    @property
+    def identity(self) -> str:
+        return self._found.identity
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self._found.to(latents.device).decode(latents)
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self._found.to(images.device).encode(images)
+
+    def to(self, device: torch.device | str) -> "Later":
+        return self
+
+
 def load(artifact: Artifact, device: str) -> Codec:
     """The autoencoder of a pipeline, whose teacher's artifact it is, on a device."""
-    options = PipelineOptions.model_validate(artifact.asked(TeacherParams).teacher)
+    return _read(PipelineOptions.model_validate(artifact.asked(TeacherParams).teacher)).to(device)
+
+
+def _read(options: PipelineOptions) -> Codec:
     try:
-        found: Codec = pipeline.read(Path(options.folder), options.resolution).codec()
+        return pipeline.read(options.path, options.resolution).codec()
     except CheckpointError as error:
         raise TaskError(str(error)) from None
-    return found.to(device)

@@ -27,12 +27,13 @@ TEACHER_NFE = 10
 
 
 def of_method(method: Method, name: str, options: Options, nfe: int | None) -> Preview | None:
-    """Samples of a student, at the NFE that it is trained for or a usual one; None for what is no image."""
-    spec, shape = registry.method(name), method.teacher.sample_shape
+    """Samples of a student, at the NFE that it is trained for or a usual one, decoded where they are latents; None for
+    what is no image.
+    """
+    spec, shape, codec = registry.method(name), method.teacher.sample_shape, method.teacher.codec
     reachable = (n for n in STUDENT_NFE if spec.refusal(n, options) is None)
     chosen = next(reachable, None) if nfe is None else nfe
-    # Latents are no pictures.
-    if chosen is None or shape is None or len(shape) != 3 or shape[0] not in (1, 3):
+    if chosen is None or shape is None or len(shape) != 3 or (codec is None and shape[0] not in (1, 3)):
         return None
 
     def sample(start: Tensor) -> Tensor:
@@ -41,7 +42,8 @@ def of_method(method: Method, name: str, options: Options, nfe: int | None) -> P
         def draws(j: int) -> Tensor:
             return noise(0, f"preview-draw-{j}", range(COUNT), shape).to(start)
 
-        return method.sample(start, chosen, None if labels is None else labels.to(start.device), draws)
+        x0 = method.sample(start, chosen, None if labels is None else labels.to(start.device), draws)
+        return x0 if codec is None else torch.cat([codec.decode(latent[None]) for latent in x0])
 
     return lambda: _pixels(method, sample, shape)
 

@@ -90,19 +90,20 @@ def _of_networks(
 ) -> dict[str, Measured]:
     """The metrics of published networks, whose images are read once for all of them."""
     params, (compared, captioned) = task.params, _divided(groups)
+    sides = {name: params.compared_at if _compared(metrics) else None for name, metrics in compared.items()}
     features = {
-        name: FeatureReader(name, arrays_of(metrics), images.count, device, params.compared_at)
+        name: FeatureReader(name, arrays_of(metrics), images.count, device, sides[name])
         for name, metrics in compared.items()
     }
     texts = _texts(params, images.count)
     scores = {name: CaptionReader(METRICS[name].features, texts, device) for name in captioned}
     if features or scores:
         stream(images, [*features.values(), *scores.values()], task.on_progress)
-    rounding = images.rounding if params.compared_at is None else f"{images.rounding}/lanczos-{params.compared_at}"
     files = {metric: given["file"] for metric, given in params.references.items()}
     values = {name: reader.measured(name, images.rounding) for name, reader in scores.items()}
     for name, reader in features.items():
         own = task.inputs.get(reference_role(name))
+        rounding = images.rounding if sides[name] is None else f"{images.rounding}/lanczos-{sides[name]}"
         values |= of_published(name, reader.features, compared[name], own, files, rounding)
     return values
 
@@ -112,6 +113,11 @@ def _divided(groups: dict[str, list[str]]) -> tuple[dict[str, list[str]], list[s
     plain = {name: [m for m in metrics if not METRICS[m].captioned] for name, metrics in groups.items()}
     captioned = [m for metrics in groups.values() for m in metrics if METRICS[m].captioned]
     return {name: metrics for name, metrics in plain.items() if metrics}, captioned
+
+
+def _compared(metrics: list[str]) -> bool:
+    """Whether pictures are made as small as the real images, which some of these metrics look at too."""
+    return any(METRICS[name].against != "nothing" for name in metrics)
 
 
 def _texts(params: ScoreParams, count: int) -> list[str]:

@@ -31,7 +31,7 @@ from ..store import Artifact
 from ..training.ledger import Ledger, forward_flops
 from ..training.loop import fit
 from ..training.tracking import tracked
-from . import preview, prompts
+from . import codec, preview, prompts
 from .context import Context
 from .data import outline
 from .device import accelerator
@@ -246,11 +246,10 @@ def load(inputs: Mapping[str, Artifact], guidance: float | None = None, labels: 
 def _told(params: TeacherParams, table: Artifact, guidance: float | None) -> Denoiser:
     """A pipeline's network on latents, told prompts."""
     options = PipelineOptions.model_validate(params.teacher)
-    file = None if options.network_file is None else Path(options.network_file)
     try:
-        found = pipeline.read(Path(options.folder), options.resolution, file, options.prediction)
+        found = pipeline.read(options.path, options.resolution, options.network_path, options.prediction)
         told = guidance if found.facts.embeds_guidance else None
-        denoiser = found.denoiser(*prompts.load(table), told, options.dtype)
+        denoiser = found.denoiser(*prompts.load(table), told, options.dtype, codec.Later(options))
     except checkpoint.CheckpointError as error:
         raise TaskError(str(error)) from None
     return denoiser if guidance is None or told is not None else Guided(denoiser, guidance)

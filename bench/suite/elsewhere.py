@@ -1,13 +1,12 @@
 """Rules about rows that were made elsewhere: what they are read from and where they belong. No torch."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ...datasets.registry import DATASETS
-from ...methods import registry
+from ...methods import known_pipelines, registry
 from ...methods.options import Options
 from ...methods.specs.images import ImagesOptions
 from ...methods.specs.released import ReleasedOptions
@@ -37,12 +36,16 @@ def alone(suite: Suite) -> bool:
 def network_of(options: Options) -> CheckpointOptions | PipelineOptions:
     """The network that a row brings with it, as the teacher that it is read as."""
     if isinstance(options, ReleasedOptions):
-        told = of_captions(options) or facts.recognised(Path(options.folder))
+        told = of_captions(options) or _is_pipeline(options.folder)
         return options.pipeline() if told else CheckpointOptions(file=options.folder)
     assert isinstance(options, StudentRowOptions)
     form: dict[str, Any] = {} if options.form == "auto" else {"form": options.form}
     ends = {} if options.exported else {"sigma_min": options.sigma_min, "sigma_max": options.sigma_max}
     return CheckpointOptions.model_validate({"file": options.file, **form, **ends})
+
+
+def _is_pipeline(folder: str) -> bool:
+    return folder in known_pipelines.folders() or facts.recognised(known_pipelines.located(folder))
 
 
 def of_captions(options: ReleasedOptions) -> list[str]:

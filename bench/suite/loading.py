@@ -11,10 +11,11 @@ from .document import Document, shortened
 from .files import files_hold_networks_of_the_data, images_are_of_the_data
 from .fits import Rule
 from .mistakes import mistakes
+from .pipelines import pipelines_can_be_read
 from .schema import Suite
 
 SHIPPED = Path(__file__).parent / "shipped"
-WITH_FILES = (*RULES, files_hold_networks_of_the_data, images_are_of_the_data)
+WITH_FILES = (*RULES, files_hold_networks_of_the_data, images_are_of_the_data, pipelines_can_be_read)
 """Of a suite that is to run; others are only written or looked at."""
 LARGEST = 200_000
 """Bytes of a suite file: one of a thousand methods has fewer."""

@@ -14,12 +14,14 @@ from .schema import Suite, Teacher
 class Pair(NamedTuple):
     """One data set with one teacher, and where each is written.
 
-    references: metric -> the published statistics, or rows, that it is compared with.
+    references: metric -> the published statistics, or rows, that it is compared with. samples: of a cell, None for as
+    many as the suite says.
     """
 
     dataset: str
     teacher: Teacher
     references: dict[str, str]
+    samples: int | None
     dataset_at: Location
     teacher_at: Location
 
@@ -32,13 +34,14 @@ def pairs(suite: Suite) -> list[Pair]:
                 problem.dataset,
                 problem.teacher,
                 {**suite.references, **problem.references},
+                problem.samples,
                 ("problems", i, "dataset"),
                 ("problems", i, "teacher"),
             )
             for i, problem in enumerate(suite.problems)
         ]
     return [
-        Pair(dataset, teacher, suite.references, ("datasets", i), ("teachers", k))
+        Pair(dataset, teacher, suite.references, None, ("datasets", i), ("teachers", k))
         for (i, dataset), (k, teacher) in itertools.product(enumerate(suite.datasets), enumerate(suite.teachers))
     ]
 

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from ...methods.specs.teachers.pipeline import PipelineOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...reports.rehearsal import marked
+from .pairs import teachers
 from .schema import Budget, MethodEntry, ProblemEntry, Suite, Teacher, Truth
 
 SAMPLES, LARGEST_NFE = 8, 50
@@ -19,9 +21,21 @@ BUDGETS = {
     "batches": 1,
 }
 """At most, by unit; of phases each has one iteration. About three steps of the batches below."""
+PIPELINE = {"evaluations": 300.0}
+"""The same on text-to-image pipelines, whose small networks are not as small."""
 PHASED = 12
 """Times as much for a row that halves its steps in phases, of which each needs a step."""
-OPTIONS = {"batch": 2, "nodes": 5, "scale": 2, "trajectories": 4, "select_samples": 4, "accumulate": 1}
+PICTURE = 64
+"""Sides in pixels of what a small pipeline makes."""
+OPTIONS = {
+    "batch": 2,
+    "nodes": 5,
+    "scale": 2,
+    "trajectories": 4,
+    "select_samples": 4,
+    "accumulate": 1,
+    "resolution": PICTURE,
+}
 """At most, of the options that say how much is computed."""
 TOLERANCE = 1e-2
 """At least."""
@@ -43,7 +57,7 @@ def rehearsal(suite: Suite) -> Suite:
         "seeds": suite.seeds[:1],
     }
     if suite.budgets:
-        changes["budgets"] = _budgets(suite.budgets)
+        changes["budgets"] = _budgets(suite.budgets, _most(suite))
     if suite.teachers:
         changes["teachers"] = [_teacher(teacher) for teacher in suite.teachers]
     if suite.problems:
@@ -53,25 +67,34 @@ def rehearsal(suite: Suite) -> Suite:
 
 
 def _problem(problem: ProblemEntry) -> ProblemEntry:
-    return problem.model_copy(update={"teacher": _teacher(problem.teacher)})
+    samples = None if problem.samples is None else min(problem.samples, SAMPLES)
+    return problem.model_copy(update={"teacher": _teacher(problem.teacher), "samples": samples})
 
 
 def _teacher(teacher: Teacher) -> Teacher:
+    if isinstance(teacher, PipelineOptions) and teacher.resolution is not None:
+        return teacher.model_copy(update={"resolution": min(teacher.resolution, PICTURE)})
     if not isinstance(teacher, PretrainOptions):
         return teacher
     return teacher.model_copy(update={"images": min(teacher.images, TEACHER_IMAGES)})
 
 
-def _budgets(budgets: list[Budget], times: int = 1) -> list[Budget]:
+def _most(suite: Suite) -> dict[str, float]:
+    """What a training run spends at most, by unit."""
+    told = any(isinstance(teacher, PipelineOptions) for _, teacher in teachers(suite))
+    return {**BUDGETS, **(PIPELINE if told else {})}
+
+
+def _budgets(budgets: list[Budget], most: dict[str, float], times: int = 1) -> list[Budget]:
     """Each once: two of one unit may become the same."""
-    small = [_budget(budget, times) for budget in budgets]
+    small = [_budget(budget, most, times) for budget in budgets]
     return list({budget.label(): budget for budget in small}.values())
 
 
-def _budget(budget: Budget, times: int) -> Budget:
+def _budget(budget: Budget, most: dict[str, float], times: int) -> Budget:
     if budget.phase_iterations is not None:
         return Budget(phase_iterations=(1,) * len(budget.phase_iterations))
-    return Budget.model_validate({budget.unit: min(budget.amount, times * BUDGETS[budget.unit])})
+    return Budget.model_validate({budget.unit: min(budget.amount, times * most[budget.unit])})
 
 
 def _row(entry: MethodEntry, suite: Suite) -> MethodEntry:
@@ -81,7 +104,7 @@ def _row(entry: MethodEntry, suite: Suite) -> MethodEntry:
         changes |= {"options": {**entry.options, **options}, "variant": entry.label()}
     phased = hasattr(entry.checked(), "start_steps")
     if budgets := entry.budgets or (suite.budgets if phased else None):
-        changes["budgets"] = _budgets(budgets, PHASED if phased else 1)
+        changes["budgets"] = _budgets(budgets, _most(suite), PHASED if phased else 1)
     if entry.fitted_on is not None and entry.fitted_on.teacher is not None:
         teacher = _teacher(entry.fitted_on.teacher)
         changes["fitted_on"] = entry.fitted_on.model_copy(update={"teacher": teacher})

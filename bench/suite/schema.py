@@ -117,11 +117,13 @@ class Published(Options):
     """The rows of published tables that stand beside a problem's: by the tables' own words.
 
     teacher: where a table has several networks on one data set. solver_or_variant: where its rows tell them apart.
+    guidance: of rows that were sampled with that scale.
     """
 
     dataset: str
     conditioning: str | None = None
     teacher: str | None = None
+    guidance: float | None = Field(None, ge=0, le=1000)
     solver_or_variant: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] | None = None
 
 
@@ -153,11 +155,14 @@ class PaperTable(OtherTable):
 
 
 class ProblemEntry(Options):
-    """One data set with one teacher, where a suite does not combine all with all; `references` as the suite's."""
+    """One data set with one teacher, where a suite does not combine all with all; `references` and `samples` as the
+    suite's, in whose place they are.
+    """
 
     dataset: str
     teacher: Teacher
     references: dict[str, str] = {}
+    samples: Samples | None = None
     published: Published | None = None
 
 

@@ -190,6 +190,9 @@ def _sampling(cells: Sequence[Record]) -> str:
         f"{_short(flops)}FLOP" if flops is not None else "",
         f"{forwards:g} forward{'s' * (forwards != 1)}" if forwards is not None else "",
     ]
+    decoding = [_mean(cells, name) for name in ("decode_seconds_per_image", "decode_flops_per_image")]
+    if decoding[0] is not None and decoding[1] is not None:
+        parts += [f"and decoding {1000 * decoding[0]:.3g} ms, {_short(decoding[1])}FLOP"]
     return ", ".join(filter(None, parts))
 
 

@@ -23,15 +23,20 @@ from .tolerance import Ours
 FRECHET = ("fid", "fid_clean", "fid_legacy", "fd_digits")
 METRICS = {
     "FID": FRECHET,
+    **dict.fromkeys(("FID-5K", "FID-10K", "FID-30K"), ("fid_clean", "fid")),
     "IS": ("inception_score",),
     "precision": ("inception_precision", "precision"),
     "recall": ("inception_recall", "recall"),
-    "CLIP": ("clip_score",),
+    "CLIP": ("clip_score_g14", "clip_score"),
+    "aesthetic": ("aesthetic",),
+    "ImageReward": ("image_reward",),
+    "PickScore": ("pickscore",),
+    "HPSv2.1": ("hpsv2_1",),
     "PSNR": ("psnr",),
     "pct_of_GT_FID": tuple(map(percent, FRECHET)),
 }
 """How papers call a metric, and what it is called here; of several the one that the suite measures."""
-SCALE = {"CLIP": 0.01}
+SCALE = {"CLIP": 0.01, "PickScore": 0.01}
 """What our value is multiplied by to be on the paper's scale."""
 
 
@@ -40,9 +45,10 @@ class Beside:
     """What of a suite stands beside published rows. `bench` writes it as published.json, with these names.
 
     paper, table: whose; also: others with numbers of the same rows. problems: {dataset, teacher, family of the teacher,
-    references by metric, published: {dataset, conditioning, teacher, solver_or_variant}}. rows: {method, variant,
-    own_settings, trained_share, forwards_per_nfe, measured_nfe, nfe: all that it is run at, published: {method,
-    solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke: whether the run is a rehearsal.
+    references by metric, samples, published: {dataset, conditioning, teacher, solver_or_variant, guidance}}. rows:
+    {method, variant, own_settings, trained_share, forwards_per_nfe, measured_nfe, nfe: all that it is run at,
+    published: {method, solver_or_variant: any of these}}. protocol: samples, labels, rounding. smoke: whether the run
+    is a rehearsal.
     """
 
     paper: str
@@ -115,7 +121,9 @@ def _is_of(row: Row, problem: Mapping[str, Any]) -> bool:
     named = published.get("dataset") == row.dataset and published.get("teacher") in (None, row.teacher)
     variants = published.get("solver_or_variant")
     told = variants is None or row.solver_or_variant in variants
-    return named and told and published.get("conditioning") in (None, row.conditioning)
+    guidance = published.get("guidance")
+    guided = guidance is None or (row.guidance_scale and float(row.guidance_scale) == guidance)
+    return bool(named and told and guided) and published.get("conditioning") in (None, row.conditioning)
 
 
 def _is_row(row: Row, own: Mapping[str, Any]) -> bool:
@@ -202,7 +210,8 @@ def _circumstances(
     known = protocol(row.paper_key, row.paper_table)
     place, line = (places[0] if places else {}), (own[0] if own else {})
     reference = place.get("references", {}).get(metric, "")
-    measured = {**beside.protocol, "metric": metric or "", "reference": reference}
+    samples = {"samples": place["samples"]} if place.get("samples") else {}
+    measured = {**beside.protocol, **samples, "metric": metric or "", "reference": reference}
     return Circumstances(
         planned=planned,
         absent=absent,

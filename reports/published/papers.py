@@ -11,7 +11,9 @@ REFERENCES = {"edm": ("cifar10-32x32", "ffhq-64x64", "afhqv2-64x64", "imagenet-6
 """How a reference is called, and how the names of its files begin."""
 
 FRECHET = ("fid", "fid_clean", "fid_legacy")
-WITHOUT_REFERENCE = ("inception_score", "clip_score")
+WITHOUT_REFERENCE = (
+    "inception_score", "clip_score", "clip_score_g14", "aesthetic", "image_reward", "pickscore", "hpsv2_1",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,12 @@ def needs(name):
     counts = {
         "network": sum(line.startswith("file checkpoints/") for line in found),
         "file of statistics": sum(line.startswith("file stats/") for line in found),
+        "pipeline": sum(line.startswith("pipeline ") for line in found),
+        "file of weights": sum(line.startswith("weights ") for line in found),
         "archive": sum(line.startswith("dataset ") for line in found),
     }
-    plural = {"network": "networks", "file of statistics": "files of statistics", "archive": "archives"}
+    plural = {name: f"{name}s" for name in ("network", "archive", "pipeline")}
+    plural |= {"file of statistics": "files of statistics", "file of weights": "files of weights"}
     return ", ".join(f"{n} {what if n == 1 else plural[what]}" for what, n in counts.items() if n)
 
 

@@ -103,3 +103,5 @@ def test_every_method_trains_on_a_pipeline_and_is_scored(tmp_path, pipeline, smo
     trained = [path for path in store.iterdir() if path.name.startswith("train-")]
     reads = {role for path in trained for role in json.loads((path / "manifest.json").read_text())["inputs"]}
     assert ("latents" in reads) or data_free(spec)
+    assert (float(found["latent_flops"] or 0) > 0) != data_free(spec)
+    assert float(found["conditioning_flops"]) > 0

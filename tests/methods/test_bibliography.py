@@ -32,6 +32,7 @@ UNCITED = {
     "kornblith2019similarity",
     "nash2021generating",
     "hessel2021clipscore",
+    "xu2023imagereward",
     "dahl2023benchmarking",
     "ho2022classifier",
 }

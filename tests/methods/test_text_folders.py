@@ -10,6 +10,7 @@ import torch
 
 from fewstep.methods.teachers.edm_pickle import CheckpointError
 from fewstep.methods.teachers.pipelines import facts, pixart_names
+from fewstep.methods.teachers.pipelines.miniature import authors_names
 from fewstep.methods.teachers.pipelines.pipeline import read
 from fewstep.tests.methods import tiny_pipelines as tiny
 
@@ -88,37 +89,6 @@ def test_a_network_may_come_from_another_file_with_a_prediction_of_its_own(tmp_p
         assert config["scheduler"]["prediction_type"] == "sample"
     with pytest.raises(CheckpointError, match="no such file"):
         read(folder, network_file=tmp_path / "gone.safetensors")
-
-
-JOINED = {
-    "attn1": ("attn", {"to_q": "qkv", "to_k": "qkv", "to_v": "qkv", "to_out.0": "proj"}),
-    "attn2": ("cross_attn", {"to_q": "q_linear", "to_k": "kv_linear", "to_v": "kv_linear", "to_out.0": "proj"}),
-}
-THEIRS = {
-    "pos_embed.proj.": "x_embedder.proj.", "caption_projection.linear_": "y_embedder.y_proj.fc",
-    "adaln_single.emb.timestep_embedder.linear_1.": "t_embedder.mlp.0.",
-    "adaln_single.emb.timestep_embedder.linear_2.": "t_embedder.mlp.2.",
-    "adaln_single.emb.resolution_embedder.linear_1.": "csize_embedder.mlp.0.",
-    "adaln_single.emb.resolution_embedder.linear_2.": "csize_embedder.mlp.2.",
-    "adaln_single.emb.aspect_ratio_embedder.linear_1.": "ar_embedder.mlp.0.",
-    "adaln_single.emb.aspect_ratio_embedder.linear_2.": "ar_embedder.mlp.2.",
-    "adaln_single.linear.": "t_block.1.", "proj_out.": "final_layer.linear.",
-    ".ff.net.0.proj.": ".mlp.fc1.", ".ff.net.2.": ".mlp.fc2.", "transformer_blocks.": "blocks.",
-}  # fmt: skip
-
-
-def authors_names(state):
-    """The same network as PixArt's authors name it, attention's matrices joined."""
-    joined = {}
-    for name, tensor in state.items():
-        new = "final_layer.scale_shift_table" if name == "scale_shift_table" else name
-        for attention, (own, parts) in JOINED.items():
-            for part, whole in parts.items():
-                new = new.replace(f".{attention}.{part}.", f".{own}.{whole}.")
-        for ours, own in THEIRS.items():
-            new = new.replace(ours, own)
-        joined.setdefault(new, []).append(tensor)
-    return {name: torch.cat(parts) if len(parts) > 1 else parts[0] for name, parts in joined.items()}
 
 
 def test_pixarts_networks_are_read_under_their_authors_names():

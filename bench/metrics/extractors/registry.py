@@ -151,6 +151,18 @@ class PickScoreExtractor(Extractor):
         return PickScore(files[0].parent, self.resize)
 
 
+@dataclass(frozen=True)
+class ImageRewardExtractor(Extractor):
+    """image (1024): BLIP with a head, from the authors' file; scores captions."""
+
+    packages = {"transformers": "'fewstep[text]'"}
+
+    def build(self, files: list[Path]) -> "FeatureNetwork":
+        from .imagereward import ImageReward
+
+        return ImageReward(files[0], files[1], files[2], self.resize)
+
+
 def _path(file: str) -> Path:
     path = published_files.find(file)
     if path is None:
@@ -193,6 +205,12 @@ EXTRACTORS: dict[str, Extractor] = {
         ClipExtractor("hpsv2.1", "hpsv2.1", CLIPS_RESIZE, ("HPS_v2.1_compressed.pt",), model="ViT-H-14", tag="hpsv2.1"),
         PickScoreExtractor(
             "pickscore", "pickscore-v1", CLIPS_RESIZE, ("PickScore_v1/model.safetensors", "PickScore_v1/config.json")
+        ),
+        ImageRewardExtractor(
+            "image-reward",
+            "imagereward-v1.0",
+            CLIPS_RESIZE,
+            ("ImageReward/ImageReward.pt", "ImageReward/med_config.json", "ImageReward/vocab.txt"),
         ),
     )
 }

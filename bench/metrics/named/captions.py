@@ -72,4 +72,16 @@ METRICS = (
         higher_is_better=True,
         enough=1_000,
     ),
+    Metric(
+        name="image_reward",
+        display="ImageReward",
+        summary="ImageReward, about -2 to 2",
+        features="image-reward",
+        array="image",
+        compute=mean,
+        against="captions",
+        higher_is_better=True,
+        enough=1_000,
+        papers=("xu2023imagereward",),
+    ),
 )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ... import known_pipelines
 from ...missing import Missing
 from ..base import METHODS, MOST_STEPS
 from .base import TeacherOptions, TeacherSpec
@@ -17,7 +18,8 @@ class PipelineOptions(TeacherOptions):
     name: Literal["pipeline"] = Field("pipeline", description="Chooses this kind of teacher.")
     folder: str = Field(
         description="A diffusers folder of Stable Diffusion 1 or 2, SDXL, PixArt-alpha or -sigma, with its weights as "
-        "safetensors. It is read where it lies, and must stay there."
+        "safetensors, or the name of a published one, such as stable-diffusion-v1-5. It is read where it lies, and "
+        "must stay there."
     )
     guidance: float | None = Field(
         None,
@@ -61,13 +63,26 @@ class PipelineOptions(TeacherOptions):
         words += [] if self.dtype == "float32" else [self.dtype]
         return "-".join(words)
 
+    @property
+    def path(self) -> Path:
+        """Where the folder lies."""
+        return known_pipelines.located(self.folder)
+
+    @property
+    def network_path(self) -> Path | None:
+        return None if self.network_file is None else known_pipelines.located(self.network_file)
+
+    @property
+    def prompts_path(self) -> Path | None:
+        return None if self.prompts is None else known_pipelines.located(self.prompts)
+
     def identity(self) -> dict[str, str]:
         """The hashes of network, autoencoder and scheduler; the text encoders' is in the table of prompts."""
         from ...teachers.pipelines import facts
         from ...teachers.pipelines.folder import digest
 
-        found = facts.read(Path(self.folder), self.resolution)
-        files = found.network_files() if self.network_file is None else [Path(self.network_file)]
+        found = facts.read(self.path, self.resolution)
+        files = found.network_files() if self.network_path is None else [self.network_path]
         return {
             "network": digest(files, dict(found.network), dict(found.scheduler)),
             "codec": digest(found.codec_files(), dict(found.vae)),
@@ -76,13 +91,16 @@ class PipelineOptions(TeacherOptions):
     def missing(self) -> Missing | None:
         from ...teachers.pipelines import facts
 
-        if not os.path.isdir(self.folder):
+        given = [name for name in (self.folder, self.network_file, self.prompts) if name is not None]
+        if (absent := next(filter(None, map(known_pipelines.missing, given)), None)) is not None:
+            return absent
+        if not os.path.isdir(self.path):
             return Missing(self.folder, f"hf download REPOSITORY --local-dir {self.folder}")
-        if self.network_file is not None and not os.path.isfile(self.network_file):
-            return Missing(self.network_file, "the model's page")
-        if self.prompts is not None and not os.path.isfile(self.prompts):
-            return Missing(self.prompts, "a text file with a prompt in each line")
-        lacking = facts.missing_packages(facts.read(Path(self.folder), self.resolution), self.encoding())
+        if self.network_path is not None and not os.path.isfile(self.network_path):
+            return Missing(str(self.network_path), "the model's page")
+        if self.prompts_path is not None and not os.path.isfile(self.prompts_path):
+            return Missing(str(self.prompts_path), "a text file with a prompt in each line")
+        lacking = facts.missing_packages(facts.read(self.path, self.resolution), self.encoding())
         return Missing(f"package {lacking[0]}", "pip install 'fewstep[captions]'") if lacking else None
 
     def encoding(self) -> "facts.Encoding":  # type: ignore[name-defined]  # noqa: F821

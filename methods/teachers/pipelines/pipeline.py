@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...codec import Codec
 from ...denoiser import EDMDenoiser
 from ...prompts import Encoded, Prompts, PromptTable
 from .. import preconditioned
@@ -49,7 +50,7 @@ class Pipeline:
         prompts: Prompts | None = None,
         guidance: float | None = None,
         dtype: str = "float32",
-        codec: autoencoder.Autoencoder | None = None,
+        codec: Codec | None = None,
     ) -> EDMDenoiser:
         """The network on EDM's path, told prompts by rows of `table`; in evaluation mode.
 
