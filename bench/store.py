@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Model)
 
 MANIFEST = "manifest.json"
-UNHASHED = {"log.txt", "events.jsonl"}
+UNHASHED = {"log.txt", "events.jsonl", "shards.jsonl"}
 ALWAYS_HASHED = 16 * 2**20
 """Files up to this size are hashed whenever an artifact is looked up; larger ones when they are read."""
 

@@ -20,6 +20,7 @@ from ..plan.task import Task, hashed
 from ..results import rows as results
 from ..run.runner import Outcome
 from ..stages import score
+from ..stages.shards import Mapped
 from ..store import Artifact
 from .evaluate_request import Request, source_name
 
@@ -138,7 +139,7 @@ def _values(
     for features in dict.fromkeys(METRICS[name].features for name in plain):
         group = [name for name in plain if METRICS[name].features == features]
         if features == CLASSIFIER:
-            x0 = to_unit_range(images[slice(0, len(images))])
+            x0 = Mapped(images, to_unit_range)
             values |= score.of_classifier(x0, made[features], group, request.rounding)
         else:
             reader = scoring.FeatureReader(features, scoring.arrays_of(group), x8.count, device)

@@ -1,0 +1,43 @@
+"""How many samples a device is given at a time: fewer from then on, where its memory does not hold them."""
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_most: dict[str, int] = {}
+"""By use, what fitted in this process after a larger batch had not."""
+
+
+def batched(use: str, rows: range, size: int, make: Callable[[range], T]) -> Iterator[tuple[range, T]]:
+    """(rows, make(rows)) for consecutive parts of `rows`, of `size` or as many as fit into the device's memory.
+
+    Where `make` runs out of memory it is asked for half as many, in this and in later calls of the same use ("samples",
+    "features"). Raises torch.OutOfMemoryError where one does not fit.
+    """
+    first = rows.start
+    while first < rows.stop:
+        part = range(first, min(rows.stop, first + min(size, _most.get(use, size))))
+        try:
+            made = make(part)
+        except torch.OutOfMemoryError:
+            if len(part) == 1:
+                raise
+            _most[use] = len(part) // 2
+            log.warning(
+                "%d %s at a time do not fit into the device's memory: from now on %d", len(part), use, _most[use]
+            )
+        else:
+            yield part, made
+            first = part.stop
+            continue
+        # Out here the error holds no more of its tensors.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
