@@ -142,7 +142,7 @@ def _values(
             x0 = Mapped(images, to_unit_range)
             values |= score.of_classifier(x0, made[features], group, request.rounding)
         else:
-            reader = scoring.FeatureReader(features, scoring.arrays_of(group), x8.count, device)
+            reader = scoring.FeatureReader(features, group, x8.count, device)
             scoring.stream(x8, [reader], on_progress)
             values |= score.of_published(features, reader.features, group, made.get(features), files, request.rounding)
     for name in metrics:

@@ -1,5 +1,6 @@
 """The metrics of one cell's samples, each with its protocol and, where it can be had, its values without each block."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,14 +10,17 @@ from torch import Tensor
 from ... import datasets
 from ...datasets.base import to_unit_range
 from ...datasets.captions import captions
+from ...datasets.classifiers import Classifier
 from ...datasets.mixtures import MixtureSet
 from ...datasets.registry import ArchiveError
 from ...methods.randomness import generator
 from ..errors import TaskError
+from ..metrics.batch_size import batched
 from ..metrics.covariance import mean_and_covariance
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.quantise import QUANTISERS
 from ..metrics.metric import CLASSIFIER, FEATURES, LAW, LOGITS, LPIPS, PIXELS
+from ..metrics.moments import BlockMoments
 from ..metrics.register import METRICS
 from ..metrics.scoring import (
     SUBSET,
@@ -53,6 +57,8 @@ from .shards import Mapped, Rows
 TRUTH_SETTINGS = {PIXELS: "pixels/float", LPIPS: "vgg16-piq/224/float"}
 """What the protocol says of samples that are compared with the truth, by features."""
 LATENTS = "latents/float"
+CLASSIFIED = 2**26
+"""Bytes of samples in float32 that the data set's own classifier is given at a time."""
 PICTURES, SHOWN = "pictures.safetensors", 16
 """The first samples of a latent teacher, as pictures for figures."""
 
@@ -89,7 +95,7 @@ def _of_networks(
     """The metrics of published networks, whose images are read once for all of them."""
     params, (compared, captioned) = task.params, _divided(groups)
     features = {
-        name: FeatureReader(name, arrays_of(metrics), images.count, device, params.compared_at)
+        name: FeatureReader(name, metrics, images.count, device, params.compared_at)
         for name, metrics in compared.items()
     }
     texts = _texts(params, images.count) if captioned else []
@@ -206,9 +212,7 @@ def of_classifier(x0: Rows, artifact: Artifact, metrics: list[str], rounding: st
         artifact.manifest["files"][extractor.WEIGHTS]["sha256"][:8],
         artifact.answer(ExtractorResult).pixels[:8],
     )
-    starts = range(0, len(x0), extractor.BATCH)
-    parts = [extractor.features(classifier, x0[first : first + extractor.BATCH]) for first in starts]
-    fake, every = {FEATURES: torch.cat(parts)}, {FEATURES: real}
+    fake, every = {FEATURES: _features(classifier, x0)}, {FEATURES: real}
     if LOGITS in arrays_of(metrics):
         fake[LOGITS], every[LOGITS] = (extractor.logits(classifier, part[FEATURES]) for part in (fake, every))
     fitted = arrays_of(name for name in metrics if METRICS[name].against == "moments")
@@ -225,6 +229,15 @@ def of_classifier(x0: Rows, artifact: Artifact, metrics: list[str], rounding: st
     return measured(sorted(metrics), fake, lambda name: references[METRICS[name].array], setting)
 
 
+def _features(classifier: Classifier, x0: Rows) -> Tensor:
+    """The features (N, D) of samples, of which no more than CLASSIFIED bytes are in memory."""
+    size = min(extractor.BATCH, max(1, CLASSIFIED // max(1, 4 * x0[:1].numel())))
+    parts = batched(
+        "features", range(len(x0)), size, lambda rows: extractor.features(classifier, x0[rows.start : rows.stop])
+    )
+    return torch.cat([part for _, part in parts])
+
+
 def _some(dataset: str, count: int) -> Tensor:
     """Which reference images are compared with one by one: all, or a fixed draw of SUBSET."""
     return torch.randperm(count, generator=generator(0, f"{dataset}-reference"))[:SUBSET]
@@ -232,7 +245,7 @@ def _some(dataset: str, count: int) -> Tensor:
 
 def of_published(
     name: str,
-    features: dict[str, Tensor],
+    features: Mapping[str, Tensor | BlockMoments],
     metrics: list[str],
     own: Artifact | None,
     files: dict[str, str],

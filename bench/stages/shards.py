@@ -25,7 +25,7 @@ from ...reports.writing import aside
 from ..metrics.batch_size import batched
 from ..store import Artifact, CorruptError
 
-ROWS, BYTES = 2048, 2**27
+ROWS, BYTES = 2048, 2**26
 """What a file holds at most: so many samples, and so many bytes of them in float32. Each holds a power of 2, as batches
 do, so that these do not depend on the files."""
 SUFFIX = ".safetensors"
