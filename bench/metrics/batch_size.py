@@ -15,19 +15,27 @@ _most: dict[str, int] = {}
 """By use, what fitted in this process after a larger batch had not."""
 
 
+TEXTS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""How CUDA's own libraries say it. The CPU's memory is another matter: its system kills before it refuses."""
+
+
+def _is_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in TEXTS)
+
+
 def batched(use: str, rows: range, size: int, make: Callable[[range], T]) -> Iterator[tuple[range, T]]:
     """(rows, make(rows)) for consecutive parts of `rows`, of `size` or as many as fit into the device's memory.
 
     Where `make` runs out of memory it is asked for half as many, in this and in later calls of the same use ("samples",
-    "features"). Raises torch.OutOfMemoryError where one does not fit.
+    "features"). Raises what `make` raises where one does not fit.
     """
     first = rows.start
     while first < rows.stop:
         part = range(first, min(rows.stop, first + min(size, _most.get(use, size))))
         try:
             made = make(part)
-        except torch.OutOfMemoryError:
-            if len(part) == 1:
+        except RuntimeError as error:
+            if len(part) == 1 or not _is_of_memory(error):
                 raise
             _most[use] = len(part) // 2
             log.warning(

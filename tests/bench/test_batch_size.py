@@ -26,16 +26,19 @@ def forgotten():
     batch_size._most.clear()
 
 
+FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+
 class Memory:
     """What a device does that holds `most` samples."""
 
-    def __init__(self, most):
-        self.most, self.asked = most, []
+    def __init__(self, most, error=FULL):
+        self.most, self.asked, self.error = most, [], error
 
     def take(self, count):
         self.asked.append(count)
         if count > self.most:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+            raise self.error
 
 
 def test_a_batch_is_halved_until_it_fits_and_stays_so_for_the_next_task_of_its_kind(caplog):
@@ -59,6 +62,13 @@ def test_a_batch_is_halved_until_it_fits_and_stays_so_for_the_next_task_of_its_k
     memory.asked.clear()
     with pytest.raises(torch.OutOfMemoryError):
         list(batch_size.batched("features", range(3), 2, lambda rows: Memory(0).take(len(rows))))
+
+
+@pytest.mark.parametrize("text", batch_size.TEXTS)
+def test_what_libraries_of_cuda_say_is_understood(text):
+    memory = Memory(2, RuntimeError(f"{text} when calling `cublasCreate(handle)`"))
+    parts = batch_size.batched("samples", range(4), 4, lambda rows: memory.take(len(rows)))
+    assert [rows for rows, _ in parts] == [range(0, 2), range(2, 4)]
 
 
 def test_other_errors_are_not_taken_for_full_memory():
