@@ -27,6 +27,8 @@ FLOATS, BYTES = "x0", "x8"
 """The arrays: samples as they were made, and rounded to 8 bits."""
 BATCH = 256
 """Samples at a time, where they fit."""
+ROOM = 2**25
+"""Bytes of a batch in float32 at most on the CPU, where a solver holds several of them beside everything else."""
 
 
 class Diverged(Exception):
@@ -63,6 +65,11 @@ def sampler(method: Method, seed: int, nfe: int, shape: Sequence[int], purpose: 
     return make
 
 
+def batch_size(device: str, shape: Sequence[int]) -> int:
+    """Samples at a time to begin with."""
+    return min(BATCH, shards.fitting(shape, ROOM)) if device == "cpu" else BATCH
+
+
 def batches(count: int, make: Callable[[range], Tensor], on_progress: Callable[[float], None]) -> Tensor:
     """make(rows) over 0..count-1 in batches, joined on the CPU."""
     parts = []
@@ -83,11 +90,12 @@ def run(task: Context[SampleParams]) -> Sampled:
         if trained
         else train.build(params.method, params.options, denoiser)
     )
-    method = method.to(accelerator(params.device)).eval()
-    shape = teacher.sample_shape(parent)
+    device = accelerator(params.device)
+    method, shape = method.to(device).eval(), teacher.sample_shape(parent)
+    size = batch_size(device, shape)
     make = _measured(method, params, sampler(method, params.seed, params.nfe, shape))
     try:
-        took = shards.write(task.folder, SAMPLES, params.samples, shape, BATCH, make, task.on_progress)
+        took = shards.write(task.folder, SAMPLES, params.samples, shape, size, make, task.on_progress)
     except Diverged:
         shards.discard(task.folder, SAMPLES)
         return Sampled(status=Status(Kind.DIVERGED, "samples are not finite"))

@@ -52,13 +52,13 @@ from . import images as images_made_elsewhere
 from .codec import Decoder
 from .context import Context
 from .device import accelerator
-from .shards import Mapped, Rows
+from .shards import Mapped, Rows, fitting
 
 TRUTH_SETTINGS = {PIXELS: "pixels/float", LPIPS: "vgg16-piq/224/float"}
 """What the protocol says of samples that are compared with the truth, by features."""
 LATENTS = "latents/float"
-CLASSIFIED = 2**26
-"""Bytes of samples in float32 that the data set's own classifier is given at a time."""
+CLASSIFIED = 2**25
+"""Bytes of samples in float32 that the data set's own classifier is given at a time, at most."""
 PICTURES, SHOWN = "pictures.safetensors", 16
 """The first samples of a latent teacher, as pictures for figures."""
 
@@ -230,8 +230,8 @@ def of_classifier(x0: Rows, artifact: Artifact, metrics: list[str], rounding: st
 
 
 def _features(classifier: Classifier, x0: Rows) -> Tensor:
-    """The features (N, D) of samples, of which no more than CLASSIFIED bytes are in memory."""
-    size = min(extractor.BATCH, max(1, CLASSIFIED // max(1, 4 * x0[:1].numel())))
+    """The features (N, D) of samples, of which a batch is in memory."""
+    size = min(extractor.BATCH, fitting(x0[:1].shape[1:], CLASSIFIED))
     parts = batched(
         "features", range(len(x0)), size, lambda rows: extractor.features(classifier, x0[rows.start : rows.stop])
     )

@@ -84,6 +84,11 @@ def write(
     return took
 
 
+def fitting(shape: Sequence[int], room: int) -> int:
+    """How many samples take no more than `room` bytes in float32: a power of 2, one at least."""
+    return int(2 ** (max(1, room // (4 * math.prod(shape))).bit_length() - 1))
+
+
 def discard(folder: Path, stem: str) -> None:
     """Remove what has been written."""
     for path in [*folder.glob(f"{stem}*{SUFFIX}"), folder / JOURNAL]:
@@ -91,8 +96,7 @@ def discard(folder: Path, stem: str) -> None:
 
 
 def _ranges(count: int, shape: Sequence[int]) -> list[range]:
-    fitting = max(1, BYTES // (4 * math.prod(shape)))
-    step = min(ROWS, 2 ** (fitting.bit_length() - 1))
+    step = min(ROWS, fitting(shape, BYTES))
     return [range(first, min(first + step, count)) for first in range(0, count, step)]
 
 

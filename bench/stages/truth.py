@@ -26,7 +26,8 @@ def run(task: Context[TruthParams]) -> TruthResult:
             solved = solver.sample(denoiser, noise, condition=labels).cpu()
         return Batch({sample.FLOATS: solved}, {"evaluations": meter.evaluations})
 
-    took = shards.write(task.folder, SAMPLES, params.samples, shape, sample.BATCH, solve, task.on_progress)
+    size = sample.batch_size(device, shape)
+    took = shards.write(task.folder, SAMPLES, params.samples, shape, size, solve, task.on_progress)
     return TruthResult(samples=params.samples, nfe_mean=sum(batch["evaluations"] for batch in took) / params.samples)
 
 
