@@ -2,10 +2,11 @@
 
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -13,6 +14,21 @@ T = TypeVar("T")
 
 _most: dict[str, int] = {}
 """By use, what fitted in this process after a larger batch had not."""
+
+
+def joined(parts: Iterable[tuple[range, Tensor]], count: int) -> Tensor:
+    """(count, ...) of the parts (rows, values), each put into its place as it comes.
+
+    A list of them would pin the heap: between small blocks that stay, glibc does not use the room of a freed batch for
+    the next one, and memory grows by a batch a batch.
+    """
+    found: Tensor | None = None
+    for rows, part in parts:
+        if found is None:
+            found = part.new_empty(count, *part.shape[1:])
+        found[rows.start : rows.stop] = part
+    assert found is not None
+    return found
 
 
 TEXTS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")

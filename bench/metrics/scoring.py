@@ -126,13 +126,15 @@ class CaptionReader:
     def __init__(self, extractor: str, captions: Sequence[str], device: str) -> None:
         self.extractor, self.captions = EXTRACTORS[extractor], captions
         self.network: Any = self.extractor.load(device)
-        self._scores: list[Tensor] = []
+        self._scores = torch.empty(0)
 
     def take(self, rows: Tensor, images: Tensor) -> None:
-        for _, scores in batched(
-            "captioned images", range(len(rows)), len(rows), lambda part: self._of(rows, images, part)
+        for part, scores in batched(
+            "captioned images", range(len(rows)), len(rows), lambda few: self._of(rows, images, few)
         ):
-            self._scores.append(scores)
+            if not len(self._scores):
+                self._scores = scores.new_empty(len(self.captions))
+            self._scores[rows[part.start : part.stop]] = scores
 
     def _of(self, rows: Tensor, images: Tensor, part: range) -> Tensor:
         captions = [self.captions[row] for row in rows[part.start : part.stop].tolist()]
@@ -142,7 +144,7 @@ class CaptionReader:
     def measured(self, metric: str, rounding: str) -> Measured:
         """As `measured` gives it; the protocol names the captions' hash."""
         digits = hashlib.sha256("\n".join(self.captions).encode()).hexdigest()[:8]
-        scores = Comparison(torch.cat(self._scores))
+        scores = Comparison(self._scores)
         return _valued(METRICS[metric], scores, f"{self.extractor.protocol()}/{rounding}", f"captions@{digits}")
 
 

@@ -15,7 +15,7 @@ from ...datasets.mixtures import MixtureSet
 from ...datasets.registry import ArchiveError
 from ...methods.randomness import generator
 from ..errors import TaskError
-from ..metrics.batch_size import batched
+from ..metrics.batch_size import batched, joined
 from ..metrics.covariance import mean_and_covariance
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.quantise import QUANTISERS
@@ -235,7 +235,7 @@ def _features(classifier: Classifier, x0: Rows) -> Tensor:
     parts = batched(
         "features", range(len(x0)), size, lambda rows: extractor.features(classifier, x0[rows.start : rows.stop])
     )
-    return torch.cat([part for _, part in parts])
+    return joined(parts, len(x0))
 
 
 def _some(dataset: str, count: int) -> Tensor:
