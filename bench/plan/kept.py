@@ -9,7 +9,7 @@ PART_OF_RESULTS = False
 
 LARGE = 2**30
 """Bytes of a cell's samples in float32 up to which they are kept so."""
-OF_IMAGES = {"classifier", "perceptual", "published"}
+OF_IMAGES = {"classifier", "scorer", "perceptual", "published"}
 """Groups of metrics that only images have."""
 
 

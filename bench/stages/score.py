@@ -10,16 +10,14 @@ from torch import Tensor
 from ... import datasets
 from ...datasets.base import to_unit_range
 from ...datasets.captions import captions
-from ...datasets.classifiers import Classifier
 from ...datasets.mixtures import MixtureSet
 from ...datasets.registry import ArchiveError
 from ...methods.randomness import generator
 from ..errors import TaskError
-from ..metrics.batch_size import batched, joined
 from ..metrics.covariance import mean_and_covariance
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.quantise import QUANTISERS
-from ..metrics.metric import CLASSIFIER, FEATURES, LAW, LOGITS, LPIPS, PIXELS
+from ..metrics.metric import CLASSIFIER, FEATURES, LAW, LOGITS, LPIPS, PIXELS, SCORER
 from ..metrics.moments import BlockMoments
 from ..metrics.register import METRICS
 from ..metrics.scoring import (
@@ -47,18 +45,17 @@ from ..plan.kinds import (
     reference_role,
 )
 from ..store import Artifact
-from . import codec, extractor, reference, sample, truth
+from . import codec, extractor, own_features, reference, sample, truth
 from . import images as images_made_elsewhere
 from .codec import Decoder
 from .context import Context
 from .device import accelerator
-from .shards import Mapped, Rows, fitting
+from .scorer import of_scorer
+from .shards import Mapped, Rows
 
 TRUTH_SETTINGS = {PIXELS: "pixels/float", LPIPS: "vgg16-piq/224/float"}
 """What the protocol says of samples that are compared with the truth, by features."""
 LATENTS = "latents/float"
-CLASSIFIED = 2**25
-"""Bytes of samples in float32 that the data set's own classifier is given at a time, at most."""
 PICTURES, SHOWN = "pictures.safetensors", 16
 """The first samples of a latent teacher, as pictures for figures."""
 
@@ -77,6 +74,9 @@ def run(task: Context[ScoreParams]) -> Scored:
         values |= of_truth(samples, task.inputs["truth"], groups.pop(features)) if features in groups else {}
     if CLASSIFIER in groups:
         values |= of_classifier(samples.x0, task.inputs["extractor"], groups.pop(CLASSIFIER), samples.setting)
+    if SCORER in groups:
+        texts = _texts(params, len(samples.x0))
+        values |= of_scorer(samples.x0, texts, task.inputs["extractor"], groups.pop(SCORER), samples.setting)
     if LAW in groups:
         assert params.law is not None
         values |= of_law(samples.x0[:], params.law, groups.pop(LAW))
@@ -98,7 +98,7 @@ def _of_networks(
         name: FeatureReader(name, metrics, images.count, device, params.compared_at)
         for name, metrics in compared.items()
     }
-    texts = _texts(params, images.count) if captioned else []
+    texts = _texts(params, images.count)
     scores = {name: CaptionReader(METRICS[name].features, texts, device) for name in captioned}
     if features or scores:
         stream(images, [*features.values(), *scores.values()], task.on_progress)
@@ -119,9 +119,9 @@ def _divided(groups: dict[str, list[str]]) -> tuple[dict[str, list[str]], list[s
 
 
 def _texts(params: ScoreParams, count: int) -> list[str]:
-    """The caption of each sample."""
-    asked = params.captions
-    assert asked is not None
+    """The caption of each sample, if a metric looks at captions."""
+    if (asked := params.captions) is None:
+        return []
     try:
         return captions(asked["dataset"], range(count), asked.get("content"))
     except ArchiveError as error:
@@ -212,7 +212,7 @@ def of_classifier(x0: Rows, artifact: Artifact, metrics: list[str], rounding: st
         artifact.manifest["files"][extractor.WEIGHTS]["sha256"][:8],
         artifact.answer(ExtractorResult).pixels[:8],
     )
-    fake, every = {FEATURES: _features(classifier, x0)}, {FEATURES: real}
+    fake, every = {FEATURES: own_features.features(classifier, x0)}, {FEATURES: real}
     if LOGITS in arrays_of(metrics):
         fake[LOGITS], every[LOGITS] = (extractor.logits(classifier, part[FEATURES]) for part in (fake, every))
     fitted = arrays_of(name for name in metrics if METRICS[name].against == "moments")
@@ -227,15 +227,6 @@ def of_classifier(x0: Rows, artifact: Artifact, metrics: list[str], rounding: st
     }
     setting = f"{dataset}-classifier@{weights}/native/{rounding}"
     return measured(sorted(metrics), fake, lambda name: references[METRICS[name].array], setting)
-
-
-def _features(classifier: Classifier, x0: Rows) -> Tensor:
-    """The features (N, D) of samples, of which a batch is in memory."""
-    size = min(extractor.BATCH, fitting(x0[:1].shape[1:], CLASSIFIED))
-    parts = batched(
-        "features", range(len(x0)), size, lambda rows: extractor.features(classifier, x0[rows.start : rows.stop])
-    )
-    return joined(parts, len(x0))
 
 
 def _some(dataset: str, count: int) -> Tensor:

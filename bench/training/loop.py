@@ -214,7 +214,7 @@ def fit(
     batches = Batches(data, module.batch_size, seed, start)
     module.train()
     try:
-        with budget.readings.complete(), _frozen_garbage(), _remembered_devices():
+        with budget.readings.complete(), _frozen_garbage(), _remembered_devices(), ranks.divided():
             trainer.fit(module, batches, ckpt_path=str(checkpoint) if state else None, weights_only=True)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         if state is None or budget.begun:
