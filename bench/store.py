@@ -39,9 +39,11 @@ log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Model)
 
 MANIFEST = "manifest.json"
-UNHASHED = {"log.txt", "events.jsonl"}
+UNHASHED = {"log.txt", "events.jsonl", "shards.jsonl"}
 ALWAYS_HASHED = 16 * 2**20
-"""Files up to this size are hashed whenever an artifact is looked up; larger ones when they are read."""
+"""The smallest files of an artifact, so many bytes together, are hashed whenever it is looked up; others when they are
+read.
+"""
 
 
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -134,8 +136,10 @@ class Store:
             digest = manifest.pop("digest")
             if digest != _digest(manifest) or f"{manifest['kind']}-{manifest['key']}" != name:
                 raise CorruptError(f"{folder / MANIFEST}: its content does not match its digest")
-            for file, facts in manifest["files"].items():
-                _check(folder, file, facts, whole=facts["bytes"] <= ALWAYS_HASHED)
+            room = ALWAYS_HASHED
+            for file, facts in sorted(manifest["files"].items(), key=lambda item: item[1]["bytes"]):
+                _check(folder, file, facts, whole=facts["bytes"] <= room)
+                room -= facts["bytes"]
         except UNREADABLE as error:
             raise CorruptError(f"{folder / MANIFEST}: {_reason(error)}") from None
         return Artifact(folder, manifest)

@@ -38,7 +38,6 @@ def write_picture(folder: Path, wanted: Wanted, count: int, root: Path | None, o
 
 def _samples(nearest: Artifact, store: Store, nfe: int, count: int, seed: int) -> Any:
     from ...methods import registry
-    from ...methods.randomness import noise
     from ..stages import codec, sample, teacher, train
 
     if nearest.manifest["kind"] == ImagesParams.kind:
@@ -58,10 +57,8 @@ def _samples(nearest: Artifact, store: Store, nfe: int, count: int, seed: int) -
         method = train.load(store.need(inputs["train"]), denoiser, params.transfer)
     else:
         method = train.build(params.method, params.options, denoiser)
-    shape, rows = teacher.sample_shape(parent), range(count)
-    start = sample.start_noise(seed, rows, shape)
-    labels = sample.start_labels(denoiser, seed, rows)
-    x0 = method.eval().sample(start, nfe, labels, draws=lambda j: noise(seed, f"draw-{j}", rows, shape))
+    shape = teacher.sample_shape(parent)
+    x0 = sample.batches(count, sample.sampler(method.eval(), seed, nfe, shape), lambda share: None)
     if parent.asked(TeacherParams).teacher["name"] != "pipeline":
         return x0
     return codec.Decoder(codec.load(parent, "cpu")).pictures(x0)

@@ -20,6 +20,7 @@ from ..plan.task import Task, hashed
 from ..results import rows as results
 from ..run.runner import Outcome
 from ..stages import score
+from ..stages.shards import Mapped
 from ..store import Artifact
 from .evaluate_request import Request, source_name
 
@@ -148,14 +149,14 @@ def _values(
     for features in dict.fromkeys(METRICS[name].features for name in plain):
         group = [name for name in plain if METRICS[name].features == features]
         if features in OWN:
-            x0 = to_unit_range(images[slice(0, len(images))])
+            x0 = Mapped(images, to_unit_range)
             own, rounding = made[features], request.rounding
             if features == CLASSIFIER:
                 values |= score.of_classifier(x0, own, group, rounding)
             else:
                 values |= score.of_scorer(x0, texts, own, group, rounding)
         else:
-            reader = scoring.FeatureReader(features, scoring.arrays_of(group), x8.count, device)
+            reader = scoring.FeatureReader(features, group, x8.count, device)
             scoring.stream(x8, [reader], on_progress)
             values |= score.of_published(features, reader.features, group, made.get(features), files, request.rounding)
     for name in metrics:

@@ -18,7 +18,7 @@ STRIPS = 16
 """Parts of the rows that are compared with all columns in turn; of symmetric distances (1 + 1/STRIPS) / 2 are computed.
 """
 ROWS = 256
-"""Rows added up at a time in float64: a copy that stays in the cache."""
+"""Rows squared, or added up in float64, at a time: a copy that stays in the cache."""
 GROUP = 16
 """Distances whose least is taken first where the k least of many are sought."""
 
@@ -81,7 +81,7 @@ def _radii(x: Tensor, k: int) -> Tensor:
     """Squared distance of each row to its k-th neighbour, itself left out; each distance is computed for both rows."""
     nearest = x.new_full((len(x), k), torch.inf)
     step = _step(len(x), len(x))
-    squares = x.square().sum(1)
+    squares = _squares(x)
     for first in range(0, len(x), step):
         last = min(first + step, len(x))
         distances = _distance(x[first:last], x[first:], squares[first:last], squares[first:])
@@ -113,11 +113,16 @@ def _least(distances: Tensor, k: int, dim: int) -> Tensor:
 
 def _distances(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
     """(first row, squared distances (rows, N) of the next rows of x to all of y)."""
-    of_x, of_y = x.square().sum(1), y.square().sum(1)
+    of_x, of_y = _squares(x), _squares(y)
     step = _step(len(x), len(y))
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
         yield start, _distance(x[rows], y, of_x[rows], of_y)
+
+
+def _squares(x: Tensor) -> Tensor:
+    """|x|^2 of each row, (N,)."""
+    return torch.cat([part.square().sum(1) for part in x.split(ROWS)])
 
 
 def _step(rows: int, columns: int) -> int:

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from ...reports import jackknife
 from .extractors.registry import EXTRACTORS
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CLASSIFIER, SCORER, PIXELS, LPIPS, LAW = "classifier", "scorer", "pixels", "lpips", "law"
 FEATURES, LOGITS, COSINES, RIGHT = "features", "logits", "cosines", "right"
@@ -24,13 +21,13 @@ class Comparison:
     """The samples of one cell beside what they are compared with.
 
     fake: features (N, D) of the samples, by the metric's `array`; the samples (N, ...) in [-1, 1] for "pixels" and
-    "lpips"; for "captions" one value (N,) for each image with its caption.
+    "lpips"; for "captions" one value (N,) for each image with its caption; moments, see `Metric.of_moments`.
     reference: by the metric's `against`, the exact solutions (N, ...) from the same noises ("truth"), mean (D,) and
     covariance (D, D) of all real images or of their law ("moments"), features (M, D) of some real images ("rows"), or
     None.
     """
 
-    fake: "Tensor"
+    fake: Any
     reference: Any = None
     shared: dict[Any, Any] = field(default_factory=dict)
     """What metrics of the same features have computed together."""
@@ -75,6 +72,8 @@ class Metric:
     of the declaration: that module, with what it imports, is the source version of the metric's values.
     It raises `arrays.TooFew` where the metric is not defined for so few samples.
     enough: samples below which a value says little. log_scale: figures show it on a logarithmic axis.
+    of_moments: it needs no more of the samples' features than their moments: `Comparison.fake` is a
+    `moments.BlockMoments` where that takes less memory.
     pair: the metric without which this one means little. of_samples: compared with the truth as the denoiser makes
     samples, in latents where it has a codec; others of these features are compared as pictures. specific: it is defined
     only on the data sets that name it as their `quality`. papers: keys of the bibliography.
@@ -90,6 +89,7 @@ class Metric:
     higher_is_better: bool = False
     enough: int = 0
     log_scale: bool = False
+    of_moments: bool = False
     pair: str | None = None
     of_samples: bool = False
     specific: bool = False

@@ -7,15 +7,22 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ...reports.jackknife import BLOCKS, bounds
-from .frechet import frechet_from_moments, frechet_to
+from .frechet import frechet_from_moments, frechet_to, frechet_to_moments
 
 
 class BlockMoments:
-    """Count, sum of x and sum of x x^T of each of K blocks of samples: (K,), (K, D), (K, D, D), float64."""
+    """Count, sum of x and sum of x x^T of each of K blocks of samples: (K,), (K, D), (K, D, D), float64.
 
-    def __init__(self, counts: Tensor, sums: Tensor, products: Tensor) -> None:
+    Of x - centre, where there is one: products far from the origin lose digits.
+    """
+
+    def __init__(self, counts: Tensor, sums: Tensor, products: Tensor, centre: Tensor | None = None) -> None:
         self.counts, self.sums, self.products = counts, sums, products
+        self.centre = torch.zeros_like(sums[0]) if centre is None else centre
         self._whole = counts.sum(), sums.sum(0), products.sum(0)
+
+    def __len__(self) -> int:
+        return int(self._whole[0])
 
     @property
     def mean(self) -> Tensor:
@@ -39,10 +46,53 @@ class BlockMoments:
         )
         return list(frechet_to(mean, cov, rests))
 
-    @staticmethod
-    def _moments(count: Tensor, total: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
+    def _moments(self, count: Tensor, total: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
         mean = total / count
-        return mean, (products - count * torch.outer(mean, mean)) / (count - 1)
+        return self.centre + mean, (products - count * torch.outer(mean, mean)) / (count - 1)
+
+
+class Running:
+    """The moments of features (N, D) that arrive in the order of the samples, in the jackknife's blocks.
+
+    It takes 8 K D^2 bytes, whatever N.
+    """
+
+    def __init__(self, samples: int, dimensions: int, blocks: int = BLOCKS) -> None:
+        self.ends = torch.tensor([last for _, last in bounds(samples, blocks)])
+        self.sums = torch.zeros(len(self.ends), dimensions, dtype=torch.float64)
+        self.products = torch.zeros(len(self.ends), dimensions, dimensions, dtype=torch.float64)
+        self.centre: Tensor | None = None
+        self.seen = 0
+
+    @staticmethod
+    def smaller(samples: int, dimensions: int) -> bool:
+        """Whether they take less memory than the features in float32. Then there are more samples than dimensions."""
+        return 2 * BLOCKS * dimensions < samples
+
+    def update(self, features: Tensor) -> None:
+        """The features (B, D) of the next B samples."""
+        x = features.double()
+        if self.centre is None:
+            self.centre = x.mean(0)
+        x -= self.centre
+        members = torch.bucketize(torch.arange(self.seen, self.seen + len(x)), self.ends, right=True)
+        for block in members.unique().tolist():
+            part = x[members == block]
+            self.sums[block] += part.sum(0)
+            self.products[block].addmm_(part.T, part)
+        self.seen += len(x)
+
+    def compute(self) -> BlockMoments:
+        assert self.seen == self.ends[-1]
+        counts = self.ends.diff(prepend=self.ends.new_zeros(1))
+        return BlockMoments(counts.to(self.sums), self.sums, self.products, self.centre)
+
+
+def frechet_of(fake: Tensor | BlockMoments, mean: Any, cov: Any, blocks: Any) -> tuple[float, list[float]]:
+    """`frechet_to_moments` of features (N, D), or of their moments in the same blocks."""
+    if isinstance(fake, BlockMoments):
+        return fake.frechet(mean, cov), fake.frechet_without(mean, cov)
+    return frechet_to_moments(mean, cov, fake, blocks)
 
 
 class Moments(Metric):

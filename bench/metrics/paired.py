@@ -8,10 +8,13 @@ from torch import Tensor
 
 from .arrays import as_features
 
+ELEMENTS = 2**22
+"""Pixels held at a time in float64."""
+
 
 def rmse_per_image(x: Tensor, exact: Tensor) -> Tensor:
     """Root mean square distance per pixel of each of samples (N, ...) to its exact solution, (N,) float64."""
-    return (x.double() - exact.double()).square().flatten(1).mean(1).sqrt()
+    return _mean_squares(x, exact).sqrt()
 
 
 def rmse(x: Tensor, exact: Tensor) -> float:
@@ -60,4 +63,10 @@ def _squared_errors(x: Tensor, exact: Tensor) -> Tensor:
     """Mean over the pixels of each image, (N,) float64."""
     if x.shape != exact.shape or x.ndim < 2:
         raise ValueError(f"images (N, ...) must be of one shape, not {tuple(x.shape)} and {tuple(exact.shape)}")
-    return (x.double() - exact.double()).square().flatten(1).mean(1)
+    return _mean_squares(x, exact)
+
+
+def _mean_squares(x: Tensor, exact: Tensor) -> Tensor:
+    size = max(1, ELEMENTS // max(1, x[:1].numel()))
+    parts = zip(x.split(size), exact.split(size), strict=True)
+    return torch.cat([(a.double() - b.double()).square().flatten(1).mean(1) for a, b in parts])

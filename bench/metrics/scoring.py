@@ -1,7 +1,7 @@
 """From features to numbers: the value of every metric that is asked for, with its protocol."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,13 +10,14 @@ from torch import Tensor
 
 from .. import published_files
 from .arrays import TooFew
+from .batch_size import batched
 from .extractors import EXTRACTORS
 from .extractors.network import FeatureNetwork
 from .extractors.resize import lanczos
 from .extractors.statistics import moments_of
 from .measured import Measured
 from .metric import Comparison, Metric
-from .moments import Features
+from .moments import BlockMoments, Running
 from .register import METRICS
 
 BATCH = 64
@@ -62,10 +63,13 @@ def extract(
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """(indices, features by array on the CPU) of all images in batches; images(slice) is uint8 (B, C, H, W)."""
     wanted = set(arrays)
-    for start in range(0, count, BATCH):
-        rows = slice(start, min(count, start + BATCH))
-        found = network(images(rows))
-        yield torch.arange(rows.start, rows.stop), {name: found[name].cpu() for name in found.keys() & wanted}
+
+    def features(rows: range) -> dict[str, Tensor]:
+        found = network(images(slice(rows.start, rows.stop)))
+        return {name: found[name].cpu() for name in found.keys() & wanted}
+
+    for rows, found in batched("features", range(count), BATCH, features):
+        yield torch.arange(rows.start, rows.stop), found
 
 
 class Reader(Protocol):
@@ -77,27 +81,44 @@ class Reader(Protocol):
 
 
 class FeatureReader:
-    """Gathers the features of all images by one extractor, by array: `features` are (N, D), on the CPU.
+    """Gathers what metrics need of the features of all images by one extractor, in order: see `features`.
 
     side: images of other sizes are made squares of so many pixels first.
     """
 
-    def __init__(self, extractor: str, arrays: Iterable[str], count: int, device: str, side: int | None = None) -> None:
-        self.network, self.wanted, self.count = EXTRACTORS[extractor].load(device), set(arrays), count
+    def __init__(
+        self, extractor: str, metrics: Sequence[str], count: int, device: str, side: int | None = None
+    ) -> None:
+        self.network, self.wanted, self.count = EXTRACTORS[extractor].load(device), arrays_of(metrics), count
         self.side = side
-        self._gathered: dict[str, Features] = {}
+        self._rows = arrays_of(name for name in metrics if not METRICS[name].of_moments)
+        self._whole: dict[str, Tensor] = {}
+        self._running: dict[str, Running] = {}
+
+    @property
+    def features(self) -> dict[str, Tensor | BlockMoments]:
+        """By array, on the CPU: (N, D), or their moments where all metrics take these and they are smaller."""
+        return {**self._whole, **{name: running.compute() for name, running in self._running.items()}}
 
     def take(self, rows: Tensor, images: Tensor) -> None:
         if self.side is not None and images.shape[-2:] != (self.side, self.side):
             images = lanczos(images, self.side, self.side)
-        for name, part in self.network(images).items():
-            if name in self.wanted:
-                gathered = self._gathered.setdefault(name, Features(self.count, part.shape[1]))
-                gathered.update(part.cpu(), rows)
+        for part, found in batched("features", range(len(rows)), len(rows), lambda part: self._of(images, part)):
+            for name, features in found.items():
+                self._keep(name, rows[part.start : part.stop], features)
 
-    @property
-    def features(self) -> dict[str, Tensor]:
-        return {name: gathered.compute() for name, gathered in self._gathered.items()}
+    def _keep(self, name: str, rows: Tensor, features: Tensor) -> None:
+        size = self.count, features.shape[1]
+        if not features.isfinite().all():
+            raise ValueError("features hold values that are not finite")
+        if name not in self._rows and Running.smaller(*size):
+            self._running.setdefault(name, Running(*size)).update(features)
+        else:
+            self._whole.setdefault(name, torch.empty(size))[rows] = features
+
+    def _of(self, images: Tensor, rows: range) -> dict[str, Tensor]:
+        found = self.network(images[rows.start : rows.stop])
+        return {name: part.cpu() for name, part in found.items() if name in self.wanted}
 
 
 class CaptionReader:
@@ -106,14 +127,24 @@ class CaptionReader:
     def __init__(self, extractor: str, captions: Sequence[str], device: str) -> None:
         self.extractor, self.captions = EXTRACTORS[extractor], captions
         self.network: Any = self.extractor.load(device)
-        self._scores: list[Tensor] = []
+        self._scores = torch.empty(0)
 
     def take(self, rows: Tensor, images: Tensor) -> None:
-        self._scores.append(self.network.score(images, [self.captions[row] for row in rows.tolist()]).cpu())
+        for part, scores in batched(
+            "captioned images", range(len(rows)), len(rows), lambda few: self._of(rows, images, few)
+        ):
+            if not len(self._scores):
+                self._scores = scores.new_empty(len(self.captions))
+            self._scores[rows[part.start : part.stop]] = scores
+
+    def _of(self, rows: Tensor, images: Tensor, part: range) -> Tensor:
+        captions = [self.captions[row] for row in rows[part.start : part.stop].tolist()]
+        scores: Tensor = self.network.score(images[part.start : part.stop], captions)
+        return scores.cpu()
 
     def measured(self, metric: str, rounding: str) -> Measured:
         """As `measured` gives it; the protocol names the captions' hash."""
-        scores = Comparison(torch.cat(self._scores))
+        scores = Comparison(self._scores)
         return _valued(METRICS[metric], scores, f"{self.extractor.protocol()}/{rounding}", identity(self.captions))
 
 
@@ -139,7 +170,10 @@ def arrays_of(metrics: Iterable[str]) -> set[str]:
 
 
 def measured(
-    metrics: Iterable[str], features: dict[str, Tensor], references: Callable[[str], Reference], setting: str
+    metrics: Iterable[str],
+    features: Mapping[str, Tensor | BlockMoments],
+    references: Callable[[str], Reference],
+    setting: str,
 ) -> dict[str, Measured]:
     """The values by metric, of metrics that share their features, by array.
 

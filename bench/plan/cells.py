@@ -173,6 +173,7 @@ class Row:
             guidance=self.problem.guidance,
             labels=self.problem.labels,
             transfer=self.entry.fitted_on is not None,
+            **self.problem.kept,
         )
         what = f"{self.problem.called(self.entry)} NFE {nfe} seed {seed}"
         sample = Task(params, inputs, self._code, float(nfe * self.problem.samples), f"sample {what}")

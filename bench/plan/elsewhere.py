@@ -124,6 +124,7 @@ class Row:
             device=self.suite.device,
             guidance=self.problem.guidance,
             labels=self.problem.labels,
+            **self.problem.kept,
         )
         code = (*self.problem.data_code, *method_code(self.entry.spec, self.options))
         cost = float((nfe or 170) * self.suite_problem.samples)

@@ -270,6 +270,10 @@ class SampleParams(Guided):
     samples: int
     transfer: bool = False
     """Whether what was learned on another teacher is applied to this one."""
+    rounding: str | None = None
+    """How samples become 8 bits, where no more is kept of them; None where they are kept in float32."""
+    exact: int | None = None
+    """How many are kept in float32 besides: the first, which are compared with the exact solutions."""
 
 
 class ImagesParams(Params):

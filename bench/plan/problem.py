@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from ...datasets.registry import DATASETS
 from ...methods.missing import Missing
@@ -19,6 +19,7 @@ from ..suite.schema import MethodEntry, Suite, Teacher
 from . import frozen, pipelines
 from .captions import told, undefined
 from .checkpoints import checkpoint, missing_checkpoint
+from .kept import in_8_bits
 from .kinds import CODEC, LATENTS, PROMPTS, TEACHER, ScoreParams, TeacherParams, TruthParams, reference_role
 from .needs import takes_labels, teacher_reads_data, training_reads_data
 from .references import (
@@ -102,6 +103,15 @@ class Problem:
     @cached_property
     def data_code(self) -> tuple[str, ...]:
         return data_code(self.dataset)
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """What a task of samples knows of the form in which they are kept; nothing where that is float32."""
+        latent = isinstance(self.teacher, PipelineOptions)
+        if not in_8_bits(DATASETS[self.dataset], self.suite.samples, latent):
+            return {}
+        exact = min(self.suite.truth.samples, self.suite.samples) if self.truths else None
+        return {"rounding": self.suite.rounding, "exact": exact}
 
     @property
     def guidance(self) -> float | None:

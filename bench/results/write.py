@@ -49,6 +49,7 @@ from ..plan import source_version
 from ..plan.cells import Cell, Plan
 from ..plan.kinds import CODEC, ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
+from ..store import Artifact
 from ..suite.pairs import teachers
 from ..suite.schema import Suite
 from ..suite.writing import MARK, dump
@@ -212,8 +213,6 @@ def _learned(plan: Plan, outcome: Outcome) -> list[dict[str, Any]]:
 
 def _save_pictures(plan: Plan, outcome: Outcome, path: Path) -> None:
     """The first samples of the first seed of every image cell, and the truth, as arrays named by cell."""
-    from safetensors.numpy import load_file
-
     arrays: dict[str, Any] = {}
     for cell in plan.cells:
         if cell.score is None or cell.seed != plan.suite.seeds[0]:
@@ -224,15 +223,28 @@ def _save_pictures(plan: Plan, outcome: Outcome, path: Path) -> None:
         for role, name in ((None, cell.id),) if latent else places:
             needed = cell.score if role is None else cell.score.inputs.get(role)
             artifact = outcome.artifacts.get(needed.name) if needed else None
-            for file in artifact.manifest["files"] if artifact else ():
-                found = load_file(artifact.file(file))  # type: ignore[union-attr]
-                if "x8" in found:
-                    arrays[name] = found["x8"][:SHOWN]
-                elif found["x0"].ndim == 4:
-                    arrays[name] = _to_uint8(found["x0"][:SHOWN])
+            found = _first(artifact) if artifact else None
+            if found is not None and found.dtype == np.uint8:
+                arrays[name] = found
+            elif found is not None and found.ndim == 4:
+                arrays[name] = _to_uint8(found)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(path, buffer.getvalue())
+
+
+def _first(artifact: Artifact) -> Any:
+    """The first rows of what the files of an artifact hold, in 8 bits if they have them; None without files."""
+    from safetensors import safe_open
+
+    parts: list[Any] = []
+    for name in sorted(artifact.manifest["files"]):
+        with safe_open(artifact.file(name), "np") as file:
+            rows = file.get_slice("x8" if "x8" in set(file.keys()) else "x0")
+            parts.append(rows[: min(rows.get_shape()[0], SHOWN - sum(map(len, parts)))])
+        if sum(map(len, parts)) >= SHOWN:
+            break
+    return np.concatenate(parts) if parts else None
 
 
 def _to_uint8(x0: Any) -> Any:

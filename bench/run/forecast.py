@@ -15,7 +15,7 @@ from ..store import Artifact, CorruptError, Store
 from .estimate import Rate, evaluates, rounded, work
 
 BYTES = 4
-"""Of a number in a file of samples."""
+"""Of a number in a file of samples; 1 where they are kept in 8 bits."""
 PACE = 3e10
 """FLOP/s of small networks on one core of a desktop, for what no finished task tells."""
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
@@ -114,7 +114,10 @@ def _bytes(task: Task, teacher: Task | None, sizes: dict[str, list[float]]) -> f
     """Exact for samples; otherwise as others of the kind took, or as the shipped teacher's file."""
     if isinstance(task.params, SampleParams | TruthParams) and teacher is not None:
         assert isinstance(teacher.params, TeacherParams)
-        return task.params.samples * math.prod(DATASETS[teacher.params.dataset].shape) * BYTES
+        numbers = math.prod(DATASETS[teacher.params.dataset].shape)
+        if isinstance(task.params, SampleParams) and task.params.rounding is not None:
+            return numbers * (task.params.samples + (task.params.exact or 0) * BYTES)
+        return numbers * task.params.samples * BYTES
     if task.kind in sizes:
         return sum(sizes[task.kind]) / len(sizes[task.kind])
     name = _shipped(teacher)

@@ -13,6 +13,7 @@ from ...methods.specs.teachers.pipeline import PipelineOptions
 from ...methods.teachers.edm_pickle import CheckpointError
 from ...methods.teachers.pipelines import pipeline
 from ..errors import TaskError
+from ..metrics.batch_size import batched
 from ..plan.kinds import TeacherParams
 from ..store import Artifact
 
@@ -30,7 +31,10 @@ class Decoder:
     @torch.no_grad()
     def pictures(self, latents: Tensor) -> Tensor:
         """Pictures (B, C, H, W) about [-1, 1], on the CPU, of latents (B, ...)."""
-        return torch.cat([self._decoded(part) for part in latents.split(BATCH)])
+        parts = batched(
+            "latents", range(len(latents)), BATCH, lambda rows: self._decoded(latents[rows.start : rows.stop])
+        )
+        return torch.cat([part for _, part in parts])
 
     def _decoded(self, part: Tensor) -> Tensor:
         if not self._flops:

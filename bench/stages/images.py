@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
 from ...datasets.images import Images
 from ...datasets.registry import ArchiveError
 from ..errors import TaskError
 from ..plan.kinds import ImagesParams, Sampled
 from ..store import Artifact
+from . import shards
 from .context import Context
+from .shards import Batch, Shards
 
-IMAGES = "images.safetensors"
+IMAGES, PIXELS = "images", "x8"
 BATCH = 256
 
 
@@ -23,16 +21,16 @@ def run(task: Context[ImagesParams]) -> Sampled:
         found = Images(Path(params.source))
         if found.content() != params.content:
             raise TaskError(f"{params.source} has changed since this run was planned; run it again")
-        parts = []
-        for first in range(0, params.samples, BATCH):
-            parts.append(found[slice(first, min(first + BATCH, params.samples))])
-            task.on_progress(min(first + BATCH, params.samples) / params.samples)
+
+        def read(rows: range) -> Batch:
+            return Batch({PIXELS: found[slice(rows.start, rows.stop)]})
+
+        shards.write(task.folder, IMAGES, params.samples, found.shape, BATCH, read, task.on_progress)
     except ArchiveError as error:
         raise TaskError(str(error)) from None
-    save_file({"x8": torch.cat(parts).contiguous()}, task.folder / IMAGES)
     return Sampled(samples=params.samples)
 
 
-def load(artifact: Artifact) -> Tensor:
+def load(artifact: Artifact) -> Shards:
     """The images of an artifact, uint8 (N, C, H, W)."""
-    return load_file(artifact.file(IMAGES))["x8"]
+    return Shards(artifact, IMAGES, PIXELS, artifact.answer(Sampled).samples)

@@ -34,11 +34,14 @@ def run(task: Context[ReferenceParams]) -> ReferenceResult:
     kept = torch.zeros(count, dtype=torch.bool)
     kept[order[:SUBSET]] = True
     moments: dict[str, Moments] = {}
-    rows: dict[str, list[Tensor]] = {}
+    rows: dict[str, Tensor] = {}
+    place = kept.cumsum(0) - 1
     for indices, found in extract(network, images, count, ARRAYS):
         for name, features in found.items():
             moments.setdefault(name, Moments(count, features.shape[1], blocks=1)).update(features, indices)
-            rows.setdefault(name, []).append(features[kept[indices]])
+            if name not in rows:
+                rows[name] = features.new_empty(int(kept.sum()), features.shape[1])
+            rows[name][place[indices[kept[indices]]]] = features[kept[indices]]
         task.on_progress((int(indices[-1]) + 1) / count)
     blocks = {name: collected.compute() for name, collected in moments.items()}
     save_file(
@@ -49,7 +52,7 @@ def run(task: Context[ReferenceParams]) -> ReferenceResult:
         },
         task.folder / MOMENTS,
     )
-    save_file({name: torch.cat(parts) for name, parts in rows.items()}, task.folder / ROWS)
+    save_file(rows, task.folder / ROWS)
     return ReferenceResult(images=count, rows=int(kept.sum()))
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -14,14 +13,26 @@ from ...methods.method import Method
 from ...methods.randomness import noise
 from ...reports.status import Kind, Status
 from ..errors import TaskError
+from ..metrics.batch_size import batched
+from ..metrics.extractors.quantise import QUANTISERS
 from ..plan.kinds import Sampled, SampleParams, Trained
 from ..store import Artifact
-from . import teacher, train
+from . import shards, teacher, train
 from .context import Context
 from .device import accelerator
+from .shards import Batch, Shards, Took
 
-SAMPLES = "samples.safetensors"
+SAMPLES = "samples"
+FLOATS, BYTES = "x0", "x8"
+"""The arrays: samples as they were made, and rounded to 8 bits."""
 BATCH = 256
+"""Samples at a time, where they fit."""
+ROOM = 2**25
+"""Bytes of a batch in float32 at most on the CPU, where a solver holds several of them beside everything else."""
+
+
+class Diverged(Exception):
+    """Samples are not finite."""
 
 
 def start_noise(seed: int, rows: Sequence[int], shape: Sequence[int], purpose: str = "") -> Tensor:
@@ -54,12 +65,16 @@ def sampler(method: Method, seed: int, nfe: int, shape: Sequence[int], purpose: 
     return make
 
 
+def batch_size(device: str, shape: Sequence[int]) -> int:
+    """Samples at a time to begin with."""
+    return min(BATCH, shards.fitting(shape, ROOM)) if device == "cpu" else BATCH
+
+
 def batches(count: int, make: Callable[[range], Tensor], on_progress: Callable[[float], None]) -> Tensor:
     """make(rows) over 0..count-1 in batches, joined on the CPU."""
     parts = []
-    for first in range(0, count, BATCH):
-        rows = range(first, min(count, first + BATCH))
-        parts.append(make(rows).cpu())
+    for rows, made in batched("samples", range(count), BATCH, lambda rows: make(rows).cpu()):
+        parts.append(made)
         on_progress(rows.stop / count)
     return torch.cat(parts).contiguous()
 
@@ -75,41 +90,72 @@ def run(task: Context[SampleParams]) -> Sampled:
         if trained
         else train.build(params.method, params.options, denoiser)
     )
-    method = method.to(accelerator(params.device)).eval()
-    nfe = params.nfe
-    make = sampler(method, params.seed, nfe, teacher.sample_shape(parent))
-    counter, ends = FlopCounterMode(display=False), [time.perf_counter()]
-
-    def measured(rows: range) -> Tensor:
-        with counter if rows.start == 0 else nullcontext():
-            x0 = make(rows)
-        ends.append(time.perf_counter())
-        return x0
-
-    with metered() as meter, torch.no_grad():
-        x0 = batches(params.samples, measured, task.on_progress)
-    measures = getattr(method, "measures_nfe", False)
-    if not measures and meter.evaluations != nfe * len(x0):
-        raise TaskError(f"{params.method} took {meter.evaluations / len(x0):g} evaluations a sample, not {nfe}")
-    if not x0.isfinite().all():
+    device = accelerator(params.device)
+    method, shape = method.to(device).eval(), teacher.sample_shape(parent)
+    size = batch_size(device, shape)
+    make = _measured(method, params, sampler(method, params.seed, params.nfe, shape))
+    try:
+        took = shards.write(task.folder, SAMPLES, params.samples, shape, size, make, task.on_progress)
+    except Diverged:
+        shards.discard(task.folder, SAMPLES)
         return Sampled(status=Status(Kind.DIVERGED, "samples are not finite"))
-    save_file({"x0": x0}, task.folder / SAMPLES)
     return Sampled(
-        samples=len(x0),
-        nfe=nfe,
-        evaluations=meter.evaluations / len(x0) if measures else None,
-        forwards=meter.forwards / len(x0),
-        flops_per_image=counter.get_total_flops() / min(BATCH, len(x0)),
-        seconds_per_image=_seconds_per_image(ends, len(x0)),
+        samples=params.samples,
+        nfe=params.nfe,
+        evaluations=_mean(took, "evaluations") if _measures(method) else None,
+        forwards=_mean(took, "forwards"),
+        flops_per_image=took[0]["flops"] / took[0]["rows"],
+        # The first batch, whose operations were counted, only where there is no other.
+        seconds_per_image=_mean(took[1:] or took, "seconds"),
         labels=params.labels if denoiser.conditional else None,
     )
 
 
-def _seconds_per_image(ends: list[float], count: int) -> float:
-    """From the times when batches ended; the first, whose operations were counted, only where there is no other."""
-    return (ends[-1] - ends[1]) / (count - BATCH) if count > BATCH else (ends[1] - ends[0]) / count
+def _measured(method: Method, params: SampleParams, make: Callable[[range], Tensor]) -> Callable[[range], Batch]:
+    """make(rows) as it is kept, with what it took. Raises Diverged, and TaskError for an NFE that was not asked for."""
+
+    def measured(rows: range) -> Batch:
+        counter, start = FlopCounterMode(display=False), time.perf_counter()
+        with metered() as meter, torch.no_grad(), counter if rows.start == 0 else nullcontext():
+            x0 = make(rows).cpu()
+        seconds = time.perf_counter() - start
+        if not _measures(method) and meter.evaluations != params.nfe * len(x0):
+            each = meter.evaluations / len(x0)
+            raise TaskError(f"{params.method} took {each:g} evaluations a sample, not {params.nfe}")
+        if not x0.isfinite().all():
+            raise Diverged
+        took = {"evaluations": meter.evaluations, "forwards": meter.forwards, "seconds": seconds}
+        if rows.start == 0:
+            took["flops"] = counter.get_total_flops()
+        return Batch(_kept(x0, rows, params), took)
+
+    return measured
 
 
-def load(artifact: Artifact) -> Tensor:
-    """The samples (N, ...) of an artifact."""
-    return load_file(artifact.file(SAMPLES))["x0"]
+def _measures(method: Method) -> bool:
+    measures: bool = getattr(method, "measures_nfe", False)
+    return measures
+
+
+def _kept(x0: Tensor, rows: range, params: SampleParams) -> dict[str, Tensor]:
+    """What is kept of samples `rows`, by array."""
+    if params.rounding is None:
+        return {FLOATS: x0}
+    exact = max(0, (params.exact or 0) - rows.start)
+    return {BYTES: QUANTISERS[params.rounding](x0), **({FLOATS: x0[:exact]} if exact else {})}
+
+
+def _mean(took: Took, what: str) -> float:
+    """A sample's."""
+    return sum(batch[what] for batch in took) / sum(batch["rows"] for batch in took)
+
+
+def load(artifact: Artifact) -> Shards:
+    """The samples (N, ...) of an artifact as they were made: all, or the first that are kept so."""
+    params, count = artifact.asked(SampleParams), artifact.answer(Sampled).samples
+    return Shards(artifact, SAMPLES, FLOATS, count if params.rounding is None else min(count, params.exact or 0))
+
+
+def rounded(artifact: Artifact) -> Shards:
+    """The samples uint8 (N, C, H, W) of an artifact that keeps no more of them."""
+    return Shards(artifact, SAMPLES, BYTES, artifact.answer(Sampled).samples)

@@ -1,9 +1,10 @@
 """The metrics of one cell's samples, each with its protocol and, where it can be had, its values without each block."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ... import datasets
@@ -17,6 +18,7 @@ from ..metrics.covariance import mean_and_covariance
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.quantise import QUANTISERS
 from ..metrics.metric import CLASSIFIER, FEATURES, LAW, LOGITS, LPIPS, PIXELS, SCORER
+from ..metrics.moments import BlockMoments
 from ..metrics.register import METRICS
 from ..metrics.scoring import (
     SUBSET,
@@ -36,18 +38,20 @@ from ..plan.kinds import (
     ExtractorResult,
     ImagesParams,
     Sampled,
+    SampleParams,
     Scored,
     ScoreParams,
     TruthParams,
     reference_role,
 )
 from ..store import Artifact
-from . import codec, extractor, reference, sample, truth
+from . import codec, extractor, own_features, reference, sample, truth
 from . import images as images_made_elsewhere
 from .codec import Decoder
 from .context import Context
 from .device import accelerator
 from .scorer import of_scorer
+from .shards import Mapped, Rows
 
 TRUTH_SETTINGS = {PIXELS: "pixels/float", LPIPS: "vgg16-piq/224/float"}
 """What the protocol says of samples that are compared with the truth, by features."""
@@ -75,7 +79,7 @@ def run(task: Context[ScoreParams]) -> Scored:
         values |= of_scorer(samples.x0, texts, task.inputs["extractor"], groups.pop(SCORER), samples.setting)
     if LAW in groups:
         assert params.law is not None
-        values |= of_law(samples.x0, params.law, groups.pop(LAW))
+        values |= of_law(samples.x0[:], params.law, groups.pop(LAW))
     values |= _of_networks(task, samples.images, groups, device)
     if samples.decoder is not None:
         shown = samples.images.read(slice(0, SHOWN))
@@ -92,7 +96,7 @@ def _of_networks(
     params, (compared, captioned) = task.params, _divided(groups)
     sides = {name: params.compared_at if _compared(metrics) else None for name, metrics in compared.items()}
     features = {
-        name: FeatureReader(name, arrays_of(metrics), images.count, device, sides[name])
+        name: FeatureReader(name, metrics, images.count, device, sides[name])
         for name, metrics in compared.items()
     }
     texts = _texts(params, images.count)
@@ -132,20 +136,20 @@ def _texts(params: ScoreParams, count: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Samples:
-    """What is scored: `x0` as the sampler made them, latents where there is a codec, and the same as images.
+    """What is scored, read where it is asked for: `x0`, latents where there is a codec, and the same as images.
 
-    setting: what was done to x0.
+    setting: what was done to x0. exact: samples as the sampler made them: all, or the first, which have a truth.
     """
 
-    x0: Tensor
+    x0: Rows
     images: Images8
     setting: str
+    exact: Rows
     decoder: Decoder | None = None
 
-    def pictures(self, count: int, of: Tensor | None = None) -> Tensor:
-        """The first `count` of x0, or of others of its kind, as pictures about [-1, 1]."""
-        samples = (self.x0 if of is None else of)[:count]
-        return samples if self.decoder is None else self.decoder.pictures(samples)
+    def pictures(self, of: Tensor) -> Tensor:
+        """Samples as pictures about [-1, 1]."""
+        return of if self.decoder is None else self.decoder.pictures(of)
 
     def decoding(self) -> dict[str, float]:
         return {} if self.decoder is None else self.decoder.costs()
@@ -153,14 +157,23 @@ class Samples:
 
 def _samples(artifact: Artifact, latent: Artifact | None, rounding: str, device: str) -> Samples:
     if artifact.manifest["kind"] == ImagesParams.kind:
-        x8 = images_made_elsewhere.load(artifact)
-        return Samples(to_unit_range(x8), Images8(x8.__getitem__, len(x8), rounding), rounding)
+        return _of_8_bits(images_made_elsewhere.load(artifact), rounding)
     x0, quantise = sample.load(artifact), QUANTISERS[rounding]
+    if (kept := artifact.asked(SampleParams).rounding) is not None:
+        if kept != rounding:
+            raise TaskError(f"the samples are kept in 8 bits of rounding {kept!r}, not {rounding!r}")
+        return _of_8_bits(sample.rounded(artifact), rounding, x0)
     if latent is None:
-        return Samples(x0, Images8(lambda rows: quantise(x0[rows]), len(x0), rounding), "float")
+        return Samples(x0, Images8(Mapped(x0, quantise).__getitem__, len(x0), rounding), "float", x0)
     decoder = Decoder(codec.load(latent, device))
-    images = Images8(lambda rows: quantise(decoder.pictures(x0[rows])), len(x0), f"{decoder.codec.identity}/{rounding}")
-    return Samples(x0, images, "float", decoder)
+    pictures = Mapped(x0, lambda part: quantise(decoder.pictures(part)))
+    images = Images8(pictures.__getitem__, len(x0), f"{decoder.codec.identity}/{rounding}")
+    return Samples(x0, images, "float", x0, decoder)
+
+
+def _of_8_bits(x8: Rows, rounding: str, exact: Rows | None = None) -> Samples:
+    x0 = Mapped(x8, to_unit_range)
+    return Samples(x0, Images8(x8.__getitem__, len(x8), rounding), rounding, x0 if exact is None else exact)
 
 
 def _said(value: Measured, labels: str) -> Measured:
@@ -170,14 +183,15 @@ def _said(value: Measured, labels: str) -> Measured:
 
 def of_truth(samples: Samples, artifact: Artifact, metrics: list[str]) -> dict[str, Measured]:
     """The metrics of samples beside the exact solutions from the same noises, as many as there are."""
-    truths = load_file(artifact.file(truth.SAMPLES))["x0"]
+    truths = truth.load(artifact)[:]
+    made = samples.exact[: len(truths)]
     tolerance, values = artifact.asked(TruthParams).tolerance, dict[str, Measured]()
     for metric in map(METRICS.__getitem__, metrics):
         of_images = samples.decoder is not None and not metric.of_samples
-        fake, real = samples.x0[: len(truths)], truths
+        fake, real = made, truths
         setting = TRUTH_SETTINGS[metric.features]
         if of_images:
-            fake, real = samples.pictures(len(truths)), samples.pictures(len(truths), truths)
+            fake, real = samples.pictures(made), samples.pictures(truths)
             setting = f"{setting}/{samples.images.rounding.rpartition('/')[0]}"
         elif samples.decoder is not None:
             setting = LATENTS
@@ -195,7 +209,7 @@ def of_law(x0: Tensor, dataset: str, metrics: list[str]) -> dict[str, Measured]:
     return measured(metrics, {"": x0.flatten(1)}, lambda metric: exact, "samples/float")
 
 
-def of_classifier(x0: Tensor, artifact: Artifact, metrics: list[str], rounding: str) -> dict[str, Measured]:
+def of_classifier(x0: Rows, artifact: Artifact, metrics: list[str], rounding: str) -> dict[str, Measured]:
     """The metrics of samples (N, ...) in [-1, 1] by the data set's own classifier; rounding: what was done to them."""
     classifier, real = extractor.load(artifact)
     dataset = artifact.asked(ExtractorParams).dataset
@@ -204,7 +218,7 @@ def of_classifier(x0: Tensor, artifact: Artifact, metrics: list[str], rounding: 
         artifact.manifest["files"][extractor.WEIGHTS]["sha256"][:8],
         artifact.answer(ExtractorResult).pixels[:8],
     )
-    fake, every = {FEATURES: extractor.features(classifier, x0)}, {FEATURES: real}
+    fake, every = {FEATURES: own_features.features(classifier, x0)}, {FEATURES: real}
     if LOGITS in arrays_of(metrics):
         fake[LOGITS], every[LOGITS] = (extractor.logits(classifier, part[FEATURES]) for part in (fake, every))
     fitted = arrays_of(name for name in metrics if METRICS[name].against == "moments")
@@ -228,7 +242,7 @@ def _some(dataset: str, count: int) -> Tensor:
 
 def of_published(
     name: str,
-    features: dict[str, Tensor],
+    features: Mapping[str, Tensor | BlockMoments],
     metrics: list[str],
     own: Artifact | None,
     files: dict[str, str],

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from ...datasets.captions import captions
 from ..metrics.covariance import mean_and_covariance
@@ -13,11 +12,12 @@ from ..metrics.register import METRICS
 from ..metrics.scoring import Reference, identity, measured
 from ..plan.kinds import ExtractorParams, ExtractorResult
 from ..store import Artifact
-from . import extractor
+from . import extractor, own_features
+from .shards import Rows
 
 
 def of_scorer(
-    x0: Tensor, texts: Sequence[str], artifact: Artifact, metrics: list[str], rounding: str
+    x0: Rows, texts: Sequence[str], artifact: Artifact, metrics: list[str], rounding: str
 ) -> dict[str, Measured]:
     """The metrics of samples (N, ...) in [-1, 1]; rounding: what was done to them.
 
@@ -25,7 +25,7 @@ def of_scorer(
     """
     scorer, real = extractor.load(artifact)
     dataset = artifact.asked(ExtractorParams).dataset
-    fake = {FEATURES: extractor.features(scorer, x0)}
+    fake = {FEATURES: own_features.features(scorer, x0)}
     if texts:
         row = {text: i for i, text in enumerate(captions(dataset))}
         rows = torch.tensor([row[text] for text in texts])

@@ -1,17 +1,15 @@
 """The exact ODE solutions from the suite's own noises: what rmse is measured against."""
 
-from safetensors.torch import save_file
-from torch import Tensor
-
 from ...methods.denoiser import metered
 from ...methods.solvers.rk45 import AdaptiveSolver
 from ..plan.kinds import TruthParams, TruthResult
-from . import teacher
+from ..store import Artifact
+from . import sample, shards, teacher
 from .context import Context
 from .device import accelerator
-from .sample import batches, start_labels, start_noise
+from .shards import Batch, Shards
 
-SAMPLES = "truth.safetensors"
+SAMPLES = "truth"
 
 
 def run(task: Context[TruthParams]) -> TruthResult:
@@ -21,11 +19,18 @@ def run(task: Context[TruthParams]) -> TruthResult:
     solver = AdaptiveSolver(params.tolerance)
     shape, seed = teacher.sample_shape(task.inputs["teacher"]), params.seed
 
-    def solve(rows: range) -> Tensor:
-        labels = start_labels(denoiser, seed, rows, device)
-        return solver.sample(denoiser, start_noise(seed, rows, shape).to(device), condition=labels)
+    def solve(rows: range) -> Batch:
+        labels = sample.start_labels(denoiser, seed, rows, device)
+        noise = sample.start_noise(seed, rows, shape).to(device)
+        with metered() as meter:
+            solved = solver.sample(denoiser, noise, condition=labels).cpu()
+        return Batch({sample.FLOATS: solved}, {"evaluations": meter.evaluations})
 
-    with metered() as meter:
-        solved = batches(params.samples, solve, task.on_progress)
-    save_file({"x0": solved}, task.folder / SAMPLES)
-    return TruthResult(samples=params.samples, nfe_mean=meter.evaluations / params.samples)
+    size = sample.batch_size(device, shape)
+    took = shards.write(task.folder, SAMPLES, params.samples, shape, size, solve, task.on_progress)
+    return TruthResult(samples=params.samples, nfe_mean=sum(batch["evaluations"] for batch in took) / params.samples)
+
+
+def load(artifact: Artifact) -> Shards:
+    """The exact solutions (N, ...) of an artifact."""
+    return Shards(artifact, SAMPLES, sample.FLOATS, artifact.answer(TruthResult).samples)

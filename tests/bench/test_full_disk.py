@@ -9,7 +9,7 @@ import sys
 import pytest
 from safetensors import SafetensorError
 
-from fewstep.bench.stages import sample, truth
+from fewstep.bench.stages import shards
 from fewstep.reports.writing import PART, WriteError, write_atomic
 from fewstep.tests.bench.in_process import call, in_process, is_one_line, table, write_suite
 
@@ -25,9 +25,8 @@ class Disk:
         self._wrap(monkeypatch, os, "fsync")
         self._wrap(monkeypatch, pathlib.Path, "mkdir")
         self._wrap(monkeypatch, pathlib.Path, "open", lambda path, mode="r", *rest, **more: set(mode) & set("wax+"))
-        for stage in (sample, truth):
-            text = 'Error while serializing: IoError(Os { code: 28, message: "No space left on device" })'
-            self._wrap(monkeypatch, stage, "save_file", error=SafetensorError(text))
+        text = 'Error while serializing: IoError(Os { code: 28, message: "No space left on device" })'
+        self._wrap(monkeypatch, shards, "save_file", error=SafetensorError(text))
 
     def _wrap(self, monkeypatch, owner, name, writes=lambda *given, **more: True, error=None):
         real = getattr(owner, name)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fewstep.bench.metrics import frechet_distance, frechet_from_moments, frechet_without
-from fewstep.bench.metrics.moments import Features, Moments
+from fewstep.bench.metrics.moments import Features, Moments, Running, frechet_of
 from fewstep.reports.jackknife import bounds
 
 SAMPLES, DIMENSIONS, PROCESSES = 503, 12, 2
@@ -153,3 +153,17 @@ def test_two_processes_find_what_one_finds(tmp_path):
 
 if __name__ == "__main__":
     work(sys.argv[1], int(sys.argv[2]))
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e3])
+def test_running_moments_are_those_of_the_features_however_far_their_mean_is(shift):
+    fake = features() + shift
+    real = features(2000, 1, 1.1).double() + shift
+    moments = real.mean(0), real.T.cov()
+    running = Running(SAMPLES, DIMENSIONS)
+    for part in fake.split(64):
+        running.update(part)
+    value, without = frechet_of(running.compute(), *moments, bounds(SAMPLES))
+    exact, others = frechet_of(fake, *moments, bounds(SAMPLES))
+    assert value == pytest.approx(exact, rel=1e-9)
+    assert without == pytest.approx(others, rel=1e-9)

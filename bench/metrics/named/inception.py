@@ -6,10 +6,10 @@ from ..metric import Comparison, Metric, Value
 
 
 def frechet(samples: Comparison) -> Value:
-    from ..frechet import frechet_to_moments
+    from ..moments import frechet_of
 
     mean, covariance = samples.reference
-    value, without = frechet_to_moments(mean, covariance, samples.fake, samples.blocks)
+    value, without = frechet_of(samples.fake, mean, covariance, samples.blocks)
     return Value(value, without)
 
 
@@ -53,6 +53,7 @@ METRICS = (
         array="pool",
         compute=frechet,
         against="moments",
+        of_moments=True,
         enough=50_000,
         log_scale=True,
         papers=("heusel2017gans",),
@@ -65,6 +66,7 @@ METRICS = (
         array="pool",
         compute=frechet,
         against="moments",
+        of_moments=True,
         enough=50_000,
         log_scale=True,
         papers=("heusel2017gans", "parmar2022aliased"),
@@ -77,6 +79,7 @@ METRICS = (
         array="pool",
         compute=frechet,
         against="moments",
+        of_moments=True,
         enough=50_000,
         log_scale=True,
         papers=("heusel2017gans",),
@@ -89,6 +92,7 @@ METRICS = (
         array="spatial",
         compute=frechet,
         against="moments",
+        of_moments=True,
         enough=50_000,
         log_scale=True,
         papers=("nash2021generating",),

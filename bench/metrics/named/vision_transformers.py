@@ -4,10 +4,10 @@ from ..metric import Comparison, Metric, Value
 
 
 def frechet(samples: Comparison) -> Value:
-    from ..frechet import frechet_to_moments
+    from ..moments import frechet_of
 
     mean, covariance = samples.reference
-    value, without = frechet_to_moments(mean, covariance, samples.fake, samples.blocks)
+    value, without = frechet_of(samples.fake, mean, covariance, samples.blocks)
     return Value(value, without)
 
 
@@ -30,6 +30,7 @@ METRICS = (
         array="cls",
         compute=frechet,
         against="moments",
+        of_moments=True,
         enough=50_000,
         log_scale=True,
         papers=("stein2023exposing",),
