@@ -1,0 +1,312 @@
+"""A pretended GPU: CPU tensors that say cuda:0 and refuse to meet others, and a count of what the host reads from them.
+
+The arithmetic is real. It is no proof: kernels that CUDA lacks, other roundings and speed need a GPU.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.accelerators import CUDAAccelerator
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+import fewstep
+
+ROOT = f"{Path(fewstep.__file__).parent}/"
+CUDA = torch.device("cuda", 0)
+
+READS = {
+    Tensor.item,
+    Tensor.tolist,
+    Tensor.__float__,
+    Tensor.__int__,
+    Tensor.__bool__,
+    Tensor.__index__,
+    Tensor.__contains__,
+    Tensor.__format__,
+    Tensor.nonzero,
+    torch.nonzero,
+    Tensor.masked_select,
+    torch.masked_select,
+    Tensor.unique,
+    torch.unique,
+    Tensor.equal,
+    torch.equal,
+    torch.allclose,
+    torch.bincount,
+    torch.linalg.cholesky,
+    torch.linalg.eigvalsh,
+    torch.linalg.eigh,
+    torch.linalg.lstsq,
+    torch.linalg.solve,
+    torch.linspace,
+    torch.arange,
+    torch.full,
+}
+"""What waits for the device: values, and results whose shape or whose error hangs on values."""
+
+NO_OPERATIONS = {
+    "__get__",
+    "__set__",
+    "__repr__",
+    "__deepcopy__",
+    "__hash__",
+    "as_subclass",
+    "backward",
+    "register_hook",
+    "_has_compatible_shallow_copy_type",
+}
+COPIES = {Tensor.copy_, torch._foreach_copy_}
+JOINS = {torch.stack, torch.cat}
+"""These refuse a number of the other device too."""
+
+
+class MeetingError(RuntimeError):
+    """An operation on tensors of two devices, or with a generator of the other."""
+
+
+class OnGPU(Tensor):
+    """A tensor that says, inside `pretended_gpu`, that it is on cuda:0."""
+
+
+def plain(value: Tensor) -> Tensor:
+    with torch._C.DisableTorchFunctionSubclass():
+        return value.as_subclass(Tensor)
+
+
+def placed(value: Any) -> Any:
+    return value.as_subclass(OnGPU) if isinstance(value, Tensor) else value
+
+
+def is_cuda(device: Any) -> bool:
+    return device is not None and not isinstance(device, int) and torch.device(device).type == "cuda"
+
+
+def tensors(value: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+class Reads(Counter[str]):
+    """How often the host has waited for the device, by place: line and function of the package, and its caller."""
+
+    def note(self) -> None:
+        self[_place()] += 1
+
+
+def _place() -> str:
+    frame, found = sys._getframe(2), list[str]()
+    while frame is not None and len(found) < 2:
+        file = frame.f_code.co_filename
+        if file.startswith(ROOT) and file != __file__:
+            found.append(f"{file.removeprefix(ROOT)}:{frame.f_lineno} {frame.f_code.co_name}")
+        frame = frame.f_back  # type: ignore[assignment]
+    return " < ".join(found)
+
+
+class _Mode(TorchFunctionMode):
+    def __init__(self, reads: Reads) -> None:
+        super().__init__()
+        self.reads = reads
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in SPECIAL and (answer := SPECIAL[func](self, args, kwargs)) is not NotImplemented:
+            return answer
+        given, name = tensors((args, kwargs)), getattr(func, "__name__", "")
+        gpu, cuda = any(isinstance(t, OnGPU) for t in given), is_cuda(kwargs.get("device"))
+        if not (gpu or cuda):
+            return func(*args, **kwargs)
+        if isinstance(kwargs.get("generator"), torch.Generator):
+            raise MeetingError(f"{name}: a generator of the CPU for tensors of the GPU")
+        if gpu and func in READS:
+            self.reads.note()
+        if gpu and name not in NO_OPERATIONS and func not in COPIES:
+            _check(func, name, args, given)
+        if kwargs.get("device") is None:
+            return func(*args, **kwargs)
+        out = func(*args, **{**kwargs, "device": "cpu"})
+        return placed(out) if cuda else plain(out)
+
+
+def _check(func: Any, name: str, args: Any, given: list[Tensor]) -> None:
+    """MeetingError where tensors of both devices meet; a number of the CPU may go to the GPU, as torch has it."""
+    others = [t for t in given if not isinstance(t, OnGPU)]
+    written = name.endswith("_") and not name.endswith("__") and args and args[0] in others[:1]
+    if written or any(other.ndim or func in JOINS for other in others):
+        raise MeetingError(f"{name} of tensors of the GPU and of the CPU")
+
+
+def _answer(value: Any) -> Callable[..., Any]:
+    """An attribute of a tensor on the GPU."""
+    return lambda mode, args, kwargs: value if isinstance(args[0], OnGPU) else NotImplemented
+
+
+def _grad(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    """torch keeps a gradient as the plain tensor that the backward pass made."""
+    return placed(plain(args[0]).grad) if isinstance(args[0], OnGPU) else NotImplemented
+
+
+def _moved(mode: _Mode, tensor: Tensor, gpu: bool, **how: Any) -> Tensor:
+    """A copy, as between devices, unless it is there already."""
+    if isinstance(tensor, OnGPU) and not gpu:
+        mode.reads.note()
+    stays = isinstance(tensor, OnGPU) == gpu
+    moved = plain(tensor) if stays else plain(tensor).clone()
+    moved = moved.to(**how) if how else moved
+    if stays and moved is plain(tensor):
+        return tensor
+    return moved.as_subclass(OnGPU) if gpu else moved
+
+
+def _to(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    tensor, *rest = args
+    if rest and isinstance(rest[0], Tensor):
+        rest[:1] = [CUDA if isinstance(rest[0], OnGPU) else "cpu", rest[0].dtype]
+    copy = kwargs.pop("copy", False)
+    device, dtype, _, form = torch._C._nn._parse_to(*rest, **kwargs)
+    gpu = isinstance(tensor, OnGPU) if device is None else is_cuda(device)
+    if not gpu and not isinstance(tensor, OnGPU):
+        return NotImplemented
+    how = {"dtype": dtype or tensor.dtype, "memory_format": form or torch.preserve_format, "copy": copy}
+    return _moved(mode, tensor, gpu, **how)
+
+
+def _cpu(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    return _moved(mode, args[0], gpu=False)
+
+
+def _cuda(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    return _moved(mode, args[0], gpu=True)
+
+
+def _host_only(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    if isinstance(args[0], OnGPU):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+    return NotImplemented
+
+
+def _pickled(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    if not isinstance(args[0], OnGPU):
+        return NotImplemented
+    mode.reads.note()
+    return plain(args[0].detach()).__reduce_ex__(*args[1:])
+
+
+def _from_data(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    """torch.tensor of numbers that lie on the GPU."""
+    gpu = any(isinstance(t, OnGPU) for t in tensors(args[0]))
+    if gpu:
+        mode.reads.note()
+    if not gpu or is_cuda(kwargs.get("device")):
+        return NotImplemented
+    return plain(torch.tensor(*args, **kwargs))
+
+
+def _index(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    self, index, *value = args
+    parts = tensors(index)
+    if not isinstance(self, OnGPU):
+        if any(isinstance(part, OnGPU) for part in parts):
+            raise MeetingError("a tensor of the CPU indexed by one of the GPU")
+        if any(isinstance(v, OnGPU) for v in value):
+            mode.reads.note()
+            return plain(self).__setitem__(index, plain(value[0]))
+        return NotImplemented
+    masked = any(part.dtype == torch.bool for part in parts)
+    if value and isinstance(value[0], Tensor) and not isinstance(value[0], OnGPU) and value[0].ndim and parts:
+        raise MeetingError("a tensor of the GPU takes values of the CPU at indices")
+    numbers = any(isinstance(part, OnGPU) and part.ndim == 0 for part in parts)
+    some = not value or (isinstance(value[0], Tensor) and value[0].numel() > 1)
+    if (masked and some) or numbers:
+        mode.reads.note()
+    index = tuple(map(_bare, index)) if isinstance(index, tuple) else _bare(index)
+    if value:
+        return plain(self).__setitem__(index, _bare(value[0]))
+    return plain(self)[index].as_subclass(OnGPU)
+
+
+def _bare(value: Any) -> Any:
+    return plain(value) if isinstance(value, Tensor) else value
+
+
+def _copied(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    if isinstance(args[1], OnGPU) and not isinstance(args[0], OnGPU):
+        mode.reads.note()
+        return args[0].copy_(plain(args[1]))
+    return NotImplemented
+
+
+def _repeated(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    if any(isinstance(t, OnGPU) for t in tensors(args[1:])) and "output_size" not in kwargs:
+        mode.reads.note()
+    return NotImplemented
+
+
+def _pinned(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    return args[0].clone()
+
+
+SPECIAL: dict[Any, Callable[[_Mode, Any, Any], Any]] = {
+    Tensor.device.__get__: _answer(CUDA),
+    Tensor.is_cuda.__get__: _answer(True),
+    Tensor.is_cpu.__get__: _answer(False),
+    Tensor.get_device: _answer(0),
+    Tensor.grad.__get__: _grad,
+    Tensor.to: _to,
+    Tensor.cpu: _cpu,
+    Tensor.cuda: _cuda,
+    Tensor.numpy: _host_only,
+    Tensor.__array__: _host_only,
+    Tensor.__reduce_ex__: _pickled,
+    Tensor.__getitem__: _index,
+    Tensor.__setitem__: _index,
+    Tensor.copy_: _copied,
+    Tensor.repeat_interleave: _repeated,
+    torch.repeat_interleave: _repeated,
+    torch.tensor: _from_data,
+    Tensor.pin_memory: _pinned,
+}
+
+
+@contextmanager
+def pretended_gpu() -> Iterator[Reads]:
+    """Inside, what is moved to or made on "cuda" is on the pretended GPU; the count of the host's reads from it."""
+    reads, before = Reads(), torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        with _Mode(reads):
+            yield reads
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(before)
+
+
+class PretendedAccelerator(CUDAAccelerator):
+    """What Lightning's trainer takes for a GPU; for use inside `pretended_gpu`."""
+
+    def setup_device(self, device: torch.device) -> None:
+        pass
+
+    def teardown(self) -> None:
+        pass
+
+    @staticmethod
+    def parse_devices(devices: Any) -> list[int]:
+        return [0]
+
+    @staticmethod
+    def get_parallel_devices(devices: Any) -> list[torch.device]:
+        return [CUDA]
+
+    @staticmethod
+    def auto_device_count() -> int:
+        return 1
+
+    @staticmethod
+    def is_available() -> bool:
+        return True
