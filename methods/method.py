@@ -8,6 +8,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from .denoiser import Condition, Denoiser
+from .on_host import OnHost
 
 Draws = Callable[[int], Tensor]
 """draws(j): the j-th fresh unit noise of a stochastic sampler, (B, ...), the same for every batch size."""
@@ -85,7 +86,7 @@ class Trainable(LightningModule):
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 
-class Method(Trainable):
+class Method(OnHost, Trainable):
     """A frozen teacher and a way to sample; trained methods add Trainable's steps.
 
     The teacher is not a submodule: it stays in eval mode, out of the optimiser and out of checkpoints.

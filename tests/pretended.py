@@ -20,6 +20,7 @@ import fewstep
 
 ROOT = f"{Path(fewstep.__file__).parent}/"
 CUDA = torch.device("cuda", 0)
+SENDING = "sending: "
 
 READS = {
     Tensor.item,
@@ -92,16 +93,19 @@ def tensors(value: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
-class Reads(Counter[str]):
-    """How often the host has waited for the device, by place: line and function of the package, and its caller."""
+class Waits(Counter[str]):
+    """How often the host has waited for the device, by place: lines and functions of the package, innermost first.
 
-    def note(self) -> None:
-        self[_place()] += 1
+    It waits where it reads, and where it sends without non_blocking.
+    """
+
+    def note(self, what: str = "") -> None:
+        self[f"{what}{_place()}"] += 1
 
 
 def _place() -> str:
     frame, found = sys._getframe(2), list[str]()
-    while frame is not None and len(found) < 2:
+    while frame is not None and len(found) < 6:
         file = frame.f_code.co_filename
         if file.startswith(ROOT) and file != __file__:
             found.append(f"{file.removeprefix(ROOT)}:{frame.f_lineno} {frame.f_code.co_name}")
@@ -110,9 +114,9 @@ def _place() -> str:
 
 
 class _Mode(TorchFunctionMode):
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, waits: Waits) -> None:
         super().__init__()
-        self.reads = reads
+        self.waits = waits
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -125,7 +129,7 @@ class _Mode(TorchFunctionMode):
         if isinstance(kwargs.get("generator"), torch.Generator):
             raise MeetingError(f"{name}: a generator of the CPU for tensors of the GPU")
         if gpu and func in READS:
-            self.reads.note()
+            self.waits.note()
         if gpu and name not in NO_OPERATIONS and func not in COPIES:
             _check(func, name, args, given)
         if kwargs.get("device") is None:
@@ -152,14 +156,14 @@ def _grad(mode: _Mode, args: Any, kwargs: Any) -> Any:
     return placed(plain(args[0]).grad) if isinstance(args[0], OnGPU) else NotImplemented
 
 
-def _moved(mode: _Mode, tensor: Tensor, gpu: bool, **how: Any) -> Tensor:
+def _moved(mode: _Mode, tensor: Tensor, gpu: bool, non_blocking: bool = False, **how: Any) -> Tensor:
     """A copy, as between devices, unless it is there already."""
-    if isinstance(tensor, OnGPU) and not gpu:
-        mode.reads.note()
     stays = isinstance(tensor, OnGPU) == gpu
-    moved = plain(tensor) if stays else plain(tensor).clone()
-    moved = moved.to(**how) if how else moved
-    if stays and moved is plain(tensor):
+    if not stays and not (gpu and non_blocking):
+        mode.waits.note(SENDING if gpu else "")
+    before = plain(tensor) if stays else plain(tensor).clone()
+    moved = before.to(**how) if how else before
+    if stays and moved is before:
         return tensor
     return moved.as_subclass(OnGPU) if gpu else moved
 
@@ -169,12 +173,12 @@ def _to(mode: _Mode, args: Any, kwargs: Any) -> Any:
     if rest and isinstance(rest[0], Tensor):
         rest[:1] = [CUDA if isinstance(rest[0], OnGPU) else "cpu", rest[0].dtype]
     copy = kwargs.pop("copy", False)
-    device, dtype, _, form = torch._C._nn._parse_to(*rest, **kwargs)
+    device, dtype, non_blocking, form = torch._C._nn._parse_to(*rest, **kwargs)
     gpu = isinstance(tensor, OnGPU) if device is None else is_cuda(device)
     if not gpu and not isinstance(tensor, OnGPU):
         return NotImplemented
     how = {"dtype": dtype or tensor.dtype, "memory_format": form or torch.preserve_format, "copy": copy}
-    return _moved(mode, tensor, gpu, **how)
+    return _moved(mode, tensor, gpu, non_blocking, **how)
 
 
 def _cpu(mode: _Mode, args: Any, kwargs: Any) -> Any:
@@ -194,18 +198,22 @@ def _host_only(mode: _Mode, args: Any, kwargs: Any) -> Any:
 def _pickled(mode: _Mode, args: Any, kwargs: Any) -> Any:
     if not isinstance(args[0], OnGPU):
         return NotImplemented
-    mode.reads.note()
+    mode.waits.note()
     return plain(args[0].detach()).__reduce_ex__(*args[1:])
 
 
 def _from_data(mode: _Mode, args: Any, kwargs: Any) -> Any:
     """torch.tensor of numbers that lie on the GPU."""
-    gpu = any(isinstance(t, OnGPU) for t in tensors(args[0]))
-    if gpu:
-        mode.reads.note()
-    if not gpu or is_cuda(kwargs.get("device")):
-        return NotImplemented
-    return plain(torch.tensor(*args, **kwargs))
+    gpu, sent = any(isinstance(t, OnGPU) for t in tensors(args[0])), is_cuda(kwargs.get("device"))
+    if gpu or sent:
+        mode.waits.note(SENDING if sent else "")
+    return NotImplemented if sent or not gpu else plain(torch.tensor(*args, **kwargs))
+
+
+def _new(mode: _Mode, args: Any, kwargs: Any) -> Any:
+    if isinstance(args[0], OnGPU):
+        mode.waits.note(SENDING)
+    return NotImplemented
 
 
 def _index(mode: _Mode, args: Any, kwargs: Any) -> Any:
@@ -215,7 +223,7 @@ def _index(mode: _Mode, args: Any, kwargs: Any) -> Any:
         if any(isinstance(part, OnGPU) for part in parts):
             raise MeetingError("a tensor of the CPU indexed by one of the GPU")
         if any(isinstance(v, OnGPU) for v in value):
-            mode.reads.note()
+            mode.waits.note()
             return plain(self).__setitem__(index, plain(value[0]))
         return NotImplemented
     masked = any(part.dtype == torch.bool for part in parts)
@@ -224,7 +232,9 @@ def _index(mode: _Mode, args: Any, kwargs: Any) -> Any:
     numbers = any(isinstance(part, OnGPU) and part.ndim == 0 for part in parts)
     some = not value or (isinstance(value[0], Tensor) and value[0].numel() > 1)
     if (masked and some) or numbers:
-        mode.reads.note()
+        mode.waits.note()
+    if any(not isinstance(part, OnGPU) and part.ndim for part in parts):
+        mode.waits.note(SENDING)
     index = tuple(map(_bare, index)) if isinstance(index, tuple) else _bare(index)
     if value:
         return plain(self).__setitem__(index, _bare(value[0]))
@@ -237,14 +247,16 @@ def _bare(value: Any) -> Any:
 
 def _copied(mode: _Mode, args: Any, kwargs: Any) -> Any:
     if isinstance(args[1], OnGPU) and not isinstance(args[0], OnGPU):
-        mode.reads.note()
+        mode.waits.note()
         return args[0].copy_(plain(args[1]))
+    if isinstance(args[0], OnGPU) and not isinstance(args[1], OnGPU) and args[1].ndim:
+        mode.waits.note(SENDING)
     return NotImplemented
 
 
 def _repeated(mode: _Mode, args: Any, kwargs: Any) -> Any:
     if any(isinstance(t, OnGPU) for t in tensors(args[1:])) and "output_size" not in kwargs:
-        mode.reads.note()
+        mode.waits.note()
     return NotImplemented
 
 
@@ -271,17 +283,18 @@ SPECIAL: dict[Any, Callable[[_Mode, Any, Any], Any]] = {
     torch.repeat_interleave: _repeated,
     torch.tensor: _from_data,
     Tensor.pin_memory: _pinned,
+    Tensor.new_tensor: _new,
 }
 
 
 @contextmanager
-def pretended_gpu() -> Iterator[Reads]:
+def pretended_gpu() -> Iterator[Waits]:
     """Inside, what is moved to or made on "cuda" is on the pretended GPU; the count of the host's reads from it."""
-    reads, before = Reads(), torch.__future__.get_overwrite_module_params_on_conversion()
+    waits, before = Waits(), torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:
-        with _Mode(reads):
-            yield reads
+        with _Mode(waits):
+            yield waits
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(before)
 

@@ -152,16 +152,17 @@ class ScoreMatching(StudentMethod):
     def _parts(self, step: int, levels: Levels) -> Iterator[Part]:
         """The batch of training step `step`, a function of (seed, step), in as many parts as the options say."""
         n, rng = self.batch_size, generator(self.seed, "train", step)
-        z, eps = (torch.randn(n, *self.shape, generator=rng).to(self.device) for _ in range(2))
+        z, eps = (torch.randn(n, *self.shape, generator=rng).to(self.device, non_blocking=True) for _ in range(2))
         if levels is None:
             sigma = (self.options.log_sigma_mean + self.options.log_sigma_std * torch.randn(n, generator=rng)).exp()
         else:
             low, high = levels
             sigma = karras(low + (high - low) * torch.rand(n, generator=rng), self.path.t_min, self.path.t_max)
+        sigma = sigma.to(self.device, non_blocking=True)
         labels = self.teacher.conditions(self.seed, "label-train", range(step * n, (step + 1) * n))
-        for rows in torch.arange(n).to(self.device).chunk(self.options.accumulate):
-            own = None if labels is None else labels.to(self.device)[rows]
-            yield Part(rows, z[rows], sigma.to(self.device)[rows], eps[rows], own)
+        labels = None if labels is None else labels.to(self.device, non_blocking=True)
+        for rows in torch.arange(n, device=self.device).chunk(self.options.accumulate):
+            yield Part(rows, z[rows], sigma[rows], eps[rows], None if labels is None else labels[rows])
 
     def _watch(self, x0: Tensor) -> None:
         """Note whether the student's samples x0 (b, ...) are still data of any kind."""

@@ -48,8 +48,8 @@ class Pretrain(Trainable):
         x0 = batch["x0"]
         rng = generator(self.options.seed, "teacher", int(batch["step"]))
         log_sigma = self.options.log_sigma_mean + self.options.log_sigma_std * torch.randn(len(x0), generator=rng)
-        sigma = log_sigma.exp().to(x0.device)
-        noise = torch.randn(x0.shape, generator=rng).to(x0)
+        sigma = log_sigma.exp().to(x0.device, non_blocking=True)
+        noise = torch.randn(x0.shape, generator=rng).to(x0, non_blocking=True)
         labels = self._dropped(batch["labels"], rng)
         error = self.denoiser(x0 + expand(sigma, x0) * noise, sigma, labels) - x0
         weight = 1 / self.options.sigma_data**2 + sigma**-2
@@ -60,7 +60,7 @@ class Pretrain(Trainable):
         if self.options.label_dropout is None:
             return None
         null = torch.rand(len(labels), generator=rng) < self.options.label_dropout
-        return labels.masked_fill(null.to(labels.device), self.classes)
+        return labels.masked_fill(null.to(labels.device, non_blocking=True), self.classes)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return Adam(self.denoiser.parameters(), self.options.learning_rate, self.options.betas)
