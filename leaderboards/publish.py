@@ -7,6 +7,8 @@ between its mark and `<!-- end -->`:
 
     <!-- table SUITE -->          every table of a suite: all metrics, costs, trials
     <!-- table SUITE METRIC -->   the table of one metric; `costs` and `trials` name those tables
+    <!-- claims SUITE -->         which claims of the suite hold, a line each
+    <!-- claims SUITE details --> each claim with its sentence, tests and numbers, and the command that repeats it
     <!-- made SUITE -->           what made the results: commit, versions, teachers, features
     <!-- published DATASET -->    what papers print, never ranked with measured numbers
     <!-- files -->                the files of a run folder
@@ -22,6 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from fewstep.reports import leaderboard, run_folder
+from fewstep.reports.claims import board as claimed
+from fewstep.reports.claims import reading
+from fewstep.reports.claims.judge import over
 from fewstep.reports.drawing import write as write_figure
 from fewstep.reports.figures import figure
 from fewstep.reports.formats import write
@@ -47,7 +52,7 @@ FILES = (
 SAMPLES = "samples"
 """The figure that needs the pictures, which are kept for it only."""
 MARK = re.compile(
-    r"(<!-- (table|made|published|files|columns)(?: ([^ >]+))?(?: (\w+))? -->\n).*?<!-- end -->", re.DOTALL
+    r"(<!-- (table|claims|made|published|files|columns)(?: ([^ >]+))?(?: (\w+))? -->\n).*?<!-- end -->", re.DOTALL
 )
 FIGURE = re.compile(r"\]\((?:([\w./-]+)/)?(\w+)\.svg\)")
 """A link to a figure: its folder, empty for that of the page, and its name."""
@@ -83,6 +88,8 @@ def _part(leaderboards: Path, kind: str, name: str | None, which: str | None) ->
         return write(published(name), "markdown")
     if kind == "made":
         return made(leaderboards / name)
+    if kind == "claims":
+        return claims(leaderboards / name, which)
     return tables(leaderboards / name, which)
 
 
@@ -96,6 +103,23 @@ def tables(folder: Path, which: str | None) -> str:
             raise ValueError(f"{folder.name} has no {which}")
         return write(table, "markdown")
     return leaderboard.render(board, "markdown", which)
+
+
+def claims(folder: Path, which: str | None) -> str:
+    """What the results say of the suite's claims, in Markdown: a line each, or as `details` each with all its numbers
+    and the command that repeats it.
+    """
+    board, judged = over(reading.boards([folder]))
+    if not judged:
+        raise ValueError(f"{folder.name} states no claims")
+    if which != "details":
+        return write(claimed.overview(board, judged), "markdown")
+    parts = []
+    for claim in dict.fromkeys(one.claim.id for one in judged):
+        own = [one for one in judged if one.claim.id == claim]
+        command = f"    fewstep claims leaderboards/{folder.name} --claim {claim}"
+        parts += [write(claimed.details(board, own), "markdown"), command]
+    return "\n\n".join(parts)
 
 
 def made(folder: Path) -> str:

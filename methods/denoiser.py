@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import meter
+from . import meter, ranks
 from .codec import Codec
 from .meter import Exhausted as Exhausted
 from .meter import Meter as Meter
@@ -106,8 +106,11 @@ class Denoiser(nn.Module):
         share (B, ...): where the log of the variance of a step from x lies between the posterior's (0) and beta's (1):
         (v + 1)/2 of Nichol & Dhariwal 2021, eq. 15. It may leave [0, 1].
         """
-        x0, share = self._counted(self.predict_moments, x, t, condition)
+        x0, share = self._counted(self._moments_by_row, x, t, condition).unbind(1)
         return x0, share
+
+    def _moments_by_row(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return self.predict_moments(x, t, condition).transpose(0, 1)
 
     def _counted(self, predict: Predict, x: Tensor, t: Time, condition: Condition) -> Tensor:
         t, rows = as_time(t).to(x.device, non_blocking=True), x.shape[0]
@@ -115,9 +118,10 @@ class Denoiser(nn.Module):
             raise ValueError(f"t has shape {tuple(t.shape)}; expected () or ({rows},) for x {tuple(x.shape)}")
         meter.enter(rows)
         try:
-            if self.inner() is None:
-                meter.count_forward(rows * self.forwards_per_evaluation)
-            return predict(x, t, condition).to(x.dtype)
+            if self.inner() is not None:
+                return predict(x, t, condition).to(x.dtype)
+            meter.count_forward(rows * self.forwards_per_evaluation)
+            return ranks.evaluate(predict, x, t, condition).to(x.dtype)
         finally:
             meter.leave()
 

@@ -128,10 +128,9 @@ def _split(text: Sequence[float], first: int, room: float) -> list[list[int]]:
 
 def _lines(table: Table, chosen: Sequence[int], style: Numbers) -> list[list[str]]:
     """The lines of the rows that have anything in these columns, for as many tabulars as their height asks for."""
-    numbers = [i for i in chosen if i >= table.left]
     found: list[list[str]] = [[]]
     for group in table.groups:
-        rows = [row for row in group.rows if not numbers or any(str(row[i]) for i in numbers)]
+        rows = [row for row in group.rows if table.belongs(row, chosen)]
         title = [rf"\multicolumn{{{len(chosen)}}}{{@{{}}l}}{{\emph{{{escape(group.title)}}}}} \\"] * bool(group.title)
         begun = False
         for row in rows:

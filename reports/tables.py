@@ -1,5 +1,6 @@
 """A table before it is fitted to a place: groups of rows, whose cells know what they say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 
@@ -71,6 +72,12 @@ class Table:
         """The notes, with those of the stars."""
         stars = [f"{stars} {text}" for stars, text in (("*", self.best), ("**", self.unbeaten)) if text]
         return [*stars, *self.notes]
+
+    def belongs(self, row: Sequence[object], columns: Sequence[int]) -> bool:
+        """Whether a row is in a block of columns: it has a number there, or none at all and the block is the first."""
+        numbers = [i for i in columns if i >= self.left]
+        first = not numbers or numbers[0] == self.left
+        return any(str(row[i]) for i in numbers) or (first and not any(map(str, row[self.left :])))
 
     def transposed(self) -> "Table":
         """Rows across, under their names, and number columns down; groups and citations are left out."""

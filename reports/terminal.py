@@ -121,7 +121,9 @@ def _split(sizes: Sequence[int], left: int, room: int) -> list[list[int]]:
 
 
 def _block(table: Table, lines: list[list[str]], heads: int, sizes: list[int], numbers: list[int]) -> str:
-    """The head and the rows that have anything in these columns, with a rule before each group."""
+    """The head and the rows that have anything in these columns, with a rule before each group; a row without any
+    number is in the first block.
+    """
     shown = [*range(table.left), *numbers]
 
     def text(line: list[str]) -> str:
@@ -134,7 +136,7 @@ def _block(table: Table, lines: list[list[str]], heads: int, sizes: list[int], n
         made.pop()
     for group in table.groups:
         own = list(itertools.islice(rest, len(group.rows)))
-        rows = [text(line) for line in own if not numbers or any(line[i] for i in numbers)]
+        rows = [text(line) for line in own if table.belongs(line, numbers)]
         if rows:
             made += [f"-- {group.title} --".ljust(whole, "-") if group.title else "-" * whole, *rows]
     return "\n".join(made)

@@ -104,7 +104,7 @@ def test_every_default_is_what_was_chosen(method):
         assert float(value) == (options[outer][inner] if inner else options[outer])
 
 
-@pytest.mark.parametrize("suite", ["claims", "digits", "distillation", "cifar10-cpu"])
+@pytest.mark.parametrize("suite", ["claims", "claims-tuned", "digits", "distillation", "cifar10-cpu"])
 def test_boards_take_what_was_chosen_unchanged(suite):
     """Each method that is trained has a row whose chosen options are left as they are."""
     rows = defaultdict(list)

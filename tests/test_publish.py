@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "leaderboards" / "publish.py"
@@ -84,6 +85,7 @@ def test_what_made_a_run_is_read_from_its_facts_and_protocols(publish, checkout,
         ("table quickstart fid", "no metric 'fid' in these results"),
         ("columns pictures.npz", "no columns are described for 'pictures.npz'"),
         ("columns", "<!-- columns --> names no file"),
+        ("claims quickstart", "quickstart states no claims"),
     ],
 )
 def test_a_mark_that_means_nothing_is_one_line(publish, mark, why):
@@ -98,6 +100,31 @@ def test_a_page_shows_the_kept_run_and_is_the_same_when_rendered_again(publish, 
     assert "**quickstart: recall, higher is better, on digits" in page
     assert page.count("**quickstart: ") == 1
     assert publish.render(page, checkout / "leaderboards") == page
+
+
+CLAIM = {
+    "id": "unipc-beats-euler",
+    "paper": {"key": "zhao2023unipc", "says": "UniPC is nearer than DDIM", "where": "abstract", "scale": "CIFAR-10"},
+    "metric": "fd_digits",
+    "tests": [{"less": {"method": "unipc-3"}, "than": {"method": "euler"}}],
+    "at": {"nfe": [8]},
+}
+
+
+def test_a_page_of_claims_has_sentence_place_test_numbers_verdict_and_command(publish, checkout, run):
+    with (run / "suite.yaml").open("a", encoding="utf-8") as suite:
+        suite.write(yaml.safe_dump({"claims": [CLAIM]}))
+    publish.copy(run, checkout)
+    marks = "".join(f"<!-- claims quickstart{which} -->\n<!-- end -->\n" for which in ("", " details"))
+    page = " ".join(publish.render(marks, checkout / "leaderboards").split())
+    for said in (
+        "| unipc-beats-euler | digits | | undecided |",
+        "“UniPC is nearer than DDIM” (zhao2023unipc, abstract)",
+        "in the paper: CIFAR-10",
+        "| unipc-3 &lt; euler | 8 | 0.28 ",
+        "fewstep claims leaderboards/quickstart --claim unipc-beats-euler",
+    ):
+        assert said in page, said
 
 
 def test_the_script_runs_from_a_checkout_and_names_what_is_missing(tmp_path):

@@ -18,6 +18,11 @@ def work(task: Task) -> float:
     return max(task.cost, LEAST_WORK)
 
 
+def evaluates(task: Task) -> bool:
+    """Whether its time is that of network evaluations: the pace of others says nothing of what these take."""
+    return task.cost > LEAST_WORK
+
+
 class Rate:
     """Work per second on one worker, the latest counting most."""
 
@@ -65,8 +70,9 @@ class Estimate:
         if task.name in self._since:
             seconds = now - self._since[task.name]
             self._since[task.name] = now
-            for rate in (self._rates.setdefault(task.kind, Rate()), self._overall):
-                rate.add((share - before) * work(task), seconds)
+            self._rates.setdefault(task.kind, Rate()).add((share - before) * work(task), seconds)
+            if evaluates(task):
+                self._overall.add((share - before) * work(task), seconds)
 
     @property
     def share(self) -> float:

@@ -12,7 +12,7 @@ from ..plan.kinds import SampleParams, TeacherParams, TeacherResult, TrainParams
 from ..plan.task import Task
 from ..plan.training import OVERHEAD
 from ..store import Artifact, CorruptError, Store
-from .estimate import Rate, rounded, work
+from .estimate import Rate, evaluates, rounded, work
 
 BYTES = 4
 """Of a number in a file of samples."""
@@ -71,13 +71,13 @@ def _artifact(store: Store, task: Task) -> Artifact | None:
 def _measured(
     tasks: Iterable[Task], found: dict[str, Artifact]
 ) -> tuple[dict[str, Rate], Rate, dict[str, list[float]]]:
-    """Seconds per work by kind and in all, and the sizes of artifacts by kind."""
+    """Seconds per work by kind and of all evaluations, and the sizes of artifacts by kind."""
     rates, overall, sizes = dict[str, Rate](), Rate(), dict[str, list[float]]()
     for task in tasks:
         if (artifact := found.get(task.name)) is None:
             continue
         seconds = artifact.manifest["ended"] - artifact.manifest["started"]
-        for rate in (rates.setdefault(task.kind, Rate()), overall):
+        for rate in [rates.setdefault(task.kind, Rate()), *([overall] if evaluates(task) else [])]:
             rate.work, rate.seconds = rate.work + work(task), rate.seconds + max(seconds, 1e-3)
         sizes.setdefault(task.kind, []).append(sum(file["bytes"] for file in artifact.manifest["files"].values()))
     return rates, overall, sizes

@@ -18,10 +18,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ...datasets.base import Batches, Dataset
+from ...methods import ranks
 from ...methods.denoiser import Exhausted
 from ...methods.method import Diverged, Trainable
 from ...methods.portable import rename
-from ..errors import OutOfBudget
+from ..errors import OutOfBudget, TaskError
 from .ledger import Ledger
 from .memory import held
 from .memory import is_measured as memory_is_measured
@@ -50,6 +51,11 @@ class BudgetCallback(Callback):
         """What the step was that ran past the budget, if one did."""
         self._step: StepMeter | None = None
         self._recorded = -1
+
+    @property
+    def begun(self) -> bool:
+        """Whether a step was begun in this process."""
+        return self._step is not None
 
     def state_dict(self) -> dict[str, Any]:
         return {"ledger": self.ledger.to_dict()}
@@ -84,6 +90,7 @@ class BudgetCallback(Callback):
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._step is not None
         self._step.backward_ends()
+        ranks.average_gradients(pl_module)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         assert self._step is not None
@@ -162,7 +169,7 @@ class CheckpointCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         started = time.monotonic()
-        if started - self._saved >= self._pause and not trainer.should_stop:
+        if ranks.is_first() and started - self._saved >= self._pause and not trainer.should_stop:
             self.readings.read()
             aside = self.path.with_suffix(".part")
             trainer.save_checkpoint(aside)
@@ -190,7 +197,7 @@ def fit(
     budget = BudgetCallback(ledger, seed, tracker, on_progress)
     checkpoint = folder / CHECKPOINT
     state = _saved_state(checkpoint)
-    start = state["callbacks"]["BudgetCallback"]["ledger"]["steps"] if state else 0
+    start = _steps(state) if state else 0
     trainer = Trainer(
         accelerator=device,
         devices=1,
@@ -203,11 +210,18 @@ def fit(
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
+    ranks.wait()
     batches = Batches(data, module.batch_size, seed, start)
     module.train()
     try:
         with budget.readings.complete(), _frozen_garbage(), _remembered_devices():
             trainer.fit(module, batches, ckpt_path=str(checkpoint) if state else None, weights_only=True)
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        if state is None or budget.begun:
+            raise
+        checkpoint.unlink(missing_ok=True)
+        message = f"{checkpoint} is no checkpoint of this training and was removed; run the same command again"
+        raise TaskError(message) from error
     except Diverged as error:
         raise DivergedError(ledger.steps, str(error)) from None
     except Exhausted:
@@ -216,7 +230,8 @@ def fit(
             raise OutOfBudget(budget.dropped) from None
         log.info("step %d is dropped: %s", ledger.steps + 1, budget.dropped)
         on_progress(ledger.spent)
-    checkpoint.unlink(missing_ok=True)
+    if ranks.is_first():
+        checkpoint.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -247,12 +262,18 @@ def _remembered_devices() -> Iterator[None]:
             os.environ[name] = before
 
 
+def _steps(state: dict[str, Any]) -> int:
+    """The steps that a checkpoint has behind it."""
+    return int(state["callbacks"]["BudgetCallback"]["ledger"]["steps"])
+
+
 def _saved_state(checkpoint: Path) -> dict[str, Any] | None:
     """The checkpoint's content; a file that cannot be read is removed, and training starts from the beginning."""
     if not checkpoint.exists():
         return None
     try:
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        _steps(state)
         return state
     except Exception as error:  # whatever torch raises for a file that a kill or a disk has damaged
         log.warning("%s cannot be read (%s): training starts again", checkpoint, error)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...methods import uses
+from ...methods import ranks, uses
 from ...methods.denoiser import Exhausted, metered
 from .ledger import Ledger
 from .memory import LiveBytes
@@ -50,6 +50,7 @@ class StepMeter:
             again = WHOLE if kind in ledger.step_uses else None
             counter = self._open.enter_context(FlopCounterMode(display=False, custom_mapping=again))
             self._total = counter.get_total_flops
+            self._open.enter_context(ranks.whole())
             self._uses = self._open.enter_context(uses.divided(self._total))
         self._memory = None if held is None else self._open.enter_context(LiveBytes(held))
 

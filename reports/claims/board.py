@@ -29,7 +29,7 @@ def overview(board: Board, judged: Sequence[Judged]) -> Table:
         for one, holds in zip(judged, firm, strict=True)
     ]
     columns = ["claim", "data set", "budget", "verdict", "corrected", "seeds", "A/B"]
-    notes = [*foot(judged), *places(judged), SCALE]
+    notes = [*foot(judged), *places(judged), *flips(judged), SCALE]
     return Table(f"{board.suite}: claims", columns, [Group("", rows)], notes, left=4)
 
 
@@ -41,6 +41,16 @@ def places(judged: Sequence[Judged]) -> list[str]:
             tested.setdefault(one.claim.id, []).append(one.outcome is Outcome.HOLDS)
     said = [f"{name} in {sum(holds)} of {len(holds)}" for name, holds in tested.items() if len(holds) > 1]
     return [f"holds: {', '.join(said)}"] if said else []
+
+
+def flips(judged: Sequence[Judged]) -> list[str]:
+    """Claims that hold under one rule set and do not under another, at one problem and budget."""
+    found: dict[tuple[str, ...], set[Outcome]] = {}
+    for one in judged:
+        where = one.context
+        found.setdefault((one.claim.id, where.dataset, where.teacher, where.budget), set()).add(one.outcome)
+    names = dict.fromkeys(place[0] for place, said in found.items() if {Outcome.HOLDS, Outcome.FAILS} <= said)
+    return [f"depends on tuning: {', '.join(names)}"] if names else []
 
 
 def foot(judged: Sequence[Judged]) -> list[str]:

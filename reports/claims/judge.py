@@ -103,7 +103,7 @@ def contexts(board: Board) -> list[Context]:
 
 def judge(board: Board, claims: Sequence[Claim]) -> list[Judged]:
     """Every claim in every context of the board: one without trained rows once per problem, and one about the speed of
-    training once for all budgets.
+    training once for all budgets. A budget at which none of a claim's trained rows was run is no context of it.
     """
     found: dict[tuple[str, ...], Judged] = {}
     for claim in claims:
@@ -115,7 +115,12 @@ def judge(board: Board, claims: Sequence[Claim]) -> list[Judged]:
             place = (claim.id, where.dataset, where.teacher, where.budget, where.rules)
             if place not in found:
                 found[place] = replace(_judged(board, claim, context), context=where)
-    return list(found.values())
+    elsewhere = {place[:3] for place, one in found.items() if one.context.budget != FREE}
+    return [
+        one
+        for place, one in found.items()
+        if not (one.context.budget == FREE and one.missing and place[:3] in elsewhere)
+    ]
 
 
 def over(boards: Sequence[tuple[Sequence[Path], Sequence[Claim]]]) -> tuple[Board, list[Judged]]:

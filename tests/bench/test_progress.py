@@ -132,6 +132,27 @@ def test_each_kind_of_task_has_a_rate_of_its_own():
     assert estimate.seconds_left == pytest.approx(3 * 10 + 1, rel=0.01)
 
 
+def test_tasks_without_evaluations_say_nothing_of_those_with():
+    """Ten tasks of a second that evaluate nothing, before one of a million evaluations that takes a hundred."""
+    short, long = [task(i, "score", cost=0) for i in range(10)], task(0, "train", cost=1e6)
+    estimate = Estimate([*short, long])
+    for now, each in enumerate(short):
+        estimate.started(each, float(now))
+        estimate.advanced(each, 1.0, now + 1.0)
+        estimate.stopped(each)
+    estimate.started(long, 10.0)
+    estimate.advanced(long, 0.06, 16.0)
+    assert estimate.seconds_left == pytest.approx(94, rel=0.01)
+    other = task(1, "sample", cost=1e6)
+    estimate = Estimate([*short, long, other])
+    estimate.started(long, 0.0)
+    estimate.advanced(long, 1.0, 100.0)
+    estimate.stopped(long)
+    estimate.started(short[0], 100.0)
+    estimate.advanced(short[0], 1.0, 101.0)
+    assert estimate.seconds_left == pytest.approx(100 + 9, rel=0.01)
+
+
 def test_the_rate_follows_a_machine_that_becomes_slower():
     only = task(0, cost=1e6)
     estimate = Estimate([only])

@@ -285,6 +285,25 @@ def test_a_checkpoint_cut_off_by_a_kill_is_not_trusted(tmp_path):
     assert torch.equal(weights(resumed), weights(undisturbed))
 
 
+@pytest.mark.parametrize("state", [{}, {"callbacks": {}, "state_dict": {}}, torch.zeros(2)])
+def test_a_file_that_is_no_checkpoint_is_not_trusted(tmp_path, state):
+    teacher = mlp_teacher()
+    undisturbed, _ = consistency_run(tmp_path / "a", copy.deepcopy(teacher))
+    (tmp_path / "b").mkdir()
+    torch.save(state, tmp_path / "b" / training.CHECKPOINT)
+    resumed, _ = consistency_run(tmp_path / "b", copy.deepcopy(teacher))
+    assert torch.equal(weights(resumed), weights(undisturbed))
+
+
+def test_the_checkpoint_of_another_training_is_told_once_and_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(killing.Killed):
+        consistency_run(tmp_path, mlp_teacher(), target_ema=0.5, tracker=killing.KillAfter(4))
+    with pytest.raises(TaskError, match=r"last\.ckpt is no checkpoint of this training and was removed"):
+        consistency_run(tmp_path, mlp_teacher())
+    consistency_run(tmp_path, mlp_teacher())
+
+
 def test_seeds_determine_the_run(tmp_path):
     runs = [
         weights(consistency_run(tmp_path / str(i), mlp_teacher(), seed=seed)[0]) for i, seed in enumerate((0, 0, 1))

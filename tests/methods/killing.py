@@ -58,10 +58,14 @@ def small_unet() -> EDMDenoiser:
 def train(method: Method, budget: float, folder: Path, kill: int | None = None, data=DATA) -> Ledger:
     """Train within `budget` evaluations in `folder`, killed after `kill` steps or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(budget, "evaluations", forward_flops(method.teacher, torch.zeros(2, *data.shape)))
+    ledger = ledger_of(method, budget, data)
     fit(method, data, method.seed, ledger, folder, NoTracker() if kill is None else KillAfter(kill))
     method.eval()
     return ledger
+
+
+def ledger_of(method: Method, budget: float, data=DATA) -> Ledger:
+    return Ledger(budget, "evaluations", forward_flops(method.teacher, torch.zeros(2, *data.shape)))
 
 
 def same(one: Method, other: Method) -> bool:

@@ -129,6 +129,16 @@ def test_a_claim_is_judged_at_each_budget_of_its_trained_rows(run):
     ]
 
 
+def test_a_budget_at_which_none_of_its_trained_rows_was_run_is_no_context_of_a_claim(run):
+    rows = {("a", "", BUDGETS[1], 1): LESS, ("b", "", "0", 1): B, ("c", "", BUDGETS[0], 1): B}
+    assert [(one.context.budget, one.outcome) for one in judge(run(rows), [claim()])] == [(BUDGETS[1], Outcome.HOLDS)]
+    rows |= {("b", "", BUDGETS[0], 1): B}
+    assert {one.context.budget: one.outcome for one in judge(run(rows), [claim()])} == {
+        BUDGETS[0]: Outcome.NOT_RUN,
+        BUDGETS[1]: Outcome.HOLDS,
+    }
+
+
 def test_a_claim_about_solvers_is_judged_once_though_others_have_budgets(run):
     board = run(
         {("a", "", "0", 1): LESS, ("b", "", "0", 1): B, ("c", "", BUDGETS[0], 1): B, ("c", "", BUDGETS[1], 1): B}
@@ -233,6 +243,9 @@ def test_a_tuned_row_is_another_rule_set_and_a_variant_has_to_be_named(run):
         ("", Outcome.HOLDS),
         ("tuned of 3", Outcome.FAILS),
     ]
+    text = " ".join(formats.write(tables.overview(board, judge(board, [claim()])), "table", 80).split())
+    assert "holds: a-beats-b in 1 of 2" in text
+    assert "depends on tuning: a-beats-b" in text
     board = run({("a", "x", "0", 1): LESS, ("a", "y", "0", 1): B, ("b", "", "0", 1): B})
     with pytest.raises(ClaimError, match="a has several variants, 'x', 'y': a claim must name one"):
         judge(board, [claim()])
@@ -244,6 +257,15 @@ def test_a_claim_without_its_rows_is_not_run_and_says_which(run):
     (judged,) = judge(run({("a", "", "0", 1): LESS}), [claim()])
     assert judged.outcome is Outcome.NOT_RUN
     assert judged.missing == "b at NFE 1 was not run"
+
+
+def test_the_board_lists_a_claim_that_was_not_run(run):
+    board = run({("a", "", "0", 1): LESS, ("c", "", "0", 1): B})
+    judged = judge(board, [claim(), claim(id="other", tests=[{"less": {"method": "a"}, "than": {"method": "c"}}])])
+    for kind in ("table", "markdown", "latex", "html"):
+        text = formats.write(tables.overview(board, judged), kind, 80)
+        assert "a-beats-b" in text
+        assert "not run" in text
 
 
 def test_placebos_are_left_out_of_the_correction(run):

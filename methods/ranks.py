@@ -1,0 +1,142 @@
+"""One batch's network evaluations divided among processes, which are otherwise each other's copies.
+
+Every rank runs the whole step on the whole batch, with the same draws; of a network evaluation it runs its own rows and
+gets the others' results. What a method does with D(x, t), its solvers and its loss, is then what one process does,
+whatever the method. Backward the parts are put together again (a conjugate pair as in shoeybi2019megatron, section 3):
+gradients of samples and times are whole on every rank; those of a network's parameters are its part's alone, times
+the number of ranks, so that their mean is the gradient, as it is of all other parameters.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among `count` that evaluate together; the default process group of torch.distributed."""
+
+    rank: int
+    count: int
+
+    def rows(self, total: int) -> Tensor:
+        """The rows of this rank's part, of one size on every rank: the last rows are repeated to fill it."""
+        size = -(-total // self.count)
+        return torch.arange(self.rank * size, (self.rank + 1) * size).clamp(max=total - 1)
+
+
+_together: list[Ranks] = []
+_whole = 0
+
+
+def is_first() -> bool:
+    """Whether this process writes what all have made."""
+    return not _together or _together[-1].rank == 0
+
+
+def wait() -> None:
+    """Until every rank is here."""
+    if _together:
+        dist.barrier()
+
+
+@contextmanager
+def divided(ranks: Ranks) -> Iterator[None]:
+    """Inside, evaluations are divided; every rank must enter, and evaluate the same batches in the same order."""
+    _together.append(ranks)
+    try:
+        yield
+    finally:
+        _together.pop()
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """Inside, every rank evaluates whole batches: what it counts is what one process does."""
+    global _whole
+    _whole += 1
+    try:
+        yield
+    finally:
+        _whole -= 1
+
+
+def evaluate(predict: Callable[..., Tensor], x: Tensor, t: Tensor, condition: Any) -> Tensor:
+    """predict(x, t, condition) by all ranks together; x and result: (B, ...), t: () or (B,)."""
+    if not _together or _whole:
+        return predict(x, t, condition)
+    ranks, total = _together[-1], len(x)
+    rows = ranks.rows(total).to(x.device)
+    if t.ndim == 1 or t.requires_grad:
+        t = _divide(t.expand(total), rows, ranks)
+    if isinstance(condition, Tensor) and condition.ndim and len(condition) == total:
+        condition = condition[rows.to(condition.device)]
+    with whole():
+        own = predict(_divide(x, rows, ranks), t, condition)
+    joined: Tensor = _Join.apply(own, total, ranks)
+    return joined
+
+
+def _divide(x: Tensor, rows: Tensor, ranks: Ranks) -> Tensor:
+    part: Tensor = _Divide.apply(x, rows, ranks)
+    return part
+
+
+def _gathered(part: Tensor, total: int, ranks: Ranks) -> Tensor:
+    parts = [torch.empty_like(part) for _ in range(ranks.count)]
+    dist.all_gather(parts, part)
+    return torch.cat(parts)[:total]
+
+
+class _Divide(torch.autograd.Function):
+    """The rows of this rank; backward every rank's, divided by the number of ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Tensor, ranks: Ranks) -> Tensor:
+        ctx.total, ctx.ranks = len(x), ranks
+        return x[rows]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _gathered(gradients[0].contiguous() / ctx.ranks.count, ctx.total, ctx.ranks), None, None
+
+
+class _Join(torch.autograd.Function):
+    """Every rank's rows; backward those of this rank, times the number of ranks, and 0 for repeated ones."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, total: int, ranks: Ranks) -> Tensor:
+        ctx.size, ctx.total, ctx.ranks = len(part), total, ranks
+        return _gathered(part.contiguous(), total, ranks)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        first = ctx.ranks.rank * ctx.size
+        own = gradients[0][first : first + ctx.size] * ctx.ranks.count
+        missing = ctx.size - len(own)
+        return (torch.cat([own, own.new_zeros(missing, *own.shape[1:])]) if missing else own), None, None
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Replace every gradient by its mean over the ranks, in one message per dtype and device."""
+    if not _together:
+        return
+    groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for parameter in module.parameters():
+        if parameter.grad is not None:
+            groups.setdefault((parameter.dtype, parameter.device), []).append(parameter.grad)
+    for gradients in groups.values():
+        _average(gradients, _together[-1].count)
+
+
+def _average(gradients: Sequence[Tensor], count: int) -> None:
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= count
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
