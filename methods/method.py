@@ -46,6 +46,15 @@ class Trainable(LightningModule):
         else:
             super().__setattr__(name, value)
 
+    def drawn(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """What a step draws on the CPU as a function of (seed, step) alone, given its batch: what may be made ahead."""
+        return {}
+
+    def draws_of(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """`drawn`, which comes with the batch where it was made ahead."""
+        drawn: dict[str, Any] = batch["drawn"] if "drawn" in batch else self.drawn(batch)
+        return drawn
+
     def watched(self) -> list[Watched]:
         """What the last step wants looked at beside its loss. The runner does so some steps later."""
         return []

@@ -6,6 +6,8 @@ target is eq. 8, the boundary condition eq. 5 and appendix C; RAdam is liu2020va
 """
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -236,11 +238,19 @@ class Consistency(ConsistencyModel):
         self.target = copy.deepcopy(self.student).requires_grad_(False) if options.target_ema else None
         self._following = None if self.target is None else Paired(self.target, self.student)
 
+    def indices(self, batch: Mapping[str, Any]) -> tuple[torch.Generator, Tensor]:
+        """The step's generator, with the samples' places (B,) on the grid drawn from it."""
+        rng = generator(self.seed, "train", int(batch["step"]))
+        return rng, torch.randint(len(self.grid) - 1, (len(batch["x0"]),), generator=rng)
+
+    def drawn(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        rng, _ = self.indices(batch)
+        return {"noise": torch.randn(batch["x0"].shape, generator=rng), "masks": drawn_seed(rng)}
+
     def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
         x0, condition = batch["x0"], self.condition_of(batch)
-        rng = generator(self.seed, "train", int(batch["step"]))
-        index = torch.randint(len(self.grid) - 1, (len(x0),), generator=rng)
-        noise, masks = torch.randn(x0.shape, generator=rng).to(x0, non_blocking=True), drawn_seed(rng)
+        drawn, (_, index) = self.draws_of(batch), self.indices(batch)
+        noise, masks = drawn["noise"].to(x0, non_blocking=True), drawn["masks"]
         t, s = self.grid[index], self.grid[index + 1]
         networks = (self.student, self.student if self.target is None else self.target, self.teacher)
         student, target, teacher = (f.given(condition) for f in networks)
