@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from pytorch_lightning.accelerators import CUDAAccelerator
@@ -19,8 +20,11 @@ from torch.utils._pytree import tree_leaves
 import fewstep
 
 ROOT = f"{Path(fewstep.__file__).parent}/"
+TESTS = f"{ROOT}tests/"
 CUDA = torch.device("cuda", 0)
 SENDING = "sending: "
+MOVES = {"_apply", "_optimizer_to_device"}
+"""What moves a network or an optimiser as a whole, before and after training."""
 
 READS = {
     Tensor.item,
@@ -96,20 +100,24 @@ def tensors(value: Any) -> list[Tensor]:
 class Waits(Counter[str]):
     """How often the host has waited for the device, by place: lines and functions of the package, innermost first.
 
-    It waits where it reads, and where it sends without non_blocking.
+    It waits where it reads, and where it sends without non_blocking. Not counted: MOVES.
     """
 
     def note(self, what: str = "") -> None:
-        self[f"{what}{_place()}"] += 1
+        if (place := _place()) is not None:
+            self[f"{what}{place}"] += 1
 
 
-def _place() -> str:
-    frame, found = sys._getframe(2), list[str]()
-    while frame is not None and len(found) < 6:
-        file = frame.f_code.co_filename
-        if file.startswith(ROOT) and file != __file__:
-            found.append(f"{file.removeprefix(ROOT)}:{frame.f_lineno} {frame.f_code.co_name}")
-        frame = frame.f_back  # type: ignore[assignment]
+def _place() -> str | None:
+    frame: Any = sys._getframe(2)
+    found = list[str]()
+    while frame is not None:
+        file, name = frame.f_code.co_filename, frame.f_code.co_name
+        if name in MOVES:
+            return None
+        if file.startswith(ROOT) and not file.startswith(TESTS):
+            found.append(f"{file.removeprefix(ROOT)}:{frame.f_lineno} {name}")
+        frame = frame.f_back
     return " < ".join(found)
 
 
@@ -141,7 +149,7 @@ class _Mode(TorchFunctionMode):
 def _check(func: Any, name: str, args: Any, given: list[Tensor]) -> None:
     """MeetingError where tensors of both devices meet; a number of the CPU may go to the GPU, as torch has it."""
     others = [t for t in given if not isinstance(t, OnGPU)]
-    written = name.endswith("_") and not name.endswith("__") and args and args[0] in others[:1]
+    written = name.endswith("_") and not name.endswith("__") and args and any(args[0] is other for other in others)
     if written or any(other.ndim or func in JOINS for other in others):
         raise MeetingError(f"{name} of tensors of the GPU and of the CPU")
 
@@ -153,7 +161,10 @@ def _answer(value: Any) -> Callable[..., Any]:
 
 def _grad(mode: _Mode, args: Any, kwargs: Any) -> Any:
     """torch keeps a gradient as the plain tensor that the backward pass made."""
-    return placed(plain(args[0]).grad) if isinstance(args[0], OnGPU) else NotImplemented
+    if not isinstance(args[0], OnGPU):
+        return NotImplemented
+    with torch._C.DisableTorchFunctionSubclass():
+        return placed(args[0].grad)
 
 
 def _moved(mode: _Mode, tensor: Tensor, gpu: bool, non_blocking: bool = False, **how: Any) -> Tensor:
@@ -293,10 +304,19 @@ def pretended_gpu() -> Iterator[Waits]:
     waits, before = Waits(), torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:
-        with _Mode(waits):
+        with patch.object(torch._C, "_group_tensors_by_device_and_dtype", _grouped), _Mode(waits):
             yield waits
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(before)
+
+
+_group = torch._C._group_tensors_by_device_and_dtype
+
+
+def _grouped(*args: Any) -> Any:
+    """torch groups an optimiser's tensors below where subclasses are asked for their device."""
+    groups = _group(*args).items()
+    return {(CUDA if isinstance(found[0][0][0], OnGPU) else device, kind): found for (device, kind), found in groups}
 
 
 class PretendedAccelerator(CUDAAccelerator):
