@@ -1,8 +1,8 @@
 """Which caption a sample is drawn from: a function of its index alone, so that seeds and methods are paired."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from .archive import ArchivedSet
 from .facts import ArchiveError
 from .registry import DATASETS
 
@@ -19,8 +19,8 @@ def captions(name: str, indices: Iterable[int] | None = None, content: str | Non
         raise ArchiveError(f"{name} has no captions; {have} have")
     if (missing := spec.missing()) is not None:
         raise ArchiveError(str(missing))
-    data: ArchivedSet = spec.load()()
+    data: Any = spec.load()()
     if content is not None and data.content != content:
         raise ArchiveError(f"the archive of {name} has changed since this run was planned; run it again")
-    prompts = data.prompts
+    prompts: Sequence[str] = data.prompts
     return [prompts[i % len(prompts)] for i in (range(len(prompts)) if indices is None else indices)]

@@ -21,6 +21,13 @@ class Classifier(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         return self.body(x)
 
+    def logits(self, features: Tensor) -> Tensor:
+        return self.head(features)
+
+    def right(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Whether the likeliest class is that of labels (B,), bool (B,)."""
+        return logits.argmax(1) == labels
+
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x))
 
@@ -87,6 +94,16 @@ class Recipe:
         order = torch.randperm(len(data), generator=generator(0, f"{data.name}-split"))
         held_out = min(self.held_out, len(data) // 5 + 1)
         return order[held_out:], order[:held_out]
+
+    def parts(self, data: ImageSet) -> tuple[ImageSet, ImageSet]:
+        """(what is trained on, what is held out)."""
+        images, labels = data.images, data.targets
+        assert labels is not None
+        training, held_out = (
+            ImageSet(f"{data.name}-{part}", images[rows], labels[rows], data.max_value, data.classes)
+            for part, rows in zip(("train", "held-out"), self.split(data), strict=True)
+        )
+        return training, held_out
 
 
 DIGITS = Recipe(digits_classifier, epochs=26.7, held_out=360)

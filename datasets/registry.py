@@ -26,9 +26,9 @@ def data_root() -> Path:
     return Path(os.environ.get("FEWSTEP_DATA", "data"))
 
 
-Group = Literal["truth", "classifier", "law", "perceptual", "published"]
-"""What samples can be scored by: the teacher's exact solutions, a classifier of the data set, LPIPS, the features of
-networks that others trained on photographs."""
+Group = Literal["truth", "classifier", "scorer", "law", "perceptual", "published"]
+"""What samples can be scored by: the teacher's exact solutions, a classifier of the data set, a scorer of its images
+with their captions, LPIPS, the features of networks that others trained on photographs."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,11 @@ class DatasetSpec:
     source version of the data. summary: one line. shape: of one sample, (channels, height, width) of an image.
     size: the number of samples. metrics: the groups that they can be scored by. classes: the number of labels, 0
     without. classifier: "module:RECIPE" of the network behind the group "classifier", a
-    `datasets.classifiers.Recipe`. quality: the metric, a Fréchet distance, that training and tuning may select by.
+    `datasets.classifiers.Recipe`, or "scorer", a `datasets.scorers.ScorerRecipe`. quality: the metric, a Fréchet
+    distance, that training and tuning may select by.
     archive: the file below the data root that `fewstep prepare` makes, empty for what is embedded; `target` is then
     called with name, path, shape and classes. archive_of: the data set whose archive it is, if not its own.
-    captions: the length of the frozen list.
+    captions: the length of the frozen list, which the data have as `prompts`.
     """
 
     name: str
@@ -65,8 +66,10 @@ class DatasetSpec:
         for group in self.metrics:
             if group not in (known := get_args(Group)):
                 raise ValueError(f"data set {self.name}: no group of metrics {group!r}; one of {', '.join(known)}")
-        if ("classifier" in self.metrics) != bool(self.classifier):
-            raise ValueError(f"data set {self.name}: the group 'classifier' and a classifier need each other")
+        own = {"classifier", "scorer"} & {*self.metrics}
+        if len(own) != bool(self.classifier):
+            message = "the group 'classifier' or 'scorer' and a classifier need each other"
+            raise ValueError(f"data set {self.name}: {message}")
 
     @property
     def shown(self) -> str:
@@ -74,9 +77,14 @@ class DatasetSpec:
         return self.name
 
     @property
+    def prompted(self) -> bool:
+        """Whether a label is the row of a caption, which teachers are told: not so for images with captions beside."""
+        return 0 < self.captions == self.classes
+
+    @property
     def groups(self) -> tuple[str, ...]:
-        """The groups of metrics that its samples can be scored by: with captions, how images fit theirs too."""
-        return (*self.metrics, *(["captions"] if self.captions else []))
+        """The groups of metrics that its samples can be scored by: of photographs with captions, how they fit too."""
+        return (*self.metrics, *(["captions"] if self.captions and "published" in self.metrics else []))
 
     @property
     def module(self) -> str:

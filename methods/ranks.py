@@ -10,6 +10,7 @@ the number of ranks, so that their mean is the gradient, as it is of all other p
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,29 +31,44 @@ class Ranks:
         return torch.arange(self.rank * size, (self.rank + 1) * size).clamp(max=total - 1)
 
 
+_joined: list[Ranks] = []
 _together: list[Ranks] = []
 _whole = 0
 
 
+@contextmanager
+def joined(rank: int, count: int, meeting: Path, backend: str) -> Iterator[None]:
+    """This process is one of `count`, which find each other by a file that is not there yet; backend: gloo or nccl."""
+    dist.init_process_group(backend, f"file://{meeting}", rank=rank, world_size=count)
+    _joined.append(Ranks(rank, count))
+    try:
+        yield
+    finally:
+        _joined.pop()
+        dist.destroy_process_group()
+
+
+@contextmanager
+def divided() -> Iterator[None]:
+    """Inside, evaluations are divided among the processes that joined, if any did; each must evaluate the same batches
+    in the same order.
+    """
+    _together.extend(_joined)
+    try:
+        yield
+    finally:
+        _together.clear()
+
+
 def is_first() -> bool:
     """Whether this process writes what all have made."""
-    return not _together or _together[-1].rank == 0
+    return not _joined or _joined[-1].rank == 0
 
 
 def wait() -> None:
     """Until every rank is here."""
-    if _together:
+    if _joined:
         dist.barrier()
-
-
-@contextmanager
-def divided(ranks: Ranks) -> Iterator[None]:
-    """Inside, evaluations are divided; every rank must enter, and evaluate the same batches in the same order."""
-    _together.append(ranks)
-    try:
-        yield
-    finally:
-        _together.pop()
 
 
 @contextmanager

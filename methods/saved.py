@@ -17,6 +17,7 @@ from .classifier_guidance import ClassifierGuided, NoisyClassifier
 from .denoiser import Denoiser, Guided
 from .method import Method
 from .options import Options
+from .prompts import PromptTable
 from .saved_header import FORMAT
 from .teachers.preconditioned import Told
 
@@ -29,7 +30,7 @@ class MismatchError(ValueError):
 
 
 def fingerprint(denoiser: Denoiser) -> str:
-    """16 hex digits of a denoiser's classes, path, guidance and weights: equal denoisers, equal fingerprints.
+    """16 hex digits of a denoiser's classes, path, guidance, prompts and weights: equal denoisers, equal fingerprints.
 
     Raises ValueError for a denoiser that has no weights, such as a plain function.
     """
@@ -40,6 +41,8 @@ def fingerprint(denoiser: Denoiser) -> str:
             digest.update(repr(module.path).encode())
         if isinstance(module, Told | NoisyClassifier):
             digest.update(module.identity().encode())
+        if isinstance(table := getattr(module, "table", None), PromptTable):
+            digest.update(table.identity.encode())
         if isinstance(module, Guided | ClassifierGuided):
             digest.update(repr(float(module.scale)).encode())
     weights = denoiser.state_dict()

@@ -66,11 +66,14 @@ class Environment(TypedDict):
 
 @with_config(OPEN)
 class RunFacts(TypedDict):
-    """run.json. evaluated: what `fewstep evaluate` was asked, for a folder of its results."""
+    """run.json. guidance: the scale of each guided teacher, by its label. evaluated: what `fewstep evaluate` was asked,
+    for a folder of its results.
+    """
 
     suite: NotRequired[str]
     description: NotRequired[str | None]
     teachers: NotRequired[list[Teacher]]
+    guidance: NotRequired[dict[str, Finite]]
     extractors: NotRequired[list[Extractor]]
     truth: NotRequired[Truth]
     environment: NotRequired[Environment]

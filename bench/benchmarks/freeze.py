@@ -1,6 +1,7 @@
-"""Makes the frozen networks of datasets/frozen from what the suite from-scratch has trained.
+"""Makes the frozen networks of datasets/frozen from what a suite has trained.
 
-Run as `fewstep run from-scratch --workers 1`, then `python -m fewstep.bench.benchmarks.freeze runs/store`.
+Run as `fewstep run SUITE --workers 1`, then `python -m fewstep.bench.benchmarks.freeze SUITE runs/store`, where SUITE
+is from-scratch or scenes-from-scratch.
 """
 
 import json
@@ -24,7 +25,8 @@ from ..stages import extractor, teacher
 from ..store import Artifact, Store
 from ..suite.loading import load
 
-SUITE = "from-scratch"
+SUITES = {"digits": "from-scratch", "scenes": "scenes-from-scratch"}
+"""By data set."""
 FORMAT = "fewstep-frozen-1"
 LEDGER = ("evaluations", "flops", "images", "steps")
 """What of a ledger is the same for every run of the same training."""
@@ -39,7 +41,7 @@ def freeze(network: FrozenNetwork, artifact: Artifact, file: Path) -> None:
     facts = {
         "format": FORMAT,
         "role": network.role,
-        "suite": SUITE,
+        "suite": SUITES[network.dataset],
         "dataset": network.dataset,
         "pixels": data.pixels_sha256(),
         "fewstep": environment["fewstep"],
@@ -64,21 +66,22 @@ def _classifier(artifact: Artifact) -> dict[str, Any]:
 ROLES: dict[str, tuple[Callable[[Artifact], dict[str, Any]], str]] = {
     "teacher": (_teacher, teacher.WEIGHTS),
     "classifier": (_classifier, extractor.WEIGHTS),
+    "scorer": (_classifier, extractor.WEIGHTS),
 }
 
 
 @click.command()
+@click.argument("suite", type=click.Choice(sorted(SUITES.values())))
 @click.argument("store", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write to [default: datasets/frozen].")
-def main(store: Path, out: Path | None) -> None:
-    """Freeze the teacher and the classifier that the suite from-scratch has left in STORE."""
-    made = {task.kind: task.name for task in make_plan(load(SUITE)).tasks() if task.kind in ("teacher", "extractor")}
-    kinds = {"teacher": made["teacher"], "classifier": made["extractor"]}
-    for network in NETWORKS.values():
+def main(suite: str, store: Path, out: Path | None) -> None:
+    """Freeze the teacher and the classifier or scorer that SUITE has left in STORE."""
+    made = {task.kind: task.name for task in make_plan(load(suite)).tasks() if task.kind in ("teacher", "extractor")}
+    for network in (network for network in NETWORKS.values() if SUITES[network.dataset] == suite):
         file = (out or frozen.FOLDER) / (network.name + frozen.SUFFIX)
-        artifact = Store(store).get(kinds[network.role])
+        artifact = Store(store).get(made["teacher" if network.role == "teacher" else "extractor"])
         if artifact is None:
-            raise click.ClickException(f"{store} has no {network.role} of this code; first `fewstep run {SUITE}`")
+            raise click.ClickException(f"{store} has no {network.role} of this code; first `fewstep run {suite}`")
         freeze(network, artifact, file)
         digest = weights.sha256(file)
         state = "as pinned" if digest == network.sha256 else "pin it in datasets/frozen/register.py"

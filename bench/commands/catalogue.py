@@ -11,7 +11,7 @@ from ...methods.registry import METHODS, TEACHERS, of_kind
 from ...methods.specs.base import Kind, MethodSpec
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
-from ..metrics.metric import CLASSIFIER, LAW, LPIPS, PIXELS, Metric
+from ..metrics.metric import CLASSIFIER, LAW, LPIPS, PIXELS, SCORER, Metric
 from ..metrics.register import METRICS
 from ..plan.references import lacking
 from ..run.executor import EXECUTORS
@@ -102,6 +102,8 @@ def _metrics() -> Iterator[Entry]:
 
 
 def _taken_from(metric: Metric) -> str:
+    if metric.features == SCORER:
+        return "a small scorer of the data set's images and captions"
     if metric.captioned:
         return "images and their captions"
     if metric.features in (PIXELS, LPIPS):

@@ -13,7 +13,7 @@ from ...datasets.registry import DATASETS, ArchiveError
 from ..errors import InputError, printable
 from ..metrics import scoring
 from ..metrics.measured import Measured
-from ..metrics.metric import CLASSIFIER
+from ..metrics.metric import CLASSIFIER, OWN, SCORER
 from ..metrics.register import METRICS
 from ..plan.references import extractor_task, folder_task, lacking, needs_own, published, reference_task
 from ..plan.task import Task, hashed
@@ -103,7 +103,17 @@ def _captions(request: Request, images: Images, metrics: list[str]) -> list[str]
         raise InputError(f"{request.captions}: cannot be read: {error}") from None
     if len(lines) != len(images):
         raise InputError(f"{request.captions}: {len(lines)} lines for {len(images)} images; each image has its own")
+    _check_captions(lines, request, metrics)
     return lines
+
+
+def _check_captions(lines: list[str], request: Request, metrics: list[str]) -> None:
+    """A data set's own scorer reads the data set's captions alone."""
+    scored = [name for name in metrics if METRICS[name].features == SCORER and METRICS[name].captioned]
+    known = set(captions(request.dataset)) if scored else set(lines)
+    if unknown := next((i for i, line in enumerate(lines, 1) if line not in known), None):
+        message = f"line {unknown} is no caption of {request.dataset}, and {', '.join(scored)} need one"
+        raise InputError(f"{request.captions}: {message}; see `fewstep captions {request.dataset}`")
 
 
 def _counted(name: str) -> list[str | int]:
@@ -112,8 +122,8 @@ def _counted(name: str) -> list[str | int]:
 
 
 def _check_shape(shape: tuple[int, ...], request: Request, metrics: list[str]) -> None:
-    """A data set's own classifier takes images of the data set's shape alone."""
-    own = [name for name in metrics if METRICS[name].features == CLASSIFIER]
+    """A data set's own network takes images of the data set's shape alone."""
+    own = [name for name in metrics if METRICS[name].features in OWN]
     if own and shape != (expected := DATASETS[request.dataset].shape):
         message = f"images of shape {shape}, and {', '.join(own)} need {expected}; choose others with --metrics"
         raise InputError(f"{request.images}: {message}")
@@ -132,20 +142,24 @@ def _values(
     device = accelerator(request.device)
     x8 = scoring.Images8(images.__getitem__, len(images), request.rounding)
     values: dict[str, Measured] = {}
-    plain = [name for name in metrics if not METRICS[name].captioned]
+    plain = [name for name in metrics if METRICS[name].group != "captions"]
     files = {metric: given["file"] for metric, given in published(request.references).items()}
     made = _made(request, plain, run)
     for features in dict.fromkeys(METRICS[name].features for name in plain):
         group = [name for name in plain if METRICS[name].features == features]
-        if features == CLASSIFIER:
+        if features in OWN:
             x0 = to_unit_range(images[slice(0, len(images))])
-            values |= score.of_classifier(x0, made[features], group, request.rounding)
+            own, rounding = made[features], request.rounding
+            if features == CLASSIFIER:
+                values |= score.of_classifier(x0, own, group, rounding)
+            else:
+                values |= score.of_scorer(x0, texts, own, group, rounding)
         else:
             reader = scoring.FeatureReader(features, scoring.arrays_of(group), x8.count, device)
             scoring.stream(x8, [reader], on_progress)
             values |= score.of_published(features, reader.features, group, made.get(features), files, request.rounding)
     for name in metrics:
-        if METRICS[name].captioned:
+        if name not in plain:
             scores = scoring.CaptionReader(METRICS[name].features, texts, device)
             scoring.stream(x8, [scores], on_progress)
             values[name] = scores.measured(name, request.rounding)
@@ -158,7 +172,7 @@ def _made(request: Request, metrics: list[str], run: Run) -> dict[str, Artifact]
     real: Images | None = None
     for features in dict.fromkeys(METRICS[name].features for name in metrics):
         group = [name for name in metrics if METRICS[name].features == features]
-        if features == CLASSIFIER:
+        if features in OWN:
             tasks[features] = extractor_task(request.dataset, request.device)
         elif needs_own(group, request.references):
             if request.folder is None:

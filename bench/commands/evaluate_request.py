@@ -55,18 +55,13 @@ class Request:
             "captions": captions,
         }
 
-    @property
-    def captioned(self) -> bool:
-        """Whether each image has a caption."""
-        return self.captions is not None or (self.folder is None and DATASETS[self.dataset].captions > 0)
-
     def defined(self) -> list[str]:
         """The metrics that images alone can have against this data set. InputError for a data set that is unknown."""
         try:
             spec = None if self.folder else DATASETS.pick(self.dataset)
         except UnknownNameError as error:
             raise InputError(f"{error}; nor is it a folder or file of images") from None
-        groups = [*(spec.metrics if spec else ["published"]), *(["captions"] if self.captioned else [])]
+        groups = dict.fromkeys([*(spec.groups if spec else ["published"]), *(["captions"] if self.captions else [])])
         known = defined(groups, spec.quality if spec else "")
         found = [name for name in known if METRICS[name].against != "truth" and METRICS[name].features != LAW]
         if not found:
@@ -131,5 +126,5 @@ def _check_metric(name: str, defined: Sequence[str], dataset: str) -> None:
     if METRICS[name].against == "truth":
         raise InputError(f"{name} compares with the teacher's solutions from the same noise, which images do not have")
     if name not in defined:
-        needs = "needs --captions" if METRICS[name].captioned else f"is not defined on {dataset}"
+        needs = "needs --captions" if METRICS[name].group == "captions" else f"is not defined on {dataset}"
         raise InputError(f"{name} {needs}; there are {', '.join(defined)}")

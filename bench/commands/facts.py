@@ -9,7 +9,7 @@ from ...methods.bibliography import Paper, entries
 from ...methods.registry import METHODS, TEACHERS
 from ...methods.specs.base import MethodSpec
 from ..metrics.extractors import EXTRACTORS
-from ..metrics.metric import CLASSIFIER, LAW, LPIPS, PIXELS
+from ..metrics.metric import CLASSIFIER, LAW, LPIPS, PIXELS, SCORER
 from ..metrics.register import defined
 from ..plan.cells import make_plan
 from ..published_files import REGISTER
@@ -149,6 +149,8 @@ def _needs(features: str) -> list[str]:
     """What a metric is computed with, a line each."""
     if features == CLASSIFIER:
         return ["a small classifier of the data set: shipped for digits, trained by the suite for other data"]
+    if features == SCORER:
+        return ["a small scorer of the data set's images and captions, which ships with fewstep"]
     if features == LAW:
         return []
     if features in (PIXELS, LPIPS):

@@ -15,7 +15,7 @@ from ...methods.specs.images import ImagesOptions
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from ...methods.specs.teachers.pipeline import PipelineOptions
 from .. import published_files
-from ..metrics.metric import CLASSIFIER
+from ..metrics.metric import OWN
 from ..metrics.register import METRICS
 from ..plan import checkpoints, frozen, references
 from ..plan.problem import problems
@@ -191,7 +191,7 @@ def _files(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
 def _frozen(suite: Suite) -> list[FrozenNetwork]:
     """The shipped networks that the suite reads, each once."""
     found = [frozen.teacher(options) for _, options in teachers(suite)]
-    scored = any(METRICS[name].features == CLASSIFIER for name in suite.metrics)
+    scored = any(METRICS[name].features in OWN for name in suite.metrics)
     selected = any(entry.tune is not None or entry.checked().needs_quality for entry in suite.methods)
     if suite.classifier == "shipped" and (scored or selected):
         found += [classifier(pair.dataset) for pair in pairs(suite)]

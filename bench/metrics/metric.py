@@ -10,11 +10,12 @@ from .extractors.registry import EXTRACTORS
 if TYPE_CHECKING:
     from torch import Tensor
 
-CLASSIFIER, PIXELS, LPIPS, LAW = "classifier", "pixels", "lpips", "law"
-FEATURES, LOGITS = "features", "logits"
-"""The arrays of a classifier."""
+CLASSIFIER, SCORER, PIXELS, LPIPS, LAW = "classifier", "scorer", "pixels", "lpips", "law"
+FEATURES, LOGITS, COSINES, RIGHT = "features", "logits", "cosines", "right"
+OWN = {CLASSIFIER: (FEATURES, LOGITS), SCORER: (FEATURES, COSINES, RIGHT)}
+"""The networks that are trained on the data set itself, each with its arrays."""
 Against = Literal["truth", "moments", "rows", "nothing", "captions"]
-GROUPS = ("classifier", "law", "truth", "perceptual", "published", "captions")
+GROUPS = ("classifier", "scorer", "law", "truth", "perceptual", "published", "captions")
 """What a data set may say that its samples have; the order in which metrics are listed."""
 
 
@@ -23,7 +24,7 @@ class Comparison:
     """The samples of one cell beside what they are compared with.
 
     fake: features (N, D) of the samples, by the metric's `array`; the samples (N, ...) in [-1, 1] for "pixels" and
-    "lpips"; scores (N,) of the images with their captions for "captions".
+    "lpips"; for "captions" one value (N,) for each image with its caption.
     reference: by the metric's `against`, the exact solutions (N, ...) from the same noises ("truth"), mean (D,) and
     covariance (D, D) of all real images or of their law ("moments"), features (M, D) of some real images ("rows"), or
     None.
@@ -64,10 +65,11 @@ class Metric:
     """One metric, declared beside its function.
 
     name, display: as suites and as tables call it. summary: one line.
-    features: "classifier" (one that is trained on the data set), "pixels" (the samples themselves), "lpips" (the same,
-    which needs the files of LPIPS), "law" (the samples as vectors, of data whose law is known), or the name of an
-    extractor of published weights.
-    array: which output of the extractor; of a classifier "features" or "logits".
+    features: "classifier" or "scorer" (of images with captions; both are trained on the data set), "pixels" (the
+    samples themselves), "lpips" (the same, which needs the files of LPIPS), "law" (the samples as vectors, of data
+    whose law is known), or the name of an extractor of published weights.
+    array: which output of the extractor; of a classifier "features" or "logits", of a scorer "features", "cosines" of
+    images with their captions, or "right", whether the nearest caption says the same as theirs.
     against: what `Comparison.reference` holds. "pixels" and "lpips" are compared with the "truth", and only they.
     compute: imports torch only when it is called, since suites are checked without. It must be defined in the module
     of the declaration: that module, with what it imports, is the source version of the metric's values.
@@ -94,7 +96,7 @@ class Metric:
     papers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.features not in (known := [CLASSIFIER, PIXELS, LPIPS, LAW, *EXTRACTORS]):
+        if self.features not in (known := [*OWN, PIXELS, LPIPS, LAW, *EXTRACTORS]):
             raise ValueError(f"metric {self.name}: no features {self.features!r}; one of {', '.join(known)}")
         if self.against not in get_args(Against):
             raise ValueError(f"metric {self.name}: against is one of {', '.join(get_args(Against))}")
@@ -102,8 +104,8 @@ class Metric:
             raise ValueError(f"metric {self.name}: {PIXELS} and {LPIPS} are compared with the truth, and only they")
         if self.features == LAW and self.against != "moments":
             raise ValueError(f"metric {self.name}: of a law the moments are known, and only they")
-        if self.features == CLASSIFIER and self.array not in (FEATURES, LOGITS):
-            raise ValueError(f"metric {self.name}: the arrays of a classifier are {FEATURES} and {LOGITS}")
+        if self.array not in (arrays := OWN.get(self.features, (self.array,))):
+            raise ValueError(f"metric {self.name}: the arrays of a {self.features} are {' and '.join(arrays)}")
 
     @property
     def module(self) -> str:
@@ -113,21 +115,18 @@ class Metric:
     @property
     def group(self) -> str:
         """The group in which data sets name it, one of GROUPS."""
-        if self.captioned:
-            return "captions"
-        return {CLASSIFIER: "classifier", LAW: "law", PIXELS: "truth", LPIPS: "perceptual"}.get(
-            self.features, "published"
-        )
+        groups = {CLASSIFIER: "classifier", SCORER: "scorer", LAW: "law", PIXELS: "truth", LPIPS: "perceptual"}
+        return groups.get(self.features, "captions" if self.captioned else "published")
 
     @property
     def captioned(self) -> bool:
-        """Whether it is taken from images with their captions."""
+        """Whether it looks at images with their captions."""
         return self.against == "captions"
 
     @property
     def takes_statistics(self) -> bool:
         """Whether published statistics may take the place of the data set's own images."""
-        return self.against == "moments" and self.features not in (CLASSIFIER, LAW)
+        return self.against == "moments" and self.features not in (*OWN, LAW)
 
     @property
     def line(self) -> str:

@@ -29,7 +29,8 @@ SUBSET = 10_000
 class Reference:
     """What samples are compared with: by array, the moments of all real images (`name`) and features of some (`some`).
 
-    `truth`, where there is one, holds the exact solutions (N, ...) from the samples' noises; `name` is then theirs.
+    `truth`, where there is one, holds the exact solutions (N, ...) from the samples' noises; `name` is then theirs. Of
+    captions there is the `name` alone.
     """
 
     name: str
@@ -112,9 +113,14 @@ class CaptionReader:
 
     def measured(self, metric: str, rounding: str) -> Measured:
         """As `measured` gives it; the protocol names the captions' hash."""
-        digits = hashlib.sha256("\n".join(self.captions).encode()).hexdigest()[:8]
         scores = Comparison(torch.cat(self._scores))
-        return _valued(METRICS[metric], scores, f"{self.extractor.protocol()}/{rounding}", f"captions@{digits}")
+        return _valued(METRICS[metric], scores, f"{self.extractor.protocol()}/{rounding}", identity(self.captions))
+
+
+def identity(captions: Sequence[str]) -> str:
+    """What the protocol calls the captions of some images."""
+    digest = hashlib.sha256("\n".join(captions).encode()).hexdigest()
+    return f"captions@{digest[:8]}"
 
 
 def stream(images: Images8, readers: Iterable[Reader], on_progress: Callable[[float], None]) -> None:
@@ -154,6 +160,8 @@ def _compared_with(metric: Metric, references: Callable[[str], Reference]) -> tu
     if metric.against == "nothing":
         return "none", None
     reference = references(metric.name)
+    if metric.against == "captions":
+        return reference.name, None
     if metric.against == "moments":
         return reference.name, reference.moments[metric.array]
     if metric.against == "rows":

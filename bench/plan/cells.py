@@ -73,7 +73,8 @@ def make_plan(suite: Suite) -> Plan:
     for problem in here or alone.values():
         for entry in suite.methods:
             if not entry.spec.elsewhere:
-                cells += Row(problem, entry).cells()
+                if entry.on is None or problem.teacher.shown() in entry.on:
+                    cells += Row(problem, entry).cells()
             elif not entry.spec.alone or id(problem) in alone:
                 cells += _cells_made_elsewhere(problem, entry)
     return Plan(suite, cells)

@@ -13,8 +13,10 @@ FROM_A_FILE: tuple[type, ...] = (CheckpointOptions, ModuleOptions, ShippedOption
 
 
 def takes_labels(teacher: Teacher, dataset: str) -> bool:
-    """Whether its samples have labels: for a file that is not registered, whether they may."""
-    if not DATASETS[dataset].classes:
+    """Whether its samples have labels, which are drawn, and no captions, each of which has its sample: for a file that
+    is not registered, whether they may.
+    """
+    if not DATASETS[dataset].classes or DATASETS[dataset].prompted:
         return False
     if not teacher.conditional and (known := network(teacher)) is not None:
         return known.classes > 0

@@ -12,7 +12,7 @@ from ...methods.registry import TEACHERS
 from ...methods.specs.teachers.pipeline import PipelineOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ..metrics.extractors import EXTRACTORS
-from ..metrics.metric import CLASSIFIER, LAW, LPIPS, PIXELS
+from ..metrics.metric import LAW, LPIPS, OWN, PIXELS
 from ..metrics.register import METRICS
 from ..suite.pairs import pairs
 from ..suite.schema import MethodEntry, Suite, Teacher
@@ -222,12 +222,12 @@ class Problem:
     @property
     def _published(self) -> list[str]:
         """The published networks among the features."""
-        return [name for name in self._features if name not in (PIXELS, LPIPS, LAW, CLASSIFIER)]
+        return [name for name in self._features if name not in (PIXELS, LPIPS, LAW, *OWN)]
 
     @cached_property
     def _compared(self) -> dict[str, dict[str, Task]]:
         """By feature network, the task that has its features of the data; none where published statistics suffice."""
-        found = {CLASSIFIER: {"extractor": self.extractor_task}} if CLASSIFIER in self._features else {}
+        found = {name: {"extractor": self.extractor_task} for name in OWN if name in self._features}
         for name in self._published:
             metrics = [m for m in self._metrics if METRICS[m].features == name and not METRICS[m].captioned]
             task = None

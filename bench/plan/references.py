@@ -12,7 +12,7 @@ from .. import published_files
 from ..errors import InputError
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.statistics import holds_images, moments_of
-from ..metrics.metric import CLASSIFIER, LPIPS
+from ..metrics.metric import LPIPS, OWN
 from ..metrics.register import METRICS
 from . import frozen
 from .kinds import ExtractorParams, ReferenceParams
@@ -150,7 +150,6 @@ def reads_data(metrics: Sequence[str], references: Mapping[str, str]) -> bool:
 def needs_own(metrics: Iterable[str], references: Mapping[str, str]) -> bool:
     """Whether some of these metrics compare with the data set's own images."""
     return any(
-        METRICS[name].features == CLASSIFIER
-        or (METRICS[name].against in ("rows", "moments") and name not in references)
+        METRICS[name].features in OWN or (METRICS[name].against in ("rows", "moments") and name not in references)
         for name in metrics
     )

@@ -96,6 +96,9 @@ def _network(parent: Artifact) -> tuple[Any, tuple[float, float]]:
     file, spec = parent.file(stage.WEIGHTS), DATASETS[params.dataset]
     made = stage.recipe(file, given)
     classes = spec.classes if made.label_dropout is not None else 0
+    if classes and spec.prompted:
+        message = "its captions are looked up in a table that an exported file does not hold"
+        raise InputError(f"{params.dataset}'s teacher cannot be exported, nor its students: {message}")
     ends = (made.sigma_min, made.sigma_max)
     config = made.network.model_dump(mode="json")
     return fewstep.checkpoint(config, load_file(file), spec.shape, classes, made.sigma_data, ends), ends

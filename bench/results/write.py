@@ -49,6 +49,7 @@ from ..plan import source_version
 from ..plan.cells import Cell, Plan
 from ..plan.kinds import CODEC, ExtractorParams, TeacherResult, Trained
 from ..run.runner import Outcome
+from ..suite.pairs import teachers
 from ..suite.schema import Suite
 from ..suite.writing import MARK, dump
 from . import costs, curves, published, trials
@@ -164,6 +165,9 @@ def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "teachers": [],
         "extractors": [],
     }
+    scales = {teacher.shown(): getattr(teacher, "guidance", None) for _, teacher in teachers(plan.suite)}
+    if guided := {label: scale for label, scale in scales.items() if scale is not None}:
+        facts["guidance"] = guided
     for task in plan.tasks():
         artifact = outcome.artifacts.get(task.name)
         if task.kind == "teacher" and artifact is not None:

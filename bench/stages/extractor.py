@@ -15,6 +15,7 @@ from ...datasets import frozen
 from ...datasets.base import ImageSet
 from ...datasets.classifiers import Classifier, Recipe
 from ...datasets.registry import DATASETS
+from ...datasets.scorers import Scorer, ScorerRecipe
 from .. import published_files
 from ..errors import TaskError
 from ..metrics.frechet import frechet_distance
@@ -23,6 +24,7 @@ from ..store import Artifact
 from ..training.feature_classifier import ClassifierTraining
 from ..training.ledger import Ledger
 from ..training.loop import fit
+from ..training.scorer import ScorerTraining
 from ..training.tracking import tracked
 from .context import Context
 from .data import load as load_data
@@ -30,6 +32,10 @@ from .device import accelerator
 
 # Who reads a feature network has its artifact among its inputs, and that is keyed by this source.
 PART_OF_RESULTS = False
+
+Network = Classifier | Scorer
+"""Both have features, logits, and say whether these are right for a label."""
+Recipes = Recipe | ScorerRecipe
 
 BATCH = 512
 WEIGHTS, REFERENCE = "classifier.safetensors", "reference.safetensors"
@@ -41,15 +47,16 @@ def run(task: Context[ExtractorParams]) -> ExtractorResult:
     assert data.targets is not None
     recipe, device = DATASETS[task.params.dataset].recipe(), accelerator(task.params.device)
     spent = _copied(task) if task.params.file is not None else _trained(task, data, recipe, device)
-    classifier = _read(task.folder / WEIGHTS, recipe).to(device)
-    _, held_out = recipe.split(data)
+    network = _read(task.folder / WEIGHTS, recipe).to(device)
+    _, held_out = recipe.parts(data)
     probe = data.samples(torch.arange(2)).to(device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        classifier.features(probe)
-    predicted = classes(classifier, features(classifier, data.samples(held_out)))
-    reference = features(classifier, data.samples(torch.arange(len(data))))
+        network.features(probe)
+    said = logits(network, features(network, held_out.samples(torch.arange(len(held_out)))))
+    assert held_out.targets is not None
+    accuracy = float(network.right(said, held_out.targets).double().mean())
+    reference = features(network, data.samples(torch.arange(len(data))))
     save_file({"features": reference}, task.folder / REFERENCE)
-    accuracy = float((predicted == data.targets[held_out]).double().mean())
     return ExtractorResult(
         held_out=len(held_out),
         held_out_accuracy=accuracy,
@@ -60,16 +67,14 @@ def run(task: Context[ExtractorParams]) -> ExtractorResult:
     )
 
 
-def _trained(task: Context[ExtractorParams], data: ImageSet, recipe: Recipe, device: str) -> dict[str, float]:
-    """Train the classifier, write its weights, and say what that took."""
-    training, _ = recipe.split(data)
-    assert data.targets is not None
-    part = ImageSet(f"{data.name}-train", data.images[training], data.targets[training], data.max_value, data.classes)
-    module = ClassifierTraining(recipe)
+def _trained(task: Context[ExtractorParams], data: ImageSet, recipe: Recipes, device: str) -> dict[str, float]:
+    """Train the network, write its weights, and say what that took."""
+    part, _ = recipe.parts(data)
+    module = ScorerTraining(recipe) if isinstance(recipe, ScorerRecipe) else ClassifierTraining(recipe)
     ledger = Ledger(recipe.steps(len(part)) * recipe.batch, "images", 1.0)
     with tracked(task.folder) as record:
         fit(module, part, module.seed, ledger, task.folder, record, task.on_progress, device)
-    save_file(module.classifier.cpu().state_dict(), task.folder / WEIGHTS)
+    save_file(module.result().cpu().state_dict(), task.folder / WEIGHTS)
     return {"flops": ledger.flops, "images": ledger.images, "steps": ledger.steps}
 
 
@@ -85,42 +90,41 @@ def _copied(task: Context[ExtractorParams]) -> dict[str, float]:
     return ledger
 
 
-def _read(file: Path, recipe: Recipe) -> Classifier:
-    classifier = recipe.build()
-    classifier.load_state_dict(load_file(file))
-    return classifier.eval()
+def _read(file: Path, recipe: Recipes) -> Network:
+    network = recipe.build()
+    network.load_state_dict(load_file(file))
+    return network.eval()
 
 
-def load(artifact: Artifact) -> tuple[Classifier, Tensor]:
+def load(artifact: Artifact) -> tuple[Network, Tensor]:
     """(the feature network, on the device of its training; the reference features (N, D), on the CPU)."""
     params = artifact.asked(ExtractorParams)
-    classifier = _read(artifact.file(WEIGHTS), DATASETS[params.dataset].recipe()).to(accelerator(params.device))
-    return classifier, load_file(artifact.file(REFERENCE))["features"]
+    network = _read(artifact.file(WEIGHTS), DATASETS[params.dataset].recipe()).to(accelerator(params.device))
+    return network, load_file(artifact.file(REFERENCE))["features"]
 
 
 @torch.no_grad()
-def features(classifier: Classifier, x0: Tensor) -> Tensor:
-    """The features (N, D) of samples (N, ...), in batches on the classifier's device, joined on the CPU."""
-    device = classifier.head.weight.device
-    return torch.cat([classifier.features(part.float().to(device)).cpu() for part in x0.split(BATCH)])
+def features(network: Network, x0: Tensor) -> Tensor:
+    """The features (N, D) of samples (N, ...), in batches on the network's device, joined on the CPU."""
+    device = _device(network)
+    return torch.cat([network.features(part.float().to(device)).cpu() for part in x0.split(BATCH)])
 
 
 @torch.no_grad()
-def logits(classifier: Classifier, found: Tensor) -> Tensor:
-    """The logits (N, classes) of features (N, D), on the CPU."""
-    return classifier.head(found.to(classifier.head.weight)).cpu()
+def logits(network: Network, found: Tensor) -> Tensor:
+    """The logits (N, classes) of features (N, D), on the CPU; of a scorer the cosines with each caption."""
+    return network.logits(found.float().to(_device(network))).cpu()
 
 
-def classes(classifier: Classifier, found: Tensor) -> Tensor:
-    """The classes (N,) of features (N, D)."""
-    return logits(classifier, found).argmax(1)
+def _device(network: Network) -> torch.device:
+    return next(network.parameters()).device
 
 
 def quality(artifact: Artifact) -> Callable[[Tensor], float]:
     """The Fréchet distance of samples (N, ...) to the reference, for training that selects by it."""
-    classifier, reference = load(artifact)
+    network, reference = load(artifact)
 
     def distance(x0: Tensor) -> float:
-        return frechet_distance(reference, features(classifier, x0))
+        return frechet_distance(reference, features(network, x0))
 
     return distance

@@ -16,7 +16,7 @@ from ..errors import TaskError
 from ..metrics.covariance import mean_and_covariance
 from ..metrics.extractors import EXTRACTORS
 from ..metrics.extractors.quantise import QUANTISERS
-from ..metrics.metric import CLASSIFIER, FEATURES, LAW, LOGITS, LPIPS, PIXELS
+from ..metrics.metric import CLASSIFIER, FEATURES, LAW, LOGITS, LPIPS, PIXELS, SCORER
 from ..metrics.register import METRICS
 from ..metrics.scoring import (
     SUBSET,
@@ -47,6 +47,7 @@ from . import images as images_made_elsewhere
 from .codec import Decoder
 from .context import Context
 from .device import accelerator
+from .scorer import of_scorer
 
 TRUTH_SETTINGS = {PIXELS: "pixels/float", LPIPS: "vgg16-piq/224/float"}
 """What the protocol says of samples that are compared with the truth, by features."""
@@ -69,6 +70,9 @@ def run(task: Context[ScoreParams]) -> Scored:
         values |= of_truth(samples, task.inputs["truth"], groups.pop(features)) if features in groups else {}
     if CLASSIFIER in groups:
         values |= of_classifier(samples.x0, task.inputs["extractor"], groups.pop(CLASSIFIER), samples.setting)
+    if SCORER in groups:
+        texts = _texts(params, len(samples.x0))
+        values |= of_scorer(samples.x0, texts, task.inputs["extractor"], groups.pop(SCORER), samples.setting)
     if LAW in groups:
         assert params.law is not None
         values |= of_law(samples.x0, params.law, groups.pop(LAW))
@@ -90,7 +94,7 @@ def _of_networks(
         name: FeatureReader(name, arrays_of(metrics), images.count, device, params.compared_at)
         for name, metrics in compared.items()
     }
-    texts = _texts(params, images.count) if captioned else []
+    texts = _texts(params, images.count)
     scores = {name: CaptionReader(METRICS[name].features, texts, device) for name in captioned}
     if features or scores:
         stream(images, [*features.values(), *scores.values()], task.on_progress)
@@ -111,9 +115,9 @@ def _divided(groups: dict[str, list[str]]) -> tuple[dict[str, list[str]], list[s
 
 
 def _texts(params: ScoreParams, count: int) -> list[str]:
-    """The caption of each sample."""
-    asked = params.captions
-    assert asked is not None
+    """The caption of each sample, if a metric looks at captions."""
+    if (asked := params.captions) is None:
+        return []
     try:
         return captions(asked["dataset"], range(count), asked.get("content"))
     except ArchiveError as error:

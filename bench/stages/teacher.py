@@ -1,7 +1,7 @@
 """The teacher: trained once and kept, shipped, somebody else's, or a closed form."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from ...datasets import frozen
 from ...datasets.registry import DATASETS
 from ...methods import exported
 from ...methods.classifier_guidance import ClassifierGuided, NoisyClassifier
-from ...methods.denoiser import Denoiser, Guided
+from ...methods.denoiser import Denoiser, EDMDenoiser, Guided
+from ...methods.prompts import PromptTable
 from ...methods.randomness import noise
 from ...methods.registry import TEACHERS
 from ...methods.saved_header import method_facts
@@ -35,7 +36,7 @@ from .context import Context
 from .data import outline
 from .device import accelerator
 
-WEIGHTS = "teacher.safetensors"
+WEIGHTS, TABLE = "teacher.safetensors", "prompts.safetensors"
 CLASSIFIER = "classifier.safetensors"
 
 
@@ -80,14 +81,34 @@ def _left_in_place(task: Context[TeacherParams], data: Any) -> TeacherResult:
 
 def _trained(task: Context[TeacherParams], data: Any) -> TeacherResult:
     options = PretrainOptions.model_validate(task.params.teacher)
-    module = pretrain.Pretrain(options, data.shape, data.classes)
-    result = _result(module.denoiser, data)
+    captions = _captions(task.params.dataset, data, options)
+    try:
+        module = pretrain.Pretrain(options, data.shape, data.classes, captions)
+    except ValueError as error:
+        raise TaskError(str(error)) from None
+    # An evaluation is one of the network that samples: it looks captions up.
+    alone = options.model_copy(update={"label_dropout": None}) if captions else options
+    result = _result(pretrain.denoiser(alone, data.shape, data.classes), data)
     ledger = Ledger(options.images, "images", result.flops_per_evaluation)
     device = accelerator(task.params.device)
     with tracked(task.folder, preview.of_teacher(module, tuple(data.shape))) as record:
         fit(module, data, options.seed, ledger, task.folder, record, task.on_progress, device)
     save_file(module.result().state_dict(), task.folder / WEIGHTS)
+    _encode(task, options, data)
     return result.model_copy(update={"ledger": TeacherTraining.model_validate(ledger.to_dict())})
+
+
+def _captions(dataset: str, data: Any, options: PretrainOptions) -> tuple[str, ...]:
+    """What the labels of a teacher with these options stand for, where they are captions."""
+    told = options.label_dropout is not None and DATASETS[dataset].prompted
+    return tuple(data.prompts) if told else ()
+
+
+def _encode(task: Context[TeacherParams], options: PretrainOptions, data: Any) -> None:
+    """Lay down what the frozen text encoder makes of each caption."""
+    if captions := _captions(task.params.dataset, data, options):
+        denoiser = _read(task.folder / WEIGHTS, options, data, captions)
+        pretrain.encoder(denoiser).write(task.folder / TABLE)
 
 
 def _copied(task: Context[TeacherParams], data: Any) -> TeacherResult:
@@ -159,8 +180,9 @@ def _shipped(task: Context[TeacherParams], data: Any) -> TeacherResult:
     shutil.copyfile(source, target)
     if published_files.sha256(target) != task.params.sha256:
         raise TaskError(f"{source} has changed since this run was planned; run it again")
-    training = TeacherTraining.model_validate_json(_facts(target)["ledger"])
-    return _result(_pretrained(target, _recorded(target), data), data, training)
+    training, options = TeacherTraining.model_validate_json(_facts(target)["ledger"]), _recorded(target)
+    _encode(task, options, data)
+    return _result(_pretrained(task.params.dataset, target, options, data), data, training)
 
 
 def _facts(file: Path) -> dict[str, str]:
@@ -179,9 +201,19 @@ def recipe(file: Path, given: dict[str, Any]) -> PretrainOptions:
     return _recorded(file) if given["name"] == "shipped" else PretrainOptions.model_validate(given)
 
 
-def _pretrained(file: Path, options: PretrainOptions, data: Any) -> Denoiser:
-    denoiser = pretrain.denoiser(options, data.shape, data.classes)
+def _read(file: Path, options: PretrainOptions, data: Any, captions: Sequence[str]) -> EDMDenoiser:
+    """The denoiser of a file, with its text encoder where it reads captions."""
+    denoiser = pretrain.denoiser(options, data.shape, data.classes, captions)
     denoiser.load_state_dict(load_file(file))
+    return denoiser
+
+
+def _pretrained(dataset: str, file: Path, options: PretrainOptions, data: Any) -> Denoiser:
+    """The same as it is used: captions are looked up in the table beside the file."""
+    captions = _captions(dataset, data, options)
+    denoiser = _read(file, options, data, captions)
+    if captions:
+        pretrain.look_up(denoiser, PromptTable(file.with_name(TABLE)))
     return denoiser
 
 
@@ -197,7 +229,9 @@ def load(inputs: Mapping[str, Artifact], guidance: float | None = None, labels: 
         return _told(params, inputs[PROMPTS], guidance).requires_grad_(False).eval()
     data = outline(params.dataset, params.content)
     denoiser, conditional = _made(artifact, params.teacher, data)
-    if conditional:
+    if conditional and DATASETS[params.dataset].prompted:
+        denoiser.prompts = pretrain.one_each(data.classes)
+    elif conditional:
         denoiser.class_counts = _drawn(data, labels)
     denoiser.sample_shape, denoiser.sample_bound = data.shape, data.bound
     if guidance is not None:
@@ -247,7 +281,7 @@ def _made(artifact: Artifact, given: dict[str, Any], data: Any) -> tuple[Denoise
     else:
         file = artifact.file(WEIGHTS)
         options = recipe(file, given)
-        denoiser = _pretrained(file, options, data)
+        denoiser = _pretrained(artifact.asked(TeacherParams).dataset, file, options, data)
         conditional = options.label_dropout is not None
     return denoiser, conditional
 

@@ -13,18 +13,17 @@ from ...datasets.frozen import register as frozen
 from ...datasets.registry import DATASETS
 from ...methods import registry
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
-from ...methods.specs.teachers.pipeline import PipelineOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...methods.specs.teachers.shipped import ShippedOptions
 from .. import published_files
-from ..metrics.metric import CLASSIFIER, LAW
+from ..metrics.metric import LAW, OWN
 from ..metrics.register import METRICS, defined
 from . import claimed, classifiers, elsewhere, fits, listed_levels, papers, pipelines, published, repeats
 from .document import Location, complaints
 from .fits import Complaint, Rule, entries, places
-from .networks import network
+from .networks import told
 from .pairs import Pair, datasets, pairs, references, teachers
-from .schema import Suite, Teacher
+from .schema import Suite
 
 
 def problems_are_given_once(suite: Suite) -> Iterator[Complaint]:
@@ -113,15 +112,8 @@ def shares_of_the_teachers_training_are_known(suite: Suite) -> Iterator[Complain
             yield (*where, "name"), f"{entry.name}: {message}; give it in evaluations"
 
 
-def _is_told(teacher: Teacher) -> bool:
-    """Whether its network is told labels, as far as is known before the file is here, or prompts."""
-    known = network(teacher)
-    told_labels = teacher.conditional or (known is not None and known.classes > 0)
-    return told_labels or isinstance(teacher, PipelineOptions)
-
-
 def labels_are_taken_where_teachers_need_them(suite: Suite) -> Iterator[Complaint]:
-    conditional = [teacher for _, teacher in teachers(suite) if _is_told(teacher)]
+    conditional = [teacher for _, teacher in teachers(suite) if told(teacher)]
     for where, entry in entries(suite):
         if conditional and entry.spec.trains and not entry.spec.conditional:
             message = f"{entry.name} trains without labels, and teacher {conditional[0].shown()} needs them"
@@ -164,7 +156,7 @@ def references_are_published(suite: Suite) -> Iterator[Complaint]:
             yield where, f"{metric} is not among the suite's metrics"
         elif metric not in METRICS:
             continue
-        elif METRICS[metric].against not in ("moments", "rows") or METRICS[metric].features in (CLASSIFIER, LAW):
+        elif METRICS[metric].against not in ("moments", "rows") or METRICS[metric].features in (*OWN, LAW):
             yield where, f"{metric} does not compare with published statistics; leave it out"
         elif published_files.meant(file, published_files.STATISTICS_FOLDER) is None:
             known = published_files.known_names(published_files.STATISTICS_FOLDER)
@@ -215,6 +207,8 @@ def shipped_teachers_are_known(suite: Suite) -> Iterator[Complaint]:
             yield (*place, "file"), f"no teacher {teacher.file!r} is shipped{near}"
         elif (own := frozen.NETWORKS[teacher.file].dataset) != dataset:
             yield (*place, "file"), f"{teacher.file} was trained on {own}, not on {dataset}"
+        elif teacher.guidance is not None and not told(teacher):
+            yield (*place, "guidance"), f"{teacher.file} knows no labels and no captions to be guided by; leave it out"
 
 
 RULES: tuple[Rule, ...] = (

@@ -19,7 +19,7 @@ from .. import published_files
 from .document import Location
 from .fits import Complaint, entries
 from .networks import network
-from .pairs import datasets
+from .pairs import datasets, teachers
 from .schema import MethodEntry, Suite
 
 SOURCES = {"student": ("file", "file"), "released": ("folder", "folder"), "images": ("source", "from")}
@@ -68,8 +68,16 @@ def rows_made_elsewhere_are_whole(suite: Suite) -> Iterator[Complaint]:
             yield from _nothing_is_trained(where, entry)
             yield from _belongs(where, suite, entry)
             yield from _source(where, suite, entry)
-        elif entry.on is not None:
-            yield (*where, "on"), f"only a row made elsewhere belongs to one data set; {entry.name} runs on all"
+        else:
+            yield from _with_teachers_of_the_suite(where, suite, entry)
+
+
+def _with_teachers_of_the_suite(where: Location, suite: Suite, entry: MethodEntry) -> Iterator[Complaint]:
+    labels = list(dict.fromkeys(teacher.shown() for _, teacher in teachers(suite)))
+    for label in entry.on or []:
+        if label not in labels:
+            has = f"no teacher {label!r}{registry.did_you_mean(label, labels)}"
+            yield (*where, "on"), f"the suite has {has}; {entry.name} runs on those whose labels it names, or on all"
 
 
 def _nothing_is_trained(where: Location, entry: MethodEntry) -> Iterator[Complaint]:

@@ -10,7 +10,7 @@ from ...datasets.registry import DATASETS, ArchiveError
 from ...methods.specs.images import ImagesOptions
 from ...methods.specs.teachers.checkpoint import CheckpointOptions
 from .. import published_files
-from ..metrics.metric import CLASSIFIER
+from ..metrics.metric import OWN
 from ..metrics.register import METRICS
 from . import elsewhere, first_bytes
 from .document import Location
@@ -79,8 +79,8 @@ def images_are_of_the_data(suite: Suite) -> Iterator[Complaint]:
 
 
 def other_shape(shape: Sequence[int], dataset: str, metrics: Sequence[str]) -> str | None:
-    """Why images of that shape cannot be measured by the data set's own classifier, if they are to be."""
-    own = [name for name in metrics if METRICS[name].features == CLASSIFIER]
+    """Why images of that shape cannot be measured by the data set's own network, if they are to be."""
+    own = [name for name in metrics if METRICS[name].features in OWN]
     if not own or tuple(shape) == (expected := DATASETS[dataset].shape):
         return None
     return f"images of shape {tuple(shape)}, and {', '.join(own)} need {expected}"

@@ -184,8 +184,8 @@ class Tuning(Options):
 
 class MethodEntry(Options):
     """One method of the grid; `variant` names it where options are not enough; `nfe` and `budgets` override
-    the suite's; without `tune` its options are frozen, the rule set "default". `on` names the data sets of a row that
-    was made elsewhere.
+    the suite's; without `tune` its options are frozen, the rule set "default". `on` names the teachers of a row, by
+    their labels, or the data sets of one that was made elsewhere.
     """
 
     name: str

@@ -216,7 +216,7 @@ def fit(
     module.train()
     try:
         made = prepared(module, batches, device)
-        with budget.readings.complete(), _frozen_garbage(), _remembered_devices(), made as ready:
+        with budget.readings.complete(), _frozen_garbage(), _remembered_devices(), ranks.divided(), made as ready:
             trainer.fit(module, ready, ckpt_path=str(checkpoint) if state else None, weights_only=True)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         if state is None or budget.begun:

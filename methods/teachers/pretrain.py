@@ -11,38 +11,65 @@ from ..adam import Adam
 from ..denoiser import EDMDenoiser
 from ..ema import Average, ramped_ema
 from ..method import Trainable
+from ..networks.captions import CaptionRows, EncodedCaptions
 from ..paths import EDM, expand
+from ..prompts import Prompts, PromptTable
 from ..randomness import generator
 from ..specs.teachers.pretrain import PretrainOptions
 
 
-def denoiser(options: PretrainOptions, shape: Sequence[int], classes: int = 0) -> EDMDenoiser:
+def denoiser(
+    options: PretrainOptions, shape: Sequence[int], classes: int = 0, captions: Sequence[str] = ()
+) -> EDMDenoiser:
     """The untrained denoiser for samples of `shape`, its weights a function of options.seed.
 
-    With options.label_dropout it is conditional on the labels 0 to `classes` - 1. ValueError if there are none.
+    With options.label_dropout it is conditional on the labels 0 to `classes` - 1, which it reads as `captions` where
+    there are some, one for each label. ValueError if there are no labels, or captions that it cannot read.
     """
     if options.label_dropout is not None and classes == 0:
         raise ValueError("label_dropout makes a class-conditional teacher, and the data set has no labels")
     known = 0 if options.label_dropout is None else classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        network = networks.build(options.network.model_dump(), shape, known)
+        network: Any = networks.build(options.network.model_dump(), shape, known)
+        if captions and known:
+            network.embed.labels = EncodedCaptions(captions, network.embed.labels.embedding_dim)
     return EDMDenoiser(network, options.sigma_data, EDM(options.sigma_min, options.sigma_max))
+
+
+def encoder(denoiser: EDMDenoiser) -> EncodedCaptions:
+    """The text encoder of an untrained or a trained denoiser that reads captions."""
+    network: Any = denoiser.network
+    found: EncodedCaptions = network.embed.labels
+    return found
+
+
+def look_up(denoiser: EDMDenoiser, table: PromptTable) -> None:
+    """Let a denoiser that reads captions look them up in the table of its frozen text encoder from now on."""
+    network: Any = denoiser.network
+    network.embed.labels = CaptionRows(table)
+
+
+def one_each(count: int) -> Prompts:
+    """What a data set of `count` captions is sampled and distilled with: all of them."""
+    return Prompts(range(count), range(count), count)
 
 
 class Pretrain(Trainable):
     """EDM's loss: lambda(sigma) |D(x0 + sigma eps; sigma) - x0|^2, ln sigma ~ N(mean, std^2).
 
-    A conditional network sees the labels, a share options.label_dropout of them replaced by the null label
-    `classes` (Ho & Salimans 2022, algorithm 1).
+    A conditional network sees the labels, or the captions that they number, a share options.label_dropout of them
+    replaced by the null label `classes` (Ho & Salimans 2022, algorithm 1).
     """
 
-    def __init__(self, options: PretrainOptions, shape: Sequence[int], classes: int = 0) -> None:
+    def __init__(
+        self, options: PretrainOptions, shape: Sequence[int], classes: int = 0, captions: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.options = options
         self.classes = classes
         self.batch_size = options.batch
-        self.denoiser = denoiser(options, shape, classes)
+        self.denoiser = denoiser(options, shape, classes, captions)
         self.average = Average(self.denoiser, ramped_ema(options.ema))
 
     def drawn(self, batch: Mapping[str, Any]) -> dict[str, Any]:

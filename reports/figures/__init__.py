@@ -22,11 +22,14 @@ KINDS = {
     "ablation": ("ablation.ablation", "quality by the options of a method"),
     "learned": ("learned.parameters", "the numbers that learned solvers have learned"),
     "training": ("training.losses", "the loss during training"),
+    "tradeoff": ("tradeoff.tradeoff", "a distance against a score, by the scale of guidance"),
     "methods": ("ranks.critical_difference", "mean ranks of methods, and which cannot be told apart"),
 }
 """Name -> (module and function that draws it, what it shows)."""
 REPORTED = ("nfe", "pareto", "budget", "ablation", "learned", "samples")
 """The kinds that a report shows, as far as a run has them and they tell something."""
+TOGETHER = ("methods", "tradeoff")
+"""Kinds that show several problems in one figure."""
 WITHOUT_METRIC = ("learned", "samples", "training")
 """Kinds that are the same for all metrics, but for what is printed beside."""
 
@@ -59,7 +62,7 @@ def figure(
 
     chosen = choose(
         [Path(folder) for folder in folders], metric, methods, nfes, width, (dataset, teacher), labels, by_run,
-        together=kind == "methods",
+        together=kind in TOGETHER,
     )  # fmt: skip
     return _drawn(chosen, kind)
 

@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
 from fewstep.bench.training.loop import fit
 from fewstep.bench.training.tracking import NoTracker
@@ -19,33 +18,34 @@ PROCESSES, BUDGET = 2, 1000.0
 
 
 def train_all(rank, folder):
-    """Every method, and what the ranks make of one network's evaluations; written by the first."""
+    """Every method, and what comes of one network's evaluations."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=PROCESSES)
-    own = ranks.Ranks(rank, PROCESSES)
-    found = {"evaluated": _evaluated(own), "rows": _rows_seen(own)}
+    with ranks.joined(rank, PROCESSES, folder / "meeting", "gloo"):
+        torch.save(_found(rank, folder), folder / f"found-{rank}.pt")
+
+
+def _found(rank, folder):
+    found = {"evaluated": _evaluated(), "rows": _rows_seen()}
     for name, spec in TRAINED.items():
         method = build(spec)
         ledger = killing.ledger_of(method, BUDGET)
-        with ranks.divided(own):
-            fit(method, killing.DATA, method.seed, ledger, folder, NoTracker())
+        fit(method, killing.DATA, method.seed, ledger, folder / f"{name}-{rank}", NoTracker())
         found[name] = method.result().state_dict(), ledger.to_dict()
-    torch.save(found, folder / f"found-{rank}.pt")
-    dist.destroy_process_group()
+    return found
 
 
-def _rows_seen(own):
+def _rows_seen():
     """How many rows a function gets of a batch of five: divided, and where whole batches are asked for."""
     seen = []
     denoiser = from_function(lambda x, t: seen.append(len(x)) or x, EDM())
-    with ranks.divided(own):
+    with ranks.divided():
         denoiser(torch.zeros(5, 2), 1.0)
         with ranks.whole():
             denoiser(torch.zeros(5, 2), 1.0)
     return seen
 
 
-def _evaluated(own):
+def _evaluated():
     """Values and gradients of a chain of two evaluations, of five rows and of one, in each process by itself or not."""
     found = []
     for rows in (5, 1):
@@ -53,7 +53,7 @@ def _evaluated(own):
             denoiser = killing.small_teacher().requires_grad_(True)
             x = torch.linspace(-1, 1, 2 * rows).reshape(rows, 2).requires_grad_()
             t = torch.tensor(2.0, requires_grad=True)
-            with ranks.divided(own) if together else nullcontext():
+            with ranks.divided() if together else nullcontext():
                 x1 = denoiser(x, t) + 0.1 * x
                 x2 = denoiser(x1, torch.linspace(0.5, 1.5, rows))
                 x2.square().mean().backward()

@@ -105,7 +105,8 @@ def test_a_shipped_file_is_the_one_that_is_pinned(network):
 def test_all_shipped_files_are_small_and_part_of_the_package():
     files = [frozen.path(name) for name in NETWORKS]
     assert sorted(frozen.FOLDER.glob("*.safetensors")) == sorted(files)
-    assert sum(file.stat().st_size for file in files) < 2e6
+    # Digits' networks are 1.1 MB; those of scenes look at four times as many pixels, and read captions.
+    assert sum(file.stat().st_size for file in files) < 4e6
     setup = tomllib.loads((Path(fewstep.__file__).parent / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert "*.safetensors" in setup["package-data"]["fewstep.datasets.frozen"]
 

@@ -323,7 +323,7 @@ def wrong(name, options, message, **entry):
         wrong("released", {"folder": "gone", "labels": [1, 2]}, "labels must fall"),
         wrong("released", {"folder": "gone", "sampler": "lcm2"}, "sampler"),
         wrong("released", {"folder": "gone", "eta": 2}, "eta"),
-        wrong("euler", {}, "only a row made elsewhere belongs to one data set", on="digits"),
+        wrong("euler", {}, "the suite has no teacher 'digits'", on="digits"),
     ],
 )
 def test_a_wrong_row_is_one_line_before_anything_runs(here, row, message):

@@ -35,8 +35,9 @@ def test_data_that_are_not_as_declared_are_refused(monkeypatch, changes):
     ("changes", "message"),
     [
         ({"metrics": ("pixels",)}, "no group of metrics 'pixels'; one of truth, classifier"),
-        ({"metrics": ("truth", "classifier")}, "the group 'classifier' and a classifier need each other"),
-        ({"classifier": "mine:RECIPE"}, "the group 'classifier' and a classifier need each other"),
+        ({"metrics": ("truth", "classifier")}, "the group 'classifier' or 'scorer' and a classifier need each other"),
+        ({"metrics": ("scorer", "classifier"), "classifier": "mine:RECIPE"}, "need each other"),
+        ({"classifier": "mine:RECIPE"}, "the group 'classifier' or 'scorer' and a classifier need each other"),
     ],
 )
 def test_a_declaration_that_promises_too_much_is_refused(changes, message):

@@ -27,10 +27,11 @@ DRAWN = {
     "learned": "quickstart",
     "training": "quickstart",
     "methods": "quickstart",
+    "tradeoff": "scenes",
 }
 """Kind -> a committed board that has it."""
 COLUMN, PAGE = 3.25, 5.5
-NARROW = ("nfe", "pareto", "budget", "samples", "methods")
+NARROW = ("nfe", "pareto", "budget", "samples", "methods", "tradeoff")
 """Kinds that are laid out differently in a column."""
 ALL = [
     *((kind, board, PAGE) for kind, board in DRAWN.items()),
