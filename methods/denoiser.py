@@ -113,7 +113,7 @@ class Denoiser(nn.Module):
         return self.predict_moments(x, t, condition).transpose(0, 1)
 
     def _counted(self, predict: Predict, x: Tensor, t: Time, condition: Condition) -> Tensor:
-        t, rows = as_time(t).to(x.device), x.shape[0]
+        t, rows = as_time(t).to(x.device, non_blocking=True), x.shape[0]
         if t.ndim > 1 or (t.ndim == 1 and len(t) != rows):
             raise ValueError(f"t has shape {tuple(t.shape)}; expected () or ({rows},) for x {tuple(x.shape)}")
         meter.enter(rows)

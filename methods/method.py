@@ -8,6 +8,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from .denoiser import Condition, Denoiser
+from .on_host import OnHost
 
 Draws = Callable[[int], Tensor]
 """draws(j): the j-th fresh unit noise of a stochastic sampler, (B, ...), the same for every batch size."""
@@ -44,6 +45,15 @@ class Trainable(LightningModule):
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
+
+    def drawn(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """What a step draws on the CPU as a function of (seed, step) alone, given its batch: what may be made ahead."""
+        return {}
+
+    def draws_of(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """`drawn`, which comes with the batch where it was made ahead."""
+        drawn: dict[str, Any] = batch["drawn"] if "drawn" in batch else self.drawn(batch)
+        return drawn
 
     def watched(self) -> list[Watched]:
         """What the last step wants looked at beside its loss. The runner does so some steps later."""
@@ -85,7 +95,7 @@ class Trainable(LightningModule):
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 
-class Method(Trainable):
+class Method(OnHost, Trainable):
     """A frozen teacher and a way to sample; trained methods add Trainable's steps.
 
     The teacher is not a submodule: it stays in eval mode, out of the optimiser and out of checkpoints.

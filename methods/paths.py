@@ -27,7 +27,7 @@ def as_time(t: Time) -> Tensor:
 
 def expand(coefficient: Tensor, x: Tensor) -> Tensor:
     """Shape a coefficient () or (B,) so that it multiplies x (B, ...), in x's dtype and on its device."""
-    coefficient = coefficient.to(device=x.device, dtype=x.dtype)
+    coefficient = coefficient.to(device=x.device, dtype=x.dtype, non_blocking=True)
     return coefficient if coefficient.ndim == 0 else coefficient.reshape(-1, *[1] * (x.ndim - 1))
 
 
@@ -229,12 +229,23 @@ class VPDiscrete(Path):
     def _changes(self) -> Tensor:
         return self._log_alphas.diff()
 
+    @cached_property
+    def _tables(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        return {}
+
+    def _table(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """`_log_alphas` and `_changes` where they are needed, sent there once."""
+        if device not in self._tables:
+            self._tables[device] = self._log_alphas.to(device), self._changes.to(device)
+        return self._tables[device]
+
     def _piece(self, t: Time) -> tuple[Tensor, Tensor]:
         """(log alpha, d log alpha/dt) at t."""
         label = as_time(t) * self.labels
         i = label.floor().clamp(0, self.labels - 1).long()
-        change = self._changes.to(i.device).take(i)
-        return self._log_alphas.to(i.device).take(i) + (label - i) * change, self.labels * change
+        log_alphas, changes = self._table(i.device)
+        change = changes.take(i)
+        return log_alphas.take(i) + (label - i) * change, self.labels * change
 
     def alpha(self, t: Time) -> Tensor:
         return torch.exp(self._piece(t)[0])
@@ -255,7 +266,7 @@ class VPDiscrete(Path):
 
     def time_at(self, noise_level: Time) -> Tensor:
         log_alpha = -torch.log1p(as_time(noise_level) ** 2) / 2
-        log_alphas, changes = self._log_alphas.to(log_alpha.device), self._changes.to(log_alpha.device)
+        log_alphas, changes = self._table(log_alpha.device)
         i = (torch.searchsorted(-log_alphas, -log_alpha.double(), right=True) - 1).clamp(0, self.labels - 1)
         return (i + (log_alpha - log_alphas.take(i)) / changes.take(i)) / self.labels
 

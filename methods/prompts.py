@@ -69,8 +69,10 @@ class PromptTable:
         self.identity: str = facts["identity"]
         self.length: int = int(facts["length"])
         self.masked: bool = facts["masked"] == "true"
+        self._nulls: Tensor | None = None
         self._starts: Tensor | None = None
         self._opened: Any = None
+        self._last: list[tuple[Tensor, int, Encoded]] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "PromptTable":
         return self
@@ -83,6 +85,12 @@ class PromptTable:
     def null(self) -> int:
         return len(self) - 1
 
+    def nulls(self, count: int, device: torch.device) -> Tensor:
+        """The null prompt's row, `count` times: the same tensor for the same question."""
+        if self._nulls is None or len(self._nulls) != count or self._nulls.device != device:
+            self._nulls = torch.full((count,), self.null, device=device)
+        return self._nulls
+
     @property
     def starts(self) -> Tensor:
         """Where the tokens of each prompt begin, and where the last end."""
@@ -93,8 +101,18 @@ class PromptTable:
     def at(self, rows: Tensor) -> Encoded:
         """The prompts of rows (B,), on their device, in the dtype of the file. IndexError for a row that is not there.
 
-        Rows that occur several times are read once.
+        Rows that occur several times are read once. For the very tensor of the call before, or of the one before that,
+        the answer is the same again: a solver asks with one tensor at all its steps, under guidance with two.
         """
+        version = 0 if rows.is_inference() else rows._version
+        for asked, then, found in self._last:
+            if asked is rows and then == version:
+                return found
+        found = self._at(rows)
+        self._last = [(rows, version, found), *self._last[:1]]
+        return found
+
+    def _at(self, rows: Tensor) -> Encoded:
         wanted, where = torch.unique(rows.cpu(), return_inverse=True)
         if len(wanted) and not 0 <= int(wanted[0]) <= int(wanted[-1]) < len(self):
             raise IndexError(f"rows {int(wanted[0])} to {int(wanted[-1])} of {len(self)} prompts")

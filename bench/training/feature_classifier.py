@@ -22,7 +22,7 @@ class ClassifierTraining(Trainable):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         rng = generator(self.seed, "classifier", int(batch["step"]))
-        x = batch["x0"] + 0.05 * torch.randn(batch["x0"].shape, generator=rng).to(batch["x0"])
+        x = batch["x0"] + 0.05 * torch.randn(batch["x0"].shape, generator=rng).to(batch["x0"], non_blocking=True)
         # Dropout draws from the global generator: seeding it by the step makes the run resumable.
         torch.manual_seed(int(torch.randint(2**62, (), generator=rng)))
         labels = batch["labels"]

@@ -23,6 +23,7 @@ from ...methods.denoiser import Exhausted
 from ...methods.method import Diverged, Trainable
 from ...methods.portable import rename
 from ..errors import OutOfBudget, TaskError
+from .ahead import prepared
 from .ledger import Ledger
 from .memory import held
 from .memory import is_measured as memory_is_measured
@@ -214,8 +215,9 @@ def fit(
     batches = Batches(data, module.batch_size, seed, start)
     module.train()
     try:
-        with budget.readings.complete(), _frozen_garbage(), _remembered_devices(), ranks.divided():
-            trainer.fit(module, batches, ckpt_path=str(checkpoint) if state else None, weights_only=True)
+        made = prepared(module, batches, device)
+        with budget.readings.complete(), _frozen_garbage(), _remembered_devices(), ranks.divided(), made as ready:
+            trainer.fit(module, ready, ckpt_path=str(checkpoint) if state else None, weights_only=True)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         if state is None or budget.begun:
             raise

@@ -173,20 +173,20 @@ class Boot(StudentMethod):
         rng = generator(self.seed, "train", step)
         u = torch.rand(self.batch_size, generator=rng, dtype=torch.float64) * (1 - delta)
         spacing = SPACINGS[self.options.path]
-        t, s = (spacing(v, self.t_max, self.t_min).to(self.device) for v in (u, u + delta))
+        t, s = (spacing(v, self.t_max, self.t_min).to(self.device, non_blocking=True) for v in (u, u + delta))
         signal, f, eps = self._drawn("train", step, self.batch_size, rng)
         bootstrapping = bootstrapping_loss(signal, f, self.path, eps, t, s, self.options.step, self.distance)
         weight = step_weight(self.options.weight, self.path, t, s).to(eps)
         signal, f, eps = self._drawn("boundary", step, math.ceil(self.options.boundary_share * self.batch_size), rng)
-        t_max = torch.tensor(self.t_max, dtype=torch.float64, device=self.device)
+        t_max = torch.tensor(self.t_max, dtype=torch.float64)
         boundary = boundary_loss(signal, f, expand(self.path.sigma(t_max), eps) * eps, eps, t_max, self.distance)
         return (weight * bootstrapping).mean() + self.options.boundary_weight * boundary.mean()
 
     def _drawn(self, loss: str, step: int, count: int, rng: torch.Generator) -> tuple[Signal, DataPrediction, Tensor]:
         """(student, teacher, eps (count, ...)), both at labels or prompts that are drawn for this loss, if any."""
-        eps = torch.randn(count, *self.shape, generator=rng).to(self.device)
+        eps = torch.randn(count, *self.shape, generator=rng).to(self.device, non_blocking=True)
         drawn = self.teacher.conditions(self.seed, f"label-{loss}", range(step * count, (step + 1) * count))
-        labels = None if drawn is None else drawn.to(self.device)
+        labels = None if drawn is None else drawn.to(self.device, non_blocking=True)
         teacher, clip = self.teacher.on(self.path), 1.0 if self.options.clip else math.inf
 
         def signal(eps: Tensor, t: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ target is eq. 8, the boundary condition eq. 5 and appendix C; RAdam is liu2020va
 """
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +81,8 @@ def consistency_loss(
 ) -> Tensor:
     """dist(f(x_t, t), SG f^-(x_s, s)) per sample (B,), unweighted (eq. 7).
 
-    x_t = x0 + t noise; x_s is one teacher step from t (B,) down to s (B,) (eq. 6).
+    x_t = x0 + t noise; x_s is one teacher step from t (B,) down to s (B,) (eq. 6). Both may stay on the CPU, where
+    whether a step ends at clean data is known without a wait.
     """
     x_t = x0 + expand(t, x0) * noise
     solve, options = ODE_STEPS[ode_step]
@@ -147,13 +150,13 @@ class ConsistencyModel(StudentMethod):
             raise ValueError("levels: searched asks the runner for a quality of samples, and got none")
         count, shape = range(self.options.search_samples), like.shape[1:]
         labels = self.teacher.conditions(self.seed, "label-levels", count)
-        f = self.function(None if labels is None else labels.to(like.device))
+        f = self.function(None if labels is None else labels.to(like.device, non_blocking=True))
 
         def draws(j: int) -> Tensor:
-            return noise(self.seed, f"levels-{j}", count, shape).to(like)
+            return noise(self.seed, f"levels-{j}", count, shape).to(like, non_blocking=True)
 
         self.average.eval()
-        start, path = noise(self.seed, "levels", count, shape).to(like), self.student.path
+        start, path = noise(self.seed, "levels", count, shape).to(like, non_blocking=True), self.student.path
         if nfe == 1:
             probe(f, self.quality, path, start)
         return search_levels(f, self.quality, path, start, draws, nfe, self.floor, self.options.search_rounds)
@@ -196,7 +199,7 @@ class ConsistencyModel(StudentMethod):
             return torch.tensor(given[: len(given_levels(nfe, given))], dtype=torch.float64)
         if self.search is None:
             return spread_levels(self.student.path, nfe, self.options.last_level)
-        found = self.search.positions[:nfe].cpu()
+        found = self.search.positions[:nfe]
         if len(found) < nfe or found.isnan().any():
             raise UnreachableNFE(f"no levels were searched for {nfe} evaluations")
         return at_positions(self.student.path, found)
@@ -212,7 +215,11 @@ class ConsistencyModel(StudentMethod):
     def sample(self, noise: Tensor, nfe: int, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """x0 by multistep consistency sampling (algorithm 1) over `levels`."""
         return consistency_sampling(
-            self.function(condition), noise, self.levels(whole(nfe)).to(noise.device), self.floor, draws
+            self.function(condition),
+            noise,
+            self.levels(whole(nfe)).to(noise.device, non_blocking=True),
+            self.floor,
+            draws,
         )
 
 
@@ -231,18 +238,28 @@ class Consistency(ConsistencyModel):
         self.target = copy.deepcopy(self.student).requires_grad_(False) if options.target_ema else None
         self._following = None if self.target is None else Paired(self.target, self.student)
 
+    def indices(self, batch: Mapping[str, Any]) -> tuple[torch.Generator, Tensor]:
+        """The step's generator, with the samples' places (B,) on the grid drawn from it."""
+        rng = generator(self.seed, "train", int(batch["step"]))
+        return rng, torch.randint(len(self.grid) - 1, (len(batch["x0"]),), generator=rng)
+
+    def drawn(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        rng, _ = self.indices(batch)
+        return {"noise": torch.randn(batch["x0"].shape, generator=rng), "masks": drawn_seed(rng)}
+
     def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
         x0, condition = batch["x0"], self.condition_of(batch)
-        rng = generator(self.seed, "train", int(batch["step"]))
-        index = torch.randint(len(self.grid) - 1, (len(x0),), generator=rng)
-        noise, masks = torch.randn(x0.shape, generator=rng).to(x0), drawn_seed(rng)
-        t, s = self.grid[index].to(x0.device), self.grid[index + 1].to(x0.device)
+        drawn, (_, index) = self.draws_of(batch), self.indices(batch)
+        noise, masks = drawn["noise"].to(x0, non_blocking=True), drawn["masks"]
+        t, s = self.grid[index], self.grid[index + 1]
         networks = (self.student, self.student if self.target is None else self.target, self.teacher)
         student, target, teacher = (f.given(condition) for f in networks)
         distances = consistency_loss(
             student, target, teacher, x0, noise, t, s, self.options.ode_step, self.distance, masks
         )
-        return (snr_weight(self.options.weight, t, self.student.sigma_data).to(x0) * distances).mean()
+        return (
+            snr_weight(self.options.weight, t, self.student.sigma_data).to(x0, non_blocking=True) * distances
+        ).mean()
 
     def update_averages(self) -> None:
         super().update_averages()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..method import Draws
+from ..on_host import OnHost
 from ..paths import Path
 from ..solvers.grids import karras
 from ..uses import spent_on
@@ -25,7 +26,7 @@ def consistency_sampling(f: Function, noise: Tensor, levels: Tensor, floor: floa
     noise: unit Gaussian (B, ...); draws(j): the unit noise added before step j + 1. `floor` is the noise that f
     leaves in its output: sigma_min for f(x, sigma_min) = x, 0 for a denoiser. ValueError without draws.
     """
-    x0 = f(levels[0].to(noise) * noise, levels[0])
+    x0 = f(levels[0].to(noise, non_blocking=True) * noise, levels[0])
     for j, level in enumerate(levels[1:]):
         if draws is None:
             raise ValueError("multistep consistency sampling is stochastic: give draws")
@@ -35,7 +36,7 @@ def consistency_sampling(f: Function, noise: Tensor, levels: Tensor, floor: floa
 
 def renoised(x0: Tensor, level: Tensor, floor: float, noise: Tensor) -> Tensor:
     """x0 with noise `floor` raised to noise `level`: sqrt(level^2 - floor^2) is added."""
-    return x0 + (level**2 - floor**2).sqrt().to(x0) * noise.to(x0)
+    return x0 + (level**2 - floor**2).sqrt().to(x0, non_blocking=True) * noise.to(x0, non_blocking=True)
 
 
 def at_positions(path: Path, positions: Tensor) -> Tensor:
@@ -115,7 +116,7 @@ def probe(f: Function, quality: Quality, path: Path, noise: Tensor) -> None:
         quality(f(path.t_max * noise, at_positions(path, torch.zeros((), dtype=torch.float64))))
 
 
-class LevelSearch(nn.Module):
+class LevelSearch(OnHost):
     """The search for a student's sampling levels at the end of its training, and what it found.
 
     What it will cost is measured: the first step also makes one probe, so the first two steps tell how large a
@@ -125,6 +126,7 @@ class LevelSearch(nn.Module):
 
     positions: Tensor
     spent: Tensor
+    on_host = ("positions", "spent")
 
     def __init__(self, function: nn.Module, nfe: int, rounds: int) -> None:
         super().__init__()

@@ -47,7 +47,8 @@ def training_loss(
 ) -> Tensor:
     """d(f(x_t, t), SG f^-(x_r, r)) per sample (B,), unweighted (CT, eq. 10); x_t = x0 + t eps, x_r = x0 + r eps.
 
-    Where r = 0 the target is x0, and where it is for the whole batch the target network is not run.
+    Where r = 0 the target is x0, and where it is for the whole batch the target network is not run. On the CPU, where
+    t and r may stay, that is known without a wait.
     """
     x_t, x_r = x0 + expand(t, x0) * noise, x0 + expand(r, x0) * noise
     return residual(student, clean_at_zero(target), x_t, t, x_r, r, distance, masks)
@@ -194,12 +195,11 @@ class ConsistencyTraining(ConsistencyModel):
     def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
         x0, condition = batch["x0"], self.condition_of(batch)
         rng, t, r = self._pairs(int(batch["step"]), self.progress)
-        noise, masks = torch.randn(x0.shape, generator=rng).to(x0), drawn_seed(rng)
-        t, r = t.to(x0.device), r.to(x0.device)
+        noise, masks = torch.randn(x0.shape, generator=rng).to(x0, non_blocking=True), drawn_seed(rng)
         networks = (self.student, self.student if self.target is None else self.target)
         student, target = (f.given(condition) for f in networks)
         distances = training_loss(student, target, x0, noise, t, r, self.recipe.distance, masks)
-        return (self.recipe.weight(t, r).to(x0) * distances).mean()
+        return (self.recipe.weight(t, r).to(x0, non_blocking=True) * distances).mean()
 
     def step_kind(self, step: int) -> str:
         kind = super().step_kind(step)

@@ -26,14 +26,22 @@ from .student import StudentMethod, preconditioned_network
 
 
 class Recorded(Wrapper):
-    """A denoiser that keeps the x at which it was last asked for each time: at a node of a sampler, its state there."""
+    """A denoiser that keeps the x at which it was last asked for each time: the states at the nodes of a sampler, in
+    their order.
+
+    A node's time is one and the same tensor whenever a sampler asks there: no time is read.
+    """
 
     def __init__(self, denoiser: Denoiser) -> None:
         super().__init__(denoiser, denoiser.path)
-        self.states: dict[float, Tensor] = {}
+        self._asked: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def states(self) -> list[Tensor]:
+        return [x for _, x in self._asked.values()]
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        self.states[float(t)] = x
+        self._asked[id(t)] = t, x
         return self.denoiser(x, t, condition)
 
 
@@ -42,8 +50,13 @@ def moments(teacher: Denoiser, options: DFNOOptions) -> Tensor:
     solver = solvers.get(options.solver)
     assert isinstance(solver, Solver)
     _, times = solver.schedule(teacher.path, options.solver_nfe)
-    share = torch.arange(1, options.frames + 1, dtype=torch.float64) / options.frames
-    return times[(share * (len(times) - 1)).round().long()]
+    return times[kept_nodes(len(times) - 1, options.frames)]
+
+
+def kept_nodes(steps: int, frames: int) -> list[int]:
+    """Which of the sampler's nodes 0 to `steps` the moments are; the last is the last."""
+    share = torch.arange(1, frames + 1, dtype=torch.float64) / frames
+    return (share * steps).round().long().tolist()
 
 
 def trajectory(teacher: Denoiser, noise: Tensor, options: DFNOOptions, labels: Tensor | None = None) -> Tensor:
@@ -51,14 +64,14 @@ def trajectory(teacher: Denoiser, noise: Tensor, options: DFNOOptions, labels: T
     recorded = Recorded(teacher)
     with spent_on("pairs"):
         x0 = solvers.get(options.solver).sample(recorded, noise, nfe=options.solver_nfe, condition=labels)
-    before = [recorded.states[t] for t in moments(teacher, options).tolist()[:-1]]
-    return torch.stack([*before, x0], dim=1)
+    states = [*recorded.states, x0]
+    return torch.stack([states[i] for i in kept_nodes(len(states) - 1, options.frames)], dim=1)
 
 
 def trajectory_loss(predicted: Tensor, states: Tensor, weight: Tensor, distance: Distance = l2) -> Tensor:
     """The mean over i of omega_i dist(x_i', x_i), per sample (B,); both (B, T, ...), weight omega (T,)."""
     apart = distance(predicted.flatten(0, 1), states.flatten(0, 1)).unflatten(0, states.shape[:2])
-    return (weight.to(apart) * apart).mean(1)
+    return (weight.to(apart, non_blocking=True) * apart).mean(1)
 
 
 def moment_weight(name: str, level: Tensor) -> Tensor:
@@ -134,7 +147,7 @@ class DFNO(StudentMethod):
 
     def _sizes(self, states: Tensor) -> Tensor:
         """sqrt(1 + sigma_i^2), so that it divides states (B, T, ...)."""
-        return self.size.to(states).reshape(-1, *[1] * (states.ndim - 2))
+        return self.size.to(states, non_blocking=True).reshape(-1, *[1] * (states.ndim - 2))
 
     @torch.no_grad()
     def trajectory(self, noise: Tensor, condition: Condition = None) -> Tensor:

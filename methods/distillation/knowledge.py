@@ -14,6 +14,7 @@ from torch import Tensor
 from ..denoiser import Condition, Denoiser
 from ..method import Draws
 from ..nfe import one_evaluation
+from ..paths import expand
 from ..randomness import generator
 from ..specs.knowledge import KnowledgeOptions
 from .distances import DISTANCES
@@ -30,7 +31,7 @@ def knowledge_loss(student: Callable[[Tensor], Tensor], noise: Tensor, x0: Tenso
 def one_step(denoiser: Denoiser, noise: Tensor, condition: Condition = None) -> Tensor:
     """D(sigma_max z, t_max): the denoiser read as a map from unit noise (B, ...) to data."""
     t = denoiser.path.t_max
-    return denoiser(denoiser.path.sigma(t).to(noise) * noise, t, condition)
+    return denoiser(expand(denoiser.path.sigma(t), noise) * noise, t, condition)
 
 
 class Knowledge(StudentMethod):

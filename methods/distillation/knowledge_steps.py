@@ -23,7 +23,7 @@ from .student import StudentMethod
 
 def euler_step(flow: Flow, x: Tensor, r: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
     """x_s = x_r + (s - r) u(x_r, r) for x (B, ...) at flow times r < s, each (): DDIM's step."""
-    return x + (s - r).to(x) * flow.velocity(x, r, condition)
+    return x + (s - r).to(x, non_blocking=True) * flow.velocity(x, r, condition)
 
 
 def landing_loss(flow: Flow, r: Tensor, truth: Tensor, condition: Condition = None, distance: Distance = l2) -> Tensor:
@@ -59,8 +59,8 @@ class KnowledgeSteps(StudentMethod):
         if lot := self.next_lot():
             self.truth.solve_next(self.flow, self.seed, lot, self.wanted.tolerance)
         rng, device = generator(self.seed, "train", int(batch["step"])), self.truth.states.device
-        rows = torch.randint(int(self.truth.solved), (self.batch_size,), generator=rng).to(device)
-        truth, _ = self.truth.at(self.times.to(device), rows)
+        rows = torch.randint(int(self.truth.solved), (self.batch_size,), generator=rng).to(device, non_blocking=True)
+        truth, _ = self.truth.at(self.times.to(device, non_blocking=True), rows)
         distance = DISTANCES[self.options.distance]
         return landing_loss(self._flow_of(self.student), self.times, truth, self.truth.labels_of(rows), distance).mean()
 

@@ -44,22 +44,24 @@ class Pairs(nn.Module):
 
     def add(self, noise: Tensor, x0: Tensor, labels: Tensor | None = None) -> None:
         """Keep more pairs: b rows of each."""
-        self.noise = torch.cat([self.noise, noise.to(self.noise)])
-        self.x0 = torch.cat([self.x0, x0.to(self.x0)])
+        self.noise = torch.cat([self.noise, noise.to(self.noise, non_blocking=True)])
+        self.x0 = torch.cat([self.x0, x0.to(self.x0, non_blocking=True)])
         if self.labels is not None:
             assert labels is not None
-            self.labels = torch.cat([self.labels, labels.to(self.labels)])
+            self.labels = torch.cat([self.labels, labels.to(self.labels, non_blocking=True)])
 
     def batch(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         """(noise, x0, labels) of `count` pairs drawn uniformly from those kept: so many rows of each."""
-        rows = torch.randint(len(self), (count,), generator=rng).to(self.x0.device)
+        rows = torch.randint(len(self), (count,), generator=rng).to(self.x0.device, non_blocking=True)
         return self.noise[rows], self.x0[rows], None if self.labels is None else self.labels[rows]
 
     def starts(self, teacher: Denoiser, seed: int, step: int, count: int) -> tuple[Tensor, Tensor | None]:
         """(unit noise, labels) that the `count` pairs of training step `step` start from: functions of (seed, step)."""
         noise = torch.randn(count, *self.noise.shape[1:], generator=generator(seed, "pairs", step))
         labels = teacher.conditions(seed, "label-pair", range(step * count, (step + 1) * count))
-        return noise.to(self.noise), None if labels is None else labels.to(self.noise.device)
+        return noise.to(self.noise, non_blocking=True), None if labels is None else labels.to(
+            self.noise.device, non_blocking=True
+        )
 
     def clear(self) -> None:
         self.noise, self.x0 = self.noise[:0], self.x0[:0]

@@ -65,7 +65,7 @@ def progressive_loss(
     with torch.no_grad(), spent_on("teacher"):
         target = halved_step(teacher, x_t, t, m, s, condition)
     w = snr_weight(weight, teacher.path.noise_level(t), sigma_data)
-    return w.to(x0) * l2(student(x_t, t, condition), target)
+    return w.to(x0, non_blocking=True) * l2(student(x_t, t, condition), target)
 
 
 @lru_cache
@@ -75,7 +75,7 @@ def _times(path: Path, name: str, steps: int) -> Tensor:
 
 def step_times(path: Path, name: str, steps: int, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(t, m, s) of student steps `index` (B,) of `steps`, 0 the noisiest; m is the teacher's time between."""
-    times = _times(path, name, steps).to(index.device)
+    times = _times(path, name, steps).to(index.device, non_blocking=True)
     return times[2 * index], times[2 * index + 1], times[2 * index + 2]
 
 
@@ -101,6 +101,7 @@ class Progressive(AdamStudent):
     """
 
     phase: Tensor
+    on_host = ("phase",)
 
     def __init__(self, teacher: Denoiser, options: ProgressiveOptions, seed: int = 0) -> None:
         network = teacher.unwrapped()
@@ -174,10 +175,11 @@ class Progressive(AdamStudent):
         x0, phase = batch["x0"], int(self.phase)
         steps = self.options.steps[phase]
         rng = generator(self.seed, "train", int(batch["step"]))
-        index = torch.randint(steps, (len(x0),), generator=rng).to(x0.device)
-        noise = torch.randn(x0.shape, generator=rng).to(x0)
+        index = torch.randint(steps, (len(x0),), generator=rng)
+        noise = torch.randn(x0.shape, generator=rng).to(x0, non_blocking=True)
         teacher = self.student_of(2 * steps) if phase else self.teacher.on(self.path)
-        t, m, s = step_times(self.path, self.options.path, steps, index)
+        times = torch.stack(step_times(self.path, self.options.path, steps, index))
+        t, m, s = times.to(x0.device, non_blocking=True)
         weight = self.options.weight
         condition = self.condition_of(batch)
         losses = progressive_loss(self.student, teacher, x0, noise, t, m, s, weight, self.sigma_data, condition)

@@ -85,6 +85,7 @@ class RectifiedFlow(StudentMethod):
     """
 
     distilling: Tensor
+    on_host = ("distilling",)
 
     def __init__(self, teacher: Denoiser, options: RectifiedFlowOptions, seed: int = 0) -> None:
         super().__init__(teacher, copy.deepcopy(teacher.unwrapped()).on(FlowOT()), options, seed)
@@ -120,7 +121,7 @@ class RectifiedFlow(StudentMethod):
         else:
             r = reflow_times(torch.rand(len(x0), generator=rng, dtype=torch.float64))
         velocity = partial(flow_velocity, self.student, condition=labels)
-        return rectified_flow_loss(velocity, noise, x0, r.to(x0.device)).mean()
+        return rectified_flow_loss(velocity, noise, x0, r.to(x0.device, non_blocking=True)).mean()
 
     def _begin_distillation(self) -> None:
         assert self.flow is not None

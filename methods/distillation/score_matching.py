@@ -9,7 +9,7 @@ arXiv:2206.00364, table 1).
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -105,24 +105,23 @@ class ScoreMatching(StudentMethod):
         turn = step % (self.options.fake_updates + 1)
         return FAKE if self.spent < self.options.warm_up or turn < self.options.fake_updates else GENERATOR
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        step = int(batch["step"])
-        self._kind, self._watched = self.step_kind(step), []
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        self._kind, self._watched = self.step_kind(int(batch["step"])), []
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
         student_optimizer, fake_optimizer = optimizers
         if self._kind == FAKE:
             with spent_on("auxiliary"):
-                return self._update(self.fake, fake_optimizer, self.fake_loss, step, self.options.fake_levels)
-        return self._update(self.student, student_optimizer, self.loss, step, self.options.generator_levels)
+                return self._update(self.fake, fake_optimizer, self.fake_loss, batch, self.options.fake_levels)
+        return self._update(self.student, student_optimizer, self.loss, batch, self.options.generator_levels)
 
     def _update(
-        self, network: nn.Module, optimizer: Any, loss: Callable[[Part], Tensor], step: int, levels: Levels
+        self, network: nn.Module, optimizer: Any, loss: Callable[[Part], Tensor], batch: dict[str, Any], levels: Levels
     ) -> Tensor:
         """One optimiser step on the batch's mean loss, its gradient added up over the parts; the loss, ()."""
         self.fake.requires_grad_(network is self.fake).train(network is self.fake)
         total = torch.zeros((), device=self.device)
-        for part in self._parts(step, levels):
+        for part in self._parts(batch, levels):
             share = loss(part).sum() / self.batch_size
             self.manual_backward(share)
             total += share.detach()
@@ -149,19 +148,27 @@ class ScoreMatching(StudentMethod):
                 teacher = self.teacher.on(self.path)(x, part.sigma, part.labels)
         return self.student_loss(Noised(x0, x, part.sigma, fake, teacher))
 
-    def _parts(self, step: int, levels: Levels) -> Iterator[Part]:
-        """The batch of training step `step`, a function of (seed, step), in as many parts as the options say."""
-        n, rng = self.batch_size, generator(self.seed, "train", step)
-        z, eps = (torch.randn(n, *self.shape, generator=rng).to(self.device) for _ in range(2))
+    def drawn(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The student's noise and the one added to its samples; the levels, which come after them, hang on the step."""
+        rng = generator(self.seed, "train", int(batch["step"]))
+        z, eps = (torch.randn(self.batch_size, *self.shape, generator=rng) for _ in range(2))
+        return {"z": z, "eps": eps, "rng": rng}
+
+    def _parts(self, batch: Mapping[str, Any], levels: Levels) -> Iterator[Part]:
+        """What the step learns from, a function of (seed, step), in as many parts as the options say."""
+        n, step, drawn = self.batch_size, int(batch["step"]), self.draws_of(batch)
+        z, eps = (drawn[name].to(self.device, non_blocking=True) for name in ("z", "eps"))
+        rng = drawn["rng"]
         if levels is None:
             sigma = (self.options.log_sigma_mean + self.options.log_sigma_std * torch.randn(n, generator=rng)).exp()
         else:
             low, high = levels
             sigma = karras(low + (high - low) * torch.rand(n, generator=rng), self.path.t_min, self.path.t_max)
+        sigma = sigma.to(self.device, non_blocking=True)
         labels = self.teacher.conditions(self.seed, "label-train", range(step * n, (step + 1) * n))
-        for rows in torch.arange(n).to(self.device).chunk(self.options.accumulate):
-            own = None if labels is None else labels.to(self.device)[rows]
-            yield Part(rows, z[rows], sigma.to(self.device)[rows], eps[rows], own)
+        labels = None if labels is None else labels.to(self.device, non_blocking=True)
+        for rows in torch.arange(n, device=self.device).chunk(self.options.accumulate):
+            yield Part(rows, z[rows], sigma[rows], eps[rows], None if labels is None else labels[rows])
 
     def _watch(self, x0: Tensor) -> None:
         """Note whether the student's samples x0 (b, ...) are still data of any kind."""

@@ -128,6 +128,7 @@ class Tract(AdamStudent):
 
     student: EDMDenoiser
     phase_start: Tensor
+    on_host = ("phase_start",)
 
     def __init__(self, teacher: Denoiser, options: TractOptions, seed: int = 0) -> None:
         network = preconditioned_network(teacher, "TRACT")
@@ -191,8 +192,8 @@ class Tract(AdamStudent):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         rng = generator(self.seed, "train", int(batch["step"]))
         x0, condition = batch["x0"].double(), self.condition_of(batch)
-        t, _, _ = times = self.times[self.phase().random_indices(len(x0), rng)].to(x0.device)
-        x_t = self.path.noisy(x0, torch.randn(x0.shape, generator=rng).to(x0), t)
+        t, _, _ = times = self.times[self.phase().random_indices(len(x0), rng)].to(x0.device, non_blocking=True)
+        x_t = self.path.noisy(x0, torch.randn(x0.shape, generator=rng).to(x0, non_blocking=True), t)
         lagging: Any = self.self_teacher.module
         target = tract_target(self.path, self.teacher_step(condition), self.jump(lagging, condition), x_t, times)
         student = self.student.on(self.path).given(condition)

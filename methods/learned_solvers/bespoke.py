@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..denoiser import Condition, Denoiser
-from ..method import Diverged, Draws, Method
+from ..method import Draws, Method, Watched
 from ..nfe import UnreachableNFE, whole
 from ..paths import FlowCosine, FlowOT
 from ..randomness import generator, noise
@@ -192,6 +192,10 @@ def rmse_loss(solver: BespokeSolver, velocity: Velocity, truth: Tensor, slopes: 
     return rms((truth[-1] - x)[None]).mean()
 
 
+def _lost(finite: float) -> str | None:
+    return None if finite else "the solver's times are not finite"
+
+
 LOSSES = {"bound": bound_loss, "lte": lte_loss, "rmse": rmse_loss}
 FLOWS = {"flow-ot": FlowOT(), "flow-cosine": FlowCosine()}
 
@@ -216,6 +220,7 @@ class Bespoke(Method):
         labels = teacher.conditions(seed, "label-trajectory", range(options.trajectories))
         self.truth = GroundTruth(options.trajectories, options.nodes, self.shape, labels)
         self.best = self.solver
+        self._has_exact = False
         if options.select != "last":
             self.best = copy.deepcopy(self.solver).requires_grad_(False)
             self.register_buffer("best_score", torch.tensor(torch.inf, dtype=torch.float64))
@@ -239,32 +244,39 @@ class Bespoke(Method):
             with spent_on("selection"):
                 self.keep_the_best()
         rng = generator(self.seed, "train", step)
-        rows = torch.randint(int(self.truth.solved), (self.batch_size,), generator=rng).to(self.truth.states.device)
+        rows = torch.randint(int(self.truth.solved), (self.batch_size,), generator=rng).to(
+            self.truth.states.device, non_blocking=True
+        )
         times = self.solver.step_times()
-        if not times.isfinite().all():
-            raise Diverged("the solver's times are not finite")
-        truth, slopes = self.truth.at(times, rows)
+        truth, slopes = self.truth.at(times.nan_to_num(), rows)
         velocity = partial(self.flow.velocity, condition=self.truth.labels_of(rows))
         return LOSSES[self.options.loss](self.solver, velocity, truth, slopes)
+
+    @torch.no_grad()
+    def watched(self) -> list[Watched]:
+        """Whether the next step has times to start from."""
+        return [] if self.trainer.should_stop else [Watched(self.solver.step_times().isfinite().all(), _lost)]
 
     @torch.no_grad()
     def keep_the_best(self) -> None:
         """Keep the present parameters if they are better than those kept, on noises of the selection's own."""
         indices = range(self.options.select_samples)
-        start = noise(self.seed, "selection", indices, self.shape).to(self.exact)
+        start = noise(self.seed, "selection", indices, self.shape).to(self.exact, non_blocking=True)
         labels = self.teacher.conditions(self.seed, "label-selection", indices)
-        labels = None if labels is None else labels.to(start.device)
+        labels = None if labels is None else labels.to(start.device, non_blocking=True)
         x0 = self.solver.solve(partial(self.flow.velocity, condition=labels), self.flow.start(start))
         if self.options.select == "best-fd":
             assert self.quality is not None
             score = torch.tensor(self.quality(x0))
         else:
-            if self.exact.isnan().any():
+            if not self._has_exact and self.exact.isnan().any():
                 self.exact.copy_(AdaptiveSolver(self.options.tolerance).sample(self.teacher, start, condition=labels))
+            self._has_exact = True
             score = rms((x0 - self.exact)[None]).mean()
-        if score < self.best_score:
-            self.best_score.copy_(score)
-            self.best.load_state_dict(self.solver.state_dict())
+        is_better = score.to(self.best_score) < self.best_score
+        for kept, value in zip(self.best.parameters(), self.solver.parameters(), strict=True):
+            kept.copy_(torch.where(is_better, value, kept))
+        self.best_score.copy_(torch.where(is_better, score, self.best_score))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         free = [p for p in self.solver.parameters() if p.requires_grad]

@@ -18,6 +18,7 @@ from .. import solvers
 from ..denoiser import Condition, Denoiser
 from ..method import Draws, Method
 from ..nfe import UnreachableNFE, whole
+from ..on_host import OnHost
 from ..randomness import noise
 from ..solvers.adams import EQUAL_STEPS, history
 from ..solvers.base import Node, Run, Solver, ddim, eps_of, transfer
@@ -73,7 +74,7 @@ def d_ipndm(run: Run, x: Tensor, correct: Correct) -> Tensor:
 def d_deis_tab(run: Run, x: Tensor, correct: Correct) -> Tensor:
     """D-tAB-DEIS: over the step in rho DEIS's coefficients are weights of a mean of eps (th_deis/sampler.py)."""
     points = run.order + 1
-    table = tab_coefficients(run.path, [float(node.time) for node in run.nodes], points, run.options.quadrature)
+    table = tab_coefficients(run.path, [node.number for node in run.nodes], points, run.options.quadrature)
     steps = [s.level - t.level for t, s in pairwise(run.nodes)]
     rows = [[c / step for c in row] for row, step in zip(table, steps, strict=True)]
     return _corrected(run, x, correct, rows, points)
@@ -223,7 +224,7 @@ def stored(lambdas: Sequence[float]) -> Correct:
     return lambda plain, direction: plain + next(remaining) * direction
 
 
-def fitted(targets: Tensor, lambdas: list[float]) -> Correct:
+def fitted(targets: Tensor, lambdas: list[Tensor]) -> Correct:
     """Fitting: lambda = <target - plain, direction> / |direction|^2 over the batch, in float64; 0 without a
     direction. targets: (nfe, B, ...), one per evaluation; what is found is appended to `lambdas`.
     """
@@ -231,8 +232,8 @@ def fitted(targets: Tensor, lambdas: list[float]) -> Correct:
 
     def correct(plain: Tensor, direction: Tensor) -> Tensor:
         missing, f = (next(remaining) - plain).double(), direction.double()
-        size = float(f.square().sum())
-        lambdas.append(float((missing * f).sum()) / size if size > 0 else 0.0)
+        size = f.square().sum()
+        lambdas.append(torch.where(size > 0, (missing * f).sum() / size, 0.0))
         return plain + lambdas[-1] * direction
 
     return correct
@@ -272,19 +273,20 @@ def fit(
     variant: str, base: Solver, teacher: Denoiser, noise: Tensor, targets: Tensor, condition: Condition = None
 ) -> tuple[Tensor, Tensor]:
     """(samples (B, ...), lambdas (nfe,) in float64) of the solver fitted to `targets` (nfe, B, ...) from `noise`."""
-    lambdas: list[float] = []
+    lambdas: list[Tensor] = []
     x = corrected(variant, base, fitted(targets, lambdas)).sample(teacher, noise, nfe=len(targets), condition=condition)
-    return x, torch.tensor(lambdas, dtype=torch.float64)
+    return x, torch.stack(lambdas)
 
 
 FIRST_SHARE = 8
 """The first lot of the batch is one of so many parts; each further lot doubles what is solved."""
 
 
-class Corrections(nn.Module):
+class Corrections(OnHost):
     """What was learned: one lambda per evaluation, (nfe,)."""
 
     lambdas: Tensor
+    on_host = ("lambdas",)
 
     def __init__(self, nfe: int) -> None:
         super().__init__()
@@ -300,6 +302,7 @@ class DODE(Method):
 
     targets: Tensor
     solved: Tensor
+    on_host = ("solved",)
 
     def __init__(self, teacher: Denoiser, options: DODEOptions, seed: int = 0, nfe: int = 4) -> None:
         super().__init__(teacher, seed)
@@ -333,9 +336,9 @@ class DODE(Method):
         """The loss is the mean square of what the samples miss: all of the target before the fit."""
         first, lot = int(self.solved), self.next_lot()
         rows = range(first, first + lot) if lot else range(first)
-        start = noise(self.seed, "trajectory", rows, self.targets.shape[2:]).to(self.targets)
+        start = noise(self.seed, "trajectory", rows, self.targets.shape[2:]).to(self.targets, non_blocking=True)
         labels = self.teacher.conditions(self.seed, "label-trajectory", rows)
-        labels = None if labels is None else labels.to(start.device)
+        labels = None if labels is None else labels.to(start.device, non_blocking=True)
         if lot:
             slow = self.options.of_teacher()
             with spent_on("ground truth"):

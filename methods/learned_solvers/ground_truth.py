@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..denoiser import Condition, Denoiser
+from ..on_host import OnHost
 from ..paths import Path, expand
 from ..randomness import noise
 from ..solvers.rk45 import SOLVED_LEVELS, DenseOutput, dormand_prince
@@ -44,7 +45,7 @@ class Flow:
         return expand(self.denoiser.path.sigma(self.span), noise) * noise
 
 
-class GroundTruth(nn.Module):
+class GroundTruth(OnHost):
     """`count` true paths at `nodes` evenly spaced flow times, of which the first `solved` are filled in.
 
     They are buffers, so that checkpoints hold them. Between the nodes a path is its cubic Hermite interpolant.
@@ -55,6 +56,7 @@ class GroundTruth(nn.Module):
     slopes: Tensor
     solved: Tensor
     labels: Tensor | None
+    on_host = ("solved",)
 
     def __init__(self, count: int, nodes: int, shape: tuple[int, ...], labels: Tensor | None = None) -> None:
         super().__init__()
@@ -87,7 +89,7 @@ class GroundTruth(nn.Module):
         first = int(self.solved)
         start = noise(seed, "trajectory", range(first, first + lot), self.states.shape[2:])
         with spent_on("ground truth"):
-            self.solve(flow, start.to(self.states), tolerance)
+            self.solve(flow, start.to(self.states, non_blocking=True), tolerance)
 
     @torch.no_grad()
     def solve(self, flow: Flow, noise: Tensor, tolerance: float) -> None:

@@ -18,6 +18,7 @@ from .. import solvers
 from ..denoiser import Condition, Denoiser
 from ..method import Draws, Method
 from ..nfe import UnreachableNFE, whole
+from ..on_host import OnHost
 from ..randomness import noise
 from ..solvers import grids
 from ..solvers.base import Run, Solver, nodes
@@ -40,9 +41,10 @@ def least_squares(columns: Sequence[Tensor], target: Tensor) -> Tensor:
     The smallest c where the columns depend on each other, up to the rounding of their own dtype.
     """
     tolerance = torch.finfo(columns[0].dtype).eps ** RANK_TOLERANCE
-    a = torch.stack([column.double().flatten() for column in columns], 1).cpu()
-    b = target.double().flatten().cpu()
-    return torch.linalg.lstsq(a, b[:, None], rcond=tolerance, driver="gelsd").solution[:, 0]
+    # On the CPU: no GPU knows the driver that takes columns which depend on each other.
+    both = torch.stack([column.double().flatten() for column in (*columns, target)], 1).cpu()
+    a, b = both[:, :-1].contiguous(), both[:, -1:].contiguous()
+    return torch.linalg.lstsq(a, b, rcond=tolerance, driver="gelsd").solution[:, 0]
 
 
 def iia_base(options: IIAOptions) -> Solver:
@@ -52,13 +54,14 @@ def iia_base(options: IIAOptions) -> Solver:
     return solver
 
 
-class FittedSolver(nn.Module):
+class FittedSolver(OnHost):
     """A base solver over `steps` steps with its fitted coefficients (steps, columns), newest columns first.
 
     Rows are filled up with zeros where a step has fewer columns, or none.
     """
 
     coefficients: Tensor
+    on_host = ("coefficients",)
 
     def __init__(self, options: IIAOptions, steps: int) -> None:
         super().__init__()
@@ -109,7 +112,7 @@ class FittedSolver(nn.Module):
         """Where M steps of the base solver lead from x at node i."""
         t, s = run.nodes[i : i + 2]
         grid: Grid = self.options.grid.model_copy(update=self.variant.fine_grid)
-        times = grids.within(grid, run.path, t.time.cpu(), s.time.cpu(), self.options.substeps)
+        times = grids.within(grid, run.path, t.number, s.number, self.options.substeps)
         options = run.options.model_copy(update=self.variant.fine_options)
         return self.variant.fine(replace(run, nodes=nodes(run.path, times, x), options=options), x)
 
@@ -136,8 +139,8 @@ class IIA(Method):
         assert self.teacher.sample_shape is not None
         start = noise(self.seed, "trajectory", range(self.batch_size), self.teacher.sample_shape)
         labels = self.teacher.conditions(self.seed, "label-trajectory", range(self.batch_size))
-        labels = None if labels is None else labels.to(batch["x0"].device)
-        _, residual = self.solver.fit(self.teacher, start.to(batch["x0"]), self.times, labels)
+        labels = None if labels is None else labels.to(batch["x0"].device, non_blocking=True)
+        _, residual = self.solver.fit(self.teacher, start.to(batch["x0"], non_blocking=True), self.times, labels)
         self.finished = True
         return residual
 

@@ -19,9 +19,13 @@ THRESHOLD_QUANTILE = 0.995
 
 
 class Node(NamedTuple):
-    """A time of the grid with what a solver needs there: floats, so that a step costs no small tensors."""
+    """A time of the grid with what a solver needs there: floats, so that a step costs no small tensors and waits for
+    no device.
+    """
 
     time: Tensor
+    number: Scalar
+    """The time as a float."""
     alpha: Scalar
     sigma: Scalar
     dalpha: Scalar
@@ -35,14 +39,18 @@ class Node(NamedTuple):
 
 
 def nodes(path: Path, times: Tensor, x: Tensor) -> list[Node]:
-    """The nodes of times (K,), or (K, B) where each of x's samples has its own."""
+    """The nodes of times (K,), or (K, B) where each of x's samples has its own. On the CPU they are read
+    without a wait.
+    """
+    clean = (path.sigma(times) == 0).reshape(len(times), -1).all(1).tolist()
+    signal = (path.alpha(times) > 0).reshape(len(times), -1).all(1).tolist()
+    here = times.to(x.device, non_blocking=True)
+    times = times if times.ndim == 1 else here
     alpha, sigma = path.alpha(times), path.sigma(times)
     level, half_log_snr = sigma / alpha, torch.log(alpha) - torch.log(sigma)
-    coefficients = (alpha, sigma, path.dalpha(times), path.dsigma(times), level, half_log_snr)
+    coefficients = (times, alpha, sigma, path.dalpha(times), path.dsigma(times), level, half_log_snr)
     columns = [_scalars(coefficient, x) for coefficient in coefficients]
-    clean = (sigma == 0).reshape(len(times), -1).all(1).tolist()
-    signal = (alpha > 0).reshape(len(times), -1).all(1).tolist()
-    return [Node(*fields) for fields in zip(times.to(x.device), *columns, clean, signal, strict=True)]
+    return [Node(*fields) for fields in zip(here, *columns, clean, signal, strict=True)]
 
 
 def _scalars(coefficient: Tensor, x: Tensor) -> list[Scalar]:
@@ -127,7 +135,7 @@ class Run:
     def noise(self, j: int, x: Tensor) -> Tensor:
         """The j-th unit noise, like x."""
         assert self.draws is not None
-        return self.draws(j).to(x)
+        return self.draws(j).to(x, non_blocking=True)
 
     def needs_signal(self, why: str) -> None:
         """ValueError if the grid starts at alpha = 0."""

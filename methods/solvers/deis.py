@@ -24,7 +24,7 @@ from .unipc import UniC
 
 def deis_tab(run: Run, x: Tensor) -> Tensor:
     """tAB of degree run.order (eq. 14)."""
-    times = [float(node.time) for node in run.nodes]
+    times = [node.number for node in run.nodes]
     return _steps(run, x, tab_coefficients(run.path, times, _points(run), run.options.quadrature))
 
 

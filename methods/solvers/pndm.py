@@ -70,7 +70,7 @@ def f_pndm(run: Run, x: Tensor) -> Tensor:
 
 def _middles(run: Run, x: Tensor) -> list[tuple[Node, Node]]:
     """Of each of the first three steps the middle, and where its first slopes land: there, or the label below."""
-    at = torch.stack([(t.time + s.time) / 2 for t, s in pairwise(run.nodes[:4])])
+    at = torch.tensor([(t.number + s.number) / 2 for t, s in pairwise(run.nodes[:4])], dtype=torch.float64)
     middles = nodes(run.path, at, x)
     landings = nodes(run.path, _floored(run, at), x) if run.options.integer_labels else middles
     return list(zip(middles, landings, strict=True))

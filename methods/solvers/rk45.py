@@ -117,12 +117,14 @@ def dormand_prince(
         if (bad := h < 1e-10 * span).any():
             raise _stalled(at[bad], "the denoiser changes too fast for any step size")
         accepted = ratio <= 1
-        on_step(rows[accepted], at[accepted], sign * h[accepted], y[rows[accepted]], [k_j[accepted] for k_j in k])
+        # Indexing by a mask reads it each time.
+        taking = accepted.nonzero().flatten()
+        on_step(rows[taking], at[taking], sign * h[taking], y[rows[taking]], [k_j[taking] for k_j in k])
         step[rows] = h * (0.9 * ratio.clamp(min=1e-10) ** -0.2).clamp(0.2, 10.0)
-        y[rows[accepted]] = y_stage[accepted]
-        done[rows[accepted]] += h[accepted]
+        y[rows[taking]] = y_stage[taking]
+        done[rows[taking]] += h[taking]
         k1 = torch.where(expand(accepted.double(), k1) > 0, k[-1], k1)
-        active = done[rows] < span * (1 - 1e-12)
+        active = (done[rows] < span * (1 - 1e-12)).nonzero().flatten()
         rows, k1 = rows[active], k1[active]
     return y
 

@@ -50,8 +50,8 @@ def runge_kutta(run: Run, x: Tensor) -> Tensor:
     stages = _stages(run, x, c)
     for i, (t, s) in enumerate(pairwise(run.nodes)):
         if s.clean and o.last_step == "euler":
-            return ddim(x, run.x0(x, t), t, s) if in_rho else plus(x, float(s.time - t.time), _slope(run, x, t))
-        h = s.level - t.level if in_rho else float(s.time - t.time)
+            return ddim(x, run.x0(x, t), t, s) if in_rho else plus(x, s.number - t.number, _slope(run, x, t))
+        h = s.level - t.level if in_rho else s.number - t.number
         y = x / t.alpha if in_rho else x
         slopes: list[Tensor] = []
         for stage, row in zip(stages[i], a, strict=True):
@@ -80,7 +80,7 @@ def _combined(y: Tensor, h: float, weights: Row, slopes: list[Tensor]) -> Tensor
 def _stages(run: Run, x: Tensor, c: Row) -> list[list[Node]]:
     """The nodes of each step's stages."""
     shares = torch.tensor(c, dtype=torch.float64)
-    ends = torch.stack([node.time.cpu() for node in run.nodes])
+    ends = torch.tensor([node.number for node in run.nodes], dtype=torch.float64)
     at = run.path.noise_level(ends) if run.options.variable == "rho" else ends
     at = at[:-1, None] + (at[1:] - at[:-1])[:, None] * shares
     times = run.path.time_at(at) if run.options.variable == "rho" else at

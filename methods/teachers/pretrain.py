@@ -1,6 +1,6 @@
 """A teacher that the suite trains itself: a small network with EDM preconditioning (Karras et al. 2022, section 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,23 +72,27 @@ class Pretrain(Trainable):
         self.denoiser = denoiser(options, shape, classes, captions)
         self.average = Average(self.denoiser, ramped_ema(options.ema))
 
+    def drawn(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        rng, count = generator(self.options.seed, "teacher", int(batch["step"])), len(batch["x0"])
+        log_sigma = self.options.log_sigma_mean + self.options.log_sigma_std * torch.randn(count, generator=rng)
+        noise, share = torch.randn(batch["x0"].shape, generator=rng), self.options.label_dropout
+        null = None if share is None else torch.rand(count, generator=rng) < share
+        return {"sigma": log_sigma.exp(), "noise": noise, "null": null}
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        x0 = batch["x0"]
-        rng = generator(self.options.seed, "teacher", int(batch["step"]))
-        log_sigma = self.options.log_sigma_mean + self.options.log_sigma_std * torch.randn(len(x0), generator=rng)
-        sigma = log_sigma.exp().to(x0.device)
-        noise = torch.randn(x0.shape, generator=rng).to(x0)
-        labels = self._dropped(batch["labels"], rng)
+        x0, drawn = batch["x0"], self.draws_of(batch)
+        sigma = drawn["sigma"].to(x0.device, non_blocking=True)
+        noise = drawn["noise"].to(x0, non_blocking=True)
+        labels = self._dropped(batch["labels"], drawn["null"])
         error = self.denoiser(x0 + expand(sigma, x0) * noise, sigma, labels) - x0
         weight = 1 / self.options.sigma_data**2 + sigma**-2
         return (weight * error.square().flatten(1).mean(1)).mean()
 
-    def _dropped(self, labels: Tensor, rng: torch.Generator) -> Tensor | None:
-        """The labels (B,) with each replaced by the null label with probability label_dropout."""
-        if self.options.label_dropout is None:
+    def _dropped(self, labels: Tensor, null: Tensor | None) -> Tensor | None:
+        """The labels (B,), the null label in the place of those that `null` (B,) says; None if it is unconditional."""
+        if null is None:
             return None
-        null = torch.rand(len(labels), generator=rng) < self.options.label_dropout
-        return labels.masked_fill(null.to(labels.device), self.classes)
+        return labels.masked_fill(null.to(labels.device, non_blocking=True), self.classes)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return Adam(self.denoiser.parameters(), self.options.learning_rate, self.options.betas)

@@ -33,7 +33,7 @@ class Captioned(nn.Module):
         if self.table is None:
             raise ValueError("this network has no table of prompts yet: set its `table`")
         if condition is None:
-            condition = torch.full((count,), self.table.null, device=device)
+            condition = self.table.nulls(count, device)
         return self.table.at(condition)
 
 
@@ -74,7 +74,7 @@ class TextUNet(Captioned):
         if text.pooled is None or getattr(unet, "add_embedding", None) is None:
             return embedding
         # Original size, upper left corner of the crop, target size.
-        sizes = torch.tensor([*self.size, 0, 0, *self.size], device=label.device, dtype=torch.float32)
+        sizes = torch.tensor([*self.size, 0, 0, *self.size], dtype=torch.float32).to(label.device, non_blocking=True)
         sines = unet.add_time_proj(sizes).flatten().expand(len(text.pooled), -1)
         added: Tensor = unet.add_embedding(torch.cat([text.pooled.to(dtype), sines.to(dtype)], dim=1))
         return embedding + added
@@ -84,7 +84,11 @@ class TextUNet(Captioned):
             return None
         if self.guidance is None:
             raise ValueError("this network is told the guidance scale: set its `guidance`")
-        return guidance_sines(self.guidance, self.guidance_width).to(label.device, dtype).expand(len(label), -1)
+        return (
+            guidance_sines(self.guidance, self.guidance_width)
+            .to(label.device, dtype, non_blocking=True)
+            .expand(len(label), -1)
+        )
 
     def _torso(self, x: Tensor, embedding: Tensor, text: Tensor) -> Tensor:
         """What UNet2DConditionModel.forward does once it has the embedding."""
