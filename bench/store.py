@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from ..methods.portable import rename
 from ..reports.writing import PART, write_atomic
 from .errors import CorruptError as CorruptError
 from .errors import InputError
+from .locks import EXPIRED, Lock, forget, system_lock
+from .locks import BusyError as BusyError
 from .plan.kinds import ANSWERS, ASKED, Model
 from .plan.task import canonical
 
@@ -48,10 +49,6 @@ read.
 
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """What reading a manifest raises that is no JSON, or JSON of another form."""
-
-
-class BusyError(Exception):
-    """Another process is doing this task."""
 
 
 @dataclass(frozen=True)
@@ -95,28 +92,35 @@ class Artifact:
 
 
 class Store:
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    """holder: who works here, as an executor knows it (see `Lock`)."""
+
+    def __init__(self, root: Path, holder: str = "") -> None:
+        self.root, self.holder = root, holder
+        self._held: dict[str, Lock] = {}
 
     def prepare(self) -> None:
-        """Make the folder; InputError if it cannot be written."""
+        """Make the folder, and say if its file system has no locks; InputError if it cannot be written."""
+        probe = self.root / f".probe-{os.getpid()}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{os.getpid()}"
-            probe.touch()
+            with probe.open("wb") as file:
+                lock = system_lock(file.fileno())
             probe.unlink()
         except OSError as error:
             raise InputError(f"{self.root}: cannot write there: {error.strerror}") from None
+        if lock is None:
+            log.warning(
+                "%s: this file system has no locks: a task whose worker was killed is taken over after %.0f minutes",
+                self.root,
+                EXPIRED / 60,
+            )
 
     def tidy(self) -> None:
-        """Remove the locks that nobody holds, and the folders of work under way if nothing is in them."""
+        """Remove the locks of owners that are dead, and the folders of work under way if nothing is in them."""
         for file in (self.root / ".locks").glob("*.lock"):
-            lock = FileLock(file)
-            with suppress(OSError, Timeout):
-                lock.acquire(timeout=0)
-                # Where an open file cannot be removed the lock stays, which does no harm.
-                with suppress(OSError):
-                    file.unlink()
+            lock = Lock(file, self.holder)
+            with suppress(OSError, BusyError):
+                lock.acquire()
                 lock.release()
         for folder in (".work", ".locks"):
             with suppress(OSError):
@@ -124,7 +128,7 @@ class Store:
 
     def names(self) -> set[str]:
         """The finished artifacts, sound or not."""
-        return {path.name for path in self.root.iterdir() if path.is_dir()} if self.root.is_dir() else set()
+        return {entry.name for entry in os.scandir(self.root) if entry.is_dir()} if self.root.is_dir() else set()
 
     def get(self, name: str) -> Artifact | None:
         """The finished artifact `name`, or None. Raises CorruptError."""
@@ -151,8 +155,8 @@ class Store:
         except CorruptError as error:
             aside = self.root / ".corrupt" / f"{name}-{time.time_ns()}"
             log.warning("corrupt artifact: %s; set aside as %s, to be built again", error, aside)
-            aside.parent.mkdir(exist_ok=True)
-            with suppress(FileNotFoundError):  # Another process has set it aside.
+            with suppress(OSError):  # Another process has set it aside, or the store cannot be written.
+                aside.parent.mkdir(exist_ok=True)
                 rename(self.root / name, aside)
             with suppress(OSError):
                 aside.parent.rmdir()
@@ -168,25 +172,48 @@ class Store:
     @contextmanager
     def work(self, name: str) -> Iterator[Path]:
         """The folder in which task `name` is worked on, under its lock. Raises BusyError if it is held."""
-        lock = FileLock(self.root / ".locks" / f"{name}.lock")
         _make(self.root / ".locks")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise BusyError(name) from None
         folder = self.root / ".work" / name
+        with Lock(self._lock(name), self.holder).renewed() as lock:
+            self._held[name] = lock
+            try:
+                _make(folder)
+                yield folder
+            except Exception as error:
+                # Who took the lock over has moved the folder away, or writes in it.
+                raise (error if lock.held() else BusyError(name)) from error.__cause__
+            finally:
+                del self._held[name]
+                with suppress(OSError):
+                    folder.rmdir()  # Of a task that another process had finished: it is empty.
+
+    def require_held(self, name: str) -> None:
+        """BusyError if another process has taken over the lock of a task that this one works on."""
+        if (lock := self._held.get(name)) is not None and lock.lost:
+            raise BusyError(name)
+
+    def is_busy(self, name: str) -> bool:
+        """Whether somebody works on the task."""
+        _make(self.root / ".locks")
+        lock = Lock(self._lock(name), self.holder)
         try:
-            _make(folder)
-            yield folder
-        finally:
-            with suppress(OSError):
-                folder.rmdir()  # Of a task that another process had finished: it is empty.
-            lock.release()
+            lock.acquire()
+        except BusyError:
+            return True
+        lock.release()
+        return False
+
+    def forget(self, name: str, holder: str) -> None:
+        """Free the lock of a task whose holder is known to be dead."""
+        forget(self._lock(name), holder)
+
+    def _lock(self, name: str) -> Path:
+        return self.root / ".locks" / f"{name}.lock"
 
     def commit(self, task: dict[str, Any], folder: Path, result: dict[str, Any], facts: dict[str, Any]) -> None:
         """Seal `folder` with its manifest and rename it into place.
 
-        task: Task.to_json(); result: what readers need; facts: versions, device, times.
+        task: Task.to_json(); result: what readers need; facts: versions, device, times. BusyError if the lock was lost.
         """
         for part in folder.glob(f"*{PART}"):
             part.unlink()  # An earlier attempt was killed while it wrote this.
@@ -198,7 +225,10 @@ class Store:
             **facts,
         }
         write_atomic(folder / MANIFEST, json.dumps({**manifest, "digest": _digest(manifest)}, indent=1, sort_keys=True))
-        target = self.root / f"{task['kind']}-{task['key']}"
+        name = f"{task['kind']}-{task['key']}"
+        if (lock := self._held.get(name)) is not None and not lock.held():
+            raise BusyError(name)
+        target = self.root / name
         if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)
         else:

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import INTERRUPTED, TERMINATED, InputError, Terminated
+from . import placing
 from .completion import complete_suite
 from .mirroring import mirrored, tracking_options
 from .places import RUNS, data_root_option, require_results_folder, require_writable, store_option
+from .placing import placing_options
 from .recorded import Recorded, words
 
 if TYPE_CHECKING:
     from ...reports.status import Status
     from ..plan.cells import Cell
-    from ..run.executor import Resources
     from ..suite.schema import Suite
 
 
@@ -30,13 +31,7 @@ if TYPE_CHECKING:
 @data_root_option
 @click.option("--only", multiple=True, metavar="KEY=VALUE", help="Only these cells: method=euler, nfe=4, seed=0, ...")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite: nfe=[1,2].")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per GPU, or per core].")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Torch threads per worker [default: 1, and 2 for a teacher; more with GPUs].",
-)
-@click.option("--executor", default="local", show_default=True, help="Where tasks run: see `fewstep list executors`.")
+@placing_options
 @click.option("--dry-run", is_flag=True, help="Print the cells and what is missing, and do nothing.")
 @click.option(
     "--smoke",
@@ -67,36 +62,35 @@ def run(
     verbosity: str | None,
     project: str | None,
     tags: list[str],
+    **own: Any,
 ) -> None:
     """Run SUITE (a file, or the name of a shipped suite) and print its leaderboard.
 
     Artifacts go to runs/store, or to DIR/store with --out DIR; what is there already is not done again.
     A rehearsal's go to smoke-store, and its results to runs/smoke/<suite>.
     """
-    from .. import machine
     from ..plan.cells import make_plan
     from ..plan.select import select
     from ..run import runner, stale
-    from ..run.executor import EXECUTORS, LOCAL, Executor
+    from ..run.executor import LOCAL, Executor
     from ..run.progress import Progress, Verbosity
     from ..run.so_far import SoFar
     from ..store import Store
     from ..suite.loading import find, load
 
     command = words(), time.time()
-    place = EXECUTORS.pick(executor)
+    place = placing.place(executor, **own)
     asked = load(suite, settings)
     folder, root = _places(asked.name, out, store, smoke)
     plan = select(make_plan(_rehearsed(asked, root, place is LOCAL) if smoke else asked), only)
     artifacts = Store(root)
-    if dry_run:
-        count, _, _ = machine.shares(plan.suite.device, workers, threads)
-        return _print_plan(plan, artifacts, count, verbosity == "VERBOSE")
-    if not cached and place is LOCAL:
-        machine.require(plan.suite.device)
-    _require_places(folder, find(suite), settings, artifacts)
     tasks = plan.tasks()
-    resources = _resources(plan.suite.device, tasks, artifacts.root, workers, threads)
+    resources = placing.resources(place, plan.suite.device, tasks, artifacts.root, workers, threads, **own)
+    if dry_run:
+        return _print_plan(plan, artifacts, (workers or 1) if place.cluster else resources.workers, verbosity)
+    if not cached:
+        place.require(resources)
+    _require_places(folder, find(suite), settings, None if cached else artifacts)
 
     def make_executor(missing: int) -> Executor:
         return place.start(replace(resources, workers=min(resources.workers, missing)))
@@ -134,14 +128,15 @@ def _rehearsed(suite: "Suite", root: Path, here: bool) -> "Suite":
 
 
 def _require_places(folder: Path, suite: Path, settings: tuple[str, ...], artifacts: Any) -> None:
-    """InputError unless results and artifacts can be written; the store's folders are made."""
+    """InputError unless results and artifacts, if any, can be written; the store's folders are made."""
     from ...reports.run_folder import SUITE
     from ..suite.writing import require_replaceable
 
     require_results_folder(folder)
     require_replaceable(folder / SUITE, suite, settings)
-    require_writable(artifacts.root)
-    artifacts.prepare()
+    if artifacts is not None:
+        require_writable(artifacts.root)
+        artifacts.prepare()
 
 
 def _write(plan: Any, outcome: Any, folder: Path, command: Any) -> bool:
@@ -160,17 +155,7 @@ def _said_what_lacks(failed: Any, unmeasured: Any) -> bool:
     return bool(failed or unmeasured)
 
 
-def _resources(device: str, tasks: list[Any], root: Path, workers: int | None, threads: int | None) -> "Resources":
-    """A worker per core or GPU; a teacher's training has TEACHER_THREADS, unless `threads` says how many."""
-    from ..machine import TEACHER_THREADS, shares
-    from ..run.executor import Resources
-
-    count, each, gpus = shares(device, workers, threads)
-    teachers = [] if threads or gpus else [task.name for task in tasks if task.kind == "teacher"]
-    return Resources(root, count, each, gpus, dict.fromkeys(teachers, TEACHER_THREADS))
-
-
-def _print_plan(plan: Any, artifacts: Any, workers: int, verbose: bool) -> None:
+def _print_plan(plan: Any, artifacts: Any, workers: int, verbosity: str | None) -> None:
     from ...reports.status import DONE
     from ..run.forecast import forecast
     from ..run.stale import reasons
@@ -191,7 +176,7 @@ def _print_plan(plan: Any, artifacts: Any, workers: int, verbose: bool) -> None:
     lines.append(f"{len(plan.cells)} cells, {len(tasks)} tasks, {len(missing)} to do{counts}")
     if missing:
         lines.append(forecast(tasks, missing, artifacts).text(workers))
-    lines += [f"  {task.name}  {task.label}" for task in missing if verbose]
+    lines += [f"  {task.name}  {task.label}" for task in missing if verbosity == "VERBOSE"]
     click.echo("\n".join([*lines, *_runnable(plan)]))
 
 

@@ -51,7 +51,11 @@ class Estimate:
         self._since: dict[str, float] = {}
         self._rates: dict[str, Rate] = {}
         self._overall = Rate()
-        self._total = sum(work(task) for task in self.tasks.values())
+        self._left_of: dict[str, float] = {}
+        for task in self.tasks.values():
+            self._left_of[task.kind] = self._left_of.get(task.kind, 0.0) + work(task)
+        self._total, self._done = sum(self._left_of.values()), 0.0
+        self._begun: dict[str, float] = {}
         self._workers = 1
 
     def started(self, task: Task, now: float) -> None:
@@ -67,6 +71,11 @@ class Estimate:
         before = self.shares.get(task.name, 0.0)
         share = min(max(share, before), 1.0) if share == share else before
         self.shares[task.name] = share
+        self._done += work(task) if share == 1.0 > before else 0.0
+        self._begun[task.name] = share * work(task)
+        if share == 1.0:
+            del self._begun[task.name]
+        self._left_of[task.kind] -= (share - before) * work(task)
         if task.name in self._since:
             seconds = now - self._since[task.name]
             self._since[task.name] = now
@@ -76,21 +85,25 @@ class Estimate:
 
     @property
     def share(self) -> float:
-        done = sum(work(self.tasks[name]) * share for name, share in self.shares.items())
-        return min(done / self._total, 1.0) if self._total else 1.0
+        return min((self._done + sum(self._begun.values())) / self._total, 1.0) if self._total else 1.0
 
     @property
     def seconds_left(self) -> float | None:
         """None as long as too little is done to tell. At least what the longest running task needs."""
         if self.share < FIRST_SHARE or not self._overall.known:
             return None
-        left = {name: self._left(task) for name, task in self.tasks.items() if self.shares.get(name, 0.0) < 1.0}
-        return max(sum(left.values()) / self._workers, max((left[n] for n in self._since if n in left), default=0.0))
+        seconds = sum(max(left, 0.0) * self._pace(kind) for kind, left in self._left_of.items())
+        return max(seconds / self._workers, max(map(self._left, self._since), default=0.0))
 
-    def _left(self, task: Task) -> float:
-        rate = self._rates.get(task.kind)
-        known = rate if rate is not None and rate.known else self._overall
-        return (1.0 - self.shares.get(task.name, 0.0)) * work(task) * known.seconds_per_work
+    def _left(self, name: str) -> float:
+        """Seconds that a task still takes."""
+        task = self.tasks[name]
+        return (1.0 - self.shares.get(name, 0.0)) * work(task) * self._pace(task.kind)
+
+    def _pace(self, kind: str) -> float:
+        """Seconds per work."""
+        rate = self._rates.get(kind)
+        return (rate if rate is not None and rate.known else self._overall).seconds_per_work
 
 
 def rounded(seconds: float) -> str:

@@ -9,6 +9,7 @@ from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from .. import machine
 from ..plan.task import Task
 from . import worker
 from .executor import Event, Resources
@@ -20,6 +21,11 @@ SPINS = "10000"
 By default it looks until its time slice ends, and where another program has one of the cores a step of a small network
 takes 20 times as long with two threads as with one; with this, 1.2 times as long, and on idle cores no longer.
 """
+
+
+def require(resources: Resources) -> None:
+    """InputError if this machine lacks the device that the suite asks for."""
+    machine.require(resources.device)
 
 
 class LocalExecutor:
@@ -69,8 +75,7 @@ class LocalExecutor:
         slot = self._idle.pop(0)
         self._running[slot] = task
         with contextlib.suppress(OSError):  # A worker killed while idle: `events` finds it dead.
-            threads = self.resources.threads_of.get(task.name, self.resources.threads)
-            self._slots[slot][1].send((task.to_json(), threads))
+            self._slots[slot][1].send((task.to_json(), self.resources.threads_for(task)))
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What the workers reported, waiting up to `timeout` seconds for something; a dead worker is replaced."""

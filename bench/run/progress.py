@@ -106,6 +106,12 @@ class Progress:
         self._running.pop(task.name, None)
         self._estimate.stopped(task)
 
+    def lost(self, task: Task, reason: str) -> None:
+        """It runs no longer, and will be run again."""
+        self.waiting(task)
+        self._clear()
+        self._print(f"LOST     {task.label}: {reason}; it is run again")
+
     def _end(self, task: Task) -> None:
         self._running.pop(task.name, None)
         self._ended += 1

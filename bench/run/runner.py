@@ -1,9 +1,10 @@
 """Runs tasks: those that are missing from the store, on the workers, the first of the list that can be done first."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
 from ...reports.status import Kind, Status
@@ -56,27 +57,40 @@ def run(tasks: list[Task], store: Store, make_executor: Callable[[int], Executor
 
 
 class Schedule:
-    """Which task is next: inputs before what reads them, on as many places as the executor has."""
+    """Which task is next: inputs before what reads them, on as many places as the executor has.
+
+    What is tried again, or waits for another run, comes last.
+    """
 
     def __init__(self, missing: list[Task], store: Store, executor: Executor, outcome: Outcome, progress: Progress):
         self.tasks = {task.name: task for task in missing}
         self.store, self.executor, self.outcome, self.progress = store, executor, outcome, progress
-        self._waiting = list(missing)
-        self._not_before: dict[str, float] = {}
+        self._readers: dict[str, list[Task]] = {}
+        self._lacking: dict[str, int] = {}
+        self._places: dict[str, int] = {}
+        self._ready: list[tuple[int, str]] = []
+        self._busy_until: deque[tuple[float, Task]] = deque()
         self._attempts: Counter[str] = Counter()
         self._handlers: dict[str, Callable[[Task, Any], None]] = {
             "progress": progress.advanced,
             "busy": self._busy,
             "done": self._done,
             "died": self._again,
+            "lost": self._lost,
             "failed": self._failed,
             "unwritable": self._stop,
         }
+        for place, task in enumerate(missing):
+            lacking = {needed.name for needed in task.inputs.values()} - outcome.artifacts.keys()
+            for name in lacking:
+                self._readers.setdefault(name, []).append(task)
+            self._lacking[task.name], self._places[task.name] = len(lacking), place
+            if not lacking:
+                heappush(self._ready, (place, task.name))
 
     def work(self) -> None:
         """Until nothing is left that can be done."""
-        while self._waiting or self.executor.running:
-            self._drop_doomed()
+        while self._ready or self._busy_until or self.executor.running:
             self._submit_ready()
             self.progress.tick()
             if not self.executor.running:
@@ -85,35 +99,22 @@ class Schedule:
             for event, name, payload in self.executor.events(timeout=EVENT_SECONDS):
                 self._handlers[event](self.tasks[name], payload)
 
-    def _drop_doomed(self) -> None:
-        """A task fails with the reason of the input that failed."""
-        failures = self.outcome.failures
-        for task in list(self._waiting):
-            cause = next((needed.name for needed in task.inputs.values() if needed.name in failures), None)
-            if cause is not None:
-                self._waiting.remove(task)
-                failures[task.name] = failures[cause]
-                self.progress.dropped(task)
-
     def _submit_ready(self) -> None:
-        for task in list(self._waiting):
-            if not self.executor.has_room:
-                break
-            if not self._is_ready(task):
-                continue
-            self._waiting.remove(task)
+        while self._busy_until and self._busy_until[0][0] <= time.monotonic():
+            self._put_last(self._busy_until.popleft()[1])
+        while self._ready and self.executor.has_room:
+            task = self.tasks[heappop(self._ready)[1]]
             self.progress.started(task)
             self.executor.submit(task)
 
-    def _is_ready(self, task: Task) -> bool:
-        made = all(needed.name in self.outcome.artifacts for needed in task.inputs.values())
-        return made and time.monotonic() >= self._not_before.get(task.name, 0)
+    def _put_last(self, task: Task) -> None:
+        self._places[task.name] += len(self.tasks)
+        heappush(self._ready, (self._places[task.name], task.name))
 
     def _busy(self, task: Task, payload: Any) -> None:
         """Another run is doing it: look again in a while."""
         self.progress.waiting(task)
-        self._not_before[task.name] = time.monotonic() + BUSY_SECONDS
-        self._waiting.append(task)
+        self._busy_until.append((time.monotonic() + BUSY_SECONDS, task))
 
     def _done(self, task: Task, payload: Any) -> None:
         artifact = self.store.sound(task.name)
@@ -121,6 +122,10 @@ class Schedule:
             return self._again(task, "its artifact is corrupt again")
         self.outcome.artifacts[task.name] = artifact
         self.progress.finished(task, artifact)
+        for reader in self._readers.pop(task.name, []):
+            self._lacking[reader.name] -= 1
+            if not self._lacking[reader.name]:
+                heappush(self._ready, (self._places[reader.name], reader.name))
 
     def _again(self, task: Task, reason: str) -> None:
         """Its worker died or its artifact is corrupt: that may have been chance, once."""
@@ -128,12 +133,25 @@ class Schedule:
         if self._attempts[task.name] >= ATTEMPTS:
             return self._failed(task, Status(Kind.FAILED, reason))
         self.progress.waiting(task)
-        self._waiting.append(task)
+        self._put_last(task)
+
+    def _lost(self, task: Task, reason: str) -> None:
+        """The machine went away, which is not the task's fault however often it happens."""
+        self.progress.lost(task, reason)
+        self._put_last(task)
 
     def _stop(self, task: Task, reason: str) -> None:
         """No task could be stored: the run ends, and what was under way goes on from its checkpoint next time."""
         raise InputError(f"{self.store.root}: cannot write there: {reason}; the same command resumes from here")
 
     def _failed(self, task: Task, status: Status) -> None:
+        """All that needs the task fails with its reason."""
         self.outcome.failures[task.name] = status
         self.progress.failed(task, str(status))
+        waiting = self._readers.pop(task.name, [])
+        while waiting:
+            reader = waiting.pop()
+            if reader.name not in self.outcome.failures:
+                self.outcome.failures[reader.name] = status
+                self.progress.dropped(reader)
+                waiting += self._readers.pop(reader.name, [])

@@ -35,7 +35,7 @@ def main(connection: Connection, root: Path) -> None:
     import torch
 
     rehearsal.resume()
-    _quiet_libraries()
+    quiet_libraries()
     store = Store(root)
     while True:
         try:
@@ -59,13 +59,18 @@ def _name(task: dict[str, Any]) -> str:
 def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share: None) -> tuple[str, Any]:
     """Make one task's artifact: ("done", None), ("busy", None), ("failed", its Status), or ("unwritable", reason)."""
     name = _name(task)
+
+    def told(share: float) -> None:
+        store.require_held(name)
+        on_progress(share)
+
     try:
         with store.work(name) as folder:
             if store.sound(name) is not None:
                 return "done", None
             with _logged(folder / LOG):
                 try:
-                    result, facts = _make(task, store, folder, on_progress)
+                    result, facts = _make(task, store, folder, told)
                 except BaseException:
                     with contextlib.suppress(OSError):
                         traceback.print_exc()
@@ -167,7 +172,7 @@ def _logged(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """Import what every stage needs; Lightning's tips stay out of the logs."""
     import pytorch_lightning  # noqa: F401
 

@@ -96,8 +96,7 @@ def _of_networks(
     params, (compared, captioned) = task.params, _divided(groups)
     sides = {name: params.compared_at if _compared(metrics) else None for name, metrics in compared.items()}
     features = {
-        name: FeatureReader(name, metrics, images.count, device, sides[name])
-        for name, metrics in compared.items()
+        name: FeatureReader(name, metrics, images.count, device, sides[name]) for name, metrics in compared.items()
     }
     texts = _texts(params, images.count)
     scores = {name: CaptionReader(METRICS[name].features, texts, device) for name in captioned}

@@ -56,9 +56,8 @@ def test_every_metric_conforms(name):
     assert failures("metric", name) == []
 
 
-@pytest.mark.parametrize("name", built_in("executor", lambda name: False))
-def test_every_executor_conforms(name):
-    assert failures("executor", name) == []
+def test_the_executor_of_this_machine_conforms():
+    assert failures("executor", "local") == []
 
 
 def command(*arguments):

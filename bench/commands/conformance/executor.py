@@ -110,7 +110,13 @@ def running(start: Callable[[Path, int], Any]) -> Iterator[ExecutorUnderTest]:
 
 def under_test(spec: ExecutorSpec) -> AbstractContextManager[ExecutorUnderTest]:
     """The registered executor, running."""
-    return running(lambda root, workers: spec.start(Resources(root, workers, threads=1)))
+
+    def start(root: Path, workers: int) -> Any:
+        resources = Resources(root, workers, threads=1)
+        spec.require(resources)
+        return spec.start(resources)
+
+    return running(start)
 
 
 def room_is_told(subject: ExecutorUnderTest) -> None:
@@ -150,7 +156,7 @@ def events_are_in_order(subject: ExecutorUnderTest) -> None:
             shares[name] = 0.0
             continue
         require(name in shares, f"{name} has the event {event!r}, and was not submitted or is answered already")
-        require(event in ("progress", "done", "busy", "failed", "died"), f"unknown event {event!r}")
+        require(event in ("progress", "done", "busy", "failed", "died", "lost"), f"unknown event {event!r}")
         if event == "progress":
             require(shares[name] <= payload <= 1, f"the progress of {name} is {payload} after {shares[name]}")
             shares[name] = payload
