@@ -79,9 +79,16 @@ class Lock:
 
     def acquire(self) -> None:
         """BusyError if another owner is alive, or may be."""
-        for _ in range(TRIES):
-            if self._create() or self._take_over():
-                return
+        try:
+            for _ in range(TRIES):
+                if self._create() or self._take_over():
+                    return
+        except OSError:  # Such as a full disk: what is there of the lock would hold it as long as this process lasts.
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+                self.path.unlink(missing_ok=True)
+            raise
         raise BusyError(self.path.stem)
 
     def release(self) -> None:

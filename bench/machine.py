@@ -71,9 +71,15 @@ def _listed_by_driver() -> list[str]:
     return re.findall(r"^GPU (\d+):", listed.stdout, re.MULTILINE)
 
 
-def shares(device: str, workers: int | None, threads: int | None) -> tuple[int, int, list[str]]:
-    """(worker processes, threads of each, GPUs), what is not given chosen: one worker per GPU, or else per core."""
-    available, cards = cores(), gpus(device)
-    workers = workers or (len(cards) if cards else max(1, available // (threads or 1)))
-    threads = threads or (max(1, available // workers) if cards else 1)
+def shares(device: str, workers: int | None, threads: int | None, devices: int = 1) -> tuple[int, int, list[str]]:
+    """(worker processes, threads of each, the GPUs of each), what is not given chosen: one worker for each `devices`
+    GPUs, or else cores. InputError if there are fewer GPUs than one worker needs.
+    """
+    available, single = cores(), gpus(device)
+    if single and len(single) < devices:
+        raise InputError(f"--devices {devices}: this machine has {len(single)} GPU{'s' * (len(single) != 1)}")
+    whole = len(single) // devices * devices
+    cards = [",".join(single[first : first + devices]) for first in range(0, whole, devices)]
+    workers = workers or (len(cards) if cards else max(1, available // ((threads or 1) * devices)))
+    threads = threads or (max(1, available // (workers * devices)) if cards else 1)
     return workers, threads, cards

@@ -65,6 +65,11 @@ def is_first() -> bool:
     return not _joined or _joined[-1].rank == 0
 
 
+def own(total: int) -> range:
+    """Which of `total` things that can be made apart are this process's."""
+    return range(_joined[-1].rank, total, _joined[-1].count) if _joined else range(total)
+
+
 def wait() -> None:
     """Until every rank is here."""
     if _joined:

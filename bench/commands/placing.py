@@ -1,5 +1,6 @@
 """Where the tasks of a run are done: the options that say so, and what they come to."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ OWNERS = {"address": ("--address", "ray"), "slurm_options": ("--slurm-option", "
 
 
 def placing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--workers, --threads, --executor, --address and --slurm-option."""
+    """--workers, --devices, --threads, --executor, --address and --slurm-option."""
     for option in (
         click.option(
             "--slurm-option",
@@ -39,6 +40,13 @@ def placing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--threads",
             type=click.IntRange(min=1),
             help="Torch threads per worker [default: 1, and 2 for a teacher; more with GPUs].",
+        ),
+        click.option(
+            "--devices",
+            type=click.IntRange(min=1, max=64),
+            default=1,
+            show_default=True,
+            help="GPUs, or processes on a CPU, that train one student or draw one row's samples together.",
         ),
         click.option(
             "--workers", type=click.IntRange(min=1), help="Worker processes [default: one per GPU, or per core]."
@@ -66,9 +74,8 @@ def place(executor: str, **own: Any) -> "ExecutorSpec":
     from ..run.executor import EXECUTORS
 
     spec = EXECUTORS.pick(executor)
-    for name, value in own.items():
-        option, owner = OWNERS[name]
-        if value and owner != spec.name:
+    for name, (option, owner) in OWNERS.items():
+        if own[name] and owner != spec.name:
             raise InputError(f"{option} is for --executor {owner}, not {spec.name}")
     return spec
 
@@ -83,12 +90,19 @@ def resources(
     **own: Any,
 ) -> "Resources":
     """A worker per core or GPU of this machine, or as many as a cluster has room for; a teacher's training has
-    TEACHER_THREADS, unless `threads` says how many.
+    TEACHER_THREADS, unless `threads` says how many. InputError for more devices than can be used.
     """
     from ..machine import TEACHER_THREADS, shares
+    from ..run import companions
     from ..run.executor import Resources
 
-    count, each, gpus = shares(device, workers, threads)
+    devices: int = own["devices"]
+    if devices > 1 and any("seconds" in getattr(task.params, "budget", {}) for task in tasks):
+        raise InputError(
+            f"--devices {devices}: a budget in seconds ends at another step on each; use one in evaluations"
+        )
+    os.environ[companions.DEVICES] = str(devices)
+    count, each, gpus = shares(device, workers, threads, 1 if spec.cluster else devices)
     if spec.cluster:
         count, each, gpus = workers or PLACES, threads or 1, []
     teachers = [] if threads or gpus else [task.name for task in tasks if task.kind == "teacher"]
@@ -101,4 +115,5 @@ def resources(
         device,
         own["address"],
         own["slurm_options"],
+        devices,
     )

@@ -50,7 +50,7 @@ class Executor(Protocol):
 class Resources:
     """root: the store's folder. threads: torch threads of a task; threads_of: of tasks, by name, that take more.
 
-    gpus: as CUDA_VISIBLE_DEVICES names them; each worker sees one, in turn.
+    gpus: as CUDA_VISIBLE_DEVICES names those of one worker; each sees one entry, in turn. devices: of a task.
     Of clusters alone: device, as the suite has it; address, of one that runs already; options, by the names of its own
     command. `workers` is then the most that there may be.
     """
@@ -63,6 +63,7 @@ class Resources:
     device: str = "cpu"
     address: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    devices: int = 1
 
     def threads_for(self, task: Task) -> int:
         return self.threads_of.get(task.name, self.threads)

@@ -69,12 +69,12 @@ def _require_room(resources: Resources) -> None:
 
 
 def _gpus(resources: Resources) -> int:
-    """Of each worker: one where the suite asks for it, or where the cluster has any."""
+    """Of each worker: as many as a task has devices where the suite asks for GPUs, or where the cluster has any."""
     import ray
 
     if resources.device == "auto":
-        return int(ray.cluster_resources().get("GPU", 0.0) > 0)
-    return int(resources.device == "cuda")
+        return resources.devices * (ray.cluster_resources().get("GPU", 0.0) > 0)
+    return resources.devices * (resources.device == "cuda")
 
 
 class Slot:

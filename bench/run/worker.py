@@ -22,6 +22,7 @@ from ..errors import TaskError
 from ..plan import rehearsal
 from ..plan.kinds import ASKED
 from ..store import BusyError, CorruptError, Store, unwritable
+from . import companions
 from .allocator import keep_freed_memory
 from .signals import end_when_told
 
@@ -30,12 +31,9 @@ LOG = "log.txt"
 
 def main(connection: Connection, root: Path) -> None:
     """Serve tasks until the connection closes. Messages in: (task, its torch threads); out: (event, name, payload)."""
-    end_when_told()
-    keep_freed_memory()
+    begin()
     import torch
 
-    rehearsal.resume()
-    quiet_libraries()
     store = Store(root)
     while True:
         try:
@@ -46,6 +44,14 @@ def main(connection: Connection, root: Path) -> None:
         name = _name(task)
         event, payload = execute(task, store, partial(_report, connection, name))
         connection.send((event, name, payload))
+
+
+def begin() -> None:
+    """What every process that does tasks does first."""
+    end_when_told()
+    keep_freed_memory()
+    rehearsal.resume()
+    quiet_libraries()
 
 
 def _report(connection: Connection, name: str, share: float) -> None:
@@ -68,7 +74,7 @@ def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share:
         with store.work(name) as folder:
             if store.sound(name) is not None:
                 return "done", None
-            with _logged(folder / LOG):
+            with logged(folder / LOG):
                 try:
                     result, facts = _make(task, store, folder, told)
                 except BaseException:
@@ -95,20 +101,26 @@ def _status(error: Exception, log_file: Path) -> Status:
 
 def _make(task: dict[str, Any], store: Store, folder: Path, on_progress: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The stage's answer, and what it was made with."""
-    from ..stages.context import Context
-
-    inputs = {role: store.need(name) for role, name in task["inputs"].items()}
     started, cpu = time.time(), time.process_time()
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {task['label']}", flush=True)
-    stage = import_module(f"..stages.{task['kind']}", __package__)
-    params = ASKED[task["kind"]].model_validate(task["params"])
-    result = stage.run(Context(task["key"], task["label"], params, inputs, folder, on_progress))
+    with companions.beside(task, store.root, folder):
+        result = answer(task, store, folder, on_progress)
     return result.dumped(), {
         "started": started,
         "ended": time.time(),
         "cpu_seconds": time.process_time() - cpu,
         "environment": environment(),
     }
+
+
+def answer(task: dict[str, Any], store: Store, folder: Path, on_progress: Any = lambda share: None) -> Any:
+    """What the task's stage says when it has written to `folder`."""
+    from ..stages.context import Context
+
+    inputs = {role: store.need(name) for role, name in task["inputs"].items()}
+    stage = import_module(f"..stages.{task['kind']}", __package__)
+    params = ASKED[task["kind"]].model_validate(task["params"])
+    return stage.run(Context(task["key"], task["label"], params, inputs, folder, on_progress))
 
 
 def environment() -> dict[str, Any]:
@@ -152,7 +164,7 @@ def _commit_of(ref: str, git: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _logged(path: Path) -> Iterator[None]:
+def logged(path: Path) -> Iterator[None]:
     """Everything that the task prints, warns or logs goes to its log file, whatever library it comes from."""
     sys.stdout.flush()
     sys.stderr.flush()
