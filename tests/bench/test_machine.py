@@ -3,6 +3,7 @@
 import pytest
 
 from fewstep.bench import machine
+from fewstep.bench.errors import InputError
 
 
 @pytest.fixture
@@ -26,6 +27,18 @@ def four_cores_two_cards(tmp_path, monkeypatch):
 )
 def test_one_worker_per_gpu_or_else_per_core(four_cores_two_cards, device, workers, threads, expected):
     assert machine.shares(device, workers, threads) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "expected"), [("cpu", 2, (2, 1, [])), ("cpu", 8, (1, 1, [])), ("auto", 2, (1, 2, ["0,1"]))]
+)
+def test_a_worker_may_have_several_devices(four_cores_two_cards, device, devices, expected):
+    assert machine.shares(device, None, None, devices) == expected
+
+
+def test_more_gpus_than_there_are_is_one_line(four_cores_two_cards):
+    with pytest.raises(InputError, match=r"^--devices 3: this machine has 2 GPUs$"):
+        machine.shares("auto", None, None, 3)
 
 
 def test_cards_that_are_hidden_are_not_used(four_cores_two_cards, monkeypatch):

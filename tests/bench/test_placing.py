@@ -15,6 +15,8 @@ from fewstep.bench.run.remote import Origin, shares
 from fewstep.bench.store import Store
 from fewstep.tests.bench.in_process import call, is_one_line, write_suite
 
+PRETRAIN = {"name": "pretrain", "images": 640, "network": {"name": "mlp", "width": 16, "blocks": 1}}
+
 
 def refusal(folder, *options):
     """The one line with which a run is refused; nothing is made."""
@@ -50,6 +52,14 @@ def as_if_installed(monkeypatch):
 )
 def test_a_wrong_option_is_one_line(tmp_path, options, words):
     assert words in refusal(tmp_path, *options)
+
+
+def test_several_devices_are_refused_a_budget_in_seconds(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEWSTEP_DEVICES", "1")
+    suite = write_suite(tmp_path, methods=["consistency"], budgets={"seconds": 10}, teachers=PRETRAIN)
+    done = call("run", suite, "--out", tmp_path / "out", "--devices", 2)
+    assert is_one_line(done)
+    assert "--devices 2: a budget in seconds ends at another step on each" in done.stderr
 
 
 @pytest.mark.parametrize("address", ["somewhere", "127.0.0.1", "127.0.0.1:port", ":6379", "127.0.0.1:99999999"])
@@ -91,7 +101,7 @@ def test_a_suite_for_gpus_asks_slurm_for_some(with_programs):
 
 def test_a_cluster_has_its_own_number_of_places_and_the_threads_of_one_machine():
     teacher = SimpleNamespace(kind="teacher", name="teacher-1")
-    own = {"address": None, "slurm_options": {}}
+    own = {"devices": 1, "address": None, "slurm_options": {}}
     asked = placing.resources(EXECUTORS["ray"], "cpu", [teacher], None, None, None, **own)
     local = placing.resources(EXECUTORS["local"], "cpu", [teacher], None, 2, None, **own)
     assert (asked.workers, asked.threads, asked.gpus) == (placing.PLACES, 1, [])

@@ -18,6 +18,7 @@ from fewstep.bench.stages import sample, shards
 from fewstep.bench.store import CorruptError, Store
 from fewstep.bench.suite.loading import load
 from fewstep.datasets.registry import DATASETS
+from fewstep.methods import ranks
 from fewstep.tests.bench.in_process import SUITE, write_suite
 
 COUNT, ROWS = 50, 8
@@ -274,3 +275,47 @@ def test_8_bits_and_the_first_floats_give_the_scores_of_the_same_samples(tmp_pat
     assert torch.equal(sample.load(of_bytes)[:], x0[:4])
     arrays = [set(load_file(of_bytes.file(name))) for name in sorted(of_bytes.manifest["files"])]
     assert arrays == [{"x0", "x8"}, {"x8"}, {"x8"}]
+
+
+def as_rank(monkeypatch, rank, meeting):
+    """As if two processes made samples together and this were one of them; `meeting` is called where they wait."""
+    monkeypatch.setattr(ranks, "_joined", [ranks.Ranks(rank, 2)])
+    monkeypatch.setattr(ranks.dist, "barrier", meeting)
+
+
+def test_processes_make_every_other_file_and_the_bytes_are_those_of_one(tmp_path, monkeypatch):
+    """And each knows what all have taken."""
+    for name in ("alone", "both"):
+        (tmp_path / name).mkdir()
+    alone = Maker()
+    took = write(tmp_path / "alone", alone)
+    first, second = Maker(), Maker()
+
+    def other():
+        as_rank(monkeypatch, 1, lambda: None)
+        assert write(tmp_path / "both", second) == took
+        monkeypatch.setattr(ranks, "_joined", [ranks.Ranks(0, 2)])
+
+    as_rank(monkeypatch, 0, other)
+    assert write(tmp_path / "both", first) == took
+    assert contents(tmp_path / "both") == contents(tmp_path / "alone")
+    assert not set(first.made) & set(second.made)
+    assert sorted([*first.made, *second.made], key=lambda rows: rows.start) == alone.made
+
+
+def test_what_another_process_could_not_make_is_made_by_the_first(tmp_path, monkeypatch):
+    """So that its reason is told where the answer is given."""
+
+    def refuse():
+        raise sample.Diverged
+
+    def other():
+        as_rank(monkeypatch, 1, lambda: None)
+        with pytest.raises(sample.Diverged):
+            write(tmp_path, Maker(at=1, then=refuse))
+        monkeypatch.setattr(ranks, "_joined", [ranks.Ranks(0, 2)])
+
+    as_rank(monkeypatch, 0, other)
+    first = Maker()
+    write(tmp_path, first)
+    assert sum(map(len, first.made)) == COUNT
