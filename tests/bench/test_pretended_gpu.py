@@ -146,7 +146,7 @@ def test_feature_networks_train_and_measure_on_a_gpu(tmp_path, monkeypatch):
         waits.clear()
         found = extractor.features(classifier, x0)
         assert sum(n for place, n in waits.items() if not place.startswith("sending")) == 1
-        assert extractor.classes(classifier, found).device.type == "cpu"
+        assert extractor.logits(classifier, found).device.type == "cpu"
         network = Projection("clean").to("cuda")
         images = (x0 * 127.5 + 128).clamp(0, 255).to(torch.uint8)
         features = {name: value.cpu() for name, value in network(images).items()}

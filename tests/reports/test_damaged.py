@@ -35,7 +35,9 @@ def whole(tmp_path_factory):
     for name in CSVS:
         header, *rows = list(csv.reader((BOARD / name).open()))
         if name == "results.csv":
-            rows = rows[:12]
+            # With the columns that came after the board was made.
+            lacking = [column for column in RESULT_COLUMNS if column not in header]
+            header, rows = [*header, *lacking], [[*row, *("" for _ in lacking)] for row in rows[:12]]
             cells = {row[header.index("cell")] for row in rows}
         elif name == "blocks.csv":
             rows = [row for row in rows if row[0] in cells]

@@ -105,7 +105,7 @@ def know_tiny(folder: Path) -> None:
         text = {"context_length": 77, "vocab_size": WORDS, "width": CLIP_WIDTH, "heads": 4, "layers": LAYERS}
         config = {"embed_dim": CLIP_WIDTH, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{TINY}.json").write_text(json.dumps(config))
+        (folder / f"{TINY}.json").write_text(json.dumps(config), encoding="utf-8")
         open_clip.add_model_config(folder)
 
 
@@ -169,10 +169,12 @@ def imagereward(weights: Path, config: Path, vocabulary: Path) -> None:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz0123456789,.", "##s"]
     words += [f"##{letter}" for letter in "abcdefghijklmnopqrtuvwxyz0123456789"]
     words += ["a", "photo", "of", "the", "two", "cat", "dog", "on", "bench", "picture"][1:]
-    vocabulary.write_text("\n".join(words) + "\n")
+    vocabulary.write_text("\n".join(words) + "\n", encoding="utf-8")
     settings = {"hidden_size": TEXT_WIDTH, "intermediate_size": 64, "num_hidden_layers": LAYERS}
     settings |= {"num_attention_heads": 4, "vocab_size": len(words) + 2, "max_position_embeddings": 64}
-    config.write_text(json.dumps({**settings, "hidden_act": "gelu", "layer_norm_eps": 1e-12, "type_vocab_size": 2}))
+    config.write_text(
+        json.dumps({**settings, "hidden_act": "gelu", "layer_norm_eps": 1e-12, "type_vocab_size": 2}), encoding="utf-8"
+    )
     state = _blip_vision("blip.visual_encoder", rng) | _blip_text("blip.text_encoder", len(words) + 2, rng)
     state |= _linear("blip.vision_proj", VISION_WIDTH, 16, rng) | _linear("blip.text_proj", TEXT_WIDTH, 16, rng)
     torch.save(state | _head("mlp.layers", TEXT_WIDTH, rng), weights)

@@ -74,12 +74,14 @@ def clip_tokenizer(folder: Path, pad: str = "<|endoftext|>") -> tuple[Any, int]:
     merges = [("a", "t</w>"), ("c", "at</w>"), ("o", "f</w>"), ("d", "o")]
     words = [*characters, *(c + "</w>" for c in characters), *(a + b for a, b in merges)]
     words += ["<|startoftext|>", "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({word: k for k, word in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    (folder / "vocab.json").write_text(json.dumps({word: k for k, word in enumerate(words)}), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
     tokens = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
     settings = {**tokens, "pad_token": pad, "model_max_length": 77, "do_lower_case": True}
-    (folder / "special_tokens_map.json").write_text(json.dumps({**tokens, "pad_token": pad}))
-    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": "CLIPTokenizer"}))
+    (folder / "special_tokens_map.json").write_text(json.dumps({**tokens, "pad_token": pad}), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "tokenizer_class": "CLIPTokenizer"}), encoding="utf-8"
+    )
     return imported("transformers").CLIPTokenizer.from_pretrained(folder), len(words)
 
 
@@ -98,7 +100,9 @@ def t5_tokenizer(folder: Path) -> Any:
         "extra_ids": 0,
         "model_max_length": 512,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": "T5Tokenizer"}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "tokenizer_class": "T5Tokenizer"}), encoding="utf-8"
+    )
     return imported("transformers").T5Tokenizer.from_pretrained(folder)
 
 
