@@ -175,7 +175,7 @@ def test_a_metric_whose_name_is_taken_is_refused_in_one_line(spreads):
         (
             'features="pixels"',
             'features="pixel"',
-            "metric largest_error: no features 'pixel'; one of classifier, pixels",
+            "metric largest_error: no features 'pixel'; one of classifier, scorer, pixels",
         ),
         ('against="rows"', 'against="row"', "metric spread_ratio: against is one of truth, moments, rows"),
         ('array="features"', 'array="pool"', "metric spread_ratio: the arrays of a classifier are features and logits"),
@@ -204,7 +204,7 @@ def test_every_declaration_is_whole():
 
 def test_the_axes_of_distances_are_logarithmic():
     assert {metric.name for metric in METRICS.values() if metric.log_scale} == {
-        *("fd_digits", "fd_cifar10", "fd_law", "fd_dinov2", "fid", "fid_clean", "fid_legacy", "sfid", "rmse")
+        *("fd_digits", "fd_cifar10", "fd_scenes", "fd_law", "fd_dinov2", "fid", "fid_clean", "fid_legacy", "sfid", "rmse")
     }
 
 
