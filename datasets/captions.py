@@ -15,7 +15,7 @@ def captions(name: str, indices: Iterable[int] | None = None, content: str | Non
     """
     spec = DATASETS.pick(name)
     if not spec.captions:
-        have = " and ".join(other.name for other in DATASETS.values() if other.captions)
+        have = ", ".join(other.name for other in DATASETS.values() if other.captions)
         raise ArchiveError(f"{name} has no captions; {have} have")
     if (missing := spec.missing()) is not None:
         raise ArchiveError(str(missing))

@@ -83,5 +83,5 @@ def _readable(place: Location, options: PipelineOptions, row: bool) -> Iterator[
 
 def _captions(place: Location, dataset: str) -> Iterator[Complaint]:
     if dataset in DATASETS and not DATASETS[dataset].captions:
-        have = " and ".join(spec.name for spec in DATASETS.values() if spec.captions)
+        have = " and ".join(spec.name for spec in DATASETS.values() if spec.captions and not spec.prompted)
         yield place, f"{dataset} has no captions, which a text-to-image network is told; {have} have"

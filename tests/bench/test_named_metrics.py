@@ -204,7 +204,18 @@ def test_every_declaration_is_whole():
 
 def test_the_axes_of_distances_are_logarithmic():
     assert {metric.name for metric in METRICS.values() if metric.log_scale} == {
-        *("fd_digits", "fd_cifar10", "fd_scenes", "fd_law", "fd_dinov2", "fid", "fid_clean", "fid_legacy", "sfid", "rmse")
+        *(
+            "fd_digits",
+            "fd_cifar10",
+            "fd_scenes",
+            "fd_law",
+            "fd_dinov2",
+            "fid",
+            "fid_clean",
+            "fid_legacy",
+            "sfid",
+            "rmse",
+        )
     }
 
 

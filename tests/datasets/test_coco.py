@@ -190,7 +190,7 @@ def test_the_command_prints_the_list(source, prepared, tmp_path):
     assert command("coco2014", "--count", "3").output.splitlines() == list(data.prompts[:3])
     for words, message in [
         (["cocoo2014"], "unknown dataset 'cocoo2014'; did you mean 'coco2014'?"),
-        (["cifar10"], "cifar10 has no captions; coco2014 and coco2017 have"),
+        (["cifar10"], "cifar10 has no captions; scenes, coco2014, coco2017 have"),
         (["coco2017"], f"missing {tmp_path / 'data' / 'coco2017-256.zip'}, get it by `fewstep prepare coco2017"),
     ]:
         refused = command(*words)
