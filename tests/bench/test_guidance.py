@@ -101,7 +101,7 @@ def test_the_budgets_unit_is_one_forward_of_the_network(artifacts, scale):
 def shares_right(artifacts, classify):
     """scale -> the share of dpmpp-2m's samples that `classify` gives the label that they were asked for."""
     labels = sample.start_labels(teacher.load({"teacher": artifacts["teacher", None, None]}), 0, range(100))
-    predicted = {scale: classify(sample.load(artifacts["sample", "dpmpp-2m", scale])) for scale in SCALES}
+    predicted = {scale: classify(sample.load(artifacts["sample", "dpmpp-2m", scale])[:]) for scale in SCALES}
     return {scale: float((predicted[scale] == labels).double().mean()) for scale in SCALES}
 
 
