@@ -24,6 +24,7 @@ SMALL = [
     "teachers.network.channels=8", "teachers.network.embedding=16", "teachers.images=128", "teachers.batch=16",
     "budgets.evaluations=1500", "seeds=[0]", "nfe=[1,2]", "samples=60", "truth.samples=3", "truth.tolerance=1.0e-2",
     "device=cpu",
+    "claims=[]",
     "methods=[{name: euler}, {name: dpmpp-2m}, {name: consistency, options: {batch: 16}},"
     " {name: sim, nfe: 1, options: {batch: 8}}]",
 ]  # fmt: skip
