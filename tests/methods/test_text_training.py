@@ -17,7 +17,7 @@ from fewstep.methods.randomness import noise
 from fewstep.methods.registry import METHODS, method
 from fewstep.methods.specs.teachers.pipeline import PipelineOptions
 from fewstep.methods.teachers.pipelines.pipeline import read
-from fewstep.tests.bench.test_text_to_image import BUDGET, NFE, OPTIONS
+from fewstep.tests.bench.test_text_to_image import NFE, OPTIONS
 from fewstep.tests.methods import killing
 from fewstep.tests.methods import tiny_pipelines as tiny
 
@@ -57,6 +57,9 @@ def student(teacher, name, seed=0):
     return build(name, {**batch, **OPTIONS.get(name, {})}, teacher, seed, NFE.get(name, 1) if spec.per_nfe else None)
 
 
+SMALLER = {"bespoke": 400}
+
+
 EACH = [
     pytest.param(name, marks=[] if name in ("boot", "sim") else [pytest.mark.slow])
     for name, spec in METHODS.items()
@@ -74,7 +77,7 @@ def test_a_killed_student_of_a_pipeline_resumed_equals_an_undisturbed_one(
 
     def run(folder, kill=None):
         trained = student(source, name)
-        return trained, killing.train(trained, BUDGET.get(name, 60), folder, kill, latents)
+        return trained, killing.train(trained, SMALLER.get(name, 60), folder, kill, latents)
 
     # Counted apart: a counter takes some operations to pieces, with other roundings.
     with FlopCounterMode(display=False) as counter:
