@@ -68,7 +68,7 @@ def test_captions_show_and_list_know_the_frozen_list():
     assert "scenes" in CliRunner().invoke(main, ["list", "datasets"]).output
     refused = CliRunner().invoke(main, ["captions", "digits"])
     assert refused.exit_code == 2
-    assert "digits has no captions; scenes and coco2014 and coco2017 have" in refused.stderr
+    assert "digits has no captions; scenes, coco2014, coco2017 have" in refused.stderr
 
 
 def test_images_with_captions_beside_are_no_conditions():
