@@ -25,10 +25,10 @@ class Ranks:
     rank: int
     count: int
 
-    def rows(self, total: int) -> Tensor:
+    def rows(self, total: int, device: torch.device) -> Tensor:
         """The rows of this rank's part, of one size on every rank: the last rows are repeated to fill it."""
         size = -(-total // self.count)
-        return torch.arange(self.rank * size, (self.rank + 1) * size).clamp(max=total - 1)
+        return torch.arange(self.rank * size, (self.rank + 1) * size, device=device).clamp(max=total - 1)
 
 
 _joined: list[Ranks] = []
@@ -92,7 +92,7 @@ def evaluate(predict: Callable[..., Tensor], x: Tensor, t: Tensor, condition: An
     if not _together or _whole:
         return predict(x, t, condition)
     ranks, total = _together[-1], len(x)
-    rows = ranks.rows(total).to(x.device)
+    rows = ranks.rows(total, x.device)
     if t.ndim == 1 or t.requires_grad:
         t = _divide(t.expand(total), rows, ranks)
     if isinstance(condition, Tensor) and condition.ndim and len(condition) == total:

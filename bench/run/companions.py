@@ -21,7 +21,7 @@ PART_OF_RESULTS = False
 DEVICES = "FEWSTEP_DEVICES"
 """On how many devices a task is done, by default one. In the environment, which reaches workers everywhere."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-LOG, CHECKPOINT = "log.txt", "last.ckpt"
+LOG = "log.txt"
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ def beside(task: dict[str, Any], root: Path, folder: Path) -> Iterator[None]:
 
 def _start(company: Company, rank: int) -> BaseProcess:
     if company.trains:
+        from ..training.loop import CHECKPOINT
+
         # All go on from where an attempt that was killed was.
         company.place(rank).mkdir()
         if (company.folder / CHECKPOINT).exists():

@@ -59,53 +59,50 @@ def write(
 
     Files that are there already are not made anew.
     """
-    ranges, journal = _ranges(count, shape), folder / JOURNAL
-    writer = Writer(folder, stem, ranges, size, make, on_progress)
+    ranges, took, journal = _ranges(count, shape), dict[int, Took](), folder / JOURNAL
+
+    def add(k: int) -> None:
+        path = folder / _name(stem, k, len(ranges))
+        if k not in took and not (k in _noted(journal) and _whole(path)):
+            took[k] = _made(path, k, ranges, size, make, on_progress)
+        on_progress(ranges[k].stop / count)
+
     try:
         # The others' are made there; what one of them could not make is made, or refused, here.
         for k in ranks.own(len(ranges)):
-            writer.add(k)
+            add(k)
     finally:
         ranks.wait()
     if ranks.is_first():
         for k in range(len(ranges)):
-            writer.add(k)
-    took = writer.took | _noted(journal)
+            add(k)
+    took |= _noted(journal)
     return [batch for k in sorted(took) for batch in took[k]]
 
 
-@dataclass(frozen=True)
-class Writer:
-    """Makes files of samples that are not there. took: what the batches of each file took that was made here."""
-
-    folder: Path
-    stem: str
-    ranges: Sequence[range]
-    size: int
-    make: Callable[[range], Batch]
-    on_progress: Callable[[float], None]
-    took: dict[int, Took] = field(default_factory=dict)
-
-    def add(self, k: int) -> None:
-        """Make the k-th file, unless it is there already."""
-        path, rows, count = self.folder / _name(self.stem, k, len(self.ranges)), self.ranges[k], self.ranges[-1].stop
-        if k in self.took or (k in _noted(self.folder / JOURNAL) and _whole(path)):
-            self.on_progress(rows.stop / count)
-            return
-        arrays: dict[str, list[Tensor]] = {}
-        costs: Took = []
-        for part, batch in batched("samples", rows, self.size, self.make):
-            for name, rows_of in batch.arrays.items():
-                arrays.setdefault(name, []).append(rows_of)
-            costs.append({"first": part.start, "rows": len(part), **batch.took})
-            self.on_progress(part.stop / count)
-        if len(self.ranges) > 1:
-            # First: a file without its line is made again, a line without its file says nothing.
-            with (self.folder / JOURNAL).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"shard": k, "took": costs}) + "\n")
-        with aside(path) as unfinished:
-            save_file({name: _joined(arrays.pop(name)) for name in sorted(arrays)}, unfinished)
-        self.took[k] = costs
+def _made(
+    path: Path,
+    k: int,
+    ranges: Sequence[range],
+    size: int,
+    make: Callable[[range], Batch],
+    on_progress: Callable[[float], None],
+) -> Took:
+    """Make the k-th file, and say what its batches took."""
+    arrays: dict[str, list[Tensor]] = {}
+    costs: Took = []
+    for part, batch in batched("samples", ranges[k], size, make):
+        for name, rows_of in batch.arrays.items():
+            arrays.setdefault(name, []).append(rows_of)
+        costs.append({"first": part.start, "rows": len(part), **batch.took})
+        on_progress(part.stop / ranges[-1].stop)
+    if len(ranges) > 1:
+        # First: a file without its line is made again, a line without its file says nothing.
+        with (path.parent / JOURNAL).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"shard": k, "took": costs}) + "\n")
+    with aside(path) as unfinished:
+        save_file({name: _joined(arrays.pop(name)) for name in sorted(arrays)}, unfinished)
+    return costs
 
 
 def fitting(shape: Sequence[int], room: int) -> int:

@@ -1,5 +1,7 @@
 """Tasks that several processes do together: the results of one, and one line where one of them fails."""
 
+from types import SimpleNamespace
+
 import pytest
 from safetensors.torch import load_file
 
@@ -73,3 +75,17 @@ def test_one_device_is_enough_for_what_one_does(monkeypatch):
     found = {kind: companions.wanted({"kind": kind, "params": params}) for kind, (params, _) in asked.items()}
     assert found == {kind: count for kind, (_, count) in asked.items()}
     assert companions.wanted({"kind": "teacher", "params": {"teacher": {"name": "pretrain"}}}) == 4
+
+
+def test_what_ended_a_companion_is_the_last_line_of_its_log(tmp_path):
+    company = companions.Company({"kind": "train"}, tmp_path, tmp_path, tmp_path, 3, "gloo")
+    company.log(2).write_text("Traceback\nRuntimeError: out of luck\n")
+
+    def reason(*codes):
+        ended = [SimpleNamespace(join=lambda timeout: None, exitcode=code) for code in codes]
+        found = companions._reason(company, ended)
+        return None if found is None else str(found)
+
+    assert reason(0, 1).endswith("device 2: RuntimeError: out of luck")
+    assert reason(-9, 0).endswith("device 1: its process ended (-9)")
+    assert reason(0, None) is None

@@ -136,9 +136,9 @@ def test_tasks_without_evaluations_say_nothing_of_those_with():
     """Ten tasks of a second that evaluate nothing, before one of a million evaluations that takes a hundred."""
     short, long = [task(i, "score", cost=0) for i in range(10)], task(0, "train", cost=1e6)
     estimate = Estimate([*short, long])
-    for now, each in enumerate(short):
-        estimate.started(each, float(now))
-        estimate.advanced(each, 1.0, now + 1.0)
+    for second, each in enumerate(short):
+        estimate.started(each, float(second))
+        estimate.advanced(each, 1.0, second + 1.0)
         estimate.stopped(each)
     estimate.started(long, 10.0)
     estimate.advanced(long, 0.06, 16.0)

@@ -8,10 +8,6 @@ ENOUGH = 400
 """One sample for each caption."""
 
 
-def distance(samples: Comparison) -> Value:
-    return frechet(samples)
-
-
 def mean(samples: Comparison) -> Value:
     return truth.mean(samples.fake.double(), samples)
 
@@ -23,7 +19,7 @@ METRICS = (
         summary="Fréchet distance in the features of a small scorer of scenes, not FID",
         features=SCORER,
         array=FEATURES,
-        compute=distance,
+        compute=frechet,
         against="moments",
         enough=ENOUGH,
         log_scale=True,
