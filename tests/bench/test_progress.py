@@ -149,8 +149,8 @@ def test_tasks_without_evaluations_say_nothing_of_those_with():
     estimate.advanced(long, 1.0, 100.0)
     estimate.stopped(long)
     estimate.started(short[0], 100.0)
-    estimate.advanced(short[0], 1.0, 101.0)
-    assert estimate.seconds_left == pytest.approx(100 + 9, rel=0.01)
+    estimate.advanced(short[0], 1.0, 150.0)
+    assert estimate.seconds_left == pytest.approx(100 + 9 * 50, rel=0.01)
 
 
 def test_the_rate_follows_a_machine_that_becomes_slower():
