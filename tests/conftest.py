@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from fewstep.methods.paths import Path as NoisePath
 from fewstep.methods.teachers.analytic import GaussianDenoiser, MixtureDenoiser
+from fewstep.tests.offline import offline
 
 os.environ.setdefault("WANDB_MODE", "disabled")
 REFERENCE = Path(os.environ.get("FEWSTEP_REFERENCE", Path(__file__).parent / "reference"))
@@ -31,6 +33,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    with offline():
+        yield
 
 
 class Arrays:
