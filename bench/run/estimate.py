@@ -23,6 +23,11 @@ def evaluates(task: Task) -> bool:
     return task.cost > LEAST_WORK
 
 
+def pace_of(task: Task) -> tuple[str, bool]:
+    """What it shares a pace with: a teacher that is read says nothing of one that is trained."""
+    return task.kind, evaluates(task)
+
+
 class Rate:
     """Work per second on one worker, the latest counting most."""
 
@@ -49,11 +54,11 @@ class Estimate:
         self.tasks = {task.name: task for task in tasks}
         self.shares: dict[str, float] = {}
         self._since: dict[str, float] = {}
-        self._rates: dict[str, Rate] = {}
+        self._rates: dict[tuple[str, bool], Rate] = {}
         self._overall = Rate()
-        self._left_of: dict[str, float] = {}
+        self._left_of: dict[tuple[str, bool], float] = {}
         for task in self.tasks.values():
-            self._left_of[task.kind] = self._left_of.get(task.kind, 0.0) + work(task)
+            self._left_of[pace_of(task)] = self._left_of.get(pace_of(task), 0.0) + work(task)
         self._total, self._done = sum(self._left_of.values()), 0.0
         self._begun: dict[str, float] = {}
         self._workers = 1
@@ -75,11 +80,11 @@ class Estimate:
         self._begun[task.name] = share * work(task)
         if share == 1.0:
             del self._begun[task.name]
-        self._left_of[task.kind] -= (share - before) * work(task)
+        self._left_of[pace_of(task)] -= (share - before) * work(task)
         if task.name in self._since:
             seconds = now - self._since[task.name]
             self._since[task.name] = now
-            self._rates.setdefault(task.kind, Rate()).add((share - before) * work(task), seconds)
+            self._rates.setdefault(pace_of(task), Rate()).add((share - before) * work(task), seconds)
             if evaluates(task):
                 self._overall.add((share - before) * work(task), seconds)
 
@@ -92,17 +97,17 @@ class Estimate:
         """None as long as too little is done to tell. At least what the longest running task needs."""
         if self.share < FIRST_SHARE or not self._overall.known:
             return None
-        seconds = sum(max(left, 0.0) * self._pace(kind) for kind, left in self._left_of.items())
+        seconds = sum(max(left, 0.0) * self._pace(like) for like, left in self._left_of.items())
         return max(seconds / self._workers, max(map(self._left, self._since), default=0.0))
 
     def _left(self, name: str) -> float:
         """Seconds that a task still takes."""
         task = self.tasks[name]
-        return (1.0 - self.shares.get(name, 0.0)) * work(task) * self._pace(task.kind)
+        return (1.0 - self.shares.get(name, 0.0)) * work(task) * self._pace(pace_of(task))
 
-    def _pace(self, kind: str) -> float:
+    def _pace(self, like: tuple[str, bool]) -> float:
         """Seconds per work."""
-        rate = self._rates.get(kind)
+        rate = self._rates.get(like)
         return (rate if rate is not None and rate.known else self._overall).seconds_per_work
 
 

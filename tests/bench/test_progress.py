@@ -153,6 +153,19 @@ def test_tasks_without_evaluations_say_nothing_of_those_with():
     assert estimate.seconds_left == pytest.approx(100 + 9 * 50, rel=0.01)
 
 
+def test_a_teacher_that_is_read_says_nothing_of_one_that_is_trained():
+    """Twelve seconds for a file, then a quarter of a million evaluations in twenty-five."""
+    given, trained = task(0, "teacher", cost=0), task(1, "teacher", cost=1e6)
+    students = task(0, "train", cost=1e6)
+    estimate = Estimate([given, trained, students])
+    estimate.started(given, 0.0)
+    estimate.advanced(given, 1.0, 12.0)
+    estimate.stopped(given)
+    estimate.started(students, 12.0)
+    estimate.advanced(students, 0.25, 37.0)
+    assert estimate.seconds_left == pytest.approx(75 + 100, rel=0.01)
+
+
 def test_the_rate_follows_a_machine_that_becomes_slower():
     only = task(0, cost=1e6)
     estimate = Estimate([only])
