@@ -27,7 +27,9 @@ KINDS = {
 }
 """Name -> (module and function that draws it, what it shows)."""
 REPORTED = ("nfe", "pareto", "budget", "ablation", "learned", "samples")
-"""The kinds that a report shows, as far as a run has them and they tell something."""
+"""The kinds that a report shows of each problem, as far as a run has them and they tell something."""
+OVER_TEACHERS = "tradeoff"
+"""The kind that a report shows of a data set and all its teachers, likewise."""
 TOGETHER = ("methods", "tradeoff")
 """Kinds that show several problems in one figure."""
 WITHOUT_METRIC = ("learned", "samples", "training")
@@ -77,21 +79,27 @@ def for_report(board: "Board", folders: Mapping[str, Path]) -> dict[str, str]:
 
 
 def shown(board: "Board", folders: Mapping[str, Path]) -> Iterator[tuple[str, "Figure"]]:
-    """The figures of these folders (by label) with their names, such as `nfe_fd_digits` and `samples`: REPORTED of the
-    first metric, for each problem, as far as they tell something.
+    """The figures of these folders (by label) with their names, such as `nfe_fd_digits` and `samples`: OVER_TEACHERS of
+    each data set, REPORTED of each problem, by the first metric and as far as they tell something.
     """
     from .chosen import Chosen, NothingToDrawError
 
+    metric = board.metrics[0]
+    drawings: list[tuple[str, Chosen, str]] = []
+    datasets = list(dict.fromkeys(dataset for dataset, _ in board.problems))
+    for dataset in datasets:
+        problems = tuple(problem for problem in board.problems if problem[0] == dataset)
+        together = Chosen(board, metric, problems[0], folders=folders, problems=problems)
+        drawings.append((OVER_TEACHERS, together, f"_{dataset}" if len(datasets) > 1 else ""))
     for problem in board.problems:
         several = "_".join(["", *problem]) if len(board.problems) > 1 else ""
-        chosen = Chosen(board, board.metrics[0], problem, folders=folders)
-        for kind in REPORTED:
-            name = kind if kind in WITHOUT_METRIC else f"{kind}_{chosen.metric}"
-            try:
-                drawn = _drawn(chosen, kind, select=True)
-            except NothingToDrawError:
-                continue
-            yield f"{name}{several}", drawn
+        drawings += [(kind, Chosen(board, metric, problem, folders=folders), several) for kind in REPORTED]
+    for kind, chosen, several in drawings:
+        try:
+            drawn = _drawn(chosen, kind, select=True)
+        except NothingToDrawError:
+            continue
+        yield f"{kind}{several}" if kind in WITHOUT_METRIC else f"{kind}_{metric}{several}", drawn
 
 
 def _drawn(chosen: "Chosen", kind: str, select: bool = False) -> "Figure":

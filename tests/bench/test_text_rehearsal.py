@@ -143,7 +143,7 @@ SUITE = {
     "nfe": 2,
     "metrics": ["fid_clean", "aesthetic", "clip_score", "image_reward"],
     "device": "cpu",
-    "methods": ["euler"],
+    "methods": ["euler", {"name": "released", "options": {"folder": "sd-turbo", "sampler": "euler"}}],
 }
 
 
@@ -151,14 +151,18 @@ def test_a_rehearsal_scores_pictures_with_their_captions_and_says_what_decoding_
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(SUITE))
     result = call("run", tmp_path / "s.yaml", "--smoke", "--out", tmp_path / "out", "--quiet")
     assert result.exit_code == 0, result.output + result.stderr
-    found = {row["metric"]: row for row in rows(tmp_path / "out")}
-    assert {row["status"] for row in found.values()} == {"done"}
-    assert all(row["protocol"].startswith("smoke/") and row["samples"] == "8" for row in found.values())
+    every = rows(tmp_path / "out")
+    assert {row["status"] for row in every} == {"done"}
+    assert all(row["protocol"].startswith("smoke/") and row["samples"] == "8" for row in every)
+    found = {row["metric"]: row for row in every if row["method"] == "euler"}
     # FID compares pictures as small as COCO's; the others look at them as they are.
     assert [name for name, row in found.items() if "lanczos-256" in row["protocol"]] == ["fid_clean"]
     assert "/captions@" in found["image_reward"]["protocol"]
     (costs,) = {tuple(row[name] for name in COSTS) for row in found.values()}
     assert all(float(cost) > 0 for cost in costs)
+    # A released student pays for its pictures and conditions as others do.
+    (released,) = {tuple(row[name] for name in COSTS) for row in every if row["method"] == "released"}
+    assert all(float(cost) > 0 for cost in released)
     said = call("leaderboard", tmp_path / "out").output
     assert "what a picture costs" in said
     assert said.count("GFLOP") == 2

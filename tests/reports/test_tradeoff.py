@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fewstep.reports import figures
+from fewstep.reports.leaderboard import read
 from fewstep.reports.run_folder import FACTS, METHODS, Method, Metric, methods_json
 
 METRICS = {
@@ -86,3 +87,12 @@ def test_what_it_cannot_draw_is_refused_in_one_line(folder, row, run_folder, mon
     same = {name: replace(metric, higher_is_better=False) for name, metric in METRICS.items()}
     with pytest.raises(ValueError, match="no metric to draw fd_digits against"):
         figures.figure([run_folder("alike", [row("euler", 0, 1.0)], facts=same)], "tradeoff")
+
+
+def test_a_report_draws_it_once_for_all_scales_of_a_data_set(folder, run_folder, row):
+    made = folder()
+    names = [name for name, _ in figures.shown(read(made), {"scenes": made})]
+    assert names[0] == "tradeoff_clip_scenes"
+    assert sum(name.startswith("tradeoff") for name in names) == 1
+    alike = run_folder("alike", [row("euler", 0, 1.0, teacher=teacher) for teacher in ("one", "other")])
+    assert not any(name.startswith("tradeoff") for name, _ in figures.shown(read(alike), {"alike": alike}))
