@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import meter, ranks
+from . import computing, meter, ranks
 from .codec import Codec
 from .meter import Exhausted as Exhausted
 from .meter import Meter as Meter
@@ -121,7 +121,8 @@ class Denoiser(nn.Module):
             if self.inner() is not None:
                 return predict(x, t, condition).to(x.dtype)
             meter.count_forward(rows * self.forwards_per_evaluation)
-            return ranks.evaluate(predict, x, t, condition).to(x.dtype)
+            with computing.evaluation(x.device.type):
+                return ranks.evaluate(predict, x, t, condition).to(x.dtype)
         finally:
             meter.leave()
 
@@ -134,6 +135,12 @@ class Denoiser(nn.Module):
     def as_trained(self) -> "Denoiser":
         """The denoiser on `trained_path`, its network shared."""
         raise NotImplementedError(f"{type(self).__name__} knows no other path")
+
+
+def networks(module: nn.Module) -> list[nn.Module]:
+    """Those of the denoisers in a module, each once."""
+    found = (getattr(part, "network", None) for part in module.modules() if isinstance(part, Denoiser))
+    return list(dict.fromkeys(network for network in found if isinstance(network, nn.Module)))
 
 
 class FunctionDenoiser(Denoiser):

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from ... import datasets
 from ...datasets.registry import ArchiveError
 from ...methods import solvers
+from ...methods.computing import computed
 from ...methods.denoiser import EDMDenoiser
 from ...methods.networks.edm import edm_network
 from ...methods.paths import EDM
@@ -118,13 +119,10 @@ def speed(device: str, images: int, batch: int) -> None:
     print(f"plain loop, float32: {slow:.2f} images/s")
     own = images_per_second(sample(fast), start, batches)
     print(f"fewstep, float32: {own:.2f} images/s, {own / slow:.2f} times as many")
-    options = "bf16, channels_last"
-    fast.network.to(torch.bfloat16).to(memory_format=torch.channels_last)
-    if on_gpu:
-        options += ", compile"
-        fast.network.compile()
-    own = images_per_second(sample(fast), start, batches)
-    moved = (sample(fast)(start) - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+    options = "bf16, channels_last" + ", compile" * on_gpu
+    with computed([fast.network], "bf16", channels_last=True, compiled=on_gpu):
+        own = images_per_second(sample(fast), start, batches)
+        moved = (sample(fast)(start) - exact).square().mean().sqrt() / exact.square().mean().sqrt()
     print(f"fewstep, {options}: {own:.2f} images/s, {own / slow:.2f} times as many (goal on a GPU: 1.5)")
     print(f"bf16 in the network moves samples by {float(moved):.1e} of their size")
 

@@ -112,7 +112,7 @@ class Row:
         budgets = (entry.budgets or suite.budgets) if entry.spec.trains else [None]
         nfes = entry.nfe or suite.nfe
         missing = self._missing_to_train or problem.missing or entry.missing()
-        teacher, variant, rules = problem.teacher.shown(), entry.label(), entry.rules()
+        teacher, variant, rules = suite.called(problem.teacher), entry.label(), entry.rules()
         for budget in budgets:
             amount = budget.label() if budget else UNTRAINED
             lacking = missing.detail if missing else self._lacking_memory(budget)
@@ -172,6 +172,7 @@ class Row:
             device=self.problem.suite.device,
             guidance=self.problem.guidance,
             labels=self.problem.labels,
+            **self.problem.suite.computing,
             transfer=self.entry.fitted_on is not None,
             **self.problem.kept,
         )

@@ -94,7 +94,7 @@ class Row:
     @property
     def teacher(self) -> str:
         """What tables have in the teacher's place."""
-        return self.problem.teacher.shown()
+        return self.suite.called(self.problem.teacher)
 
     @property
     def undefined(self) -> dict[str, str]:
@@ -124,6 +124,7 @@ class Row:
             device=self.suite.device,
             guidance=self.problem.guidance,
             labels=self.problem.labels,
+            **self.suite.computing,
             **self.problem.kept,
         )
         code = (*self.problem.data_code, *method_code(self.entry.spec, self.options))

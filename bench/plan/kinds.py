@@ -57,6 +57,20 @@ class Guided(Params):
     """How a class-conditional teacher's labels are drawn; None in the proportions of its data set."""
 
 
+class Computed(Guided):
+    """How networks are computed, None as they are by default."""
+
+    precision: Literal["tf32", "bf16", "fp16"] | None = None
+    channels_last: Literal[True] | None = None
+    compile: Literal[True] | None = None
+
+    @property
+    def computing(self) -> dict[str, Any]:
+        """For methods.computing.computed."""
+        given = {"precision": self.precision, "channels_last": self.channels_last, "compiled": self.compile}
+        return {name: value for name, value in given.items() if value is not None}
+
+
 class TeacherParams(Params):
     kind = "teacher"
     dataset: str
@@ -221,7 +235,7 @@ class Sharing(Model):
     nfe: int
 
 
-class TrainParams(Guided):
+class TrainParams(Computed):
     kind = "train"
     method: str
     options: dict[str, Any]
@@ -241,7 +255,7 @@ class Trained(Ended):
     learned: list[tuple[str, list[float]]] = []
 
 
-class TuneParams(Guided):
+class TuneParams(Computed):
     kind = "tune"
     seed: int
     budget: dict[str, float]
@@ -261,7 +275,7 @@ class Tuned(Trained):
     trials: list[Trial]
 
 
-class SampleParams(Guided):
+class SampleParams(Computed):
     kind = "sample"
     method: str
     options: dict[str, Any]

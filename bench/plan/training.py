@@ -64,6 +64,7 @@ class Training:
             nfe=shared.nfe,
             guidance=problem.guidance,
             labels=problem.labels,
+            **problem.suite.computing,
         )
         inputs = {**problem.told_by, "extractor": problem.extractor_task}
         for j, trial in enumerate(self._trials):
@@ -96,6 +97,7 @@ class Training:
             shared=shared,
             guidance=problem.guidance,
             labels=problem.labels,
+            **problem.suite.computing,
             **self._content,
         )
         rate = {

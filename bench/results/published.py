@@ -20,7 +20,7 @@ def beside(suite: Suite) -> Beside | None:
     problems = [
         {
             "dataset": DATASETS[pair.dataset].shown,
-            "teacher": pair.teacher.shown(),
+            "teacher": suite.called(pair.teacher),
             "family": _family(pair.teacher),
             "references": pair.references,
             "samples": str(pair.samples or suite.samples),

@@ -166,7 +166,7 @@ def run_facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "teachers": [],
         "extractors": [],
     }
-    scales = {teacher.shown(): getattr(teacher, "guidance", None) for _, teacher in teachers(plan.suite)}
+    scales = {plan.suite.called(teacher): getattr(teacher, "guidance", None) for _, teacher in teachers(plan.suite)}
     if guided := {label: scale for label, scale in scales.items() if scale is not None}:
         facts["guidance"] = guided
     for task in plan.tasks():

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...methods.denoiser import Denoiser, metered
+from ...methods import computing
+from ...methods.denoiser import Denoiser, metered, networks
 from ...methods.method import Method
 from ...methods.randomness import noise
 from ...reports.status import Kind, Status
@@ -95,7 +96,8 @@ def run(task: Context[SampleParams]) -> Sampled:
     size = batch_size(device, shape)
     make = _measured(method, params, sampler(method, params.seed, params.nfe, shape))
     try:
-        took = shards.write(task.folder, SAMPLES, params.samples, shape, size, make, task.on_progress)
+        with computing.computed(networks(method), **params.computing):
+            took = shards.write(task.folder, SAMPLES, params.samples, shape, size, make, task.on_progress)
     except Diverged:
         shards.discard(task.folder, SAMPLES)
         return Sampled(status=Status(Kind.DIVERGED, "samples are not finite"))
@@ -116,7 +118,12 @@ def _measured(method: Method, params: SampleParams, make: Callable[[range], Tens
 
     def measured(rows: range) -> Batch:
         counter, start = FlopCounterMode(display=False), time.perf_counter()
-        with metered() as meter, torch.no_grad(), counter if rows.start == 0 else nullcontext():
+        with ExitStack() as inside:
+            meter = inside.enter_context(metered())
+            inside.enter_context(torch.no_grad())
+            if rows.start == 0:
+                inside.enter_context(computing.counted())
+                inside.enter_context(counter)
             x0 = make(rows).cpu()
         seconds = time.perf_counter() - start
         if not _measures(method) and meter.evaluations != params.nfe * len(x0):

@@ -4,7 +4,8 @@ from typing import Any
 
 from ...datasets.base import Dataset
 from ...methods import registry, saved, solvers
-from ...methods.denoiser import Denoiser
+from ...methods.computing import computed
+from ...methods.denoiser import Denoiser, networks
 from ...methods.method import Method, TrainingFree
 from ...methods.specs.solver import SolverSpec
 from ...reports.status import DONE
@@ -43,7 +44,8 @@ def run(task: Context[TrainParams]) -> Trained:
     options = registry.method(params.method).options.model_validate(params.options)
     with tracked(task.folder, preview.of_method(module, params.method, options, params.nfe)) as record:
         try:
-            fit(module, data, params.seed, ledger, task.folder, record, task.on_progress, device)
+            with computed(networks(module), **params.computing):
+                fit(module, data, params.seed, ledger, task.folder, record, task.on_progress, device)
             saved.save(module, params.method, options, task.folder / WEIGHTS, params.nfe)
         except DivergedError as error:
             status = error.status

@@ -6,6 +6,8 @@ import shutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ...methods.computing import computed, counted
+from ...methods.denoiser import networks
 from ...reports.status import Kind, Status
 from ..errors import OutOfBudget
 from ..metrics.frechet import frechet_distance
@@ -57,7 +59,8 @@ def _distance(task: Context[TuneParams], trial: Artifact) -> tuple[float, float]
     method = train.load(trial, denoiser).to(accelerator(params.device)).eval()
     make = sampler(method, params.seed, params.nfe, teacher.sample_shape(parent), NOISES)
     network, reference = extractor.load(task.inputs["extractor"])
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    computing = computed(networks(method), **params.computing)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, computing, counted():
         features = extractor.features(network, batches(params.samples, make, task.on_progress))
     distance = frechet_distance(reference, features) if features.isfinite().all() else math.inf
     return distance, counter.get_total_flops()

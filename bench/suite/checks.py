@@ -120,6 +120,12 @@ def labels_are_taken_where_teachers_need_them(suite: Suite) -> Iterator[Complain
             yield (*where, "name"), message + "; leave one of the two out"
 
 
+def nothing_trains_in_fp16(suite: Suite) -> Iterator[Complaint]:
+    for where, entry in entries(suite) if suite.precision == "fp16" else ():
+        if entry.spec.trains:
+            yield (*where, "name"), f"{entry.name} is trained, and small gradients are 0 in fp16; set precision: bf16"
+
+
 def datasets_are_known(suite: Suite) -> Iterator[Complaint]:
     for place, name in datasets(suite):
         try:
@@ -226,6 +232,7 @@ RULES: tuple[Rule, ...] = (
     tuned_students_can_be_evaluated,
     fits.formulas_have_no_network_to_train,
     shares_of_the_teachers_training_are_known,
+    nothing_trains_in_fp16,
     labels_are_taken_where_teachers_need_them,
     repeats.rows_are_told_apart,
     repeats.problems_are_told_apart,

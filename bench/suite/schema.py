@@ -285,6 +285,21 @@ class Suite(Checked):
     classifier: Literal["shipped", "trained"] = "shipped"
     """The network behind fd_digits and its like: the one that fewstep ships for the data set, or one that this suite
     trains, as it does where none is shipped."""
+    precision: Literal["float32", "tf32", "bf16", "fp16"] = "float32"
+    """That of networks in training and sampling, and of nothing else: see methods/computing.py, as for the next two."""
+    channels_last: bool = False
+    compile: bool = False
     claims: list[Claim] = []
     """Sentences of papers and the tests that stand for them, for `fewstep claims`; they change no result."""
     device: Annotated[Literal["auto", "cpu", "cuda"], BeforeValidator(_device)] = "auto"
+
+    @property
+    def computing(self) -> dict[str, Any]:
+        """How networks are computed, as far as that is not the default."""
+        return self.model_dump(include={"precision", "channels_last", "compile"}, exclude_defaults=True)
+
+    def called(self, teacher: TeacherOptions) -> str:
+        """What tables call a teacher: networks that are computed in another way are others."""
+        words = {"precision": self.precision, "channels_last": "channels last", "compile": "compiled"}
+        changed = ", ".join(words[name] for name in self.computing)
+        return f"{teacher.shown()} ({changed})" if changed else teacher.shown()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...methods import ranks, uses
+from ...methods import computing, ranks, uses
 from ...methods.denoiser import Exhausted, metered
 from .ledger import Ledger
 from .memory import LiveBytes
@@ -46,6 +46,8 @@ class StepMeter:
         self._open = ExitStack()
         self._meter = self._open.enter_context(metered(self.check))
         self._uses: uses.UseMeter | None = None
+        if flops or held is not None:
+            self._open.enter_context(computing.counted())
         if flops:
             again = WHOLE if kind in ledger.step_uses else None
             counter = self._open.enter_context(FlopCounterMode(display=False, custom_mapping=again))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..computing import exactly
 from ..denoiser import Condition, Denoiser
 from ..on_host import OnHost
 from ..paths import Path, expand
@@ -92,6 +93,7 @@ class GroundTruth(OnHost):
             self.solve(flow, start.to(self.states, non_blocking=True), tolerance)
 
     @torch.no_grad()
+    @exactly()
     def solve(self, flow: Flow, noise: Tensor, tolerance: float) -> None:
         """Fill in the next paths, which start from unit `noise` (b, ...): adaptive RK45 with dense output.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..computing import exactly
 from ..denoiser import Condition, Denoiser
 from ..errors import IntegrationError
 from ..paths import expand
@@ -143,6 +144,7 @@ class AdaptiveSolver:
     name: str = "rk45"
 
     @torch.no_grad()
+    @exactly()
     def sample(
         self,
         denoiser: Denoiser,
