@@ -9,7 +9,7 @@ bootstrapping loss with its target, and the boundary loss; the sampler is one ev
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -168,25 +168,30 @@ class Boot(StudentMethod):
         self.path: Path = VPCosine() if options.path == "vp-cosine" else teacher.path
         self.t_max, self.t_min = (float(self.path.time_at(level)) for level in (teacher.path.t_max, teacher.path.t_min))
 
+    def drawn(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        rng, counts = generator(self.seed, "train", int(batch["step"])), {"train": self.batch_size}
+        counts["boundary"] = math.ceil(self.options.boundary_share * self.batch_size)
+        u = torch.rand(self.batch_size, generator=rng, dtype=torch.float64)
+        return {"u": u, **{loss: torch.randn(n, *self.shape, generator=rng) for loss, n in counts.items()}}
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        step, delta = int(batch["step"]), self.options.delta
-        rng = generator(self.seed, "train", step)
-        u = torch.rand(self.batch_size, generator=rng, dtype=torch.float64) * (1 - delta)
+        step, delta, drawn = int(batch["step"]), self.options.delta, self.draws_of(batch)
+        u = drawn["u"] * (1 - delta)
         spacing = SPACINGS[self.options.path]
         t, s = (spacing(v, self.t_max, self.t_min).to(self.device, non_blocking=True) for v in (u, u + delta))
-        signal, f, eps = self._drawn("train", step, self.batch_size, rng)
+        signal, f, eps = self._denoisers("train", step, drawn)
         bootstrapping = bootstrapping_loss(signal, f, self.path, eps, t, s, self.options.step, self.distance)
         weight = step_weight(self.options.weight, self.path, t, s).to(eps)
-        signal, f, eps = self._drawn("boundary", step, math.ceil(self.options.boundary_share * self.batch_size), rng)
+        signal, f, eps = self._denoisers("boundary", step, drawn)
         t_max = torch.tensor(self.t_max, dtype=torch.float64)
         boundary = boundary_loss(signal, f, expand(self.path.sigma(t_max), eps) * eps, eps, t_max, self.distance)
         return (weight * bootstrapping).mean() + self.options.boundary_weight * boundary.mean()
 
-    def _drawn(self, loss: str, step: int, count: int, rng: torch.Generator) -> tuple[Signal, DataPrediction, Tensor]:
-        """(student, teacher, eps (count, ...)), both at labels or prompts that are drawn for this loss, if any."""
-        eps = torch.randn(count, *self.shape, generator=rng).to(self.device, non_blocking=True)
-        drawn = self.teacher.conditions(self.seed, f"label-{loss}", range(step * count, (step + 1) * count))
-        labels = None if drawn is None else drawn.to(self.device, non_blocking=True)
+    def _denoisers(self, loss: str, step: int, drawn: Mapping[str, Tensor]) -> tuple[Signal, DataPrediction, Tensor]:
+        """(student, teacher, eps (B, ...)), both at labels or prompts that are drawn for this loss, if any."""
+        eps = drawn[loss].to(self.device, non_blocking=True)
+        given = self.teacher.conditions(self.seed, f"label-{loss}", range(step * len(eps), (step + 1) * len(eps)))
+        labels = None if given is None else given.to(self.device, non_blocking=True)
         teacher, clip = self.teacher.on(self.path), 1.0 if self.options.clip else math.inf
 
         def signal(eps: Tensor, t: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ weight, the distance, and the target's weights.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -149,7 +150,8 @@ def ict(options: ICTOptions, path: Path, sigma_data: float) -> Recipe:
     def pairs(spent: float, count: int, rng: torch.Generator) -> LevelPairs:
         levels = ascending(path, ict_points(spent, options.s0, options.s1))
         p = lognormal_probabilities(levels, options.log_sigma_mean, options.log_sigma_std)
-        i = torch.multinomial(p, count, replacement=True, generator=rng)
+        # A single draw takes as many random numbers as there are levels, several take one each.
+        i = torch.multinomial(p, max(count, 2), replacement=True, generator=rng)[:count]
         return levels[i + 1], levels[i]
 
     def huber(x: Tensor, y: Tensor) -> Tensor:
@@ -192,10 +194,15 @@ class ConsistencyTraining(ConsistencyModel):
         self.target = copy.deepcopy(self.student).requires_grad_(False) if recipe.decay else None
         self._following = None if self.target is None else Paired(self.target, self.student)
 
+    def drawn(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Noise and masks, which are the same after the levels of any grid."""
+        rng, _, _ = self._pairs(int(batch["step"]), 0.0)
+        return {"noise": torch.randn(batch["x0"].shape, generator=rng), "masks": drawn_seed(rng)}
+
     def consistency_step(self, batch: dict[str, Tensor]) -> Tensor:
         x0, condition = batch["x0"], self.condition_of(batch)
-        rng, t, r = self._pairs(int(batch["step"]), self.progress)
-        noise, masks = torch.randn(x0.shape, generator=rng).to(x0, non_blocking=True), drawn_seed(rng)
+        (_, t, r), drawn = self._pairs(int(batch["step"]), self.progress), self.draws_of(batch)
+        noise, masks = drawn["noise"].to(x0, non_blocking=True), drawn["masks"]
         networks = (self.student, self.student if self.target is None else self.target)
         student, target = (f.given(condition) for f in networks)
         distances = training_loss(student, target, x0, noise, t, r, self.recipe.distance, masks)

@@ -7,6 +7,7 @@ algorithm 2, the sampler is DDIM (song2021denoising, arXiv:2010.02502, eq. 12 wi
 
 import copy
 from bisect import bisect_right
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -171,12 +172,21 @@ class Progressive(AdamStudent):
             "raise the budget, or lower batch or start_steps"
         )
 
+    def indices(self, batch: Mapping[str, Any], steps: int) -> tuple[torch.Generator, Tensor]:
+        """The step's generator, with the samples' steps (B,) of so many drawn from it."""
+        rng = generator(self.seed, "train", int(batch["step"]))
+        return rng, torch.randint(steps, (len(batch["x0"]),), generator=rng)
+
+    def drawn(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The noise, which is the same after the indices of any phase."""
+        rng, _ = self.indices(batch, self.options.steps[0])
+        return {"noise": torch.randn(batch["x0"].shape, generator=rng)}
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         x0, phase = batch["x0"], int(self.phase)
         steps = self.options.steps[phase]
-        rng = generator(self.seed, "train", int(batch["step"]))
-        index = torch.randint(steps, (len(x0),), generator=rng)
-        noise = torch.randn(x0.shape, generator=rng).to(x0, non_blocking=True)
+        _, index = self.indices(batch, steps)
+        noise = self.draws_of(batch)["noise"].to(x0, non_blocking=True)
         teacher = self.student_of(2 * steps) if phase else self.teacher.on(self.path)
         times = torch.stack(step_times(self.path, self.options.path, steps, index))
         t, m, s = times.to(x0.device, non_blocking=True)

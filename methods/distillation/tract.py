@@ -9,7 +9,7 @@ the averages are those of the authors' tc_distill.py and tc_distill_edm.py. The 
 
 import copy
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -164,7 +164,9 @@ class Tract(AdamStudent):
         return tuple(n for n, end in zip(self.options.phases, self.options.ends, strict=True) if end <= spent)
 
     def phase(self) -> Phase:
-        number = self.phase_at(self.spent)
+        return self._phase(self.phase_at(self.spent))
+
+    def _phase(self, number: int) -> Phase:
         steps = (self.options.teacher_steps, *self.options.phases)
         return Phase(steps[0], steps[number], steps[number + 1])
 
@@ -189,11 +191,20 @@ class Tract(AdamStudent):
         denoiser = denoiser.on(self.path).given(condition)
         return denoiser if self.bound is None else Clipped(denoiser, self.bound)
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def indices(self, batch: Mapping[str, Any], phase: Phase) -> tuple[torch.Generator, Tensor]:
+        """The step's generator, with the indices of the samples' jumps drawn from it."""
         rng = generator(self.seed, "train", int(batch["step"]))
+        return rng, phase.random_indices(len(batch["x0"]), rng)
+
+    def drawn(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The noise, which is the same after the indices of any phase."""
+        rng, _ = self.indices(batch, self._phase(0))
+        return {"noise": torch.randn(batch["x0"].shape, generator=rng)}
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         x0, condition = batch["x0"].double(), self.condition_of(batch)
-        t, _, _ = times = self.times[self.phase().random_indices(len(x0), rng)].to(x0.device, non_blocking=True)
-        x_t = self.path.noisy(x0, torch.randn(x0.shape, generator=rng).to(x0, non_blocking=True), t)
+        t, _, _ = times = self.times[self.indices(batch, self.phase())[1]].to(x0.device, non_blocking=True)
+        x_t = self.path.noisy(x0, self.draws_of(batch)["noise"].to(x0, non_blocking=True), t)
         lagging: Any = self.self_teacher.module
         target = tract_target(self.path, self.teacher_step(condition), self.jump(lagging, condition), x_t, times)
         student = self.student.on(self.path).given(condition)
