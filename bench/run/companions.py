@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ DEVICES = "FEWSTEP_DEVICES"
 """On how many devices a task is done, by default one. In the environment, which reaches workers everywhere."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LOG = "log.txt"
+WAIT_SECONDS = 0.02
+
+
+class CompanionDied(TaskError):
+    """Something ended a companion from outside, which may not happen again."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,10 @@ class Company:
         """Where a companion writes: samples beside the worker's, of a training what nobody keeps."""
         return self.scratch / str(rank) if self.trains else self.folder
 
+    def arrival(self, rank: int) -> Path:
+        """A file that is there when a companion is ready to meet the others."""
+        return self.scratch / f"{rank}-arrived"
+
     def log(self, rank: int) -> Path:
         return self.scratch / f"{rank}-{LOG}"
 
@@ -69,7 +79,7 @@ def wanted(task: dict[str, Any]) -> int:
 def beside(task: dict[str, Any], root: Path, folder: Path) -> Iterator[None]:
     """Inside, this process and its companions do the task together; `folder` is the task's.
 
-    Raises TaskError where a companion failed.
+    Raises TaskError where a companion failed, CompanionDied where it was killed.
     """
     if (count := wanted(task)) == 1:
         yield
@@ -83,6 +93,7 @@ def beside(task: dict[str, Any], root: Path, folder: Path) -> Iterator[None]:
         processes = list[BaseProcess]()
         try:
             processes += [_start(company, rank) for rank in range(1, count)]
+            _await(company, processes)
             try:
                 with ranks.joined(0, count, company.meeting, backend):
                     yield
@@ -120,14 +131,26 @@ def _accompany(company: Company, rank: int) -> None:
     from . import worker
 
     worker.begin()
+    company.arrival(rank).touch()
     with worker.logged(company.log(rank)), ranks.joined(rank, company.count, company.meeting, company.backend):
         worker.answer(company.task, Store(company.root), company.place(rank))
 
 
+def _await(company: Company, processes: list[BaseProcess]) -> None:
+    """Until all are ready: who meets others waits half an hour for one that is no more."""
+    for rank, process in enumerate(processes, 1):
+        while not company.arrival(rank).exists():
+            if process.exitcode is not None:
+                raise _reason(company, processes) or CompanionDied(f"device {rank}: its process ended")
+            time.sleep(WAIT_SECONDS)
+
+
 def _reason(company: Company, processes: list[BaseProcess]) -> TaskError | None:
-    """The last line of the log of the first companion that failed."""
+    """What ended the first companion that failed: the last line of its log, or a signal."""
     for rank, process in enumerate(processes, 1):
         process.join(timeout=5)
+        if process.exitcode and process.exitcode < 0:
+            return CompanionDied(f"device {rank}: its process was killed (signal {-process.exitcode})")
         if process.exitcode:
             log = company.log(rank)
             said = log.read_text(encoding="utf-8").strip().splitlines() if log.is_file() else []

@@ -63,7 +63,9 @@ def _name(task: dict[str, Any]) -> str:
 
 
 def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share: None) -> tuple[str, Any]:
-    """Make one task's artifact: ("done", None), ("busy", None), ("failed", its Status), or ("unwritable", reason)."""
+    """Make one task's artifact: ("done", None), ("busy", None), ("died", which companion), ("failed", its
+    Status), or ("unwritable", reason).
+    """
     name = _name(task)
 
     def told(share: float) -> None:
@@ -86,6 +88,8 @@ def execute(task: dict[str, Any], store: Store, on_progress: Any = lambda share:
         return "done", None
     except BusyError:
         return "busy", None
+    except companions.CompanionDied as error:
+        return "died", str(error)
     except Exception as error:
         if (reason := unwritable(error)) is not None:
             return "unwritable", reason

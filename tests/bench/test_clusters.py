@@ -1,5 +1,6 @@
 """The same sweep wherever its tasks run: in one process, in two, on Ray without one of its nodes, on SLURM."""
 
+import json
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -77,6 +78,21 @@ def under_way(out, kind):
 def test_two_workers_give_the_results_of_one(whole, tmp_path):
     suite, rows = whole
     assert run(suite, tmp_path / "out", "--workers", "2") == rows
+
+
+def test_two_runs_on_one_store_share_the_work(long, tmp_path):
+    """Each task is done once, two at a time, and both runs end with all rows."""
+    suite, rows = long
+    store = ("--store", tmp_path / "store", "--workers", "1")
+    with started(suite, tmp_path / "one", *store) as one, started(suite, tmp_path / "two", *store) as two:
+        for process in (one, two):
+            said = process.communicate(timeout=600)[1]
+            assert process.returncode == 0, said
+    assert table(tmp_path / "one") == table(tmp_path / "two") == rows
+    folders = list((tmp_path / "store").glob("train-*"))
+    assert [(folder / "log.txt").read_text().count("train consistency") for folder in folders] == [1] * 2
+    times = [json.loads((folder / "manifest.json").read_text()) for folder in folders]
+    assert max(made["started"] for made in times) < min(made["ended"] for made in times)
 
 
 def test_two_nodes_of_ray_give_the_results_of_one_process(whole, tmp_path):
