@@ -67,7 +67,7 @@ class Environment(TypedDict):
 @with_config(OPEN)
 class RunFacts(TypedDict):
     """run.json. guidance: the scale of each guided teacher, by its label. evaluated: what `fewstep evaluate` was asked,
-    for a folder of its results.
+    for a folder of its results. joined: the environment, command and times of each part, where parts were joined.
     """
 
     suite: NotRequired[str]
@@ -82,6 +82,7 @@ class RunFacts(TypedDict):
     started: NotRequired[str]
     ended: NotRequired[str]
     claims: NotRequired[dict[str, str]]
+    joined: NotRequired[list[dict[str, Any]]]
     stamp: NotRequired[str]
 
 

@@ -33,6 +33,7 @@ from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
 from .figure import figure
+from .join import join
 from .leaderboard import leaderboard
 from .list import list_names
 from .new import new
@@ -110,6 +111,7 @@ for verb in (
     evaluate,
     export,
     figure,
+    join,
     leaderboard,
     list_names,
     new,
