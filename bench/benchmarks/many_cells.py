@@ -4,7 +4,6 @@ python -m fewstep.bench.benchmarks.many_cells [CELLS...]
 """
 
 import io
-import resource
 import sys
 import time
 from collections import deque
@@ -96,8 +95,15 @@ def measure(cells: int) -> Measured:
         Schedule(tasks, cast(Store, store), cast(Executor, places), outcome, progress).work()
     scheduled = time.process_time() - started
     assert len(outcome.artifacts) == len(tasks)
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Measured(len(plan.cells), len(tasks), planned, scheduled, places.most, megabytes)
+    return Measured(len(plan.cells), len(tasks), planned, scheduled, places.most, _most_megabytes())
+
+
+def _most_megabytes() -> float:
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main() -> None:
