@@ -84,6 +84,11 @@ def claims_about_speed_have_two_budgets(suite: Suite) -> Iterator[Complaint]:
                 yield ("claims", k, "tests", j), f"{claim.id}: the speed of training is seen over two budgets or more"
 
 
+def untestable(suite: Suite) -> list[int]:
+    """Which claims, by their place, are about what the suite does not have."""
+    return sorted({int(place[1]) for rule in RULES for place, *_ in rule(suite)})
+
+
 RULES = (
     claims_differ,
     claims_are_about_metrics_of_the_suite,

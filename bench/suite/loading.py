@@ -1,11 +1,13 @@
 """From the name or the file of a suite to a checked suite; every mistake is named with its line. No torch."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...methods.register import did_you_mean
 from ...reports.published.scoreboard import SCOREBOARDS
 from ..errors import InputError, Mistakes
+from . import claimed
 from .checks import RULES
 from .document import Document, shortened
 from .files import files_hold_networks_of_the_data, images_are_of_the_data
@@ -13,6 +15,8 @@ from .fits import Rule
 from .mistakes import mistakes
 from .pipelines import pipelines_can_be_read
 from .schema import Suite
+
+log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "shipped"
 WITH_FILES = (*RULES, files_hold_networks_of_the_data, images_are_of_the_data, pipelines_can_be_read)
@@ -63,12 +67,27 @@ def load(suite: str, settings: Sequence[str] = (), rules: Sequence[Rule] = WITH_
 
 
 def checked(name: str, text: str, settings: Sequence[str] = (), rules: Sequence[Rule] = RULES) -> Suite:
-    """The suite that `text` is, called `name` in the message of Mistakes, an InputError: a line for each."""
-    document = Document(name, text)
+    """The suite that `text` is, called `name` in the message of Mistakes, an InputError: a line for each.
+
+    Claims about what the settings took away are left out, with a warning.
+    """
+    document, given = Document(name, text), [setting.partition("=")[0] for setting in settings]
     for setting in settings:
         document.set(setting)
-    suite, found = mistakes(document, rules)
+    apart = bool(given) and not any(key.startswith("claims") for key in given)
+    suite, found = mistakes(document, [rule for rule in rules if not (apart and rule in claimed.RULES)])
     if found:
         raise Mistakes(found)
     assert suite is not None
-    return suite
+    return _with_testable_claims(suite, name, text) if apart else suite
+
+
+def _with_testable_claims(suite: Suite, name: str, text: str) -> Suite:
+    untestable = claimed.untestable(suite)
+    if untestable and (own := mistakes(Document(name, text), claimed.RULES)[1]):
+        raise Mistakes(own)
+    kept = [claim for k, claim in enumerate(suite.claims) if k not in untestable]
+    if len(kept) < len(suite.claims):
+        names = ", ".join(suite.claims[k].id for k in untestable)
+        log.warning("what --set changes leaves %d of %d claims untested: %s", len(untestable), len(suite.claims), names)
+    return suite.model_copy(update={"claims": kept})

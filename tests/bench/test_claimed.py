@@ -100,6 +100,23 @@ def test_a_tuned_row_is_named_without_its_rules(suite):
     assert suite(CLAIM | {"tests": rows("consistency", "progressive:")}).claims
 
 
+def test_claims_about_what_set_takes_away_are_left_out_with_a_line(suite, tmp_path, caplog):
+    suite(CLAIM, {**CLAIM, "id": "other", "metric": "rmse", "tests": rows("euler:plain", "euler:vp")})
+    file = str(tmp_path / "claimed.yaml")
+    assert [claim.id for claim in load(file, ["seeds=[5]"]).claims] == [CLAIM["id"], "other"]
+    assert not caplog.messages
+    assert [claim.id for claim in load(file, ["metrics=fd_digits"]).claims] == [CLAIM["id"]]
+    assert caplog.messages == ["what --set changes leaves 1 of 2 claims untested: other"]
+    assert load(file, ["methods=[euler]"]).claims == []
+
+
+def test_a_mistake_in_the_file_is_one_whatever_is_set(suite, tmp_path):
+    with pytest.raises(InputError, match="progressive"):
+        suite(CLAIM | {"tests": rows("consistency", "progressive:missing")})
+    with pytest.raises(InputError, match="progressive"):
+        load(str(tmp_path / "claimed.yaml"), ["seeds=[5]"])
+
+
 def test_claims_that_are_changed_after_the_first_results_are_told(suite, tmp_path):
     first = _claimed(suite(CLAIM), tmp_path / "out")["claims"]
     assert first["first"] == first["sha256"]
