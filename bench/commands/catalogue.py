@@ -117,12 +117,11 @@ def _taken_from(metric: Metric) -> str:
     return "Inception features" if inception else "features of other published networks"
 
 
-def _suites() -> Iterator[Entry]:
+def _suite(name: str) -> Entry:
     import yaml
 
-    for name in shipped_names():
-        content = yaml.safe_load((SHIPPED / f"{name}.yaml").read_text(encoding="utf-8"))
-        yield Entry(name, "suite", str(content.get("description", "")).strip())
+    content = yaml.safe_load((SHIPPED / f"{name}.yaml").read_text(encoding="utf-8"))
+    return Entry(name, "suite", str(content.get("description", "")).strip())
 
 
 def _executors() -> Iterator[Entry]:
@@ -131,11 +130,18 @@ def _executors() -> Iterator[Entry]:
 
 @dataclass(frozen=True)
 class Shelf:
-    """All entries of a kind. names() is cheaper than entries()."""
+    """All entries of a kind. names() is cheaper than entries(), and `one` of a name where it is given."""
 
     kind: str
     names: Callable[[], Iterable[str]]
     entries: Callable[[], Iterable[Entry]]
+    one: Callable[[str], Entry] | None = None
+
+    def of(self, name: str) -> list[Entry]:
+        """The entries of that name."""
+        if name not in self.names():
+            return []
+        return [entry for entry in self.entries() if entry.name == name] if self.one is None else [self.one(name)]
 
 
 SHELVES = {
@@ -144,7 +150,7 @@ SHELVES = {
     "datasets": Shelf("dataset", lambda: DATASETS, _datasets),
     "teachers": Shelf("teacher", lambda: TEACHERS, _teachers),
     "metrics": Shelf("metric", lambda: METRICS, _metrics),
-    "suites": Shelf("suite", shipped_names, _suites),
+    "suites": Shelf("suite", shipped_names, lambda: map(_suite, shipped_names()), _suite),
     "executors": Shelf("executor", lambda: EXECUTORS, _executors),
 }
 """By what `fewstep list` calls a kind. Solvers are methods too."""
@@ -162,7 +168,7 @@ def find(name: str, kind: str | None = None) -> list[Entry]:
     searched = [shelf for shelf in SHELVES.values() if shelf.kind == (kind or shelf.kind)]
     if kind is None:
         searched.remove(SHELVES["solvers"])
-    found = [entry for shelf in searched if name in shelf.names() for entry in shelf.entries() if entry.name == name]
+    found = [entry for shelf in searched for entry in shelf.of(name)]
     if not found and kind in (None, "suite") and Path(name).is_file():
         found = [Entry(name, "suite", load(name).description)]
     if not found:

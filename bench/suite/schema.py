@@ -296,7 +296,8 @@ class Suite(Checked):
     @property
     def computing(self) -> dict[str, Any]:
         """How networks are computed, as far as that is not the default."""
-        return self.model_dump(include={"precision", "channels_last", "compile"}, exclude_defaults=True)
+        given = {"precision": self.precision, "channels_last": self.channels_last, "compile": self.compile}
+        return {name: value for name, value in given.items() if value not in ("float32", False)}
 
     def called(self, teacher: TeacherOptions) -> str:
         """What tables call a teacher: networks that are computed in another way are others."""
