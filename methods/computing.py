@@ -22,7 +22,7 @@ _compiled: list[bool] = []
 
 @contextmanager
 def computed(
-    networks: Iterable[nn.Module], precision: str = "float32", channels_last: bool = False, compiled: bool = False
+    networks: Iterable[nn.Module], precision: str = "float32", channels_last: bool = False, compile: bool = False
 ) -> Iterator[None]:
     """Inside, every network is computed in the precision; these, in a form that they keep, as asked for.
 
@@ -33,13 +33,13 @@ def computed(
         inside.enter_context(_products(tf32=precision == "tf32"))
         if precision in HALF:
             inside.enter_context(_pushed(_half, HALF[precision]))
-        if compiled:
+        if compile:
             inside.enter_context(_pushed(_compiled, True))
             inside.enter_context(torch._dynamo.config.patch(recompile_limit=FORMS))
         for network in networks:
             if channels_last:
                 network.to(memory_format=torch.channels_last)
-            if compiled:
+            if compile:
                 network.compile(backend=BACKEND)
         yield
 

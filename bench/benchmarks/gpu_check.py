@@ -120,7 +120,7 @@ def speed(device: str, images: int, batch: int) -> None:
     own = images_per_second(sample(fast), start, batches)
     print(f"fewstep, float32: {own:.2f} images/s, {own / slow:.2f} times as many")
     options = "bf16, channels_last" + ", compile" * on_gpu
-    with computed([fast.network], "bf16", channels_last=True, compiled=on_gpu):
+    with computed([fast.network], "bf16", channels_last=True, compile=on_gpu):
         own = images_per_second(sample(fast), start, batches)
         moved = (sample(fast)(start) - exact).square().mean().sqrt() / exact.square().mean().sqrt()
     print(f"fewstep, {options}: {own:.2f} images/s, {own / slow:.2f} times as many (goal on a GPU: 1.5)")

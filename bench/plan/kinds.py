@@ -67,8 +67,7 @@ class Computed(Guided):
     @property
     def computing(self) -> dict[str, Any]:
         """For methods.computing.computed."""
-        given = {"precision": self.precision, "channels_last": self.channels_last, "compiled": self.compile}
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value for name in Computed.__annotations__ if (value := getattr(self, name)) is not None}
 
 
 class TeacherParams(Params):

@@ -44,6 +44,10 @@ def _several(values: list[Any]) -> list[Any]:
     return values
 
 
+COMPUTING = ("precision", "channels_last", "compile")
+"""The options that say how networks are computed."""
+WORDS = {"channels_last": "channels last", "compile": "compiled"}
+
 Samples = Annotated[int, Field(ge=1, le=10**9)]
 NFE = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
@@ -296,11 +300,9 @@ class Suite(Checked):
     @property
     def computing(self) -> dict[str, Any]:
         """How networks are computed, as far as that is not the default."""
-        given = {"precision": self.precision, "channels_last": self.channels_last, "compile": self.compile}
-        return {name: value for name, value in given.items() if value not in ("float32", False)}
+        return {name: value for name in COMPUTING if (value := getattr(self, name)) not in ("float32", False)}
 
     def called(self, teacher: TeacherOptions) -> str:
         """What tables call a teacher: networks that are computed in another way are others."""
-        words = {"precision": self.precision, "channels_last": "channels last", "compile": "compiled"}
-        changed = ", ".join(words[name] for name in self.computing)
-        return f"{teacher.shown()} ({changed})" if changed else teacher.shown()
+        words = [value if isinstance(value, str) else WORDS[name] for name, value in self.computing.items()]
+        return f"{teacher.shown()} ({', '.join(words)})" if words else teacher.shown()

@@ -109,7 +109,7 @@ def test_half_precision_in_the_network_alone_moves_samples_little():
     start, solver = noise(0, "start", range(8), data.shape).to("cuda"), setup.solver(spec, spec.options())
     exact = solver.sample(teacher, start, nfe=9)
     for precision, tolerance in (("float32", 1e-5), ("tf32", 1e-2), ("fp16", 1e-2), ("bf16", 0.05)):
-        for form in ({}, {"channels_last": True}, {"channels_last": True, "compiled": True}):
+        for form in ({}, {"channels_last": True}, {"channels_last": True, "compile": True}):
             own = copy.deepcopy(teacher)
             with computed(networks(own), precision, **form):
                 found = solver.sample(own, start, nfe=9)

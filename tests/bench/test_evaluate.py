@@ -170,7 +170,8 @@ def test_torch_fidelity_agrees_from_the_images_on(store, forms, weights, weights
     )
     ours = {name: float(row["value"]) for name, row in measure(store, forms["made.npz"], *INCEPTION_METRICS).items()}
     assert ours["fid"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
-    assert ours["kid"] == pytest.approx(1000 * theirs["kernel_inception_distance_mean"], rel=1e-3)
+    # Theirs adds up kernels in float32, of which a multiple of 2^-14 is left.
+    assert ours["kid"] == pytest.approx(1000 * theirs["kernel_inception_distance_mean"], abs=1000 * 2**-15)
     assert ours["inception_score"] == pytest.approx(theirs["inception_score_mean"], rel=1e-5)
 
 

@@ -128,7 +128,7 @@ def test_a_clipped_teacher_stays_in_the_pixels_range():
     for clip, largest in ((False, 3.0), (True, 1.0)):
         method = Boot(killing.small_teacher(), BootOptions(clip=clip))
         method.__dict__["teacher"] = far
-        _, f, eps = method._drawn("train", 0, 4, torch.Generator())
+        _, f, eps = method._denoisers("train", 0, {"train": torch.randn(4, 2)})
         assert float(f(eps, torch.tensor(2.0)).max()) == largest
 
 

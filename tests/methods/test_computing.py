@@ -122,7 +122,7 @@ def test_a_compiled_network_gives_the_samples_and_counts_the_operations_of_one_t
         return lambda *arguments: calls.append(1) or built(*arguments)
 
     monkeypatch.setattr(computing, "BACKEND", counting)
-    with computed(networks(teacher), compiled=True):
+    with computed(networks(teacher), compile=True):
         with metered() as meter:
             found = sampled(teacher)
         # One graph, without a break in it, for each evaluation.
