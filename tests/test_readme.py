@@ -15,6 +15,7 @@ from fewstep.bench.commands.main import main
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.suite.loading import load
 from fewstep.reports import leaderboard, run_folder
+from fewstep.reports.claims import reading as claims
 
 ROOT = Path(__file__).parent.parent
 MANUAL = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -242,14 +243,14 @@ def test_the_generated_parts_are_those_of_the_committed_results(page):
 
 
 def test_every_suite_with_results_has_a_page_that_shows_them_all():
-    """A table in the index with a figure, and a page with what made the results and all tables."""
+    """A table in the index with a figure, and a page with what made the results, all tables and all claims."""
     index = (ROOT / "leaderboards" / "README.md").read_text()
     for folder in sorted(file.parent for file in (ROOT / "leaderboards").glob("*/results.csv")):
         page = (folder / "README.md").read_text()
-        assert {mark[1:4] for mark in map(re.Match.groups, publish.MARK.finditer(page))} == {
-            ("made", folder.name, None),
-            ("table", folder.name, None),
-        }
+        shown = {("made", folder.name, None), ("table", folder.name, None)}
+        if claims.read([folder]):
+            shown |= {("claims", folder.name, None), ("claims", folder.name, "details")}
+        assert {mark[1:4] for mark in map(re.Match.groups, publish.MARK.finditer(page))} == shown
         assert f"<!-- table {folder.name} " in index
         assert f"]({folder.name}/README.md)" in index
         assert f"]({folder.name}/" in re.sub(r"\]\([^)]*\.md\)", "", index), "no figure"
