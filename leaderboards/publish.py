@@ -16,6 +16,7 @@ between its mark and `<!-- end -->`:
 """
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -188,6 +189,9 @@ def copy(run: Path, root: Path = ROOT) -> None:
     if is_marked(facts["suite"]):
         raise ValueError(f"{run}: a rehearsal (--smoke), whose numbers mean nothing: run the suite without --smoke")
     facts.pop("stamp", None)
+    for part in (facts, *facts.get("joined", [])):
+        # Where a folder lay on one machine is nobody else's.
+        part["argv"] = [Path(word).name if os.path.isabs(word) else word for word in part.get("argv", [])]
     target = root / "leaderboards" / facts["suite"]
     target.mkdir(exist_ok=True)
     for name in filter(lambda name: (run / name).is_file(), FILES):

@@ -52,6 +52,15 @@ def test_a_run_is_kept_with_the_facts_of_its_metrics_and_the_figures_that_are_li
         assert kept[name].read_bytes() == (run / name).read_bytes()
 
 
+def test_no_path_of_one_machine_is_kept(publish, checkout, run):
+    facts = json.loads((run / "run.json").read_text())
+    absolute = str((run.parent / "out").absolute())
+    (run / "run.json").write_text(json.dumps({**facts, "argv": ["fewstep", "run", "quickstart", "--out", absolute]}))
+    publish.copy(run, checkout)
+    kept = json.loads((checkout / "leaderboards" / "quickstart" / "run.json").read_text())
+    assert kept["argv"] == ["fewstep", "run", "quickstart", "--out", "out"]
+
+
 def test_a_figure_is_kept_for_the_page_of_its_suite_too(publish, checkout, run):
     folder = checkout / "leaderboards" / "quickstart"
     folder.mkdir()
