@@ -27,7 +27,8 @@ def computed(
     """Inside, every network is computed in the precision; these, in a form that they keep, as asked for.
 
     precision: "float32"; "tf32", in which a GPU rounds the factors of products to 10 bits; "bf16" or "fp16" for
-    products and convolutions (autocast). channels_last: the memory format of networks on pictures.
+    products and convolutions (autocast). channels_last: the memory format of networks on pictures. compile: by
+    torch.compile, at the first evaluation of each shape.
     """
     with ExitStack() as inside:
         inside.enter_context(_products(tf32=precision == "tf32"))
