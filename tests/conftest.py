@@ -19,6 +19,16 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 REFERENCE = Path(os.environ.get("FEWSTEP_REFERENCE", Path(__file__).parent / "reference"))
 
 
+def pytest_configure() -> None:
+    """Each of xdist's processes has cores of its own, as have those it starts: OpenMP's threads of two that share
+    theirs wait for each other, which takes several times as long.
+    """
+    index, count = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if index and hasattr(os, "sched_setaffinity"):
+        own = sorted(os.sched_getaffinity(0))[int(index.removeprefix("gw")) :: count]
+        os.sched_setaffinity(0, own or os.sched_getaffinity(0))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
 

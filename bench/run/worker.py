@@ -29,8 +29,13 @@ from .signals import end_when_told
 LOG = "log.txt"
 
 
-def main(connection: Connection, root: Path) -> None:
-    """Serve tasks until the connection closes. Messages in: (task, its torch threads); out: (event, name, payload)."""
+def main(connection: Connection, root: Path, variables: dict[str, str]) -> None:
+    """Serve tasks until the connection closes. Messages in: (task, its torch threads); out: (event, name, payload).
+
+    variables: the environment of the process that asks, not always the one in which this process was started.
+    """
+    os.environ.clear()
+    os.environ.update(variables)
     begin()
     import torch
 

@@ -14,7 +14,7 @@ from fewstep.methods import registry
 
 QUICK = {
     *("euler", "ddpm", "heun", "rk4", "rk45", "dpm-solver-3", "dpmpp-2s", "unipc-3", "pndm"),
-    *("consistency", "progressive", "sim", "d-ode"),
+    *("consistency", "progressive", "sim", "iia"),
 }
 """Methods that are checked every time, at least one of each kind; the others are slow."""
 SLOW_METRICS = {"kid_subsets"}

@@ -15,7 +15,7 @@ from fewstep import datasets
 from fewstep.bench.stages import extractor, sample, teacher
 from fewstep.bench.store import Store
 
-CONDITIONAL = {"name": "pretrain", "images": 12_800, "label_dropout": 0.1}
+CONDITIONAL = {"name": "pretrain", "images": 3_200, "label_dropout": 0.1}
 SUITE = {
     "name": "guided",
     "datasets": "digits",
@@ -66,11 +66,11 @@ def artifacts(out):
 def test_every_scale_has_its_rows_and_they_share_one_trained_teacher(out, artifacts):
     table = list(csv.DictReader((out / "results.csv").open()))
     assert {row["status"] for row in table} == {"done"}
-    assert {row["teacher"] for row in table} == {f"pretrain-unet-12k-drop0.1{w}" for w in ("", "-w1", "-w2")}
+    assert {row["teacher"] for row in table} == {f"pretrain-unet-3k-drop0.1{w}" for w in ("", "-w1", "-w2")}
     assert [key for key in artifacts if key[0] == "teacher"] == [("teacher", None, None)]
     assert {key[2] for key in artifacts if key[0] == "truth"} == set(SCALES)
     facts = json.loads((out / "run.json").read_text())
-    assert [fact["label"] for fact in facts["teachers"]] == ["teacher pretrain-unet-12k-drop0.1 on digits"]
+    assert [fact["label"] for fact in facts["teachers"]] == ["teacher pretrain-unet-3k-drop0.1 on digits"]
 
 
 def test_guidance_1_is_the_conditional_teacher(artifacts):

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 SUITE = {
     "name": "small",
     "datasets": "digits",
-    "teachers": {"name": "pretrain", "images": 12_800},
-    "budgets": {"evaluations": 6_000},
+    "teachers": {"name": "pretrain", "images": 6_400},
+    "budgets": {"evaluations": 3_000},
     "seeds": [0, 1],
     "nfe": [1, 2],
     "samples": 300,
@@ -90,7 +90,7 @@ def test_the_budget_of_trained_rows_is_measured_and_kept(finished):
     _, out, _ = finished
     for row in rows(out):
         if row["method"] == "consistency":
-            assert 6_000 * 0.9 < float(row["train_evaluations"]) <= 6_000
+            assert 3_000 * 0.9 < float(row["train_evaluations"]) <= 3_000
             assert int(row["trainable_parameters"]) == 149_153
         elif row["status"] == "done":
             assert float(row["train_evaluations"]) == 0

@@ -24,7 +24,11 @@ from fewstep.tests.methods import killing
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
 PATHS = {"vp_linear": VPLinear(), "vp_cosine": VPCosine(), "edm": EDM(), "flow": FlowOT()}
 TRAINED = registry.of_kind("learned solver", "student")
-SHORT = {"bespoke": {"trajectories": 8, "nodes": 9, "tolerance": 1e-3}, "iia": {"substeps": 10}}
+SHORT = {
+    "bespoke": {"trajectories": 8, "nodes": 9, "tolerance": 1e-3},
+    "d-ode": {"scale": 8},
+    "iia": {"substeps": 10},
+}
 """Options that make a run of seconds where the defaults do not; a batch of 8 for every method that has one. With two
 substeps the products of IIA's fit, which are no network's, are more than half a percent beside a tiny network."""
 DATA_FREE = {

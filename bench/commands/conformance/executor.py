@@ -207,12 +207,16 @@ def close_ends_everything(subject: ExecutorUnderTest) -> None:
 
 
 def children() -> set[int]:
-    """The processes that this one has started and that are alive, Python's resource tracker apart."""
-    tracker = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+    """The processes that this one has started and that are alive, apart from those that Python keeps: its resource
+    tracker, and what workers are forked off.
+    """
+    kept = {resource_tracker._resource_tracker._pid}  # type: ignore[attr-defined]
+    if forks := sys.modules.get("multiprocessing.forkserver"):
+        kept.add(forks._forkserver._forkserver_pid)
     found = {process.pid for process in multiprocessing.active_children() if process.pid is not None}
     for file in Path("/proc/self/task").glob("*/children"):
         found |= {int(pid) for pid in file.read_text(encoding="ascii").split()}
-    return found - {tracker}
+    return found - kept
 
 
 PROPERTIES: dict[str, Callable[[ExecutorUnderTest], None]] = {
