@@ -21,7 +21,7 @@ SUITE = {
     "name": "small",
     "datasets": "digits",
     "teachers": {"name": "pretrain", "images": 6_400},
-    "budgets": {"evaluations": 3_000},
+    "budgets": {"evaluations": 6_000},
     "seeds": [0, 1],
     "nfe": [1, 2],
     "samples": 300,
@@ -90,7 +90,7 @@ def test_the_budget_of_trained_rows_is_measured_and_kept(finished):
     _, out, _ = finished
     for row in rows(out):
         if row["method"] == "consistency":
-            assert 3_000 * 0.9 < float(row["train_evaluations"]) <= 3_000
+            assert 6_000 * 0.9 < float(row["train_evaluations"]) <= 6_000
             assert int(row["trainable_parameters"]) == 149_153
         elif row["status"] == "done":
             assert float(row["train_evaluations"]) == 0
@@ -395,7 +395,7 @@ def test_students_of_one_run_share_it_and_each_costs_what_was_spent_up_to_it(tmp
         tmp_path,
         datasets="mixture-2d",
         teachers={"name": "pretrain", "images": 640, "network": {"name": "mlp", "width": 16, "blocks": 1}},
-        budgets={"evaluations": 3_000},
+        budgets={"evaluations": 6_000},
         seeds=[0],
         nfe=[1, 2, 3, 4],
         metrics=["rmse"],
