@@ -395,7 +395,7 @@ def test_students_of_one_run_share_it_and_each_costs_what_was_spent_up_to_it(tmp
         tmp_path,
         datasets="mixture-2d",
         teachers={"name": "pretrain", "images": 640, "network": {"name": "mlp", "width": 16, "blocks": 1}},
-        budgets={"evaluations": 6_000},
+        budgets={"evaluations": 3_000},
         seeds=[0],
         nfe=[1, 2, 3, 4],
         metrics=["rmse"],
