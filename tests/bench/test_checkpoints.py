@@ -1,9 +1,8 @@
 """Teachers that somebody else trained, through the whole house."""
 
+import contextlib
 import csv
 import hashlib
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -25,6 +24,7 @@ from fewstep.methods.paths import EDM
 from fewstep.methods.published_networks import NETWORKS
 from fewstep.methods.teachers.checkpoint import Checkpoint
 from fewstep.methods.teachers.forms import miniature, writing
+from fewstep.tests.bench.command_line import fewstep
 
 CONFIG = {
     "precond": "EDMPrecond",
@@ -68,16 +68,16 @@ def write(folder, **changes):
     return folder / "suite.yaml"
 
 
-def fewstep(folder, *words):
-    command = [sys.executable, "-c", "from fewstep.bench.cli import main; main()", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+def fewstep_in(folder, *words):
+    with contextlib.chdir(folder):
+        return fewstep(*words)
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("theirs")
     write(folder)
-    result = fewstep(folder, "run", "suite.yaml", "--out", "out", "--workers", 2)
+    result = fewstep_in(folder, "run", "suite.yaml", "--out", "out", "--workers", 2)
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -129,11 +129,11 @@ def test_the_unit_of_cost_is_a_forward_of_its_network(ran):
 def test_the_store_answers_when_the_file_has_moved_and_not_when_it_has_changed(ran, tmp_path):
     suite = write(tmp_path)
     (tmp_path / "out").symlink_to(ran / "out")
-    again = fewstep(tmp_path, "run", suite.name, "--out", "out", "--dry-run")
+    again = fewstep_in(tmp_path, "run", suite.name, "--out", "out", "--dry-run")
     assert "13 tasks, 0 to do" in again.stdout
     changed = Checkpoint(CONFIG, {k: v + 1e-3 for k, v in network().state_dict().items()})
     changed.save(tmp_path / "theirs.safetensors")
-    assert "13 tasks, 13 to do" in fewstep(tmp_path, "run", suite.name, "--out", "out", "--dry-run").stdout
+    assert "13 tasks, 13 to do" in fewstep_in(tmp_path, "run", suite.name, "--out", "out", "--dry-run").stdout
 
 
 def test_a_file_that_changes_between_plan_and_work_is_not_used(tmp_path, monkeypatch):
@@ -152,7 +152,7 @@ def test_a_file_that_changes_between_plan_and_work_is_not_used(tmp_path, monkeyp
 def test_a_network_without_its_tensors_is_a_reason_and_no_traceback(tmp_path):
     suite = write(tmp_path, datasets="mixture-8x8", methods=[{"name": "euler"}], nfe=2)
     Checkpoint({**CONFIG, "kwargs": {**CONFIG["kwargs"], "label_dim": 10}}, {}).save(tmp_path / "theirs.safetensors")
-    result = fewstep(tmp_path, "run", suite.name, "--out", "out", "--workers", 1)
+    result = fewstep_in(tmp_path, "run", suite.name, "--out", "out", "--workers", 1)
     assert result.returncode == 1
     assert "theirs.safetensors: not a network in EDM's form" in rows(tmp_path)["euler"]["status"]
     assert "Traceback" not in result.stderr

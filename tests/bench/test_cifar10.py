@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -18,6 +15,7 @@ from fewstep.datasets.prepare import prepare
 from fewstep.datasets.specs.cifar10 import CLASSES
 from fewstep.methods.networks import edm_network
 from fewstep.methods.teachers.checkpoint import Checkpoint
+from fewstep.tests.bench.command_line import fewstep
 
 PER_CLASS = 12
 SMALL = [
@@ -28,17 +26,6 @@ SMALL = [
     "methods=[{name: euler}, {name: dpmpp-2m}, {name: consistency, options: {batch: 16}},"
     " {name: sim, nfe: 1, options: {batch: 8}}]",
 ]  # fmt: skip
-
-
-def fewstep(*words, **environment):
-    code = "from fewstep.bench.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-    )
 
 
 @pytest.fixture(scope="module")

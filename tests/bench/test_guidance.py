@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,8 +11,9 @@ from safetensors.torch import load_file
 from fewstep import datasets
 from fewstep.bench.stages import extractor, sample, teacher
 from fewstep.bench.store import Store
+from fewstep.tests.bench.command_line import fewstep
 
-CONDITIONAL = {"name": "pretrain", "images": 3_200, "label_dropout": 0.1}
+CONDITIONAL = {"name": "pretrain", "images": 6_400, "batch": 32, "label_dropout": 0.1}
 SUITE = {
     "name": "guided",
     "datasets": "digits",
@@ -34,11 +32,6 @@ SUITE = {
     "device": "cpu",
 }
 SCALES = (None, 1.0, 2.0)
-
-
-def fewstep(*words):
-    command = [sys.executable, "-c", "from fewstep.bench.cli import main; main()", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +59,11 @@ def artifacts(out):
 def test_every_scale_has_its_rows_and_they_share_one_trained_teacher(out, artifacts):
     table = list(csv.DictReader((out / "results.csv").open()))
     assert {row["status"] for row in table} == {"done"}
-    assert {row["teacher"] for row in table} == {f"pretrain-unet-3k-drop0.1{w}" for w in ("", "-w1", "-w2")}
+    assert {row["teacher"] for row in table} == {f"pretrain-unet-6k-drop0.1{w}" for w in ("", "-w1", "-w2")}
     assert [key for key in artifacts if key[0] == "teacher"] == [("teacher", None, None)]
     assert {key[2] for key in artifacts if key[0] == "truth"} == set(SCALES)
     facts = json.loads((out / "run.json").read_text())
-    assert [fact["label"] for fact in facts["teachers"]] == ["teacher pretrain-unet-3k-drop0.1 on digits"]
+    assert [fact["label"] for fact in facts["teachers"]] == ["teacher pretrain-unet-6k-drop0.1 on digits"]
 
 
 def test_guidance_1_is_the_conditional_teacher(artifacts):

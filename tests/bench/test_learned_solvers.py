@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -14,6 +12,7 @@ from fewstep.bench.stages import teacher
 from fewstep.bench.store import Store
 from fewstep.bench.suite.loading import load
 from fewstep.methods import saved
+from fewstep.tests.bench.command_line import fewstep
 
 TEACHER = {"name": "pretrain", "images": 640, "network": {"name": "mlp", "width": 8, "blocks": 1}}
 SMALL = {"trajectories": 16, "nodes": 9, "tolerance": 1.0e-3, "batch": 8}
@@ -47,11 +46,6 @@ SUITE = {
         {"name": "iia", "options": {"batch": 16, "solver": "ddim"}, "budgets": {"evaluations": 2500}},
     ],
 }  # fmt: skip
-
-
-def fewstep(*words):
-    code = "from fewstep.bench.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

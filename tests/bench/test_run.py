@@ -17,6 +17,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from fewstep.tests.bench.command_line import fewstep
+
 SUITE = {
     "name": "small",
     "datasets": "digits",
@@ -44,14 +46,8 @@ def command(suite, out, *more):
     return [sys.executable, "-c", code, "run", str(suite), "--out", str(out), *map(str, more)]
 
 
-def run(suite, out, *more, **environment):
-    return subprocess.run(
-        command(suite, out, *more),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-    )
+def run(suite, out, *more):
+    return fewstep("run", suite, "--out", out, *more)
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -369,20 +365,8 @@ def test_sample_draws_a_finished_method(finished, tmp_path):
     from PIL import Image
 
     _, out, _ = finished
-    code = "from fewstep.bench.cli import main; main()"
-    words = [
-        "sample",
-        str(out),
-        "--method",
-        "consistency",
-        "--nfe",
-        "2",
-        "--count",
-        "9",
-        "--out",
-        str(tmp_path / "x.png"),
-    ]
-    result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    words = ["--method", "consistency", "--nfe", 2, "--count", 9, "--out", tmp_path / "x.png"]
+    result = fewstep("sample", out, *words)
     assert result.returncode == 0, result.stderr
     image = Image.open(tmp_path / "x.png")
     assert image.size[0] == image.size[1]

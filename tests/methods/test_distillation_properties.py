@@ -34,7 +34,7 @@ substeps the products of IIA's fit, which are no network's, are more than half a
 DATA_FREE = {
     "bespoke", "knowledge", "rectified-flow", "boot", "dfno", "sim", "sid", "diff-instruct", "dmd", "d-ode", "iia",
 }  # fmt: skip
-BUDGET = 2000.0
+BUDGET = 1000.0
 
 
 def options_of(spec):

@@ -61,7 +61,7 @@ def test_the_fixed_point_on_a_gaussian_is_the_teachers_distribution(name, option
     given = {"learning_rate": 1e-2, "fake_learning_rate": 3e-2, "betas": (0.0, 0.999), "batch": 256, "warm_up": 0.0}
     given |= {"sigma_init": 2.5, "log_sigma_mean": -0.5, "log_sigma_std": 1.0, "fake_updates": 1}
     method = build(name, teacher, **given | options)
-    ledger = Ledger(256 * 2 * 1200, "images", 1.0)
+    ledger = Ledger(256 * 2 * 600, "images", 1.0)
     fit(method, toy2d.DATA, 0, ledger, tmp_path, NoTracker())
     x0 = method.sample(noise(1, "start", range(20_000), (2,)), 1)
     torch.testing.assert_close(x0.mean(0), mean, rtol=0, atol=0.03)
