@@ -139,22 +139,22 @@ def test_a_learned_solver_of_a_closed_form_is_charged_too(tmp_path):
 def test_selecting_the_best_parameters_is_charged(tmp_path):
     """Per look: the exact solutions of its noises once, then NFE evaluations for each of them."""
     with FlopCounterMode(display=False) as counter:
-        _, ledger = bespoke_run(tmp_path, 6000.0, select="best-rmse", select_every=3, select_samples=8)
+        _, ledger = bespoke_run(tmp_path, 3000.0, select="best-rmse", select_every=3, select_samples=8)
     assert ledger.flops == pytest.approx(counter.get_total_flops(), rel=0.005)
     looks = ledger.step_uses["step and selection"]["selection"] / ledger.flops_per_evaluation
     assert looks == pytest.approx(4 * 8)
-    assert ledger.uses["selection"] / ledger.flops_per_evaluation > 50 * 8
+    assert ledger.uses["selection"] / ledger.flops_per_evaluation > 20 * 8
 
 
 @pytest.mark.parametrize("make", [mlp_teacher, guided_teacher])
 def test_a_killed_learned_solver_resumed_equals_an_undisturbed_one(tmp_path, monkeypatch, make):
     """The true paths are in the checkpoint: they are neither solved nor charged again."""
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    undisturbed, expected = bespoke_run(tmp_path / "a", 6000.0, make=make)
+    undisturbed, expected = bespoke_run(tmp_path / "a", 4000.0, make=make)
     (tmp_path / "b").mkdir()
     with pytest.raises(killing.Killed):
-        bespoke_run(tmp_path / "b", 6000.0, killing.KillAfter(4), make)
-    resumed, ledger = bespoke_run(tmp_path / "b", 6000.0, make=make)
+        bespoke_run(tmp_path / "b", 4000.0, killing.KillAfter(4), make)
+    resumed, ledger = bespoke_run(tmp_path / "b", 4000.0, make=make)
     assert torch.equal(weights(resumed), weights(undisturbed))
     assert (ledger.flops, ledger.steps) == (expected.flops, expected.steps)
 
