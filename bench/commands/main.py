@@ -4,7 +4,8 @@ import gc
 import logging
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
@@ -55,9 +56,14 @@ class OneLineErrors(click.Group):
     code 2.
     """
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _usage_in_a_line():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _usage_in_a_line():
+                return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             click.echo("fewstep: stopped", err=True)
             ctx.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
@@ -73,6 +79,20 @@ class OneLineErrors(click.Group):
             _refuse(str(error))
         except OSError as error:
             _refuse(_described(error))
+
+
+@contextmanager
+def _usage_in_a_line() -> Iterator[None]:
+    """Click's own complaints, which take four lines with the usage, as an InputError that names the help."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        said = error.format_message().removesuffix(".")
+        end = "" if said.endswith(("?", "?)")) else "."
+        command = error.ctx.command_path if error.ctx else "fewstep"
+        raise InputError(f"{said[:1].lower()}{said[1:]}{end} See `{command} --help`") from None
 
 
 def _described(error: OSError) -> str:
@@ -93,7 +113,7 @@ def _refuse(*lines: str) -> NoReturn:
     sys.exit(2)
 
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("fewstep", cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="fewstep %(version)s")
 def main() -> None:
     """Compare few-step diffusion samplers: one teacher, one measured compute budget, one way to score."""

@@ -1,5 +1,6 @@
 """The command line: quick answers, one line for a mistake, nothing half-written."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -90,15 +91,23 @@ def test_no_command_that_only_reads_names_loads_torch():
         (["leaderboard", "nowhere"], "no results.csv there"),
         (["report", "nowhere"], "no results.csv there"),
         (["sample", "nowhere", "--method", "euler", "--nfe", "1", "--out", "x.png"], "no results.csv there"),
+        (["rum"], "no such command 'rum'. Did you mean 'run'? See `fewstep --help`"),
+        (["run"], "missing argument 'SUITE'. See `fewstep run --help`"),
+        (["run", "SUITE", "--workers", "0"], "'--workers': 0 is not in the range x>=1. See `fewstep run --help`"),
+        (["run", "SUITE", "more"], "unexpected extra argument (more). See"),
+        (["leaderboard", "SUITE", "--metrik", "fid"], "no such option '--metrik'"),
+        (["--foo"], "no such option '--foo'. See `fewstep --help`"),
     ],
 )
 def test_a_wrong_input_gets_one_line_and_exit_code_2(tmp_path, suite, arguments, message):
     (tmp_path / "file").write_text("")
     words = [suite if word == "SUITE" else word.replace("FILE", str(tmp_path / "file")) for word in arguments]
     before = sorted(os.listdir(tmp_path))
-    result = fewstep(*words, cwd=tmp_path)
-    assert result.returncode == 2
+    with contextlib.chdir(tmp_path):
+        result = call(*words)
+    assert result.exit_code == 2
     assert message in result.stderr
+    assert result.stderr.startswith("fewstep: ")
     assert len(result.stderr.strip().splitlines()) == 1
     assert sorted(os.listdir(tmp_path)) == before
 
