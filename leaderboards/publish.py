@@ -8,6 +8,7 @@ between its mark and `<!-- end -->`:
     <!-- table SUITE -->          every table of a suite: all metrics, costs, trials
     <!-- table SUITE METRIC -->   the table of one metric; `costs` and `trials` name those tables
     <!-- claims SUITE -->         which claims of the suite hold, a line each
+    <!-- claims SUITE sentences --> each sentence and its verdicts
     <!-- claims SUITE details --> each claim with its sentence, tests and numbers, and the command that repeats it
     <!-- made SUITE -->           what made the results: commit, versions, teachers, features
     <!-- published DATASET -->    what papers print, never ranked with measured numbers
@@ -107,14 +108,15 @@ def tables(folder: Path, which: str | None) -> str:
 
 
 def claims(folder: Path, which: str | None) -> str:
-    """What the results say of the suite's claims, in Markdown: a line each, or as `details` each with all its numbers
-    and the command that repeats it.
+    """What the results say of the suite's claims, in Markdown: a line each, as `sentences` with what is said instead
+    of numbers, or as `details` each with all its numbers and the command that repeats it.
     """
     board, judged = over(reading.boards([folder]))
     if not judged:
         raise ValueError(f"{folder.name} states no claims")
     if which != "details":
-        return write(claimed.overview(board, judged), "markdown")
+        table = claimed.sentences if which == "sentences" else claimed.overview
+        return write(table(board, judged), "markdown")
     parts = []
     for claim in dict.fromkeys(one.claim.id for one in judged):
         own = [one for one in judged if one.claim.id == claim]

@@ -124,10 +124,11 @@ def test_a_page_of_claims_has_sentence_place_test_numbers_verdict_and_command(pu
     with (run / "suite.yaml").open("a", encoding="utf-8") as suite:
         suite.write(yaml.safe_dump({"claims": [CLAIM]}))
     publish.copy(run, checkout)
-    marks = "".join(f"<!-- claims quickstart{which} -->\n<!-- end -->\n" for which in ("", " details"))
+    marks = "".join(f"<!-- claims quickstart{which} -->\n<!-- end -->\n" for which in ("", " sentences", " details"))
     page = " ".join(publish.render(marks, checkout / "leaderboards").split())
     for said in (
         "| unipc-beats-euler | digits | | undecided |",
+        "| unipc-beats-euler | UniPC is nearer than DDIM (abstract) | undecided |",
         "“UniPC is nearer than DDIM” (zhao2023unipc, abstract)",
         "in the paper: CIFAR-10",
         "| unipc-3 &lt; euler | 8 | 0.28 ",

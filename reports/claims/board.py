@@ -8,7 +8,7 @@ from ..entries import Board
 from ..naming import FREE, budget
 from ..tables import Cell, Group, Table
 from .decide import LEVEL, Outcome
-from .judge import Judged, Part, corrected
+from .judge import ALL, Judged, Part, corrected
 
 SCALE = "at this scale: verdicts are about these networks, data and budgets, not about the papers' own runs"
 
@@ -31,6 +31,37 @@ def overview(board: Board, judged: Sequence[Judged]) -> Table:
     columns = ["claim", "data set", "budget", "verdict", "corrected", "seeds", "A/B"]
     notes = [*foot(judged), *places(judged), *flips(judged), SCALE]
     return Table(f"{board.suite}: claims", columns, [Group("", rows)], notes, left=4)
+
+
+def sentences(board: Board, judged: Sequence[Judged]) -> Table:
+    """A line per claim, with its sentence and the verdict at each problem and budget; one that does not depend on the
+    budget is the same at all.
+    """
+    columns = list(dict.fromkeys(_column(one) for one in judged if one.context.budget not in (FREE, ALL)))
+    columns += dict.fromkeys(one.context.dataset for one in judged if not any(_under(name, one) for name in columns))
+    kinds: dict[str, list[list[Cell]]] = {}
+    for claim in {one.claim.id: one.claim for one in judged}.values():
+        of = [one for one in judged if one.claim.id == claim.id]
+        said = [next((str(one.outcome) for one in of if _under(name, one)), "") for name in columns]
+        where = f" ({claim.paper.where})" if claim.paper.where else ""
+        row = [Cell(claim.id), Cell(claim.paper.says + where, cites=(claim.paper.key,) if claim.paper.key else ())]
+        kinds.setdefault("controls" if claim.placebo else "", []).append([*row, *map(Cell, said)])
+    groups = [Group(title, rows) for title, rows in kinds.items()]
+    firm = f"holds also after Holm's correction for all of them: {sum(corrected(judged))}"
+    notes = [*foot(judged)[:1], firm, *flips(judged), SCALE]
+    return Table(
+        f"{board.suite}: what papers say", ["claim", "what is said", *columns], groups, notes, left=2 + len(columns)
+    )
+
+
+def _column(one: Judged) -> str:
+    return f"{one.context.dataset}, {_budget(one)}"
+
+
+def _under(column: str, one: Judged) -> bool:
+    """Whether a verdict stands in a column."""
+    dataset, _, budget = column.partition(", ")
+    return one.context.dataset == dataset and (one.context.budget in (FREE, ALL) or _budget(one) == budget)
 
 
 def places(judged: Sequence[Judged]) -> list[str]:
@@ -57,9 +88,9 @@ def foot(judged: Sequence[Judged]) -> list[str]:
     """How many hold, how many would by chance, and what the columns say."""
     tested = [one for one in judged if one.outcome is not Outcome.NOT_RUN and not one.claim.placebo]
     counts = Counter(one.outcome for one in tested)
-    said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (Outcome.HOLDS, Outcome.FAILS, Outcome.UNDECIDED))
+    said = ", ".join(f"{outcome} {counts[outcome]}" for outcome in (Outcome.HOLDS, Outcome.FAILS, Outcome.UNDECIDED))
     return [
-        f"{said} of {len(tested)} tested; if none were true, {LEVEL * len(tested):.2g} would hold by chance",
+        f"{len(tested)} tested: {said}; if none were true, {LEVEL * len(tested):.2g} would hold by chance",
         "corrected: holds also after Holm's correction for all of them; seeds: how many would decide at this scatter",
         "A/B: ratio with its 95 % interval over the seeds, of the comparison that is least sure; below 1 A is less",
     ]

@@ -268,6 +268,31 @@ def test_the_board_lists_a_claim_that_was_not_run(run):
         assert "not run" in text
 
 
+def test_a_sentence_has_a_verdict_per_budget_and_one_without_training_the_same_at_all(run):
+    rows = {("a", "", BUDGETS[0], 1): LESS, ("a", "", BUDGETS[1], 1): B, ("b", "", "0", 1): B, ("c", "", "0", 1): LESS}
+    solvers = claim(id="solvers", tests=[{"less": {"method": "c"}, "than": {"method": "b"}}])
+    board = run(rows)
+    table = tables.sentences(board, judge(board, [claim(), solvers, claim(id="luck", placebo=True)]))
+    assert table.columns == ["claim", "what is said", "digits, 100", "digits, 900"]
+    assert [group.title for group in table.groups] == ["", "controls"]
+    assert [[str(cell) for cell in row] for row in table.groups[0].rows] == [
+        ["a-beats-b", "A is better than B", "holds", "does not hold"],
+        ["solvers", "A is better than B", "holds", "holds"],
+    ]
+    assert [row[0].text for row in table.groups[1].rows] == ["luck"]
+    assert table.notes[:2] == [
+        "3 tested: holds 2, does not hold 1, undecided 0; if none were true, 0.075 would hold by chance",
+        "holds also after Holm's correction for all of them: 2",
+    ]
+
+
+def test_sentences_about_solvers_alone_have_a_column_of_their_data_set(run):
+    board = run({("a", "", "0", 1): LESS, ("b", "", "0", 1): B})
+    table = tables.sentences(board, judge(board, [claim()]))
+    assert table.columns == ["claim", "what is said", "digits"]
+    assert [str(cell) for cell in table.groups[0].rows[0]][2:] == ["holds"]
+
+
 def test_placebos_are_left_out_of_the_correction(run):
     board = run({("a", "", "0", 1): LESS, ("b", "", "0", 1): B})
     claims = [claim(), *(claim(id=f"placebo-{i}", placebo=True) for i in range(50))]
@@ -279,7 +304,7 @@ def test_the_board_fits_a_terminal_and_says_what_is_by_chance(run):
     judged = judge(board, [claim(), claim(id="reversed", tests=[{"less": {"method": "b"}, "than": {"method": "a"}}])])
     text = formats.write(tables.overview(board, judged), "table", 80)
     assert max(map(len, text.splitlines())) <= 80
-    assert "1 holds, 1 does not hold, 0 undecided of 2 tested" in text
+    assert "2 tested: holds 1, does not hold 1, undecided 0" in text
     assert "0.05 would hold by chance" in " ".join(text.split())
     text = formats.write(tables.details(board, judged[:1]), "table", 80)
     assert "“A is better than B”" in text

@@ -12,6 +12,7 @@ import yaml
 
 from fewstep.reports import formats, leaderboard
 from fewstep.reports.claims import board as tables
+from fewstep.reports.claims import reading
 from fewstep.reports.claims.decide import Outcome
 from fewstep.reports.claims.judge import judge
 from fewstep.reports.claims.model import Claim
@@ -21,7 +22,8 @@ GOLDEN = Path(__file__).parent / "golden" / "claims.txt"
 STATED = {
     board: [Claim.model_validate(claim) for claim in claims]
     for board, claims in yaml.safe_load(GOLDEN.with_suffix(".yaml").read_text(encoding="utf-8")).items()
-}
+} | {"claims": reading.read([BOARDS / "claims"])}
+"""By board: those of claims.yaml, and what the suite of claims states itself."""
 
 
 @pytest.fixture(scope="module")
