@@ -33,7 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
 
 
+LONG = ("test_plugins.py", "test_readme.py")
+"""Files that take a minute or two and would come last: one process would be left alone with them."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
     if not config.getoption("--slow"):
         for item in items:
             if "slow" in item.keywords:

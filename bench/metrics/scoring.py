@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -55,7 +57,12 @@ def published(name: str, array: str) -> Reference:
     path = published_files.located(name)
     if path is None:
         raise FileNotFoundError(str(published_files.missing(name)))
-    return Reference(f"{path.stem}@{published_files.sha256(path)[:8]}", {array: moments_of(path, array)})
+    return _published(path, published_files.sha256(path), array)
+
+
+@lru_cache(maxsize=2)
+def _published(path: Path, sha256: str, array: str) -> Reference:
+    return Reference(f"{path.stem}@{sha256[:8]}", {array: moments_of(path, array)})
 
 
 def extract(

@@ -8,7 +8,7 @@ from ...reports.rehearsal import marked
 from .pairs import teachers
 from .schema import Budget, MethodEntry, ProblemEntry, Suite, Teacher, Truth
 
-SAMPLES, LARGEST_NFE = 8, 50
+SAMPLES, LARGEST_NFE = 4, 50
 TRUTH = Truth(samples=2, tolerance=1e-2)
 BUDGETS = {
     "evaluations": 2000.0,

@@ -138,7 +138,7 @@ def test_a_rehearsal_has_the_rows_of_its_suite(name):
         for nfe in before.nfe or real.nfe:
             cut = [less for less in reached if less <= LARGEST_NFE < nfe and f"{less} for {nfe}" in small.description]
             assert nfe in reached or cut
-    assert (small.samples, small.seeds) == (8, [0])
+    assert (small.samples, small.seeds) == (4, [0])
 
 
 def test_a_solver_is_cut_to_an_nfe_that_it_reaches():
