@@ -82,7 +82,11 @@ def run(
     place = placing.place(executor, **own)
     asked = load(suite, settings)
     folder, root = _places(asked.name, out, store, smoke)
-    plan = select(make_plan(_rehearsed(asked, root, place is LOCAL) if smoke else asked), only)
+    if smoke:
+        if not dry_run:
+            _require_places(folder, find(suite), settings, None)
+        asked = _rehearsed(asked, root, place is LOCAL, only)
+    plan = select(make_plan(asked), only)
     artifacts = Store(root)
     tasks = plan.tasks()
     resources = placing.resources(place, plan.suite.device, tasks, artifacts.root, workers, threads, **own)
@@ -115,16 +119,21 @@ def _places(name: str, out: Path | None, store: Path | None, smoke: bool) -> tup
     return out or RUNS / name, store or (out or RUNS) / "store"
 
 
-def _rehearsed(suite: "Suite", root: Path, here: bool) -> "Suite":
+def _rehearsed(suite: "Suite", root: Path, here: bool, only: tuple[str, ...]) -> "Suite":
     """The suite of a rehearsal, whose files take the place of this machine's until the command ends."""
     from ..plan import rehearsal
+    from ..plan.cells import make_plan
+    from ..plan.select import select
     from ..suite.rehearsal import rehearsal as small
 
     if not here:
         raise InputError("--smoke rehearses on this machine: leave out --executor")
+    found = small(suite)
+    # A plan without files, whose cells are the same: what --only gets wrong is said before any is made.
+    select(make_plan(found), only)
     require_writable(root)
     click.get_current_context().with_resource(rehearsal.entered(suite, root / "inputs"))
-    return small(suite)
+    return found
 
 
 def _require_places(folder: Path, suite: Path, settings: tuple[str, ...], artifacts: Any) -> None:

@@ -1,8 +1,10 @@
-"""Explicit Runge-Kutta methods on the probability-flow ODE, in the path's t or in rho = sigma/alpha.
+"""Explicit Runge-Kutta methods on the probability-flow ODE, in the path's t, in rho = sigma/alpha, or in
+lambda = log(alpha/sigma).
 
 In t they are the fixed-step solvers of flow matching (lipman2023flow, arXiv:2210.02747, section unchecked), and
 with the tableau "heun" EDM's sampler for any sigma(t) and s(t) (karras2022elucidating, arXiv:2206.00364,
-algorithm 1). In rho they are DEIS's rhoRK (zhang2023fast, arXiv:2204.13902, eq. 17).
+algorithm 1). In rho they are DEIS's rhoRK (zhang2023fast, arXiv:2204.13902, eq. 17), in lambda what DPM-Solver
+is compared with (lu2022dpm, arXiv:2206.00927, table 1).
 """
 
 from itertools import pairwise
@@ -10,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..paths import axpby, plus
+from ..paths import Path, Scalar, Time, axpby, plus
 from .base import Node, Run, ddim, nodes
 
 Row = tuple[float, ...]
@@ -38,20 +40,18 @@ TABLEAUX: dict[str, tuple[Row, tuple[Row, ...], Row]] = {
 def runge_kutta(run: Run, x: Tensor) -> Tensor:
     """Steps of the tableau. A stage at clean data, where eps has no value, is asked just above it.
 
-    Raises ValueError in t where dsigma/dt is infinite at clean data (VP) and the last step is a full one,
-    in rho where the grid starts without signal.
+    Raises ValueError where the last step is a full one to clean data and dsigma/dt (VP, in t) or lambda is infinite
+    there, in rho and lambda where the grid starts without signal.
     """
     o, in_rho = run.options, run.options.variable == "rho"
-    if in_rho:
-        run.needs_signal("a method in sigma/alpha is infinite")
-    elif run.nodes[-1].clean and o.last_step == "full" and abs(run.nodes[-1].dsigma) == float("inf"):
-        raise ValueError("dx/dt is infinite at clean data on this path: grid.end: min, or last_step: euler")
+    _refuse_infinite(run)
     c, a, b = TABLEAUX[o.tableau]
     stages = _stages(run, x, c)
     for i, (t, s) in enumerate(pairwise(run.nodes)):
         if s.clean and o.last_step == "euler":
-            return ddim(x, run.x0(x, t), t, s) if in_rho else plus(x, s.number - t.number, _slope(run, x, t))
-        h = s.level - t.level if in_rho else s.number - t.number
+            in_t = o.variable == "t"
+            return plus(x, s.number - t.number, _slope(run, x, t)) if in_t else ddim(x, run.x0(x, t), t, s)
+        h = _length(o.variable, t, s)
         y = x / t.alpha if in_rho else x
         slopes: list[Tensor] = []
         for stage, row in zip(stages[i], a, strict=True):
@@ -63,10 +63,34 @@ def runge_kutta(run: Run, x: Tensor) -> Tensor:
     return x
 
 
+def _refuse_infinite(run: Run) -> None:
+    variable, last = run.options.variable, run.nodes[-1]
+    if variable != "t":
+        run.needs_signal("a method in sigma/alpha is infinite")
+    if not last.clean or run.options.last_step == "euler":
+        return
+    if variable == "lambda":
+        raise ValueError("lambda is infinite at clean data: grid.end: min, or last_step: euler")
+    if variable == "t" and abs(last.dsigma) == float("inf"):
+        raise ValueError("dx/dt is infinite at clean data on this path: grid.end: min, or last_step: euler")
+
+
+def _length(variable: str, t: Node, s: Node) -> Scalar:
+    """Of the step from t to s."""
+    if variable == "lambda":
+        return s.half_log_snr - t.half_log_snr
+    return s.level - t.level if variable == "rho" else s.number - t.number
+
+
 def _slope(run: Run, x: Tensor, t: Node) -> Tensor:
-    """eps = d(x/alpha)/d(rho), or dx/dt = alpha' D + sigma' (x - alpha D)/sigma."""
+    """eps = d(x/alpha)/d(rho), dx/d(lambda) = x (log alpha)'/lambda' - sigma eps with ' = d/dt, or
+    dx/dt = alpha' D + sigma' (x - alpha D)/sigma.
+    """
     if run.options.variable == "rho":
         return run.eps(x, t)
+    if run.options.variable == "lambda":
+        growth = t.dalpha / t.alpha
+        return axpby(growth / (growth - t.dsigma / t.sigma), x, -t.sigma, run.eps(x, t))
     growth = t.dsigma / t.sigma
     return axpby(growth, x, t.dalpha - growth * t.alpha, run.x0(x, t))
 
@@ -81,12 +105,26 @@ def _stages(run: Run, x: Tensor, c: Row) -> list[list[Node]]:
     """The nodes of each step's stages."""
     shares = torch.tensor(c, dtype=torch.float64)
     ends = torch.tensor([node.number for node in run.nodes], dtype=torch.float64)
-    at = run.path.noise_level(ends) if run.options.variable == "rho" else ends
-    at = at[:-1, None] + (at[1:] - at[:-1])[:, None] * shares
-    times = run.path.time_at(at) if run.options.variable == "rho" else at
+    variable = run.options.variable
+    at = _position(run.path, variable, ends)
+    times = _time(run.path, variable, at[:-1, None] + (at[1:] - at[:-1])[:, None] * shares)
     # The ends themselves, not as the arithmetic leaves them; a flow's path has no time beyond them.
     times = torch.where(shares == 1, ends[1:, None], torch.where(shares == 0, ends[:-1, None], times))
     nearly_clean = run.path.time_at(torch.finfo(x.dtype).eps ** 0.5).double()
     flat = torch.where(run.path.sigma(times) == 0, nearly_clean, times).flatten()
     found = nodes(run.path, flat, x)
     return [found[i : i + len(c)] for i in range(0, len(found), len(c))]
+
+
+def _position(path: Path, variable: str, times: Tensor) -> Tensor:
+    """The variable at the times."""
+    if variable == "lambda":
+        return path.half_log_snr(times)
+    return path.noise_level(times) if variable == "rho" else times
+
+
+def _time(path: Path, variable: str, at: Tensor) -> Tensor:
+    """The times at which the variable has these values."""
+    if variable == "t":
+        return at
+    return path.time_at(torch.exp(-at) if variable == "lambda" else at)

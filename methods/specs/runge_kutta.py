@@ -1,4 +1,4 @@
-"""Explicit Runge-Kutta methods in the path's t or in rho."""
+"""Explicit Runge-Kutta methods in the path's t, in rho or in lambda."""
 
 from typing import Any, Literal
 
@@ -27,8 +27,10 @@ class RungeKuttaOptions(SolverOptions):
     tableau: Literal["euler", "midpoint", "heun", "kutta3", "heun3", "rk4", "rk4-3/8"] = Field(
         "midpoint", description="Butcher tableau, of 1 (euler) to 4 (rk4, rk4-3/8) evaluations a step."
     )
-    variable: Literal["t", "rho"] = Field(
-        "t", description="Integrate dx/dt in the path's t, or d(x/alpha)/d(rho) = eps in rho = sigma/alpha."
+    variable: Literal["t", "rho", "lambda"] = Field(
+        "t",
+        description="Integrate dx/dt in the path's t, d(x/alpha)/d(rho) = eps in rho = sigma/alpha, or dx/d(lambda) "
+        "in lambda = log(alpha/sigma).",
     )
     last_step: Literal["full", "euler"] = Field(
         "full", description="In a step to clean data: full evaluates at its end too, euler takes one evaluation."
@@ -50,7 +52,7 @@ SPECS = (
         name="runge-kutta",
         target=f"{PACKAGE}.runge_kutta:runge_kutta",
         options=RungeKuttaOptions,
-        summary="explicit Runge-Kutta in t or in rho: flow matching's fixed steps, DEIS's rhoRK",
+        summary="explicit Runge-Kutta in t, rho or lambda: flow matching's fixed steps, DEIS's rhoRK",
         rule=stages_per_step,
         display="Runge-Kutta",
         papers=("lipman2023flow", "zhang2023fast"),

@@ -54,7 +54,7 @@ CELLS = {
     "dode-noise-512": 60,
     "dode-noise-lsun": 120,
     "dpmsolver-discrete": 8,
-    "dpmsolver-table1": 16,
+    "dpmsolver-table1": 24,
     "dpmsolver-table3": 9,
     "ect-cifar10": 8,
     "edm-table2": 24,

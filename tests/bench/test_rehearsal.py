@@ -151,6 +151,15 @@ def test_another_executor_is_refused(tmp_path):
     assert is_one_line(call("run", tmp_path / "s.yaml", "--smoke", "--executor", "in-a-thread"))
 
 
+def test_what_is_wrong_with_the_command_is_said_before_files_are_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(SUITE))
+    (tmp_path / "file").write_text("")
+    for words in (["--only", "nfe=5"], ["--only", "what=heun"], ["--out", "file"], ["--executor", "in-a-thread"]):
+        assert is_one_line(call("run", "s.yaml", "--smoke", *words)), words
+    assert {path.name for path in tmp_path.rglob("*")} == {"s.yaml", "file"}
+
+
 ARCHITECTURES = {
     str(network.settings) + str(network.shape) + network.name.partition("-32")[0]: name
     for name, network in NETWORKS.items()
