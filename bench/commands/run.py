@@ -82,11 +82,9 @@ def run(
     place = placing.place(executor, **own)
     asked = load(suite, settings)
     folder, root = _places(asked.name, out, store, smoke)
-    if smoke:
-        if not dry_run:
-            _require_places(folder, find(suite), settings, None)
-        asked = _rehearsed(asked, root, place is LOCAL, only)
-    plan = select(make_plan(asked), only)
+    if smoke and not dry_run:
+        _require_places(folder, find(suite), settings, None)
+    plan = select(make_plan(_rehearsed(asked, root, place is LOCAL, only) if smoke else asked), only)
     artifacts = Store(root)
     tasks = plan.tasks()
     resources = placing.resources(place, plan.suite.device, tasks, artifacts.root, workers, threads, **own)

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..paths import Path, Scalar, Time, axpby, plus
+from ..paths import Path, Scalar, axpby, plus
 from .base import Node, Run, ddim, nodes
 
 Row = tuple[float, ...]
