@@ -9,6 +9,7 @@ from ..naming import FREE, budget
 from ..tables import Cell, Group, Table
 from .decide import LEVEL, Outcome
 from .judge import ALL, Judged, Part, corrected
+from .model import Claim
 
 SCALE = "at this scale: verdicts are about these networks, data and budgets, not about the papers' own runs"
 
@@ -43,15 +44,17 @@ def sentences(board: Board, judged: Sequence[Judged]) -> Table:
     for claim in {one.claim.id: one.claim for one in judged}.values():
         of = [one for one in judged if one.claim.id == claim.id]
         said = [next((str(one.outcome) for one in of if _under(name, one)), "") for name in columns]
-        where = f" ({claim.paper.where})" if claim.paper.where else ""
-        row = [Cell(claim.id), Cell(claim.paper.says + where, cites=(claim.paper.key,) if claim.paper.key else ())]
-        kinds.setdefault("controls" if claim.placebo else "", []).append([*row, *map(Cell, said)])
+        kinds.setdefault("controls" if claim.placebo else "", []).append([*_said(claim), *map(Cell, said)])
     groups = [Group(title, rows) for title, rows in kinds.items()]
     firm = f"holds also after Holm's correction for all of them: {sum(corrected(judged))}"
     notes = [*foot(judged)[:1], firm, *flips(judged), SCALE]
-    return Table(
-        f"{board.suite}: what papers say", ["claim", "what is said", *columns], groups, notes, left=2 + len(columns)
-    )
+    named = ["claim", "what is said"]
+    return Table(f"{board.suite}: what papers say", [*named, *columns], groups, notes, left=2 + len(columns))
+
+
+def _said(claim: Claim) -> list[Cell]:
+    where = f" ({claim.paper.where})" if claim.paper.where else ""
+    return [Cell(claim.id), Cell(claim.paper.says + where, cites=(claim.paper.key,) if claim.paper.key else ())]
 
 
 def _column(one: Judged) -> str:
