@@ -21,7 +21,8 @@ class Protocol:
     """Of one table; a field that is empty is not known.
 
     teacher: whose networks, or unpublished. metric: fewstep's name of its FID. reference: whose statistics.
-    statistic: one-block, mean or min-of-3 of the paper's number.
+    statistic: one-block, mean or min-of-3 of the paper's number. over_nfes: lowest where the number is the least over
+    all NFEs of a row, and the NFE beside it the smallest whose number is within 3 % of that.
     """
 
     paper_key: str
@@ -31,6 +32,7 @@ class Protocol:
     reference: str
     samples: str
     statistic: str
+    over_nfes: str
     labels: str
     rounding: str
     verified: str

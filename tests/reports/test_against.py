@@ -230,3 +230,27 @@ def test_numbers_of_the_same_rows_in_another_papers_table_stand_in_a_table_of_th
     made = tables(beside(also=[("gits", "Table (figure)")]), board(MEASURED))
     assert {table.key[0] for table in made} == {"diffsampler", "gits"}
     assert made[0].title.startswith("diffsampler, README FID table: FID on CIFAR-10 (uncond)")
+
+
+def test_the_least_number_over_all_nfes_meets_ours_wherever_that_lies(run_folder, row):
+    """EDM's table 3 prints 2.93 at 35, the smallest NFE within 3 % of the lowest FID."""
+    problem = PROBLEM | {
+        "teacher": "baseline",
+        "published": PROBLEM["published"] | {"teacher": "VP (Score-SDE checkpoint)"},
+    }
+    name = "+ sigma(t)=t, s(t)=1 (EDM deterministic)"
+    heun = {"method": "heun", "variant": "", "nfe": [13, 19, 27, 35, 79]}
+    heun["published"] = {"method": "EDM sampler study", "solver_or_variant": [name]}
+    place = {"dataset": "cifar10", "teacher": "baseline", "metric": "fid"}
+    values = {13: 3.6, 19: 3.2, 27: 2.97, 35: 2.94, 79: 2.93}
+    rows = [row("heun", s, v + 0.01 * (s - 1), nfe=nfe, **place) for nfe, v in values.items() for s in range(3)]
+    table = "Table 3 (deterministic samplers, pre-trained models)"
+    stated = beside(paper="edm", table=table, problems=[problem], rows=[heun])
+    board = leaderboard.read(run_folder("run", rows))
+    (line,) = [one for one in lines(stated, board) if one.entry is not None]
+    assert (line.row.nfe, line.entry.nfe, line.ours.mean) == ("35", 79, pytest.approx(2.93))
+    (found, *_) = tables(stated, board)
+    assert "2.93 ± 0.01" in (text := formats.write(found, "html"))
+    assert "(least at NFE 79, within 3 % from 27)" in text
+    (line,) = [one for one in lines(stated, leaderboard.read(run_folder("one", rows[:3]))) if one.entry is not None]
+    assert line.entry.nfe == 13
