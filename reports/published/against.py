@@ -78,7 +78,7 @@ def read(folder: Path) -> Beside | None:
 class Line:
     """One published number, or several of one key, with ours. metric: by our name, None if it is not measured.
 
-    entries: all NFEs of our row where the paper prints the least number over them, of which `entry` is ours.
+    entries: all that stand beside it, `entry` first: NFEs of one row where the paper prints the least over them.
     """
 
     rows: tuple[Row, ...]
@@ -112,14 +112,13 @@ def _line(rows: tuple[Row, ...], beside: Beside, board: Board | None) -> Line:
     own = [row for row in beside.rows if _is_row(rows[0], row) and _reaches(rows[0], row)]
     metric = _metric(rows[0].metric, board)
     planned = bool(places and own)
-    found = _entries(rows[0], places, own, beside, board) if planned and metric else []
-    lowest = _sorted(found, metric) if metric and _is_lowest(rows[0]) else []
-    entry = next(iter(lowest or found), None)
+    found = _entries(rows[0], places, own, beside, board, metric) if planned and metric else []
+    entry = next(iter(found), None)
     if entry is not None:
         own = [row for row in own if _is_entry(row, entry)]
     ours = _ours(entry, metric, rows[0].metric) if entry is not None and metric else None
     facts = _circumstances(rows[0], places, own, _absent(rows[0], entry, metric, board), metric, beside, planned)
-    return Line(rows, entry, ours, judge(rows, ours, rows[0].metric, facts), metric, tuple(lowest))
+    return Line(rows, entry, ours, judge(rows, ours, rows[0].metric, facts), metric, tuple(found))
 
 
 def _is_lowest(row: Row) -> bool:
@@ -165,8 +164,9 @@ def _entries(
     own: Sequence[Mapping[str, Any]],
     beside: Beside,
     board: Board | None,
+    metric: str,
 ) -> list[Entry]:
-    """Those that stand beside the row, the first as a rule; of several NFEs where the paper's is the least of all."""
+    """Those that stand beside the row. Where the paper's number is the least of several NFEs, ours comes first."""
     teachers = {problem["teacher"] for problem in beside.problems}
     found = []
     for entry in board.entries if board is not None else ():
@@ -176,7 +176,7 @@ def _entries(
         here = any(p["dataset"] == entry.dataset and (brings or p["teacher"] == entry.teacher) for p in places)
         if line is not None and here and _at_nfe(row, entry, line):
             found.append(entry)
-    return found
+    return (_sorted(found, metric) or found) if _is_lowest(row) else found
 
 
 def _is_entry(own: Mapping[str, Any], entry: Entry) -> bool:
@@ -330,7 +330,7 @@ WITHIN = 1.03
 
 def _lowest_at(line: Line) -> str:
     """` (least at NFE 79, within 3 % from 35)`, where the paper prints the least over all NFEs."""
-    if line.entry is None or line.metric is None or len(line.entries) < 2:
+    if line.entry is None or line.metric is None or not _is_lowest(line.row) or len(line.entries) < 2:
         return ""
     most = WITHIN * _mean(line.entry, line.metric)
     near = [entry.nfe for entry in line.entries if _mean(entry, line.metric) <= most]
