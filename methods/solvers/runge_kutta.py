@@ -8,11 +8,12 @@ is compared with (lu2022dpm, arXiv:2206.00927, table 1).
 """
 
 from itertools import pairwise
+from operator import attrgetter
 
 import torch
 from torch import Tensor
 
-from ..paths import Path, Scalar, axpby, plus
+from ..paths import Path, axpby, plus
 from .base import Node, Run, ddim, nodes
 
 Row = tuple[float, ...]
@@ -35,6 +36,8 @@ TABLEAUX: dict[str, tuple[Row, tuple[Row, ...], Row]] = {
     ),
 }
 """name -> (c, a, b) in Butcher's notation."""
+POSITION = {"t": "number", "rho": "level", "lambda": "half_log_snr"}
+"""A node's field that is the variable of integration."""
 
 
 def runge_kutta(run: Run, x: Tensor) -> Tensor:
@@ -45,13 +48,13 @@ def runge_kutta(run: Run, x: Tensor) -> Tensor:
     """
     o, in_rho = run.options, run.options.variable == "rho"
     _refuse_infinite(run)
-    c, a, b = TABLEAUX[o.tableau]
+    (c, a, b), position = TABLEAUX[o.tableau], attrgetter(POSITION[o.variable])
     stages = _stages(run, x, c)
     for i, (t, s) in enumerate(pairwise(run.nodes)):
         if s.clean and o.last_step == "euler":
             in_t = o.variable == "t"
             return plus(x, s.number - t.number, _slope(run, x, t)) if in_t else ddim(x, run.x0(x, t), t, s)
-        h = _length(o.variable, t, s)
+        h = position(s) - position(t)
         y = x / t.alpha if in_rho else x
         slopes: list[Tensor] = []
         for stage, row in zip(stages[i], a, strict=True):
@@ -73,13 +76,6 @@ def _refuse_infinite(run: Run) -> None:
         raise ValueError("lambda is infinite at clean data: grid.end: min, or last_step: euler")
     if variable == "t" and abs(last.dsigma) == float("inf"):
         raise ValueError("dx/dt is infinite at clean data on this path: grid.end: min, or last_step: euler")
-
-
-def _length(variable: str, t: Node, s: Node) -> Scalar:
-    """Of the step from t to s."""
-    if variable == "lambda":
-        return s.half_log_snr - t.half_log_snr
-    return s.level - t.level if variable == "rho" else s.number - t.number
 
 
 def _slope(run: Run, x: Tensor, t: Node) -> Tensor:
@@ -106,7 +102,7 @@ def _stages(run: Run, x: Tensor, c: Row) -> list[list[Node]]:
     shares = torch.tensor(c, dtype=torch.float64)
     ends = torch.tensor([node.number for node in run.nodes], dtype=torch.float64)
     variable = run.options.variable
-    at = _position(run.path, variable, ends)
+    at = torch.tensor([getattr(node, POSITION[variable]) for node in run.nodes], dtype=torch.float64)
     times = _time(run.path, variable, at[:-1, None] + (at[1:] - at[:-1])[:, None] * shares)
     # The ends themselves, not as the arithmetic leaves them; a flow's path has no time beyond them.
     times = torch.where(shares == 1, ends[1:, None], torch.where(shares == 0, ends[:-1, None], times))
@@ -114,13 +110,6 @@ def _stages(run: Run, x: Tensor, c: Row) -> list[list[Node]]:
     flat = torch.where(run.path.sigma(times) == 0, nearly_clean, times).flatten()
     found = nodes(run.path, flat, x)
     return [found[i : i + len(c)] for i in range(0, len(found), len(c))]
-
-
-def _position(path: Path, variable: str, times: Tensor) -> Tensor:
-    """The variable at the times."""
-    if variable == "lambda":
-        return path.half_log_snr(times)
-    return path.noise_level(times) if variable == "rho" else times
 
 
 def _time(path: Path, variable: str, at: Tensor) -> Tensor:

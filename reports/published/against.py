@@ -126,14 +126,13 @@ def _is_lowest(row: Row) -> bool:
     return known is not None and known.over_nfes == "lowest"
 
 
-def _sorted(entries: Sequence[Entry], metric: str) -> list[Entry]:
+def _least_first(entries: Sequence[Entry], metric: str) -> list[Entry]:
     """Those that have a value, the least first."""
     return sorted((entry for entry in entries if entry.values.get(metric)), key=lambda entry: _mean(entry, metric))
 
 
 def _mean(entry: Entry, metric: str) -> float:
-    values = entry.values[metric].values()
-    return math.fsum(values) / len(values)
+    return Ours(tuple(entry.values[metric].values())).mean
 
 
 def _is_of(row: Row, problem: Mapping[str, Any]) -> bool:
@@ -176,7 +175,7 @@ def _entries(
         here = any(p["dataset"] == entry.dataset and (brings or p["teacher"] == entry.teacher) for p in places)
         if line is not None and here and _at_nfe(row, entry, line):
             found.append(entry)
-    return (_sorted(found, metric) or found) if _is_lowest(row) else found
+    return (_least_first(found, metric) or found) if _is_lowest(row) else found
 
 
 def _is_entry(own: Mapping[str, Any], entry: Entry) -> bool:

@@ -1,7 +1,9 @@
 """From features to numbers: what each metric is taken from, and what its protocol says."""
 
 import hashlib
+import os
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,6 +49,18 @@ def test_frechet_distances_are_to_the_moments_of_all_real_images(name, reference
     assert found.value == pytest.approx(frechet_distance(rows(1200, 0), fake), rel=1e-9)
     assert len(found.without) == 20
     assert found.protocol == f"{name}/net@w/resize/round/1100/real-1200@x"
+
+
+def test_published_moments_are_read_once_until_their_file_changes(tmp_path, monkeypatch):
+    read, moments_of = [], measuring.moments_of
+    monkeypatch.setattr(measuring, "moments_of", lambda *asked: read.append(asked) or moments_of(*asked))
+    file = tmp_path / "mine.npz"
+    for offset in (0.0, 1.0):
+        np.savez(file, mu=np.full(2048, offset), sigma=np.eye(2048))
+        os.utime(file, (offset, offset))
+        found = [measuring.published(str(file), "pool") for _ in range(3)]
+        assert {float(one.moments["pool"][0][0]) for one in found} == {offset}
+    assert len(read) == 2
 
 
 def test_kernel_metrics_and_manifolds_are_of_the_rows_that_are_kept(reference):
