@@ -155,9 +155,12 @@ def test_what_is_wrong_with_the_command_is_said_before_files_are_made(tmp_path, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(SUITE))
     (tmp_path / "file").write_text("")
-    for words in (["--only", "nfe=5"], ["--only", "what=heun"], ["--out", "file"], ["--executor", "in-a-thread"]):
-        assert is_one_line(call("run", "s.yaml", "--smoke", *words)), words
-    assert {path.name for path in tmp_path.rglob("*")} == {"s.yaml", "file"}
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "suite.yaml").write_text("name: another\n")
+    wrong = "--only nfe=5", "--only what=heun", "--out file", "--out photos", "--executor in-a-thread"
+    for words in wrong:
+        assert is_one_line(call("run", "s.yaml", "--smoke", *words.split())), words
+    assert {path.name for path in tmp_path.rglob("*")} == {"s.yaml", "file", "photos", "suite.yaml"}
 
 
 ARCHITECTURES = {
