@@ -122,7 +122,7 @@ class Denoiser(nn.Module):
                 return predict(x, t, condition).to(x.dtype)
             meter.count_forward(rows * self.forwards_per_evaluation)
             with computing.evaluation(x.device.type):
-                return ranks.evaluate(predict, x, t, condition).to(x.dtype)
+                return meter.forward(ranks.evaluate, predict, x, t, condition).to(x.dtype)
         finally:
             meter.leave()
 

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from ...methods import computing
 from ...methods.denoiser import Denoiser, metered, networks
@@ -18,6 +17,7 @@ from ..metrics.batch_size import batched
 from ..metrics.extractors.quantise import QUANTISERS
 from ..plan.kinds import Sampled, SampleParams, Trained
 from ..store import Artifact
+from ..training.counting import Counted
 from . import shards, teacher, train
 from .context import Context
 from .device import accelerator
@@ -117,13 +117,11 @@ def _measured(method: Method, params: SampleParams, make: Callable[[range], Tens
     """make(rows) as it is kept, with what it took. Raises Diverged, and TaskError for an NFE that was not asked for."""
 
     def measured(rows: range) -> Batch:
-        counter, start = FlopCounterMode(display=False), time.perf_counter()
+        counted, start = Counted(flops=rows.start == 0), time.perf_counter()
         with ExitStack() as inside:
             meter = inside.enter_context(metered())
             inside.enter_context(torch.no_grad())
-            if rows.start == 0:
-                inside.enter_context(computing.counted())
-                inside.enter_context(counter)
+            inside.enter_context(counted)
             x0 = make(rows).cpu()
         seconds = time.perf_counter() - start
         if not _measures(method) and meter.evaluations != params.nfe * len(x0):
@@ -133,7 +131,7 @@ def _measured(method: Method, params: SampleParams, make: Callable[[range], Tens
             raise Diverged
         took = {"evaluations": meter.evaluations, "forwards": meter.forwards, "seconds": seconds}
         if rows.start == 0:
-            took["flops"] = counter.get_total_flops()
+            took["flops"] = counted.flops
         return Batch(_kept(x0, rows, params), took)
 
     return measured

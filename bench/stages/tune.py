@@ -4,15 +4,15 @@ import math
 import shutil
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from ...methods.computing import computed, counted
+from ...methods.computing import computed
 from ...methods.denoiser import networks
 from ...reports.status import Kind, Status
 from ..errors import OutOfBudget
 from ..metrics.frechet import frechet_distance
 from ..plan.kinds import RunLedger, TeacherResult, Trained, TrainParams, Trial, Tuned, TuneParams, trial_role
 from ..store import Artifact
+from ..training.counting import Counted
 from ..training.ledger import Ledger
 from . import extractor, teacher, train
 from .context import Context
@@ -60,10 +60,10 @@ def _distance(task: Context[TuneParams], trial: Artifact) -> tuple[float, float]
     make = sampler(method, params.seed, params.nfe, teacher.sample_shape(parent), NOISES)
     network, reference = extractor.load(task.inputs["extractor"])
     computing = computed(networks(method), **params.computing)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter, computing, counted():
+    with torch.no_grad(), computing, Counted() as counted:
         features = extractor.features(network, batches(params.samples, make, task.on_progress))
     distance = frechet_distance(reference, features) if features.isfinite().all() else math.inf
-    return distance, counter.get_total_flops()
+    return distance, counted.flops
 
 
 def _ledger(task: Context[TuneParams], trials: list[Artifact], choosing: float) -> Ledger:

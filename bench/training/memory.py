@@ -4,7 +4,7 @@ Bytes of tensors, the teacher's weights among them; not the libraries' code, nor
 """
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -35,6 +35,20 @@ class LiveBytes(TorchDispatchMode):
             if isinstance(leaf, Tensor):
                 self._note(leaf)
         return out
+
+    def rise_of(self, forward: Callable[[], Tensor]) -> tuple[Tensor, int]:
+        """forward(), and how far it rises above what is alive before it."""
+        peak, before = self.peak, self.live
+        self.peak = self.live
+        out = forward()
+        rise = self.peak - before
+        self.peak = max(peak, self.peak)
+        return out, rise
+
+    def note_again(self, rise: int, out: Tensor) -> None:
+        """`out` was made outside, by what rises as far as it did before."""
+        self.peak = max(self.peak, self.live + rise)
+        self._note(out)
 
     def _note(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()

@@ -7,12 +7,11 @@ from contextlib import ExitStack
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from ...methods import computing, ranks, uses
+from ...methods import ranks, uses
 from ...methods.denoiser import Exhausted, metered
+from .counting import Counted
 from .ledger import Ledger
-from .memory import LiveBytes
 
 CHECKED = 0.01
 """The share of a kind's steps whose FLOPs are measured again, once there are many of them."""
@@ -46,15 +45,11 @@ class StepMeter:
         self._open = ExitStack()
         self._meter = self._open.enter_context(metered(self.check))
         self._uses: uses.UseMeter | None = None
-        if flops or held is not None:
-            self._open.enter_context(computing.counted())
+        again = WHOLE if kind in ledger.step_uses else None
+        self._counted = self._open.enter_context(Counted(flops, held, again))
         if flops:
-            again = WHOLE if kind in ledger.step_uses else None
-            counter = self._open.enter_context(FlopCounterMode(display=False, custom_mapping=again))
-            self._total = counter.get_total_flops
             self._open.enter_context(ranks.whole())
-            self._uses = self._open.enter_context(uses.divided(self._total))
-        self._memory = None if held is None else self._open.enter_context(LiveBytes(held))
+            self._uses = self._open.enter_context(uses.divided(lambda: self._counted.flops))
 
     @property
     def seconds(self) -> float:
@@ -66,7 +61,7 @@ class StepMeter:
 
     @property
     def peak_bytes(self) -> int | None:
-        return None if self._memory is None else self._memory.peak
+        return self._counted.peak_bytes
 
     def measured(self) -> dict[str, float] | None:
         """FLOPs by use so far, None where they are not counted."""
@@ -81,7 +76,7 @@ class StepMeter:
         """Raise Exhausted or TaskError if the step is past what the budget, or its kind, allows."""
         if self.kind in self.ledger.step_uses:
             self.ledger.check_forwards(self.kind, self.forwards)
-        if self.ledger.is_exceeded(0.0 if self._uses is None else self._total(), self.seconds):
+        if self.ledger.is_exceeded(self._counted.flops, self.seconds):
             raise Exhausted
 
     def backward_begins(self) -> None:
