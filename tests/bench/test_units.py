@@ -10,7 +10,7 @@ from fewstep.bench.plan import memory
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.plan.kinds import Trained, TrainParams
 from fewstep.bench.store import Store
-from fewstep.bench.suite.loading import checked
+from fewstep.bench.suite.loading import checked, load
 from fewstep.bench.training.ledger import Ledger
 
 from .in_process import call, run_in_process
@@ -42,22 +42,28 @@ def suite(*rows, **changes):
     return checked("s.yaml", yaml.safe_dump({**SUITE, "methods": list(rows), **changes}))
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """(the rows of results.csv by method, (method -> what its training says) with its parameters)."""
-    folder = tmp_path_factory.mktemp("units")
-    (folder / "s.yaml").write_text(yaml.safe_dump({**SUITE, "methods": ROWS}))
+def run(folder, rows, **changes):
+    """method -> (the ledger of its training, what was asked of it)."""
+    (folder / "s.yaml").write_text(yaml.safe_dump({**SUITE, "methods": rows, **changes}))
     with pytest.MonkeyPatch.context() as patch:
         run_in_process(patch)
         result = call("run", folder / "s.yaml", "--out", folder / "out")
     assert result.exit_code == 0, result.output
-    with (folder / "out" / "results.csv").open() as file:
-        rows = {row["method"]: row for row in csv.DictReader(file)}
     store, trained = Store(folder / "out" / "store"), {}
     for path in (folder / "out" / "store").glob("train-*"):
         artifact = store.need(path.name)
         params = artifact.asked(TrainParams)
         trained[params.method] = artifact.answer(Trained).ledger, params
+    return trained
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """(the rows of results.csv by method, (method -> what its training says) with its parameters)."""
+    folder = tmp_path_factory.mktemp("units")
+    trained = run(folder, ROWS)
+    with (folder / "out" / "results.csv").open() as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
     return rows, trained, folder / "out"
 
 
@@ -147,6 +153,38 @@ def test_a_ledger_in_iterations_affords_just_as_many(ran):
 def test_evaluations_ask_what_they_asked_before():
     cells = make_plan(suite("consistency", budgets={"evaluations": 1000})).cells
     assert cells[0].score.inputs["sample"].inputs["train"].asked["budget"] == {"evaluations": 1000.0}
+
+
+def test_the_student_beside_bespoke_has_as_many_true_paths_and_flops(tmp_path):
+    """Shaul et al. 2024, K.4, a thousandth of it: the rows of papers/bespoke-ablations on a network of matrices."""
+    ablations = load("papers/bespoke-ablations")
+    bespoke, student = ablations.methods[0], ablations.methods[-1]
+    (nfe,), (whole,), (images,) = student.nfe, ablations.budgets, student.budgets
+    paths = student.options["truth"]["trajectories"]
+    assert paths == whole.trajectories
+    rows = [
+        {"name": bespoke.name, "options": {"nodes": 9, "tolerance": 0.1, "batch": 8}},
+        {
+            "name": student.name,
+            "budgets": {"images": images.images // 1000},
+            "options": {
+                **student.options,
+                "batch": 1,
+                "truth": {"trajectories": paths // 1000, "nodes": 9, "tolerance": 0.1},
+            },
+        },
+    ]
+    network = {"name": "mlp", "width": 256, "blocks": 3}
+    trained = run(
+        tmp_path,
+        rows,
+        nfe=[nfe],
+        budgets={"trajectories": whole.trajectories // 1000},
+        teachers={**SUITE["teachers"], "network": network},
+    )
+    (of_bespoke, _), (of_student, _) = trained[bespoke.name], trained[student.name]
+    assert of_student.flops == pytest.approx(of_bespoke.flops, rel=0.03)
+    assert of_student.uses["ground truth"] == of_bespoke.uses["ground truth"]
 
 
 def test_true_paths_that_memory_cannot_hold_are_a_reason_before_anything_runs(monkeypatch):
