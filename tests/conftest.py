@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
 
 
-LONG = ("test_plugins.py", "test_readme.py")
+LONG = ("test_plugins.py", "test_readme.py", "test_suite_fuzz.py")
 """Files that take a minute or two and would come last: one process would be left alone with them."""
 
 
