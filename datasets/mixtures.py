@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -53,13 +53,23 @@ class MixtureSet:
         within = (weights * self.stds.double() ** 2).sum() * torch.eye(means.shape[1], dtype=torch.float64)
         return mean, within + (weights[:, None] * (means - mean)).T @ (means - mean)
 
+    @cached_property
+    def _noises(self) -> tuple[Tensor, Tensor]:
+        """(SIZE, *shape), and which rows are there (SIZE,): one that training asks for again is not drawn again."""
+        return torch.empty(SIZE, *self.shape), torch.zeros(SIZE, dtype=torch.bool)
+
     def samples(self, indices: Tensor) -> Tensor:
         component = self.labels(indices)
-        eps = noise(0, f"{self.name}-sample", indices.tolist(), self.shape)
+        noises, there = self._noises
+        new = indices[~there[indices]]
+        noises[new] = noise(0, f"{self.name}-sample", new.tolist(), self.shape)
+        there[new] = True
+        eps = noises[indices]
         std = self.stds[component].reshape(-1, *[1] * len(self.shape))
         return (self.means[component] + std * eps).float()
 
 
+@cache
 def mixture_2d() -> MixtureSet:
     """Eight components on the unit circle with standard deviations from 0.09 to 0.21."""
     angles = torch.arange(8) * (2 * math.pi / 8)
@@ -67,6 +77,7 @@ def mixture_2d() -> MixtureSet:
     return MixtureSet("mixture-2d", torch.full((8,), 1 / 8), means, torch.linspace(0.09, 0.21, 8))
 
 
+@cache
 def mixture_8x8() -> MixtureSet:
     """Ten smooth 8x8 patterns with pixels inside [-1, 1] and standard deviation 0.2: an image-shaped law."""
     rows = torch.linspace(0, math.pi, 8)

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from fewstep import datasets
+from fewstep.datasets import mixtures
 from fewstep.datasets.base import Batches, ImageSet, shuffled, to_unit_range
 from fewstep.datasets.registry import DATASETS
-from fewstep.methods.randomness import generator
+from fewstep.methods.randomness import generator, noise
 
 
 @pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if not spec.archive])
@@ -60,6 +61,26 @@ def test_digits_are_scaled_to_the_unit_range():
 
 def test_uint8_extremes_become_minus_one_and_one():
     assert to_unit_range(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+
+
+def test_a_sample_of_a_mixture_is_a_function_of_its_number_and_is_drawn_once(monkeypatch):
+    law, drawn = dataclasses.replace(datasets.get("mixture-2d")), []
+
+    def counted(seed, purpose, indices, shape):
+        drawn.extend(indices)
+        return noise(seed, purpose, indices, shape)
+
+    monkeypatch.setattr(mixtures, "noise", counted)
+    first, second = torch.tensor([5, 3, 5]), torch.tensor([3, 19_999, 5, 0])
+    found = {i: x for rows in (first, second) for i, x in zip(rows.tolist(), law.samples(rows), strict=True)}
+    assert sorted(set(drawn)) == [0, 3, 5, 19_999]
+    assert drawn.count(3) == 1
+    for i, x in found.items():
+        alone = dataclasses.replace(law).samples(torch.tensor([i]))[0]
+        assert torch.equal(x, alone)
+        component = law.components[i]
+        eps = noise(0, "mixture-2d-sample", [i], (2,))[0]
+        assert torch.equal(x, law.means[component] + law.stds[component] * eps)
 
 
 @pytest.mark.parametrize("name", ["mixture-2d", "mixture-8x8"])
