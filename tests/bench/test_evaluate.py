@@ -31,7 +31,7 @@ from fewstep.datasets.specs.cifar10 import CLASSES
 from fewstep.reports import leaderboard
 from fewstep.tests.bench.stand_ins import INCEPTION, images, inception, register
 
-COUNT = 24
+COUNT = 16
 ROW = {"method": "mine", "variant": "", "teacher": "elsewhere", "budget": "elsewhere", "nfe": 2, "seed": 0}
 INCEPTION_METRICS = ("fid", "sfid", "kid", "inception_score", "inception_precision", "inception_coverage")
 
@@ -300,7 +300,7 @@ def test_a_suite_scores_fid_beside_its_own_features_and_skips_what_it_lacks(stor
     suite = tmp_path / "suite.yaml"
     suite.write_text(
         "{name: s, datasets: cifar10, teachers: {name: exact, bandwidth: 0.1}, budgets: {evaluations: 1}, nfe: 2,"
-        " samples: 24, metrics: [fid, fd_cifar10, fd_dinov2], rounding: truncate, device: cpu,"
+        f" samples: {COUNT}, metrics: [fid, fd_cifar10, fd_dinov2], rounding: truncate, device: cpu,"
         " methods: [{name: euler}]}"
     )
     plan = make_plan(load(str(suite)))
@@ -309,7 +309,7 @@ def test_a_suite_scores_fid_beside_its_own_features_and_skips_what_it_lacks(stor
     rows = {row["metric"]: row for row in results.rows(plan, runner.look_up(plan.tasks(), store))}
     assert rows["fid"]["status"] == rows["fd_cifar10"]["status"] == "done"
     assert float(rows["fid"]["value"]) > 0
-    assert "/tf1/truncate/24/" in rows["fid"]["protocol"]
+    assert f"/tf1/truncate/{COUNT}/" in rows["fid"]["protocol"]
     assert rows["fd_dinov2"]["status"].startswith("skipped: missing ")
     assert "dinov2_vitl14_pretrain.pth, get it by `curl" in rows["fd_dinov2"]["status"]
 
@@ -342,7 +342,11 @@ def test_the_command_writes_a_record_and_prints_its_table(forms, tmp_path):
     assert "fd_dinov2: skipped: missing " in result.stderr
     with (tmp_path / "out" / "results.csv").open() as file:
         rows = {row["metric"]: row for row in csv.DictReader(file)}
-    assert (rows["precision"]["method"], rows["precision"]["nfe"], rows["precision"]["samples"]) == ("mine", "2", "24")
+    assert (rows["precision"]["method"], rows["precision"]["nfe"], rows["precision"]["samples"]) == (
+        "mine",
+        "2",
+        str(COUNT),
+    )
     assert rows["fd_cifar10"]["status"] == "done"
     assert f"{COUNT} samples are few for FD (CIFAR-10): 5000 are asked for" in " ".join(result.output.split())
     facts = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))

@@ -44,7 +44,7 @@ class Disk:
         self.full, self.writes = at, 0
 
 
-@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_whichever_write_of_a_run_finds_the_disk_full_the_same_command_ends_as_without(
     tmp_path, monkeypatch, in_process, step
 ):

@@ -238,9 +238,9 @@ def test_a_corrupt_artifact_is_set_aside_and_rebuilt(finished, kind):
     assert len(rows(out)) == 48
 
 
-def kill_during(suite, out, seconds):
+def kill_during(suite, out, seconds, *more):
     """Start the run, kill -9 its main process after `seconds`; False if it was already over."""
-    process = subprocess.Popen(command(suite, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(suite, out, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         process.wait(timeout=seconds)
         return False
@@ -252,10 +252,12 @@ def kill_during(suite, out, seconds):
 
 def test_a_killed_run_started_again_ends_with_the_same_results(finished, tmp_path):
     suite, out, _ = finished
-    assert kill_during(suite, tmp_path / "out", 9.0)
-    result = run(suite, tmp_path / "out")
+    some = ("--only", "method=consistency", "--only", "method=euler", "--only", "seed=0")
+    assert kill_during(suite, tmp_path / "out", 9.0, *some)
+    result = run(suite, tmp_path / "out", *some)
     assert result.returncode == 0, result.stderr
-    assert rows(tmp_path / "out") == rows_of_suite(suite, out)
+    whole = [row for row in rows_of_suite(suite, out) if row["method"] != "heun" and row["seed"] == "0"]
+    assert rows(tmp_path / "out") == whole
 
 
 def rows_of_suite(suite, out):

@@ -23,7 +23,7 @@ SUITE = {
     "name": "stopped",
     "datasets": "mixture-2d",
     "teachers": {"name": "pretrain", "images": 640, "network": {"name": "mlp", "width": 8, "blocks": 1}},
-    "budgets": {"evaluations": 60_000},
+    "budgets": {"evaluations": 30_000},
     "seeds": 0,
     "nfe": 4,
     "samples": 20,

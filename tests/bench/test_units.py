@@ -174,7 +174,7 @@ def test_the_student_beside_bespoke_has_as_many_true_paths_and_flops(tmp_path):
             },
         },
     ]
-    network = {"name": "mlp", "width": 256, "blocks": 3}
+    network = {"name": "mlp", "width": 128, "blocks": 2}
     trained = run(
         tmp_path,
         rows,

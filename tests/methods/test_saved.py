@@ -1,9 +1,5 @@
 """A saved method is a small file that says what it was fitted to, and refuses anything else."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -29,22 +25,16 @@ def teacher(seed=0, path=OWN):
     return denoiser
 
 
-def fit(file):
-    """A bespoke solver with parameters that are not the identity's, saved as `file`."""
-    options = BespokeOptions(order=2)
+@pytest.fixture
+def fitted(tmp_path):
+    """(a bespoke solver with parameters that are not the identity's, its file)"""
+    file, options = tmp_path / "solver.safetensors", BespokeOptions(order=2)
     method = Bespoke(teacher(), options, nfe=6)
     with torch.no_grad():
         for parameter in method.solver.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     saved.save(method, "bespoke", options, file, nfe=6)
-    return method
-
-
-@pytest.fixture
-def fitted(tmp_path):
-    """(method, its file)"""
-    file = tmp_path / "solver.safetensors"
-    return fit(file), file
+    return method, file
 
 
 def test_it_samples_as_before_it_was_saved(fitted):
@@ -58,16 +48,6 @@ def test_the_same_student_is_saved_as_the_same_bytes(fitted, tmp_path):
     for i in range(4):
         saved.save(method, "bespoke", BespokeOptions(order=2), tmp_path / str(i), nfe=6)
         assert (tmp_path / str(i)).read_bytes() == file.read_bytes()
-
-
-def test_another_process_with_another_hash_seed_saves_the_same_bytes(fitted, tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from fewstep.tests.methods.test_saved import fit; fit(Path(sys.argv[1]))"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "other"], env={**os.environ, "PYTHONHASHSEED": "12345"}, check=True
-    )
-    assert (tmp_path / "other").read_bytes() == fitted[1].read_bytes()
 
 
 def test_it_is_small_and_says_what_it_is(fitted):
