@@ -117,11 +117,12 @@ def _measured(method: Method, params: SampleParams, make: Callable[[range], Tens
     """make(rows) as it is kept, with what it took. Raises Diverged, and TaskError for an NFE that was not asked for."""
 
     def measured(rows: range) -> Batch:
-        counted, start = Counted(flops=rows.start == 0), time.perf_counter()
+        counted, start = Counted(), time.perf_counter()
         with ExitStack() as inside:
             meter = inside.enter_context(metered())
             inside.enter_context(torch.no_grad())
-            inside.enter_context(counted)
+            if rows.start == 0:
+                inside.enter_context(counted)
             x0 = make(rows).cpu()
         seconds = time.perf_counter() - start
         if not _measures(method) and meter.evaluations != params.nfe * len(x0):
