@@ -6,6 +6,7 @@ the sum of the singular values of F^T G.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -31,6 +32,21 @@ class Gaussian(NamedTuple):
         return self.factor.square().sum() if self.cov is None else self.cov.trace()
 
 
+class MeanAndCovariance(NamedTuple):
+    """(D,) and (D, D)."""
+
+    mean: Any
+    cov: Any
+
+
+class Known(MeanAndCovariance):
+    """The moments of a reference, factored once for all that is compared with them. They must not change."""
+
+    @cached_property
+    def gaussian(self) -> Gaussian:
+        return _given(*self)
+
+
 def frechet_distance(real: Any, fake: Any) -> float:
     """|m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2) for features (N, D); covariances divide by N - 1.
 
@@ -53,8 +69,15 @@ def frechet_without(real: Any, fake: Any, blocks: Sequence[tuple[int, int]]) -> 
 
 def frechet_to_moments(mean: Any, cov: Any, fake: Any, blocks: Sequence[tuple[int, int]]) -> tuple[float, list[float]]:
     """(distance of features (N, D) to a reference's mean (D,) and covariance (D, D); the same without each block)."""
-    reference, y = _given(mean, cov), as_features(fake, "fake")
-    return _distance(reference, _fitted(y)), [_distance(reference, rest) for rest in _rests(y, blocks)]
+    return frechet_to_reference((mean, cov), fake, blocks)
+
+
+def frechet_to_reference(
+    reference: tuple[Any, Any], fake: Any, blocks: Sequence[tuple[int, int]]
+) -> tuple[float, list[float]]:
+    """The same of a reference (mean, covariance), which is factored once if it is Known."""
+    known, y = _known(reference).gaussian, as_features(fake, "fake")
+    return _distance(known, _fitted(y)), [_distance(known, rest) for rest in _rests(y, blocks)]
 
 
 def frechet_from_moments(mean1: Any, cov1: Any, mean2: Any, cov2: Any) -> float:
@@ -62,14 +85,18 @@ def frechet_from_moments(mean1: Any, cov1: Any, mean2: Any, cov2: Any) -> float:
 
     Singular covariances, as of fewer samples than dimensions, count up to their numerical rank.
     """
-    return next(frechet_to(mean1, cov1, [(mean2, cov2)]))
+    return next(frechet_to((mean1, cov1), [(mean2, cov2)]))
 
 
-def frechet_to(mean: Any, cov: Any, others: Iterable[tuple[Any, Any]]) -> Iterator[float]:
+def frechet_to(reference: tuple[Any, Any], others: Iterable[tuple[Any, Any]]) -> Iterator[float]:
     """The distance of one Gaussian (mean (D,), covariance (D, D)) to each of several; the one is factored once."""
-    reference = _given(mean, cov)
+    known = _known(reference).gaussian
     for other in others:
-        yield _distance(reference, _given(*other))
+        yield _distance(known, _given(*other))
+
+
+def _known(reference: tuple[Any, Any]) -> Known:
+    return reference if isinstance(reference, Known) else Known(*reference)
 
 
 def _distance(a: Gaussian, b: Gaussian) -> float:

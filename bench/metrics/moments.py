@@ -1,5 +1,7 @@
 """Features of samples that many processes draw: their moments, or the features themselves, by the samples' indices."""
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -7,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ...reports.jackknife import BLOCKS, bounds
-from .frechet import frechet_from_moments, frechet_to, frechet_to_moments
+from .frechet import frechet_from_moments, frechet_to, frechet_to_reference
 
 
 class BlockMoments:
@@ -39,12 +41,13 @@ class BlockMoments:
 
     def frechet_without(self, mean: Any, cov: Any) -> list[float]:
         """The distance with each block left out, in turn: what the jackknife takes."""
+        return list(frechet_to((mean, cov), self.rests()))
+
+    def rests(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Mean and covariance without each block, in turn."""
         count, total, products = self._whole
-        rests = (
-            self._moments(count - self.counts[i], total - self.sums[i], products - self.products[i])
-            for i in range(len(self.counts))
-        )
-        return list(frechet_to(mean, cov, rests))
+        for i in range(len(self.counts)):
+            yield self._moments(count - self.counts[i], total - self.sums[i], products - self.products[i])
 
     def _moments(self, count: Tensor, total: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
         mean = total / count
@@ -88,11 +91,14 @@ class Running:
         return BlockMoments(counts.to(self.sums), self.sums, self.products, self.centre)
 
 
-def frechet_of(fake: Tensor | BlockMoments, mean: Any, cov: Any, blocks: Any) -> tuple[float, list[float]]:
-    """`frechet_to_moments` of features (N, D), or of their moments in the same blocks."""
+def frechet_of(
+    fake: Tensor | BlockMoments, reference: tuple[Any, Any], blocks: list[tuple[int, int]]
+) -> tuple[float, list[float]]:
+    """`frechet_to_reference` of features (N, D), or of their moments in the same blocks."""
     if isinstance(fake, BlockMoments):
-        return fake.frechet(mean, cov), fake.frechet_without(mean, cov)
-    return frechet_to_moments(mean, cov, fake, blocks)
+        whole, *without = frechet_to(reference, chain([(fake.mean, fake.cov)], fake.rests()))
+        return whole, without
+    return frechet_to_reference(reference, fake, blocks)
 
 
 class Moments(Metric):

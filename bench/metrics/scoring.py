@@ -17,6 +17,7 @@ from .extractors import EXTRACTORS
 from .extractors.network import FeatureNetwork
 from .extractors.resize import lanczos
 from .extractors.statistics import moments_of
+from .frechet import Known
 from .measured import Measured
 from .metric import Comparison, Metric
 from .moments import BlockMoments, Running
@@ -62,7 +63,7 @@ def published(name: str, array: str) -> Reference:
 
 @lru_cache(maxsize=2)
 def _published(path: Path, sha256: str, array: str) -> Reference:
-    return Reference(f"{path.stem}@{sha256[:8]}", {array: moments_of(path, array)})
+    return Reference(f"{path.stem}@{sha256[:8]}", {array: Known(*moments_of(path, array))})
 
 
 def extract(

@@ -6,7 +6,7 @@ one network about batches of one size: its FLOPs and its memory are those of the
 
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import (
 )
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.module_tracker import ModuleTracker
 
 from ...methods import computing, meter
 from .memory import LiveBytes
@@ -31,7 +32,7 @@ class Counted:
     def __init__(
         self, flops: bool = True, held: Iterable[Tensor] | None = None, mapping: dict[Any, Any] | None = None
     ) -> None:
-        self._counter = FlopCounterMode(display=False, custom_mapping=mapping) if flops else None
+        self._counter = _Sum(mapping) if flops else None
         self._memory = None if held is None else LiveBytes(held)
         self._known: dict[Hashable, tuple[int, int]] = {}
         self._not_counted = 0
@@ -88,6 +89,24 @@ class Counted:
         out, rise = (forward(), 0) if self._memory is None else self._memory.rise_of(forward)
         self._known[kind] = self.flops - before, rise
         return out
+
+
+class _Sum(FlopCounterMode):
+    """FLOPs of everything together. Telling modules apart takes longer than a small network's forward does."""
+
+    def __init__(self, mapping: dict[Any, Any] | None) -> None:
+        super().__init__(display=False, custom_mapping=mapping)
+        self.mod_tracker = _NoModules()
+
+
+class _NoModules(ModuleTracker):
+    """Sets no hooks."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
 
 
 def _kind(predict: Any, x: Tensor, t: Tensor, condition: Any) -> Hashable:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from fewstep.bench.metrics import frechet_distance, frechet_from_moments, frechet_without
+from fewstep.bench.metrics import frechet, frechet_distance, frechet_from_moments, frechet_without, scoring
+from fewstep.bench.metrics.extractors import stand_ins
 from fewstep.bench.metrics.moments import Features, Moments, Running, frechet_of
 from fewstep.reports.jackknife import bounds
 
@@ -163,7 +164,18 @@ def test_running_moments_are_those_of_the_features_however_far_their_mean_is(shi
     running = Running(SAMPLES, DIMENSIONS)
     for part in fake.split(64):
         running.update(part)
-    value, without = frechet_of(running.compute(), *moments, bounds(SAMPLES))
-    exact, others = frechet_of(fake, *moments, bounds(SAMPLES))
+    value, without = frechet_of(running.compute(), moments, bounds(SAMPLES))
+    exact, others = frechet_of(fake, moments, bounds(SAMPLES))
     assert value == pytest.approx(exact, rel=1e-9)
     assert without == pytest.approx(others, rel=1e-9)
+
+
+def test_published_moments_are_factored_once_for_all_that_is_compared_with_them(monkeypatch, tmp_path):
+    factored, factor = [], frechet._factor
+    monkeypatch.setattr(frechet, "_factor", lambda cov: factored.append(len(cov)) or factor(cov))
+    stand_ins.statistics(tmp_path / "set.npz")
+    for seed in range(3):
+        moments = scoring.published(str(tmp_path / "set.npz"), "pool").moments["pool"]
+        fake = torch.randn(4, 2048, generator=torch.Generator().manual_seed(seed))
+        frechet_of(fake, moments, [(0, 2), (2, 4)])
+    assert factored == [2048]

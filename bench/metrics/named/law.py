@@ -4,11 +4,9 @@ from ..metric import LAW, Comparison, Metric, Value
 
 
 def frechet(samples: Comparison) -> Value:
-    from ..frechet import frechet_to_moments
+    from ..frechet import frechet_to_reference
 
-    mean, covariance = samples.reference
-    value, without = frechet_to_moments(mean, covariance, samples.fake, samples.blocks)
-    return Value(value, without)
+    return Value(*frechet_to_reference(samples.reference, samples.fake, samples.blocks))
 
 
 METRICS = (

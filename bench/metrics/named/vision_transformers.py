@@ -6,9 +6,7 @@ from ..metric import Comparison, Metric, Value
 def frechet(samples: Comparison) -> Value:
     from ..moments import frechet_of
 
-    mean, covariance = samples.reference
-    value, without = frechet_of(samples.fake, mean, covariance, samples.blocks)
-    return Value(value, without)
+    return Value(*frechet_of(samples.fake, samples.reference, samples.blocks))
 
 
 def maximum_mean_discrepancy(samples: Comparison) -> Value:
