@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -84,7 +85,7 @@ def run(
     folder, root = _places(asked.name, out, store, smoke)
     if smoke and not dry_run:
         _require_places(folder, find(suite), settings, None)
-    plan = select(make_plan(_rehearsed(asked, root, place is LOCAL, only) if smoke else asked), only)
+    plan = select(make_plan(_rehearsed(asked, root, place is LOCAL, only, dry_run) if smoke else asked), only)
     artifacts = Store(root)
     tasks = plan.tasks()
     resources = placing.resources(place, plan.suite.device, tasks, artifacts.root, workers, threads, **own)
@@ -117,8 +118,10 @@ def _places(name: str, out: Path | None, store: Path | None, smoke: bool) -> tup
     return out or RUNS / name, store or (out or RUNS) / "store"
 
 
-def _rehearsed(suite: "Suite", root: Path, here: bool, only: tuple[str, ...]) -> "Suite":
-    """The suite of a rehearsal, whose files take the place of this machine's until the command ends."""
+def _rehearsed(suite: "Suite", root: Path, here: bool, only: tuple[str, ...], dry_run: bool) -> "Suite":
+    """The suite of a rehearsal, whose files take the place of this machine's until the command ends; a dry run leaves
+    none behind.
+    """
     from ..plan import rehearsal
     from ..plan.cells import make_plan
     from ..plan.select import select
@@ -129,8 +132,12 @@ def _rehearsed(suite: "Suite", root: Path, here: bool, only: tuple[str, ...]) ->
     found = small(suite)
     # A plan without files, whose cells are the same: what --only gets wrong is said before any is made.
     select(make_plan(found), only)
-    require_writable(root)
-    click.get_current_context().with_resource(rehearsal.entered(suite, root / "inputs"))
+    context, inputs = click.get_current_context(), root / "inputs"
+    if not dry_run:
+        require_writable(root)
+    elif not inputs.is_dir():
+        inputs = Path(context.with_resource(TemporaryDirectory()))
+    context.with_resource(rehearsal.entered(suite, inputs))
     return found
 
 

@@ -120,6 +120,15 @@ def test_what_a_run_finds_is_not_changed_by_a_rehearsal_before_it(run):
     assert not os.environ.get("FEWSTEP_WEIGHTS", "").startswith(str(run))
 
 
+def test_a_dry_run_leaves_no_files_and_knows_what_is_done(run, tmp_path, monkeypatch):
+    suite, before = run.parent / "s.yaml", sorted(run.rglob("*"))
+    assert " 0 to do" in call("run", suite, "--smoke", "--out", run, "--dry-run").output
+    assert sorted(run.rglob("*")) == before
+    monkeypatch.chdir(tmp_path)
+    assert "3 of 4 cells can run here" in call("run", suite, "--smoke", "--dry-run").output
+    assert not list(tmp_path.iterdir())
+
+
 def test_published_numbers_are_compared_with_no_rehearsal():
     real = load("papers/diffsampler-edm")
     assert not published.beside(real).smoke
