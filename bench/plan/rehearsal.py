@@ -46,7 +46,7 @@ TOLD = "FEWSTEP_REHEARSAL"
 
 def side(pixels: int) -> int:
     """Of the images of a rehearsal: what the levels of networks for `pixels` can be halved to."""
-    return min(pixels, 16 if pixels <= 32 else 32 if pixels <= 256 else 64)
+    return min(pixels, max(16, pixels // 8))
 
 
 @contextmanager

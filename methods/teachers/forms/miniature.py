@@ -10,7 +10,7 @@ PART_OF_RESULTS = False
 CHANNELS = 32
 """Of groups of 32, no network has fewer."""
 WIDEST = 2
-"""Times CHANNELS, of any level."""
+"""Times CHANNELS, of the last two levels."""
 
 
 def settings(network: PublishedNetwork, side: int) -> dict[str, Any]:
@@ -33,7 +33,8 @@ def settings(network: PublishedNetwork, side: int) -> dict[str, Any]:
 
 
 def _multiples(multiples: list[float]) -> list[int]:
-    return [1 if multiple <= 1 else WIDEST for multiple in multiples]
+    # A group of one channel at one pixel would have no variance.
+    return [1] * (len(multiples) - 2) + [WIDEST] * 2
 
 
 SONG = {"model_type": "SongUNet", "model_channels": 8, "num_blocks": 1}
