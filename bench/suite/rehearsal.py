@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ...methods.options import Options
 from ...methods.specs.teachers.pipeline import PipelineOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...reports.rehearsal import marked
@@ -100,7 +101,7 @@ def _budget(budget: Budget, most: dict[str, float], times: int) -> Budget:
 def _row(entry: MethodEntry, suite: Suite) -> MethodEntry:
     """Called as before: what stands beside a published row is found by its name."""
     changes: dict[str, Any] = {}
-    if options := _options(entry):
+    if options := _options(entry.checked()):
         changes |= {"options": {**entry.options, **options}, "variant": entry.label()}
     phased = hasattr(entry.checked(), "start_steps")
     if budgets := entry.budgets or (suite.budgets if phased else None):
@@ -113,14 +114,17 @@ def _row(entry: MethodEntry, suite: Suite) -> MethodEntry:
     return entry.model_copy(update=changes)
 
 
-def _options(entry: MethodEntry) -> dict[str, Any]:
-    """Those that become small."""
-    checked, found = entry.checked(), {}
+def _options(checked: Options) -> dict[str, Any]:
+    """Those that become small, of options given inside of others too."""
+    found: dict[str, Any] = {}
     for name, most in OPTIONS.items():
         if isinstance(value := getattr(checked, name, None), int) and value > most:
             found[name] = most
     if isinstance(value := getattr(checked, "tolerance", None), float) and value < TOLERANCE:
-        return {**found, "tolerance": TOLERANCE}
+        found["tolerance"] = TOLERANCE
+    for name in checked.model_fields_set:
+        if isinstance(value := getattr(checked, name), Options) and (inner := _options(value)):
+            found[name] = {**value.model_dump(exclude_unset=True), **inner}
     return found
 
 

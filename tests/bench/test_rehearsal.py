@@ -14,9 +14,10 @@ from fewstep.bench.plan import rehearsal as files
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.results import published
 from fewstep.bench.suite.loading import checked, load
-from fewstep.bench.suite.rehearsal import LARGEST_NFE, rehearsal
+from fewstep.bench.suite.rehearsal import LARGEST_NFE, OPTIONS, rehearsal
 from fewstep.datasets.registry import DATASETS
 from fewstep.leaderboards import publish
+from fewstep.methods.options import Options
 from fewstep.methods.published_networks import NETWORKS
 from fewstep.methods.teachers import forms
 from fewstep.methods.teachers.forms import miniature, writing
@@ -135,6 +136,16 @@ def test_published_numbers_are_compared_with_no_rehearsal():
     assert published.beside(rehearsal(real)).smoke
 
 
+def sizes(options):
+    """(name, value) of what says how much is computed, in options inside of others too."""
+    for name in type(options).model_fields:
+        value = getattr(options, name)
+        if name in OPTIONS and isinstance(value, int):
+            yield name, value
+        if isinstance(value, Options) and name in options.model_fields_set:
+            yield from sizes(value)
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_a_rehearsal_has_the_rows_of_its_suite(name):
     """Under the names by which published numbers are joined; what is cut is said."""
@@ -148,6 +159,9 @@ def test_a_rehearsal_has_the_rows_of_its_suite(name):
             cut = [less for less in reached if less <= LARGEST_NFE < nfe and f"{less} for {nfe}" in small.description]
             assert nfe in reached or cut
     assert (small.samples, small.seeds) == (4, [0])
+    for entry in small.methods:
+        large = [(option, value) for option, value in sizes(entry.checked()) if value > OPTIONS[option]]
+        assert not large, entry.label()
 
 
 def test_a_solver_is_cut_to_an_nfe_that_it_reaches():
