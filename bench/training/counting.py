@@ -10,13 +10,15 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch._C import DispatchKey
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import (
     TorchDispatchMode,
     _get_current_dispatch_mode_stack,
     _pop_mode_temporarily,
 )
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode
 from torch.utils.module_tracker import ModuleTracker
 
 from ...methods import computing, meter
@@ -98,6 +100,14 @@ class _Sum(FlopCounterMode):
         super().__init__(display=False, custom_mapping=mapping)
         self.mod_tracker = _NoModules()
 
+    def __enter__(self) -> Self:
+        super().__enter__()
+        assert self.mode is not None
+        self.mode.__exit__(None, None, None)
+        self.mode = _FewLooks(self)
+        self.mode.__enter__()
+        return self
+
 
 class _NoModules(ModuleTracker):
     """Sets no hooks."""
@@ -107,6 +117,26 @@ class _NoModules(ModuleTracker):
 
     def __exit__(self, *exception: object) -> None:
         pass
+
+
+class _FewLooks(_FlopCounterMode):
+    """Looks once, not each time, whether an operation has no FLOPs and consists of no others; most are so."""
+
+    def __init__(self, counter: FlopCounterMode) -> None:
+        super().__init__(counter)
+        self._free: dict[Any, bool] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        free = self._free.get(func)
+        if free is None:
+            free = self._free[func] = isinstance(func, OpOverload) and self._is_free(func)
+        if free:
+            return func(*args, **(kwargs or {}))
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+    def _is_free(self, operation: OpOverload[..., Any]) -> bool:
+        counted = operation.overloadpacket in self.counter.flop_registry
+        return not counted and not operation.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd)
 
 
 def _kind(predict: Any, x: Tensor, t: Tensor, condition: Any) -> Hashable:

@@ -3,6 +3,8 @@
 from contextlib import contextmanager
 
 import torch
+from torch import nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep.bench.training.counting import Counted
@@ -65,6 +67,31 @@ def test_a_forward_like_an_earlier_one_is_not_taken_apart_again(monkeypatch):
         teacher(x[:5], 1.0)
         assert seen[0] - before >= once - 5
         assert counted.flops < 5 * flops
+
+
+def test_flops_are_torchs_own_for_operations_that_consist_of_others_too():
+    """In inference mode autograd does not take attention, matmul and linear apart before they are seen."""
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 8, 6, 6, generator=rng).requires_grad_()
+    conv, norm, attention = nn.Conv2d(8, 16, 3), nn.GroupNorm(4, 16), nn.MultiheadAttention(16, 2, batch_first=True)
+
+    def loss():
+        tokens = functional.silu(norm(conv(images))).flatten(2).transpose(1, 2)
+        seen = attention(tokens, tokens, tokens, need_weights=False)[0]
+        seen = seen + functional.scaled_dot_product_attention(tokens, seen, tokens, dropout_p=0.5)
+        return torch.einsum("bic,bjc->bij", tokens, seen).square().sum()
+
+    def compute(without_gradients):
+        loss().backward()
+        with without_gradients():
+            loss()
+
+    with FlopCounterMode(display=False) as counter:
+        compute(torch.no_grad)
+    for without_gradients in (torch.no_grad, torch.inference_mode):
+        with Counted(held=()) as counted:
+            compute(without_gradients)
+        assert counted.flops == counter.get_total_flops() > 0
 
 
 def test_a_forward_with_a_gradient_is_taken_apart_each_time():
