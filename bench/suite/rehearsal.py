@@ -18,10 +18,10 @@ BUDGETS = {
     "seconds": 1.0,
     "teacher": 1e-4,
     "iterations": 3,
-    "trajectories": 4,
+    "trajectories": 2,
     "batches": 1,
 }
-"""At most, by unit; of phases each has one iteration. About three steps of the batches below."""
+"""At most, by unit; of phases each has one iteration. At most a few steps of the batches below."""
 PIPELINE = {"evaluations": 300.0}
 """The same on text-to-image pipelines, whose small networks are not as small."""
 PHASED = 12

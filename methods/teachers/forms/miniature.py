@@ -56,11 +56,10 @@ def _edm(network: PublishedNetwork, side: int) -> dict[str, Any]:
     """By the name: EDM's files say all of this themselves."""
     kind, own = network.name.rpartition("-")[2], network.name.startswith("edm-")
     kwargs: dict[str, Any] = {"img_resolution": side, "img_channels": network.shape[0], "label_dim": network.classes}
-    attends = [32, 16, 8] if kind == "adm" else [16]
-    kwargs["attn_resolutions"] = [resolution * side // network.shape[1] for resolution in attends]
     if kind == "adm":
+        kwargs["attn_resolutions"] = [resolution * side // network.shape[1] for resolution in (32, 16, 8)]
         return {"precond": "EDMPrecond" if own else "iDDPMPrecond", "kwargs": {**kwargs, **ADM}}
-    levels = [1, 1, 1] if own and network.shape[1] == 32 else [1, 1, 1, 1]
-    kwargs = {**kwargs, **SONG, "channel_mult": levels, "augment_dim": 9 if own else 0}
+    # Two levels, of which the second has the attention: more would only take longer.
+    kwargs |= {**SONG, "channel_mult": [1, 1], "attn_resolutions": [side // 2], "augment_dim": 9 if own else 0}
     kwargs = {**kwargs, **(NCSN if kind == "ve" else {})}
     return {"precond": "EDMPrecond" if own else {"vp": "VPPrecond", "ve": "VEPrecond"}[kind], "kwargs": dict(kwargs)}
