@@ -1,4 +1,4 @@
-"""Published networks made small: few channels and blocks, but their levels, attention, classes and learned variance."""
+"""Published networks made small: few channels and blocks, but their attention, classes and learned variance."""
 
 from typing import Any
 
