@@ -32,15 +32,10 @@ class Gaussian(NamedTuple):
         return self.factor.square().sum() if self.cov is None else self.cov.trace()
 
 
-class MeanAndCovariance(NamedTuple):
-    """(D,) and (D, D)."""
-
-    mean: Any
-    cov: Any
-
-
-class Known(MeanAndCovariance):
-    """The moments of a reference, factored once for all that is compared with them. They must not change."""
+class Known(tuple[Any, Any]):
+    """A reference's mean (D,) and covariance (D, D), factored once for all that is compared with them. They must not
+    change.
+    """
 
     @cached_property
     def gaussian(self) -> Gaussian:
@@ -96,7 +91,7 @@ def frechet_to(reference: tuple[Any, Any], others: Iterable[tuple[Any, Any]]) ->
 
 
 def _known(reference: tuple[Any, Any]) -> Known:
-    return reference if isinstance(reference, Known) else Known(*reference)
+    return reference if isinstance(reference, Known) else Known(reference)
 
 
 def _distance(a: Gaussian, b: Gaussian) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ...reports.jackknife import BLOCKS, bounds
-from .frechet import frechet_from_moments, frechet_to, frechet_to_reference
+from .frechet import frechet_to, frechet_to_reference
 
 
 class BlockMoments:
@@ -35,16 +35,8 @@ class BlockMoments:
         """Divides by N - 1."""
         return self._moments(*self._whole)[1]
 
-    def frechet(self, mean: Any, cov: Any) -> float:
-        """The Fréchet distance to a reference's mean (D,) and covariance (D, D)."""
-        return frechet_from_moments(mean, cov, *self._moments(*self._whole))
-
-    def frechet_without(self, mean: Any, cov: Any) -> list[float]:
-        """The distance with each block left out, in turn: what the jackknife takes."""
-        return list(frechet_to((mean, cov), self.rests()))
-
     def rests(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Mean and covariance without each block, in turn."""
+        """Mean and covariance without each block, in turn: what the jackknife takes."""
         count, total, products = self._whole
         for i in range(len(self.counts)):
             yield self._moments(count - self.counts[i], total - self.sums[i], products - self.products[i])

@@ -63,7 +63,7 @@ def published(name: str, array: str) -> Reference:
 
 @lru_cache(maxsize=2)
 def _published(path: Path, sha256: str, array: str) -> Reference:
-    return Reference(f"{path.stem}@{sha256[:8]}", {array: Known(*moments_of(path, array))})
+    return Reference(f"{path.stem}@{sha256[:8]}", {array: Known(moments_of(path, array))})
 
 
 def extract(

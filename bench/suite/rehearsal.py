@@ -21,7 +21,7 @@ BUDGETS = {
     "trajectories": 2,
     "batches": 1,
 }
-"""At most, by unit; of phases each has one iteration. At most a few steps of the batches below."""
+"""At most, by unit; of phases each has one iteration. It makes a few steps of the batches below."""
 PIPELINE = {"evaluations": 300.0}
 """The same on text-to-image pipelines, whose small networks are not as small."""
 PHASED = 12

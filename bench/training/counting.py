@@ -19,7 +19,6 @@ from torch.utils._python_dispatch import (
 )
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode
-from torch.utils.module_tracker import ModuleTracker
 
 from ...methods import computing, meter
 from .memory import LiveBytes
@@ -34,7 +33,7 @@ class Counted:
     def __init__(
         self, flops: bool = True, held: Iterable[Tensor] | None = None, mapping: dict[Any, Any] | None = None
     ) -> None:
-        self._counter = _Sum(mapping) if flops else None
+        self._counter = _Sum(display=False, custom_mapping=mapping) if flops else None
         self._memory = None if held is None else LiveBytes(held)
         self._known: dict[Hashable, tuple[int, int]] = {}
         self._not_counted = 0
@@ -94,29 +93,17 @@ class Counted:
 
 
 class _Sum(FlopCounterMode):
-    """FLOPs of everything together. Telling modules apart takes longer than a small network's forward does."""
-
-    def __init__(self, mapping: dict[Any, Any] | None) -> None:
-        super().__init__(display=False, custom_mapping=mapping)
-        self.mod_tracker = _NoModules()
+    """FLOPs of everything together. Telling modules apart takes hooks, which take longer than a small network does."""
 
     def __enter__(self) -> Self:
-        super().__enter__()
-        assert self.mode is not None
-        self.mode.__exit__(None, None, None)
         self.mode = _FewLooks(self)
         self.mode.__enter__()
         return self
 
-
-class _NoModules(ModuleTracker):
-    """Sets no hooks."""
-
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *exception: object) -> None:
-        pass
+        assert self.mode is not None
+        self.mode.__exit__(*exception)
+        self.mode = None
 
 
 class _FewLooks(_FlopCounterMode):

@@ -25,6 +25,12 @@ def test_the_peak_is_what_was_alive_at_once():
     assert (memory.live, memory.peak) == (0, 4 * MB)
 
 
+def test_all_that_an_operation_gives_is_alive():
+    with LiveBytes() as memory:
+        kept = torch.zeros(MB // 4).sort()
+        assert memory.live == MB + 2 * MB, kept
+
+
 def test_a_step_of_adam_holds_weights_states_gradients_and_activations():
     """500 x 1000 activations, of which the output, its difference's square root and its gradient are alive at once."""
     network = nn.Linear(1000, 1000, bias=False)

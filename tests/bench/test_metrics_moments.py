@@ -37,9 +37,10 @@ def reference():
 def check(found, fake, blocks):
     """The streamed distance and the jackknife's are those of the features at once."""
     real, moments = reference()
-    assert found.frechet(*moments) == pytest.approx(frechet_distance(real, fake), rel=1e-10)
-    exact = frechet_without(real, fake, bounds(len(fake), blocks))
-    assert found.frechet_without(*moments) == pytest.approx(exact, rel=1e-10)
+    cut = bounds(len(fake), blocks)
+    value, without = frechet_of(found, moments, cut)
+    assert value == pytest.approx(frechet_distance(real, fake), rel=1e-10)
+    assert without == pytest.approx(frechet_without(real, fake, cut), rel=1e-10)
 
 
 @pytest.mark.parametrize(("blocks", "batch"), [(20, 64), (7, 503), (1000, 10)])
@@ -58,9 +59,9 @@ def test_blocks_follow_from_the_rows_whatever_their_order_and_batches(blocks, ba
 def test_moments_of_fewer_samples_than_dimensions_are_those_of_the_rows():
     fake, (real, moments) = features(9), reference()
     found = collect(Moments(9, DIMENSIONS, 3), fake, torch.arange(9), 4).compute()
-    assert found.frechet(*moments) == pytest.approx(frechet_distance(real, fake), rel=1e-7)
-    exact = frechet_without(real, fake, bounds(9, 3))
-    assert found.frechet_without(*moments) == pytest.approx(exact, rel=1e-7)
+    value, without = frechet_of(found, moments, bounds(9, 3))
+    assert value == pytest.approx(frechet_distance(real, fake), rel=1e-7)
+    assert without == pytest.approx(frechet_without(real, fake, bounds(9, 3)), rel=1e-7)
 
 
 def test_moments_start_anew_after_a_reset():
@@ -120,11 +121,11 @@ def work(folder, rank):
     repeated = collect(Moments(SAMPLES, DIMENSIONS), fake, padded, 40)
     with pytest.raises(ValueError, match="0 are missing, 110 were repeated"):
         repeated.compute()
-    _, reference_moments = reference()
+    value, without = frechet_of(moments, reference()[1], bounds(SAMPLES))
     np.savez(
         Path(folder) / f"{rank}.npz",
-        value=moments.frechet(*reference_moments),
-        without=moments.frechet_without(*reference_moments),
+        value=value,
+        without=without,
         mean=moments.mean,
         cov=moments.cov,
         gathered=gathered,
@@ -143,10 +144,11 @@ def test_two_processes_find_what_one_finds(tmp_path):
     fake = features()
     alone = collect(Moments(SAMPLES, DIMENSIONS), fake, torch.arange(SAMPLES), 100).compute()
     real, moments = reference()
+    _, without = frechet_of(alone, moments, bounds(SAMPLES))
     for rank in range(PROCESSES):
         found = np.load(tmp_path / f"{rank}.npz", allow_pickle=False)
         assert found["value"] == pytest.approx(frechet_distance(real, fake), rel=1e-10)
-        assert found["without"] == pytest.approx(alone.frechet_without(*moments), rel=1e-10)
+        assert found["without"] == pytest.approx(without, rel=1e-10)
         assert frechet_from_moments(found["mean"], found["cov"], *moments) == pytest.approx(found["value"], rel=1e-10)
         assert (found["gathered"] == fake.numpy()).all()
         assert (found["one_sided"] == fake.numpy()).all()

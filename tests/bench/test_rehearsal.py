@@ -199,6 +199,8 @@ def test_a_small_network_reads_as_its_form_with_the_classes_and_variance_of_the_
     writing.write(tmp_path / known.file, miniature.settings(known, side), seed=0)
     read = forms.read(tmp_path / known.file)
     assert read.form == known.form
+    if known.form == "edm":
+        assert any(key.startswith("model.enc.") and "qkv" in key for key in read.state), "no attention"
     if known.kind == "classifier":
         assert forms.classifier(read)
         return
