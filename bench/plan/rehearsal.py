@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,7 +140,8 @@ def _make(suite: Suite, real: dict[str, Path | None]) -> None:
             _once(weights / file, partial(_linked, found.absolute()))
     for place, make in (*rehearsed_captions.pipelines(suite), *rehearsed_captions.scorers(suite)):
         _once(place, make)
-    if _needs_lpips(suite):
+    # Without the package its rows are refused, as those of the suite itself are.
+    if _needs_lpips(suite) and find_spec("torchvision") is not None:
         _once(hub_file(next(iter(LPIPS_FILES))), _lpips)
 
 

@@ -17,6 +17,7 @@ from fewstep.bench.suite.loading import checked, load
 from fewstep.bench.suite.rehearsal import LARGEST_NFE, OPTIONS, rehearsal
 from fewstep.datasets.registry import DATASETS
 from fewstep.leaderboards import publish
+from fewstep.methods import assets
 from fewstep.methods.options import Options
 from fewstep.methods.published_networks import NETWORKS
 from fewstep.methods.teachers import forms
@@ -128,6 +129,17 @@ def test_a_dry_run_leaves_no_files_and_knows_what_is_done(run, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert "3 of 4 cells can run here" in call("run", suite, "--smoke", "--dry-run").output
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_with_lpips_are_refused_without_its_packages_and_the_others_rehearsed(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for module in (files, assets):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr("fewstep.bench.metrics.extractors.stand_ins.lpips", lambda *_: pytest.fail("made without them"))
+    result = call("run", "papers/cm-table1", "--smoke", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "missing package piq" in result.output
+    assert "0 of 13 cells" not in result.output
 
 
 def test_published_numbers_are_compared_with_no_rehearsal():
