@@ -21,7 +21,7 @@ from ...methods.published_networks import PublishedNetwork
 from ...reports.rehearsal import marked
 from .. import published_files
 from ..metrics.extractors import EXTRACTORS
-from ..metrics.extractors.registry import DinoV2Extractor, Extractor, InceptionExtractor
+from ..metrics.extractors.registry import CleanInceptionExtractor, DinoV2Extractor, Extractor, InceptionExtractor
 from ..metrics.metric import LPIPS
 from ..metrics.register import METRICS
 from ..suite.elsewhere import network_of
@@ -79,7 +79,7 @@ def _shrink() -> Callable[[], None]:
     """Make the registers say what is in the folder; returns what undoes it."""
     sets, networks = dict(DATASETS.entries), dict(EXTRACTORS)
     DATASETS.entries.update({name: _small_set(spec) for name, spec in sets.items() if type(spec) is DatasetSpec})
-    projected = {name: Projected(name, "random", found.resize, ()) for name, found in _replaced()}
+    projected = {name: _projected(name, found) for name, found in _replaced()}
     EXTRACTORS.update({name: rehearsed_captions.small(name, found) for name, found in networks.items()} | projected)
 
     def undo() -> None:
@@ -105,6 +105,17 @@ class Projected(Extractor):
         from ..metrics.extractors.stand_ins import Projection
 
         return Projection(self.resize)
+
+
+class CleanProjected(Projected):
+    """Of images that clean-fid resizes."""
+
+    packages = {"cleanfid": CleanInceptionExtractor.packages["cleanfid"]}
+
+
+def _projected(name: str, real: Extractor) -> Projected:
+    kind = CleanProjected if isinstance(real, CleanInceptionExtractor) else Projected
+    return kind(name, "random", real.resize, ())
 
 
 class SmallSet(DatasetSpec):

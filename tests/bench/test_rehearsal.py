@@ -142,6 +142,15 @@ def test_rows_with_lpips_are_refused_without_its_packages_and_the_others_rehears
     assert "0 of 13 cells" not in result.output
 
 
+def test_what_clean_fid_resizes_is_not_measured_without_it(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fewstep.bench.metrics.extractors.registry.find_spec", lambda name: None)
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(SUITE | {"metrics": ["fid", "fid_clean"]}))
+    assert (said := call("run", "s.yaml", "--smoke", "--dry-run")).exit_code == 0
+    assert "not measured: fid_clean: missing package cleanfid, get it by `pip install clean-fid`" in said.output
+    assert "not measured: fid:" not in said.output
+
+
 def test_published_numbers_are_compared_with_no_rehearsal():
     real = load("papers/diffsampler-edm")
     assert not published.beside(real).smoke
