@@ -30,9 +30,8 @@ class NoisyClassifier(nn.Module):
     def log_probability(self, x: Tensor, alpha: Tensor, level: Tensor, labels: Tensor) -> Tensor:
         """(B,) for x (B, ...) = alpha x0 + sigma eps and labels (B,); alpha and level = sigma/alpha are () or (B,)."""
         t = self.path.time_at(level)
-        own = expand(self.path.alpha(t) / alpha, x) * x
-        time = self.time_of(t).to(time_dtype(self.network, x)).expand(len(x))
-        logits = self.network(own.to(parameter_dtype(self.network, x)), time)
+        own = (expand(self.path.alpha(t) / alpha, x) * x).to(parameter_dtype(self.network, x))
+        logits = self.network(own, self.time_of(t).to(time_dtype(self.network, own.dtype)).expand(len(x)))
         return logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
 
 

@@ -206,8 +206,9 @@ class NetworkDenoiser(Denoiser):
 
     def output(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """All that the network says, in x's dtype: (B, C, ...), or (B, 2C, ...) with a learned variance."""
-        time = (t if self.time_of is None else self.time_of(t)).to(time_dtype(self.network, x))
-        said: Tensor = self.network(x.to(parameter_dtype(self.network, x)), time.expand(x.shape[0]), condition)
+        given = x.to(parameter_dtype(self.network, x))
+        time = (t if self.time_of is None else self.time_of(t)).to(time_dtype(self.network, given.dtype))
+        said: Tensor = self.network(given, time.expand(x.shape[0]), condition)
         return said.to(x.dtype)
 
     def _output(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
@@ -242,8 +243,8 @@ class EDMDenoiser(Denoiser):
         return F
 
     def c_noise(self, t: Tensor, x: Tensor) -> Tensor:
-        """ln(sigma)/4 for each sample of x, (B,), as the network is told it."""
-        return (torch.log(t) / 4).to(time_dtype(self.network, x)).expand(x.shape[0])
+        """ln(sigma)/4 for each sample of x, (B,), as the network that is given x is told it."""
+        return (torch.log(t) / 4).to(time_dtype(self.network, x.dtype)).expand(x.shape[0])
 
 
 def edm_scalings(sigma: Scalar, sigma_data: float) -> tuple[Scalar, Scalar, Scalar]:
@@ -270,11 +271,13 @@ def parameter_dtype(network: nn.Module, x: Tensor) -> torch.dtype:
     return next((p.dtype for p in network.parameters()), x.dtype)
 
 
-def time_dtype(network: nn.Module, x: Tensor) -> torch.dtype:
-    """The dtype in which a network is told its time or label: never half precision, in which 999 would be 1000."""
+def time_dtype(network: nn.Module, given: torch.dtype) -> torch.dtype:
+    """The dtype in which a network that is given x in the dtype `given` is told its time or label: never half
+    precision, in which 999 would be 1000.
+    """
     if getattr(network, "casts_itself", False):
         return torch.float64
-    return torch.promote_types(parameter_dtype(network, x), torch.float32)
+    return torch.promote_types(given, torch.float32)
 
 
 class Wrapper(Denoiser):

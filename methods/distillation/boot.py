@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..denoiser import Condition, Denoiser, EDMDenoiser
+from ..denoiser import Condition, Denoiser, EDMDenoiser, parameter_dtype
 from ..method import Draws
 from ..networks.embedding import embedding_alone, zero
 from ..nfe import one_evaluation
@@ -137,7 +137,8 @@ class SignalPredictor(EDMDenoiser):
     def __init__(self, teacher: EDMDenoiser) -> None:
         device = next(teacher.parameters()).device
         t_max = torch.tensor([teacher.path.t_max], dtype=torch.float64, device=device)
-        network = TargetTime(copy.deepcopy(teacher.network), teacher.c_noise(t_max, t_max))
+        level = teacher.c_noise(t_max, t_max.to(parameter_dtype(teacher.network, t_max)))
+        network = TargetTime(copy.deepcopy(teacher.network), level)
         super().__init__(network, teacher.sigma_data, teacher.path)
 
     def scalings(self, sigma: Scalar) -> tuple[Scalar, Scalar, Scalar]:

@@ -107,7 +107,7 @@ class TrajectoryPredictor(Denoiser):
     def _states(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         frames = len(self.levels)
         x = (self.c_in * x).to(parameter_dtype(self.network, x)).repeat_interleave(frames, 0)
-        c_noise = (self.levels.log() / 4).to(time_dtype(self.network, x)).repeat(len(x) // frames)
+        c_noise = (self.levels.log() / 4).to(time_dtype(self.network, x.dtype)).repeat(len(x) // frames)
         labels = None if condition is None else condition.repeat_interleave(frames, 0)
         states: Tensor = self.network(x, c_noise, labels)
         return states.unflatten(0, (-1, frames))

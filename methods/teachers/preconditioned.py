@@ -75,7 +75,7 @@ class Told(nn.Module):
         return self.path.time_at(s.double()).clamp(max=self.path.t_max)
 
     def _named(self, t: Tensor) -> Tensor:
-        return self.time_of(t).to(time_dtype(self.network, t.float()))
+        return self.time_of(t).to(time_dtype(self.network, parameter_dtype(self.network, t.float())))
 
     def said(self, x: Tensor, t: Tensor, condition: Condition, embedding: Tensor | None = None) -> Tensor:
         """What the network predicts at x and t (B,) of its path, without a learned variance, in x's dtype."""
