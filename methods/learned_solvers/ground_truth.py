@@ -137,7 +137,9 @@ class GroundTruth(OnHost):
         position = times.detach().clamp(0, 1) * last
         left = position.floor().clamp(max=last - 1).long()
         theta = (position - left).reshape(-1, *[1] * (self.states.ndim - 1)).to(self.states)
-        x0, x1 = self.states[left][:, rows], self.states[left + 1][:, rows]
-        d0, d1 = self.slopes[left][:, rows] / last, self.slopes[left + 1][:, rows] / last
+        # Both at once: the nodes alone would be those of every path.
+        before, after = (left[:, None], rows), (left[:, None] + 1, rows)
+        x0, x1 = self.states[before], self.states[after]
+        d0, d1 = self.slopes[before] / last, self.slopes[after] / last
         a, b = 2 * (x0 - x1) + d0 + d1, 3 * (x1 - x0) - 2 * d0 - d1
         return ((a * theta + b) * theta + d0) * theta + x0, ((3 * a * theta + 2 * b) * theta + d0) * last

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fewstep.bench.metrics import rmse
+from fewstep.bench.training.memory import LiveBytes
 from fewstep.methods import solvers
 from fewstep.methods.denoiser import from_function
 from fewstep.methods.learned_solvers.bespoke import LIPSCHITZ_BOUNDS, LOSSES, STEPS, Bespoke, BespokeSolver, Knots
@@ -256,6 +257,13 @@ def test_ground_truth_is_the_closed_form_flow_of_a_gaussian(path, laws, problem)
         if 0 < r < 1:
             derivative = (exact(r + 1e-5) - exact(r - 1e-5)) / 2e-5
             torch.testing.assert_close(slopes[i], derivative, rtol=0, atol=2e-2)
+
+
+def test_a_batch_of_true_paths_is_read_without_the_others():
+    truth = GroundTruth(1000, 5, (3, 4, 4))
+    with LiveBytes() as memory:
+        truth.at(torch.tensor([0.1, 0.6]), torch.tensor([3, 4]))
+    assert memory.peak < truth.states[0].nbytes / 10
 
 
 def test_flow_time_starts_at_the_teachers_largest_noise():
