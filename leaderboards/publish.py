@@ -10,6 +10,7 @@ between its mark and `<!-- end -->`:
     <!-- claims SUITE -->         which claims of the suite hold, a line each
     <!-- claims SUITE sentences --> each sentence and its verdicts
     <!-- claims SUITE details --> each claim with its sentence, tests and numbers, and the command that repeats it
+    <!-- order SUITE OTHER -->    whether two boards put the rows that both have in the same order
     <!-- made SUITE -->           what made the results: commit, versions, teachers, features
     <!-- published DATASET -->    what papers print, never ranked with measured numbers
     <!-- files -->                the files of a run folder
@@ -25,7 +26,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fewstep.reports import leaderboard, run_folder
+from fewstep.reports import agreement, leaderboard, run_folder
 from fewstep.reports.claims import board as claimed
 from fewstep.reports.claims import reading
 from fewstep.reports.claims.judge import over
@@ -54,7 +55,8 @@ FILES = (
 SAMPLES = "samples"
 """The figure that needs the pictures, which are kept for it only."""
 MARK = re.compile(
-    r"(<!-- (table|claims|made|published|files|columns)(?: ([^ >]+))?(?: (\w+))? -->\n).*?<!-- end -->", re.DOTALL
+    r"(<!-- (table|claims|order|made|published|files|columns)(?: ([^ >]+))?(?: ([\w-]+))? -->\n).*?<!-- end -->",
+    re.DOTALL,
 )
 FIGURE = re.compile(r"\]\((?:([\w./-]+)/)?(\w+)\.svg\)")
 """A link to a figure: its folder, empty for that of the page, and its name."""
@@ -90,6 +92,10 @@ def _part(leaderboards: Path, kind: str, name: str | None, which: str | None) ->
         return write(published(name), "markdown")
     if kind == "made":
         return made(leaderboards / name)
+    if kind == "order":
+        if which is None:
+            raise ValueError(f"<!-- order {name} --> names no second suite")
+        return order(leaderboards / name, leaderboards / which)
     if kind == "claims":
         return claims(leaderboards / name, which)
     return tables(leaderboards / name, which)
@@ -123,6 +129,13 @@ def claims(folder: Path, which: str | None) -> str:
         command = f"    fewstep claims leaderboards/{folder.name} --claim {claim}"
         parts += [write(claimed.details(board, own), "markdown"), command]
     return "\n\n".join(parts)
+
+
+def order(first: Path, second: Path) -> str:
+    """Whether two run folders put their rows in the same order, each by its Fréchet distance, in Markdown."""
+    boards = leaderboard.read(first), leaderboard.read(second)
+    names = agreement.metrics(boards)
+    return write(agreement.table(agreement.agreements(boards, names), boards, names), "markdown")
 
 
 def made(folder: Path) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from .bench.in_process import call
+
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "leaderboards" / "publish.py"
 
@@ -95,6 +97,7 @@ def test_what_made_a_run_is_read_from_its_facts_and_protocols(publish, checkout,
         ("columns pictures.npz", "no columns are described for 'pictures.npz'"),
         ("columns", "<!-- columns --> names no file"),
         ("claims quickstart", "quickstart states no claims"),
+        ("order quickstart", "<!-- order quickstart --> names no second suite"),
     ],
 )
 def test_a_mark_that_means_nothing_is_one_line(publish, mark, why):
@@ -135,6 +138,15 @@ def test_a_page_of_claims_has_sentence_place_test_numbers_verdict_and_command(pu
         "fewstep claims leaderboards/quickstart --claim unipc-beats-euler",
     ):
         assert said in page, said
+
+
+def test_a_page_shows_whether_two_boards_have_one_order_as_the_command_does(publish):
+    page = publish.render("<!-- order digits claims-mixture -->\n<!-- end -->")
+    said = call(
+        "compare", *(ROOT / "leaderboards" / suite for suite in ("digits", "claims-mixture")), "--format", "markdown"
+    )
+    assert said.output.strip() in page
+    assert "tau-b" in page
 
 
 def test_the_script_runs_from_a_checkout_and_names_what_is_missing(tmp_path):
