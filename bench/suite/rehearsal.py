@@ -6,10 +6,13 @@ from ...methods.options import Options
 from ...methods.specs.teachers.pipeline import PipelineOptions
 from ...methods.specs.teachers.pretrain import PretrainOptions
 from ...reports.rehearsal import marked
+from ..metrics.register import METRICS
 from .pairs import teachers
 from .schema import Budget, MethodEntry, ProblemEntry, Suite, Teacher, Truth
 
 SAMPLES, LARGEST_NFE = 4, 50
+FEWEST = 16
+"""Samples at most where a metric needs more than SAMPLES. One that needs more still is not measured."""
 TRUTH = Truth(samples=2, tolerance=1e-2)
 BUDGETS = {
     "evaluations": 2000.0,
@@ -46,14 +49,14 @@ TEACHER_IMAGES = 128
 
 def rehearsal(suite: Suite) -> Suite:
     """The suite of a rehearsal: the same problems, rows, options and refusals, on few samples, steps and seeds."""
-    entries = [_row(entry, suite) for entry in suite.methods]
+    entries, samples = [_row(entry, suite) for entry in suite.methods], _samples(suite)
     cut = [_cut(before, after, suite) for before, after in zip(suite.methods, entries, strict=True)]
     said = "A rehearsal: networks, images and statistics are random and small, and no number means anything."
     changes: dict[str, Any] = {
         "name": marked(suite.name),
         "description": " ".join([said, *filter(None, cut), suite.description]).strip(),
         "methods": entries,
-        "samples": min(suite.samples, SAMPLES),
+        "samples": min(suite.samples, samples),
         "truth": TRUTH,
         "seeds": suite.seeds[:1],
     }
@@ -62,13 +65,18 @@ def rehearsal(suite: Suite) -> Suite:
     if suite.teachers:
         changes["teachers"] = [_teacher(teacher) for teacher in suite.teachers]
     if suite.problems:
-        changes["problems"] = [_problem(problem) for problem in suite.problems]
+        changes["problems"] = [_problem(problem, samples) for problem in suite.problems]
     # Not checked again: the mark is in no legal name, so that no suite of a person's own can have it.
     return suite.model_copy(update=changes)
 
 
-def _problem(problem: ProblemEntry) -> ProblemEntry:
-    samples = None if problem.samples is None else min(problem.samples, SAMPLES)
+def _samples(suite: Suite) -> int:
+    """As few as its metrics are defined for."""
+    return max([SAMPLES, *(few for name in suite.metrics if (few := METRICS[name].fewest) <= FEWEST)])
+
+
+def _problem(problem: ProblemEntry, most: int) -> ProblemEntry:
+    samples = None if problem.samples is None else min(problem.samples, most)
     return problem.model_copy(update={"teacher": _teacher(problem.teacher), "samples": samples})
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import os
 import re
 import subprocess
@@ -14,9 +15,11 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import fewstep
+from fewstep.bench.commands.conformance.metric_setup import under_test
 from fewstep.bench.commands.main import main
+from fewstep.bench.metrics import TooFew
 from fewstep.bench.metrics.extractors import EXTRACTORS
-from fewstep.bench.metrics.metric import GROUPS
+from fewstep.bench.metrics.metric import GROUPS, Metric
 from fewstep.bench.metrics.register import METRICS
 from fewstep.bench.plan import source_version
 from fewstep.bench.plan.cells import make_plan
@@ -99,6 +102,17 @@ def write_suite(folder, metrics):
 
 def score_task(plan):
     return next(task for task in plan.tasks() if task.kind == "score")
+
+
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.features != "lpips"])
+def test_the_fewest_samples_of_a_metric_have_a_value_and_fewer_none(name):
+    metric, fewest = under_test(METRICS[name]), METRICS[name].fewest
+    reference, near, _ = metric.data()
+    paired = reference[:fewest] if metric.paired else reference
+    assert math.isfinite(metric.value(near[:fewest], paired)[0])
+    if fewest > Metric.fewest:
+        with pytest.raises(TooFew):
+            metric.value(near[: fewest - 1], reference)
 
 
 def test_one_file_of_another_package_adds_metrics_that_a_suite_scores_by(tmp_path, spreads, monkeypatch):

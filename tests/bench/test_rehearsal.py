@@ -179,7 +179,8 @@ def test_a_rehearsal_has_the_rows_of_its_suite(name):
         for nfe in before.nfe or real.nfe:
             cut = [less for less in reached if less <= LARGEST_NFE < nfe and f"{less} for {nfe}" in small.description]
             assert nfe in reached or cut
-    assert (small.samples, small.seeds) == (4, [0])
+    assert small.samples == (10 if "inception_score" in real.metrics else 4)
+    assert small.seeds == [0]
     for entry in small.methods:
         large = [(option, value) for option, value in sizes(entry.checked()) if value > OPTIONS[option]]
         assert not large, entry.label()
@@ -234,14 +235,3 @@ def test_a_small_network_reads_as_its_form_with_the_classes_and_variance_of_the_
     with torch.no_grad():
         output = made.network.eval()(torch.randn(1, *made.shape), time, labels)
     assert output.shape[1] == (6 if known.variance == "learned" else 3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CELLS)
-def test_every_cell_of_a_papers_suite_is_done(name, tmp_path):
-    if name.endswith("-t2i"):
-        for package in ("diffusers", "transformers", "sentencepiece"):
-            pytest.importorskip(package, reason=f"{package} is not installed: pip install 'fewstep[captions]'")
-    result = call("run", f"papers/{name}", "--smoke", "--out", tmp_path, "--quiet")
-    assert result.exit_code == 0, result.output
-    assert {row["status"] for row in rows(tmp_path)} == {"done"}
