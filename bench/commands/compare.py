@@ -32,7 +32,7 @@ def compare(old: str, new: str, metric: str | None, order: bool, everything: boo
 
     \b
     fewstep compare leaderboards/quickstart runs/quickstart --fail
-    fewstep compare leaderboards/digits runs/cifar10-cpu
+    fewstep compare leaderboards/digits leaderboards/cifar10-cpu
     """
     boards = _board(old), _board(new)
     if order or not _share_a_problem(boards):

@@ -22,7 +22,10 @@ GOLDEN = Path(__file__).parent / "golden" / "claims.txt"
 STATED = {
     board: [Claim.model_validate(claim) for claim in claims]
     for board, claims in yaml.safe_load(GOLDEN.with_suffix(".yaml").read_text(encoding="utf-8")).items()
-} | {board: reading.read([BOARDS / board]) for board in ("claims", "claims-mixture", "claims-small-budgets")}
+} | {
+    board: reading.read([BOARDS / board])
+    for board in ("claims", "claims-mixture", "claims-small-budgets", "cifar10-cpu")
+}
 """By board: those of claims.yaml, and what suites of claims state themselves."""
 
 
