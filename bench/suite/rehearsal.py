@@ -28,7 +28,7 @@ BUDGETS = {
 PIPELINE = {"evaluations": 300.0}
 """The same on text-to-image pipelines, whose small networks are not as small."""
 PHASED = 12
-"""Times as much for a row that halves its steps in phases, of which each needs a step."""
+"""Times as much for a row of many phases, of which each needs a step."""
 PICTURE = 64
 """Sides in pixels of what a small pipeline makes."""
 OPTIONS = {
@@ -111,15 +111,22 @@ def _row(entry: MethodEntry, suite: Suite) -> MethodEntry:
     changes: dict[str, Any] = {}
     if options := _options(entry.checked()):
         changes |= {"options": {**entry.options, **options}, "variant": entry.label()}
-    phased = hasattr(entry.checked(), "start_steps")
-    if budgets := entry.budgets or (suite.budgets if phased else None):
-        changes["budgets"] = _budgets(budgets, _most(suite), PHASED if phased else 1)
+    many = _phases(entry.checked()) > BUDGETS["iterations"]
+    if budgets := entry.budgets or (suite.budgets if many else None):
+        changes["budgets"] = _budgets(budgets, _most(suite), PHASED if many else 1)
     if entry.fitted_on is not None and entry.fitted_on.teacher is not None:
         teacher = _teacher(entry.fitted_on.teacher)
         changes["fitted_on"] = entry.fitted_on.model_copy(update={"teacher": teacher})
     if not entry.spec.elsewhere and (nfes := _nfes(entry, suite)) != (entry.nfe or suite.nfe):
         changes["nfe"] = nfes
     return entry.model_copy(update=changes)
+
+
+def _phases(checked: Options) -> int:
+    """How many training is made of: named by their ends, or one for each halving of the steps."""
+    if (start := getattr(checked, "start_steps", None)) is not None:
+        return int(start).bit_length()
+    return len(getattr(checked, "phases", ()))
 
 
 def _options(checked: Options) -> dict[str, Any]:

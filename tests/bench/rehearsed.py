@@ -7,8 +7,8 @@ import pytest
 from .in_process import call
 from .test_problems import CELLS
 
-LEARNED = [name for name in CELLS if name.startswith(("bespoke", "dode", "iia"))]
-"""Papers on learned solvers: about half of the time of all, in a file of their own, so that two processes share it."""
+DODE = [name for name in CELLS if name.startswith("dode")]
+"""D-ODE's tables take about half of the time of all: a file of their own lets two processes share it."""
 
 
 def rehearse(name, folder, *only):

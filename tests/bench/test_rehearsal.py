@@ -186,6 +186,17 @@ def test_a_rehearsal_has_the_rows_of_its_suite(name):
         assert not large, entry.label()
 
 
+@pytest.mark.parametrize("name", CELLS)
+def test_the_budget_of_a_rehearsal_buys_a_step_of_each_phase(name):
+    small = rehearsal(load(f"papers/{name}"))
+    for entry in small.methods:
+        options = entry.checked()
+        for budget in entry.budgets or small.budgets or []:
+            if hasattr(options, "phases") and budget.phase_iterations is None:
+                steps = {"images": budget.amount / options.batch, "iterations": budget.amount}[budget.unit]
+                assert steps >= len(options.phases), entry.label()
+
+
 def test_a_solver_is_cut_to_an_nfe_that_it_reaches():
     heun = rehearsal(suite(nfe=[3, 79, 80])).methods[1]
     assert heun.nfe == [3, 49, 80]

@@ -1,11 +1,11 @@
-"""Every suite of a paper on learned solvers rehearsed whole."""
+"""Every table of D-ODE's paper rehearsed whole."""
 
 import pytest
 
-from .rehearsed import LEARNED, rehearse
+from .rehearsed import DODE, rehearse
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("name", DODE)
 def test_every_cell_of_a_papers_suite_is_done(name, tmp_path):
     assert {row["status"] for row in rehearse(name, tmp_path)} == {"done"}
