@@ -1,4 +1,4 @@
-"""Every suite of a paper but D-ODE's rehearsed whole under `pytest --slow`, and four of them always, at few of their NFEs."""
+"""Every suite of a paper but D-ODE's rehearsed whole under `pytest --slow`, and four at few NFEs always."""
 
 import pytest
 
