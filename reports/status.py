@@ -47,11 +47,6 @@ class Status:
         return self.reason if self.kind is Kind.SKIPPED else str(self)
 
     @property
-    def brief(self) -> str:
-        """Without the command that gets what is missing."""
-        return str(self).partition(", get it ")[0] if self.kind is Kind.LACKING else str(self)
-
-    @property
     def done(self) -> bool:
         return self.kind is Kind.DONE
 

@@ -182,7 +182,7 @@ def _print_plan(plan: Any, artifacts: Any, workers: int, verbosity: str | None) 
         state = cell.skipped if cell.score is None else absent.get(cell.score.name, DONE)
         lines.append(
             f"{cell.dataset} {cell.method} [{cell.variant}] budget {cell.budget} "
-            f"seed {cell.seed} NFE {cell.nfe}: {state.brief}"
+            f"seed {cell.seed} NFE {cell.nfe}: {state}"
         )
     missing = [task for task in tasks if task.name not in present]
     kinds = Counter(task.kind for task in missing)
