@@ -71,8 +71,8 @@ class Metric:
     compute: imports torch only when it is called, since suites are checked without. It must be defined in the module
     of the declaration: that module, with what it imports, is the source version of the metric's values.
     It raises `arrays.TooFew` where the metric is not defined for so few samples.
-    enough: samples below which a value says little. fewest: samples without which there is none. log_scale: figures
-    show it on a logarithmic axis.
+    enough: samples below which a value says little. fewest: samples that it needs, where these are more than three.
+    log_scale: figures show it on a logarithmic axis.
     of_moments: it needs no more of the samples' features than their moments: `Comparison.fake` is a
     `moments.BlockMoments` where that takes less memory.
     pair: the metric without which this one means little. of_samples: compared with the truth as the denoiser makes
