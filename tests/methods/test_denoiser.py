@@ -118,3 +118,27 @@ def test_eps_is_the_networks_own_or_that_of_x0_and_one_evaluation(path, wrap, to
             torch.testing.assert_close(denoiser.eps(x, 0.4), expected, rtol=1e-9, atol=1e-9)
         assert meter.evaluations == 8
         assert meter.forwards == (16 if isinstance(denoiser, Guided) else 8)
+
+
+class Listening(nn.Module):
+    """A network in half precision that keeps what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones((), dtype=torch.float16))
+
+    def forward(self, x, time, condition=None):
+        self.given, self.time = x.dtype, time
+        return self.weight * x
+
+
+@pytest.mark.parametrize("kind", ["trained on labels", "edm"])
+def test_a_network_in_half_precision_is_told_its_time_in_float32(kind):
+    network, t = Listening(), torch.tensor(0.123456789, dtype=torch.float64)
+    if kind == "edm":
+        denoiser, told = EDMDenoiser(network, 0.5, EDM(0.002, 80.0)), t.log() / 4
+    else:
+        denoiser, told = NetworkDenoiser(network, VPLinear(), "eps", lambda t: 8191 * t), 8191 * t
+    assert denoiser(torch.randn(2, 1, 4, 4), t).dtype == torch.float32
+    assert network.given == torch.float16
+    torch.testing.assert_close(network.time, told.float().expand(2), rtol=1e-7, atol=0)
