@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from . import meter
 from .denoiser import Condition, Denoiser, Wrapper, parameter_dtype, time_dtype
 from .paths import Path, expand
 
@@ -55,7 +56,7 @@ class ClassifierGuided(Wrapper):
         if condition is None:
             return x0
         weight = self.scale * self.path.sigma(t) ** 2 / self.path.alpha(t)
-        return x0 + expand(weight, x) * self.gradient(x, t, condition)
+        return x0 + expand(weight, x) * meter.forward(_gradient, self.gradient, x, t, condition)
 
     def gradient(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """grad_x log p(labels | x, t), like x; with a graph of its own where gradients are being recorded."""
@@ -65,3 +66,7 @@ class ClassifierGuided(Wrapper):
             log_p = self.classifier.log_probability(x, self.path.alpha(t), self.path.noise_level(t), labels)
             (gradient,) = torch.autograd.grad(log_p.sum(), x, create_graph=recorded)
         return gradient
+
+
+def _gradient(gradient: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    return gradient(x, t, labels)

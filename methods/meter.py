@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 Forward = Callable[..., Any]
-"""(predict, x, t, condition) -> what a network's forward makes of them."""
+"""(predict, x, t, condition) -> what a network makes of them: by a forward, or its gradient too."""
 
 
 class Exhausted(Exception):
@@ -73,7 +73,7 @@ def count_forward(rows: int) -> None:
 
 @contextmanager
 def around_forwards(around: Callable[..., Any]) -> Iterator[None]:
-    """Inside, each network forward is around(forward, predict, x, t, condition), which calls forward with the rest."""
+    """Inside, each `forward` is around(evaluate, predict, x, t, condition), which calls evaluate with the rest."""
     _around.append(around)
     try:
         yield
@@ -82,7 +82,7 @@ def around_forwards(around: Callable[..., Any]) -> Iterator[None]:
 
 
 def forward(evaluate: Forward, *asked: Any) -> Any:
-    """evaluate(*asked), a network's forward."""
+    """evaluate(*asked), what a network is asked for. Counted as a forward by `count_forward` alone."""
     for around in _around:
         evaluate = partial(around, evaluate)
     return evaluate(*asked)

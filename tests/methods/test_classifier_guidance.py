@@ -7,6 +7,7 @@ from torch.distributions import Independent, Normal
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep.bench.stages.train import build
+from fewstep.bench.training.counting import Counted
 from fewstep.methods import registry, saved, solvers
 from fewstep.methods.classifier_guidance import ClassifierGuided, NoisyClassifier
 from fewstep.methods.denoiser import Guided, metered
@@ -16,6 +17,7 @@ from fewstep.methods.paths import EDM, FlowOT, VPCosine, VPDiscrete
 from fewstep.methods.randomness import noise
 from fewstep.methods.specs.bespoke import BespokeOptions
 from fewstep.methods.specs.knowledge import KnowledgeOptions
+from fewstep.tests.bench.test_counting import operations_seen
 from fewstep.tests.methods import killing
 from fewstep.tests.methods.test_guidance import MEANS, VARIANCES, WEIGHTS, ConditionalMixture, noised, some_states
 
@@ -116,6 +118,20 @@ def test_an_evaluation_is_one_forward_and_the_classifiers_forward_and_backward()
     forward = 2 * 4 * (3 * 64 + 64 * 3)
     # Backward to x alone: the weights ask for no gradient.
     assert counter.get_total_flops() - alone.get_total_flops() == 2 * forward
+
+
+@torch.no_grad()
+def test_a_gradient_like_an_earlier_one_is_counted_without_being_taken_apart(monkeypatch):
+    guided, x, labels = small(), torch.randn(4, 2), torch.tensor([0, 1, 2, 0])
+    with Counted(held=()) as counted, operations_seen(monkeypatch) as seen:
+        guided(x, 1.0, labels)
+        once, flops = seen[0], counted.flops
+        for t in (0.5, 2.0):
+            guided(x, t, labels)
+    with FlopCounterMode(display=False) as counter:
+        guided(x, 1.0, labels)
+    assert counted.flops == 3 * flops == 3 * counter.get_total_flops()
+    assert seen[0] < 2 * once
 
 
 BUDGETS = {"knowledge": 2000, "bespoke": 3500}
