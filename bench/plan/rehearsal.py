@@ -39,6 +39,8 @@ PART_OF_RESULTS = False
 
 IMAGES = 64
 """Of a data set."""
+SIDE = 16
+"""Pixels of its images at most."""
 PLACES = {"FEWSTEP_WEIGHTS": "weights", "FEWSTEP_DATA": "data", "TORCH_HOME": "torch"}
 """Where files are looked for: the variable, and the folder of the rehearsal that it names."""
 TOLD = "FEWSTEP_REHEARSAL"
@@ -46,8 +48,8 @@ TOLD = "FEWSTEP_REHEARSAL"
 
 
 def side(pixels: int) -> int:
-    """Of the images of a rehearsal: what the levels of networks for `pixels` can be halved to."""
-    return min(pixels, max(16, pixels // 8))
+    """Of the images of a rehearsal, for a data set of `pixels`: what the levels of small networks can be halved to."""
+    return min(pixels, SIDE)
 
 
 @contextmanager

@@ -35,12 +35,15 @@ OPTIONS = {
     "batch": 2,
     "nodes": 5,
     "scale": 2,
+    "substeps": 2,
     "trajectories": 4,
     "select_samples": 4,
     "accumulate": 1,
     "resolution": PICTURE,
 }
 """At most, of the options that say how much is computed."""
+FITTED = {**OPTIONS, "batch": 1}
+"""The same of learned solvers, which follow each noise of a batch through all its steps, one lot after another."""
 TOLERANCE = 1e-2
 """At least."""
 TEACHER_IMAGES = 128
@@ -109,7 +112,7 @@ def _budget(budget: Budget, most: dict[str, float], times: int) -> Budget:
 def _row(entry: MethodEntry, suite: Suite) -> MethodEntry:
     """Called as before: what stands beside a published row is found by its name."""
     changes: dict[str, Any] = {}
-    if options := _options(entry.checked()):
+    if options := _options(entry.checked(), FITTED if entry.spec.kind == "learned solver" else OPTIONS):
         changes |= {"options": {**entry.options, **options}, "variant": entry.label()}
     many = _phases(entry.checked()) > BUDGETS["iterations"]
     if budgets := entry.budgets or (suite.budgets if many else None):
@@ -129,16 +132,16 @@ def _phases(checked: Options) -> int:
     return len(getattr(checked, "phases", ()))
 
 
-def _options(checked: Options) -> dict[str, Any]:
+def _options(checked: Options, most: dict[str, int]) -> dict[str, Any]:
     """Those that become small, of options given inside of others too."""
     found: dict[str, Any] = {}
-    for name, most in OPTIONS.items():
-        if isinstance(value := getattr(checked, name, None), int) and value > most:
-            found[name] = most
+    for name, largest in most.items():
+        if isinstance(value := getattr(checked, name, None), int) and value > largest:
+            found[name] = largest
     if isinstance(value := getattr(checked, "tolerance", None), float) and value < TOLERANCE:
         found["tolerance"] = TOLERANCE
     for name in checked.model_fields_set:
-        if isinstance(value := getattr(checked, name), Options) and (inner := _options(value)):
+        if isinstance(value := getattr(checked, name), Options) and (inner := _options(value, most)):
             found[name] = {**value.model_dump(exclude_unset=True), **inner}
     return found
 

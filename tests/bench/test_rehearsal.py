@@ -14,7 +14,7 @@ from fewstep.bench.plan import rehearsal as files
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.results import published
 from fewstep.bench.suite.loading import checked, load
-from fewstep.bench.suite.rehearsal import LARGEST_NFE, OPTIONS, rehearsal
+from fewstep.bench.suite.rehearsal import FITTED, LARGEST_NFE, OPTIONS, rehearsal
 from fewstep.datasets.registry import DATASETS
 from fewstep.leaderboards import publish
 from fewstep.methods import assets
@@ -182,7 +182,8 @@ def test_a_rehearsal_has_the_rows_of_its_suite(name):
     assert small.samples == (10 if "inception_score" in real.metrics else 4)
     assert small.seeds == [0]
     for entry in small.methods:
-        large = [(option, value) for option, value in sizes(entry.checked()) if value > OPTIONS[option]]
+        most = FITTED if entry.name in ("bespoke", "d-ode", "iia") else OPTIONS
+        large = [(option, value) for option, value in sizes(entry.checked()) if value > most[option]]
         assert not large, entry.label()
 
 
@@ -223,6 +224,17 @@ ARCHITECTURES = {
     str(network.settings) + str(network.shape) + network.name.partition("-32")[0]: name
     for name, network in NETWORKS.items()
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "factors"),
+    [("512x512_diffusion", [2, 4, 8]), ("256x256_classifier", [2, 4, 8]), ("imagenet64_uncond_100M_1500K", [4, 8])],
+)
+def test_a_small_network_of_fewer_levels_has_attention_on_its_last_ones(name, factors):
+    """ADM's attends to 32, 16 and 8 pixels of 512, 256 and 64, its last three levels of seven, six and four."""
+    network = miniature.settings(NETWORKS[name], 16)["network"]
+    assert network["attention_resolutions"] == factors
+    assert network["channel_mult"] == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES.values()])

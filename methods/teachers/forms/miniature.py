@@ -9,6 +9,8 @@ PART_OF_RESULTS = False
 
 CHANNELS = 32
 """Of groups of 32, no network has fewer."""
+LEVELS = 4
+"""At most: a network of more loses those of its largest images, on which none has attention."""
 WIDEST = 2
 """Times CHANNELS, of the last two levels."""
 
@@ -19,14 +21,17 @@ def settings(network: PublishedNetwork, side: int) -> dict[str, Any]:
         return _edm(network, side)
     arguments = network.settings["network"]
     known: dict[str, Any] = {**arguments, "num_res_blocks": 1, "image_size": side}
-    smaller = arguments["image_size"] // side
+    lost = 2 ** max(0, len(arguments.get("channel_mult") or arguments["ch_mult"]) - LEVELS)
+    smaller = arguments["image_size"] // (side * lost)
     for name, value in arguments.items():
         if name in ("model_channels", "ch", "nf"):
             known[name] = CHANNELS
         elif name in ("channel_mult", "ch_mult"):
-            known[name] = _multiples(value)
+            known[name] = _multiples(value[-LEVELS:])
         elif name in ("num_head_channels", "head_dim"):
             known[name] = CHANNELS
+        elif name == "attention_resolutions":
+            known[name] = [factor // lost for factor in value]
         elif name == "attn_resolutions":
             known[name] = [resolution // smaller for resolution in value]
     return {**network.settings, "network": known}
