@@ -16,20 +16,36 @@ from .arrays import TooFew, as_features, as_pair
 from .covariance import mean_and_covariance, panels, scatter
 
 
-class Gaussian(NamedTuple):
-    """A mean (D,) and a covariance S (D, D) as a factor (D, rank) with factor factor^T = S.
+class Gaussian:
+    """A mean (D,) and a covariance S (D, D)."""
 
-    `cov` is None for the rows of fewer samples than dimensions, where S itself would lose half of the digits.
-    """
+    def __init__(self, mean: Tensor, cov: Tensor) -> None:
+        self.mean, self.cov = mean, cov
 
-    mean: Tensor
-    cov: Tensor | None
-    factor: Tensor
+    @cached_property
+    def factor(self) -> Tensor:
+        """F (D, rank) with F F^T = S, zero above its diagonal."""
+        return _factor(self.cov)
+
+    @property
+    def rank(self) -> int:
+        return self.factor.shape[1]
 
     @property
     def variance(self) -> Tensor:
         """tr S"""
-        return self.factor.square().sum() if self.cov is None else self.cov.trace()
+        return self.cov.trace()
+
+
+class FewRows(NamedTuple):
+    """The Gaussian of fewer samples than dimensions, whose covariance itself would lose half of the digits."""
+
+    mean: Tensor
+    factor: Tensor
+
+    @property
+    def variance(self) -> Tensor:
+        return self.factor.square().sum()
 
 
 class Known(tuple[Any, Any]):
@@ -94,29 +110,34 @@ def _known(reference: tuple[Any, Any]) -> Known:
     return reference if isinstance(reference, Known) else Known(reference)
 
 
-def _distance(a: Gaussian, b: Gaussian) -> float:
+def _distance(a: Gaussian | FewRows, b: Gaussian | FewRows) -> float:
     return float((a.mean - b.mean).square().sum() + a.variance + b.variance - 2 * _trace_of_root(a, b))
 
 
-def _trace_of_root(a: Gaussian, b: Gaussian) -> Tensor:
+def _trace_of_root(a: Gaussian | FewRows, b: Gaussian | FewRows) -> Tensor:
     """tr (S1 S2)^(1/2)"""
-    if a.cov is None or b.cov is None:
+    if isinstance(a, FewRows) or isinstance(b, FewRows):
         return torch.linalg.svdvals(a.factor.T @ b.factor).sum()
-    # Of the lower rank: each eigenvalue that ought to be 0 would add the root of a round-off error.
-    inner, outer = (b, a) if b.factor.shape[1] < a.factor.shape[1] else (a, b)
-    assert outer.cov is not None
-    return torch.linalg.eigvalsh(_sandwich(inner.factor, outer.cov)).clamp(min=0).sqrt().sum()
+    squares = torch.linalg.eigvalsh(_sandwich(a.factor, b.cov))
+    # An eigenvalue that ought to be 0 adds the root of a round-off error: the factor of the lower rank leaves fewest.
+    if a.rank and squares[0] < _noise(squares) and b.rank < a.rank:
+        squares = torch.linalg.eigvalsh(_sandwich(b.factor, a.cov))
+    return squares.clamp(min=0).sqrt().sum()
 
 
-def _fitted(x: Tensor) -> Gaussian:
+def _noise(values: Tensor) -> Tensor:
+    """Eigenvalues (rising) below this, the solver's own error, say nothing."""
+    return len(values) * torch.finfo(values.dtype).eps * values[-1]
+
+
+def _fitted(x: Tensor) -> Gaussian | FewRows:
     if len(x) <= x.shape[1]:
         mean = x.mean(0, dtype=torch.float64)
-        return Gaussian(mean, None, (x - mean).T / (len(x) - 1) ** 0.5)
-    mean, cov = mean_and_covariance(x)
-    return Gaussian(mean, cov, _factor(cov))
+        return FewRows(mean, (x - mean).T / (len(x) - 1) ** 0.5)
+    return Gaussian(*mean_and_covariance(x))
 
 
-def _rests(y: Tensor, blocks: Sequence[tuple[int, int]]) -> Iterator[Gaussian]:
+def _rests(y: Tensor, blocks: Sequence[tuple[int, int]]) -> Iterator[Gaussian | FewRows]:
     """Of the rows without each block: the whole's moments less the block's, unless dimensions are more than rows."""
     fewest = len(y) - max(last - first for first, last in blocks)
     if fewest < 2:
@@ -132,17 +153,21 @@ def _rests(y: Tensor, blocks: Sequence[tuple[int, int]]) -> Iterator[Gaussian]:
         # The whole's sum about its own mean is 0.
         mean = -(block - centre).sum(0) / count
         cov = (products - scatter(block, centre) - count * torch.outer(mean, mean)) / (count - 1)
-        yield Gaussian(centre + mean, cov, _factor(cov))
+        yield Gaussian(centre + mean, cov)
 
 
 def _given(mean: Any, cov: Any) -> Gaussian:
     m, s = (torch.as_tensor(value).detach().double() for value in (mean, cov))
     if m.ndim != 1 or s.shape != (len(m), len(m)):
         raise ValueError(f"moments must be (D,) and (D, D), not {tuple(m.shape)} and {tuple(s.shape)}")
-    if not (m.isfinite().all() and s.isfinite().all()):
+    if not (_is_finite(m) and _is_finite(s)):
         raise ValueError("moments hold values that are not finite")
-    s = (s + s.T) / 2
-    return Gaussian(m, s, _factor(s))
+    return Gaussian(m, s if torch.equal(s, s.T) else (s + s.T) / 2)
+
+
+def _is_finite(x: Tensor) -> bool:
+    """By the sum first, which is quicker; that of large numbers may be infinite."""
+    return bool(x.sum().isfinite() or x.isfinite().all())
 
 
 def _factor(cov: Tensor) -> Tensor:
@@ -151,8 +176,8 @@ def _factor(cov: Tensor) -> Tensor:
     if not failed:
         return factor
     values, vectors = torch.linalg.eigh(cov)
-    # Eigenvalues below the solver's own error say nothing, but their roots would add up.
-    kept = values > len(values) * torch.finfo(values.dtype).eps * values[-1]
+    # The roots of the others would add up.
+    kept = values > _noise(values)
     return torch.linalg.qr((vectors[:, kept] * values[kept].sqrt()).T, mode="r").R.T
 
 
