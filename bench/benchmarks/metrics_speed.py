@@ -91,16 +91,19 @@ def in_turn(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, 
 
 def memory(name: str, rows: int, threads: int) -> float:
     """GB at the peak beyond what was resident with the features made, in a process of its own. Linux alone."""
-    assert sys.platform == "linux"
-    import resource
-
     torch.set_num_threads(threads)
     real, fake = features(rows, 1), features(rows, 2, 0.95)
     # The packages' modules are loaded, and the thread pools started, before the count begins.
     MANIFOLDS[name](real[:100], fake[:100])
-    resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    resident = _kilobytes("VmRSS")
     MANIFOLDS[name](real, fake)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident) / 1e9
+    return (_kilobytes("VmHWM") - resident) * 1024 / 1e9
+
+
+def _kilobytes(what: str) -> int:
+    """Of this process; the peak that getrusage tells may be that of the process which started it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith(f"{what}:")))
 
 
 def frechet_rows(repeats: int) -> None:
