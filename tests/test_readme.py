@@ -13,6 +13,8 @@ import yaml
 
 from fewstep.bench.commands.main import main
 from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.run.forecast import forecast
+from fewstep.bench.store import Store
 from fewstep.bench.suite.loading import load
 from fewstep.reports import leaderboard, run_folder
 from fewstep.reports.claims import reading as claims
@@ -158,6 +160,8 @@ EXECUTE = """
 import sys
 from pathlib import Path
 from fewstep.bench.plan.cells import make_plan
+from fewstep.bench.run.forecast import forecast
+from fewstep.bench.store import Store
 from fewstep.bench.run.executor import EXECUTORS, Resources
 from fewstep.bench.suite.loading import load
 
@@ -228,6 +232,16 @@ def test_links_lead_somewhere(page):
 def test_every_command_that_a_page_names_exists(page):
     for verb in re.findall(r"(?:`|^    )fewstep (\w+)", page.read_text(), re.MULTILINE):
         assert verb in main.commands, verb
+
+
+def test_the_readme_says_how_much_the_quickstart_computes(tmp_path):
+    said = re.search(r"about (\d+) TFLOP, in five to six minutes on two cores that do (\d+) GFLOP/s each", TEXT)
+    assert said is not None
+    tera, giga = map(float, said.groups())
+    tasks = make_plan(load("quickstart")).tasks()
+    flops = forecast(tasks, tasks, Store(tmp_path)).flops
+    assert flops == pytest.approx(tera * 1e12, rel=0.05)
+    assert 5 * 60 <= flops / (2 * giga * 1e9) <= 6 * 60
 
 
 def test_the_readme_lists_every_command():
