@@ -16,6 +16,7 @@ from fewstep.reports.claims import reading
 from fewstep.reports.claims.decide import Outcome
 from fewstep.reports.claims.judge import judge
 from fewstep.reports.claims.model import Claim
+from fewstep.reports.naming import FREE
 
 BOARDS = Path(__file__).parents[2] / "leaderboards"
 GOLDEN = Path(__file__).parent / "golden" / "claims.txt"
@@ -24,7 +25,7 @@ STATED = {
     for board, claims in yaml.safe_load(GOLDEN.with_suffix(".yaml").read_text(encoding="utf-8")).items()
 } | {
     board: reading.read([BOARDS / board])
-    for board in ("claims", "claims-mixture", "claims-small-budgets", "cifar10-cpu")
+    for board in ("claims", "claims-mixture", "claims-mixture-students", "claims-small-budgets", "cifar10-cpu")
 }
 """By board: those of claims.yaml, and what suites of claims state themselves."""
 
@@ -54,3 +55,28 @@ def test_every_claim_is_decided_by_rows_that_its_board_has(judged):
     for _, found in judged.values():
         run = {one.claim.id for one in found if one.outcome is not Outcome.NOT_RUN}
         assert run == {one.claim.id for one in found}
+
+
+def differing(judged, board, budget):
+    """(ids of the claims whose verdicts differ from those on digits, how many there are), without placebos."""
+    on_digits, here = (
+        {
+            one.claim.id: one.outcome
+            for one in judged[name][1]
+            if not one.claim.placebo and one.context.budget in (budget, FREE)
+        }
+        for name in ("claims", board)
+    )
+    return {claim for claim, outcome in here.items() if outcome is not on_digits[claim]}, len(here)
+
+
+def test_as_many_verdicts_differ_on_the_mixture_as_the_readme_says(judged):
+    said = " ".join((BOARDS.parent / "README.md").read_text(encoding="utf-8").split())
+    small, large = "30000 evaluations", "100000 evaluations"
+    solvers = [differing(judged, "claims-mixture", budget) for budget in (small, large)]
+    assert (len(solvers[0][0] & solvers[1][0]), solvers[0][1]) == (7, 14)
+    assert "seven of the fourteen sentences about solvers and learned solvers get a different verdict" in said
+    students = [differing(judged, "claims-mixture-students", budget) for budget in (small, large)]
+    assert [(len(found), count) for found, count in students] == [(6, 14), (2, 14)]
+    assert "two of fourteen" in said
+    assert "with the larger budget, six with the smaller" in said
