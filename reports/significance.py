@@ -14,7 +14,9 @@ ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean, standard deviation (n - 1) and Student's 95 % interval; std, low, high are NaN for one value."""
+    """Mean, standard deviation (n - 1) and Student's 95 % interval. std, low, high are NaN for one value, and where one
+    is not finite.
+    """
 
     mean: float
     std: float
@@ -25,7 +27,7 @@ class Spread:
 
 def spread(values: Sequence[float]) -> Spread:
     n, mean = len(values), float(np.mean(values))
-    if n < 2:
+    if n < 2 or not np.isfinite(values).all():
         return Spread(mean, float("nan"), float("nan"), float("nan"), n)
     std = float(np.std(values, ddof=1))
     half = t_quantile(n - 1) * std / n**0.5

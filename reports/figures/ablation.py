@@ -84,12 +84,12 @@ def _curves(chosen: Chosen, entries: Sequence[Entry], option: str) -> Curves:
 
 
 def _measured(chosen: Chosen, curves: Curves) -> bool:
-    return any(entry.values.get(chosen.metric) for own in curves.values() for _, entry in own)
+    return any(chosen.has(entry) for own in curves.values() for _, entry in own)
 
 
 def _figure_of_curves(chosen: Chosen, option: str, curves: Curves) -> Figure:
     entries = [entry for own in curves.values() for _, entry in own]
-    valued = [entry for entry in entries if entry.values.get(chosen.metric)]
+    valued = [entry for entry in entries if chosen.has(entry)]
     nfes = sorted({entry.nfe for entry in valued})[: max(1, int(chosen.width / PANEL))]
     note = _note_of_curves(chosen, entries, len(valued) < len(entries))
     sheet = Sheet(f"{chosen.where} by {option}", chosen.width, ABOVE + HEIGHT + BELOW + note.height)
@@ -121,11 +121,11 @@ def _panel(axes: Axes, chosen: Chosen, curves: Curves) -> None:
     """The curves of one NFE, with their names."""
     labels = []
     for (text, own), colour in zip(curves.items(), PALETTE, strict=False):
-        kept = [(x, entry) for x, entry in own if entry.values.get(chosen.metric)]
+        kept = [(x, entry) for x, entry in own if chosen.has(entry)]
         points(axes, chosen, [x for x, _ in kept], [entry for _, entry in kept], colour, marker="o")
         if kept:
             labels.append(Label(text, kept[-1][0], chosen.mean(kept[-1][1]), colour))
-        gone = [x for x, entry in own if not entry.values.get(chosen.metric)]
+        gone = [x for x, entry in own if not chosen.has(entry)]
         axes.plot(gone, [1.0] * len(gone), "x", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
     end_labels(axes, labels, HEIGHT)
 
@@ -153,7 +153,7 @@ def _with_options(entries: Sequence[Entry]) -> list[Entry]:
 
 def _fullest(chosen: Chosen, entries: Sequence[Entry]) -> list[int]:
     """As many NFEs as fit, those at which most rows have a value."""
-    found = [entry.nfe for entry in entries if entry.values.get(chosen.metric)]
+    found = [entry.nfe for entry in entries if chosen.has(entry)]
     fullest = sorted(set(found), key=lambda nfe: (-found.count(nfe), nfe))
     return sorted(fullest[: max(1, int((chosen.width - 1.2) / 1.3))])
 
@@ -166,7 +166,7 @@ def _figure_of_dots(chosen: Chosen, entries: Sequence[Entry]) -> Figure:
         raise NothingToDrawError("no method has rows with several options")
     rows = rows[: int((HIGHEST - 1.0) / LINE)]
     colour = _by_method(rows)
-    valued = [entry for entry in entries if entry.values.get(chosen.metric) and entry.key.row in rows]
+    valued = [entry for entry in entries if chosen.has(entry) and entry.key.row in rows]
     values = extent(chosen, [entry for entry in valued if entry.nfe in nfes])
     left, texts = gutter(list(naming.labels(chosen.board, rows).values()), 0.42 * chosen.width)
     texts = [text.replace("\n", " ") for text in texts]
@@ -210,7 +210,7 @@ def _dots(
         linear(axes.xaxis, inches)
     for place, row in enumerate(rows):
         entry = own.get(row)
-        if entry is not None and entry.values.get(chosen.metric):
+        if entry is not None and chosen.has(entry):
             axes.errorbar(
                 [chosen.mean(entry)], [place], xerr=[chosen.error(entry)], color=colour[row], elinewidth=0.7,
                 capsize=1.5, **chosen.mark(row), markersize=3,

@@ -50,7 +50,7 @@ class Chosen:
     @cached_property
     def entries(self) -> list[Entry]:
         """Those that have a finite value."""
-        found = [e for e in self.board.shown.get(self.problem, []) if math.isfinite(self.mean(e))]
+        found = [e for e in self.board.shown.get(self.problem, []) if self.has(e)]
         if not found:
             raise NothingToDrawError(f"no row has a value of {self.metric}")
         return found
@@ -63,6 +63,10 @@ class Chosen:
     @property
     def higher(self) -> bool:
         return self.board.about(self.metric).higher_is_better
+
+    def has(self, entry: Entry) -> bool:
+        """Whether it has a finite value, which a PSNR of samples that are exact is not."""
+        return math.isfinite(self.mean(entry))
 
     def mean(self, entry: Entry) -> float:
         spread = entry.spread(self.metric)

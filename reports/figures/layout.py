@@ -31,6 +31,8 @@ ABOVE = 0.18
 """Inches of a title above the axes."""
 GAP = 0.09
 """Inches between axes and the labels beside them."""
+UNDER, OVER = 0.15, 0.04
+"""Inches below and above the axes that the labels beside them may take."""
 KINDS = {"solver": "solver", "learned solver": "learned solver", "student": "student", "": "other"} | {
     name: name for name in (MADE_ELSEWHERE, PUBLISHED)
 }
@@ -53,11 +55,16 @@ def gutter(texts: Sequence[str], width: float, size: float = SMALL) -> tuple[flo
     return widest, broken
 
 
+def tall_enough(texts: Sequence[str], least: float, size: float = SMALL) -> float:
+    """Inches of axes beside which `end_labels` has room for all of these: `least`, or more."""
+    return max(least, sum(height_of(text, size) for text in texts) - UNDER - OVER)
+
+
 def end_labels(axes: Axes, labels: Sequence[Label], inches: float, size: float = SMALL) -> None:
     """Names to the right of the axes, `inches` high, beside their points and never over one another, with leaders."""
     at = [axes.transAxes.inverted().transform(axes.transData.transform((label.x, label.y))) for label in labels]
     heights = [height_of(label.text, size) for label in labels]
-    middles = keep_apart([float(y) * inches for _, y in at], heights, -0.15, inches + 0.04)
+    middles = keep_apart([float(y) * inches for _, y in at], heights, -UNDER, inches + OVER)
     across = inches / (axes.bbox.height / axes.bbox.width)
     for label, (x, y), middle in zip(labels, at, middles, strict=True):
         end = 1 + GAP / across

@@ -26,15 +26,18 @@ from .layout import (
     line_of_the_teacher,
     points,
     quality_axis,
+    tall_enough,
 )
 from .published import Printed, printed
 
 HEIGHT = 2.3
-"""Inches of the axes."""
+"""Inches of the axes at least."""
 ONE = 0.3
 """Inches of the panel of one-step methods."""
 NAMED = 12
 """Grey lines that are named one by one."""
+MOST_BESIDE, MOST_BELOW = 36, 22
+"""One-step methods that a page has room for, the best of them."""
 NARROW = 4.5
 """On a sheet of less than so many inches the one-step methods come below."""
 
@@ -58,37 +61,50 @@ def against_flops(chosen: Chosen) -> Figure:
 
 
 def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
-    entries = _placed(chosen, across, x)
-    rows = by_row(entries)
+    rows = by_row(_placed(chosen, across, x))
     names = naming.labels(chosen.board, rows)
-    lines, single = _one_step_apart(rows)
+    lines, one_step = _one_step_apart(rows)
+    beside = bool(one_step) and chosen.width >= NARROW
+    single = _best(chosen, one_step, MOST_BESIDE if beside else MOST_BELOW)
     colour = colours(chosen, lines)
-    labels = _labels(chosen, lines, names, colour, x)
     told = printed(chosen, rows)
-    note = _note(chosen, rows, {row: names[row] for row in lines if colour[row] == GREY}, told)
-    beside = bool(single) and chosen.width >= NARROW
+    grey = {row: names[row] for row in lines if colour[row] == GREY}
+    note = _note(chosen, rows, grey, told, (len(single), len(one_step)))
     space = (0.22 if beside else 0.3) * chosen.width
-    right, texts = gutter([label.text for label in labels], space)
-    labels = [Label(text, old.x, old.y, old.colour) for text, old in zip(texts, labels, strict=True)]
+    right, labels = _broken(_labels(chosen, lines, names, colour, x), space)
     one_right, one_names = gutter([names[row] for row in single], space)
     listed = _height_of_list(gutter([names[row] for row in single], 0.4 * chosen.width)[1])
     below = 0.0 if beside or not single else ABOVE + BELOW + listed
-    sheet = Sheet(f"{chosen.where} against {across}", chosen.width, ABOVE / 2 + HEIGHT + BELOW + below + note.height)
-    values = extent(chosen, entries) + ([chosen.teacher[1]] if chosen.teacher else []) + told.values
-    width = chosen.width - LEFT - GAP - right - RIGHT - ((ONE + GAP + one_right + 0.12) if beside else 0.0)
-    axes = sheet.axes(LEFT, ABOVE / 2, width, HEIGHT)
-    quality_axis(axes, chosen, HEIGHT, values)
+    height = max(tall_enough(texts, HEIGHT) for texts in ([label.text for label in labels], one_names * beside))
+    sheet = Sheet(f"{chosen.where} against {across}", chosen.width, ABOVE / 2 + height + BELOW + below + note.height)
+    width = chosen.width - LEFT - GAP - right - RIGHT - (ONE + GAP + one_right + 0.12) * beside
+    axes = sheet.axes(LEFT, ABOVE / 2, width, height)
+    quality_axis(axes, chosen, height, _values(chosen, lines, single, told))
     axes.set_ylabel(chosen.quality, fontsize=BODY)
     axes.set_xlabel(across, fontsize=BODY)
     _lines(axes, chosen, lines, colour, x, width, told)
-    end_labels(axes, labels, HEIGHT)
+    end_labels(axes, labels, height)
     marked = dict(zip(one_names, single.values(), strict=True))
     if beside:
-        _beside(sheet, chosen, marked, LEFT + width + GAP + right + 0.12, axes, told)
+        _beside(sheet, chosen, marked, LEFT + width + GAP + right + 0.12, height, axes, told)
     elif single:
-        _below(sheet, chosen, marked, ABOVE / 2 + HEIGHT + BELOW + ABOVE, told)
+        _below(sheet, chosen, marked, ABOVE / 2 + height + BELOW + ABOVE, told)
     note.draw(sheet, sheet.height - note.height)
     return sheet.figure
+
+
+def _broken(labels: Sequence[Label], space: float) -> tuple[float, list[Label]]:
+    """(inches that they take, the labels in lines that fit into `space` as far as two do)."""
+    right, texts = gutter([label.text for label in labels], space)
+    return right, [Label(text, old.x, old.y, old.colour) for text, old in zip(texts, labels, strict=True)]
+
+
+def _values(
+    chosen: Chosen, lines: Mapping[Row, Sequence[Entry]], single: Mapping[Row, Entry], told: Printed
+) -> list[float]:
+    """All that the axis of quality must hold."""
+    shown = [entry for line in lines.values() for entry in line] + list(single.values())
+    return extent(chosen, shown) + ([chosen.teacher[1]] if chosen.teacher else []) + told.values
 
 
 def _placed(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> list[Entry]:
@@ -128,8 +144,20 @@ def _at(marks: Sequence[tuple[Entry, float]], x: Callable[[Entry], float]) -> tu
     return [x(entry) for entry, _ in marks], [value for _, value in marks]
 
 
-def _note(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], names: Mapping[Row, str], told: Printed) -> Note:
-    """names: of the rows in grey; of very many, the methods only."""
+def _best(chosen: Chosen, single: Mapping[Row, Entry], most: int) -> dict[Row, Entry]:
+    """In the order that they have."""
+    ordered = sorted(single, key=lambda row: chosen.mean(single[row]), reverse=chosen.higher)[:most]
+    return {row: entry for row, entry in single.items() if row in ordered}
+
+
+def _note(
+    chosen: Chosen,
+    rows: Mapping[Row, Sequence[Entry]],
+    names: Mapping[Row, str],
+    told: Printed,
+    one_step: tuple[int, int],
+) -> Note:
+    """names: of the rows in grey; of very many, the methods only. one_step: how many rows are shown, of how many."""
     kinds = [*(chosen.board.kind(row) for row in rows), *([PUBLISHED] if told.marks else [])]
     entries = [entry for line in rows.values() for entry in line]
     grey = list(names.values())
@@ -137,7 +165,9 @@ def _note(chosen: Chosen, rows: Mapping[Row, Sequence[Entry]], names: Mapping[Ro
         methods = naming.displays(chosen.board)
         grey = [f"{len(grey)} rows of {', '.join(dict.fromkeys(methods[row[0]] for row in names))}"]
     listed = f"Grey: {', '.join(grey)}." if grey else ""
-    return Note(chosen.width, kinds, chosen.about_errors, about_budget(entries), told.sentence, listed)
+    shown, of = one_step
+    left_out = f"One step: the best {shown} of {of}." if shown < of else ""
+    return Note(chosen.width, kinds, chosen.about_errors, about_budget(entries), left_out, told.sentence, listed)
 
 
 def _lines(
@@ -167,9 +197,11 @@ def _lines(
         hollow(axes, *_at(told.marks.get(row, ()), x), colour[row])
 
 
-def _beside(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: float, main: Axes, told: Printed) -> None:
+def _beside(
+    sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: float, height: float, main: Axes, told: Printed
+) -> None:
     """One-step methods in a narrow panel with the same axis of quality."""
-    axes = sheet.axes(left, ABOVE / 2, ONE, HEIGHT)
+    axes = sheet.axes(left, ABOVE / 2, ONE, height)
     axes.set(ylim=main.get_ylim(), yscale=main.get_yscale(), xlim=(-1, 1))
     axes.set_ylim(main.get_ylim())
     axes.set_yticks(main.get_yticks(), [])
@@ -183,7 +215,7 @@ def _beside(sheet: Sheet, chosen: Chosen, single: Mapping[str, Entry], left: flo
     for entry in single.values():
         points(axes, chosen, [0], [entry], INK, **chosen.mark(entry.key.row))
         hollow(axes, *_at(told.marks.get(entry.key.row, ()), lambda _: 0.0), INK)
-    end_labels(axes, [Label(name, 0, chosen.mean(entry)) for name, entry in single.items()], HEIGHT)
+    end_labels(axes, [Label(name, 0, chosen.mean(entry)) for name, entry in single.items()], height)
 
 
 def _height_of_list(names: Sequence[str]) -> float:

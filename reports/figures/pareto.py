@@ -23,12 +23,13 @@ from .layout import (
     gutter,
     line_of_the_teacher,
     quality_axis,
+    tall_enough,
 )
 from .layout import points as draw_points
 from .scatter import Box, name_points
 
 HEIGHT = 2.6
-"""Inches of the axes."""
+"""Inches of the axes at least."""
 APART = 1.5
 """Ratio of costs that makes a trade-off."""
 STRIP = 0.3
@@ -63,15 +64,16 @@ def _drawn(
     without = f"Without a name: {', '.join(nameless)}." if nameless else ""
     note = Note(chosen.width, kinds, chosen.about_errors, _about_lines(trained), without, colours=COLOURS)
     title = f"{chosen.where} at NFE {nfe} against the compute of training"
-    sheet = Sheet(title, chosen.width, ABOVE + HEIGHT + BELOW + note.height)
+    height = max(tall_enough(_names_beside(chosen, own, names)[1], HEIGHT) for own in beside.values())
+    sheet = Sheet(title, chosen.width, ABOVE + height + BELOW + note.height)
     values = extent(chosen, entries) + ([chosen.teacher[1]] if chosen.teacher else [])
     left = LEFT
     for across, own in beside.items():
         if own:
-            left = _strip(sheet, chosen, own, names, values, left, across)
+            left = _strip(sheet, chosen, own, names, values, left, height, across)
     width = chosen.width - left - RIGHT - 0.1
-    axes = sheet.axes(left, ABOVE, width, HEIGHT)
-    quality_axis(axes, chosen, HEIGHT, values)
+    axes = sheet.axes(left, ABOVE, width, height)
+    quality_axis(axes, chosen, height, values)
     axes.set_xlabel("compute of training (FLOPs)", fontsize=BODY)
     axes.set_title(f"NFE {nfe}", fontsize=BODY, loc="left")
     _name_quality(axes, chosen, left)
@@ -113,14 +115,13 @@ def _strip(
     names: Mapping[Row, str],
     values: list[float],
     left: float,
+    height: float,
     across: str,
 ) -> float:
     """Rows of which no compute of training is drawn, in a narrow panel at `left`; where the next panel begins."""
-    ordered = sorted(own, key=chosen.mean, reverse=chosen.higher)
-    alike = _together(chosen, ordered, names)
-    right, texts = gutter([text for text, _ in alike], 0.27 * chosen.width)
-    axes = sheet.axes(left, ABOVE, STRIP, HEIGHT)
-    quality_axis(axes, chosen, HEIGHT, values)
+    right, texts, places = _names_beside(chosen, own, names)
+    axes = sheet.axes(left, ABOVE, STRIP, height)
+    quality_axis(axes, chosen, height, values)
     axes.set(xlim=(-1, 1), xticks=[])
     _name_quality(axes, chosen, left)
     axes.set_xlabel(across, fontsize=BODY)
@@ -130,9 +131,17 @@ def _strip(
     if chosen.teacher is not None:
         line_of_the_teacher(axes, chosen.teacher[1])
     colour = INK if own[0].elsewhere else COLOURS["solver"]
-    labels = [Label(text, 0, value, colour) for text, (_, value) in zip(texts, alike, strict=True)]
-    end_labels(axes, labels, HEIGHT)
+    labels = [Label(text, 0, value, colour) for text, value in zip(texts, places, strict=True)]
+    end_labels(axes, labels, height)
     return left + STRIP + 0.09 + right + 0.12
+
+
+def _names_beside(
+    chosen: Chosen, own: Sequence[Entry], names: Mapping[Row, str]
+) -> tuple[float, list[str], list[float]]:
+    """(inches that they take, names, values) of rows in a panel, the best first."""
+    alike = _together(chosen, sorted(own, key=chosen.mean, reverse=chosen.higher), names)
+    return *gutter([text for text, _ in alike], 0.27 * chosen.width), [value for _, value in alike]
 
 
 def _name_quality(axes: Axes, chosen: Chosen, left: float) -> None:

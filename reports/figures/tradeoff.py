@@ -34,7 +34,7 @@ def tradeoff(chosen: Chosen) -> Figure:
 
 def check_worth(chosen: Chosen) -> None:
     """NothingToDrawError where no teacher is guided by different scales."""
-    if len(_scales(chosen)) < 2:
+    if len(set(_scales(chosen).values())) < 2:
         raise NothingToDrawError("guidance has one scale")
 
 
@@ -63,7 +63,7 @@ def _lines(chosen: Chosen, score: Chosen, scales: Mapping[Problem, float]) -> di
     found: dict[Line, list[tuple[float, Entry]]] = {}
     for problem, scale in sorted(scales.items(), key=lambda item: item[1]):
         for entry in chosen.board.shown.get(problem, []):
-            if entry.spread(chosen.metric) and entry.spread(score.metric):
+            if chosen.has(entry) and score.has(entry):
                 found.setdefault((entry.key.row, entry.nfe), []).append((scale, entry))
     if not found:
         raise NothingToDrawError(f"no row has values of both {chosen.metric} and {score.metric}")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,9 @@ ALL = [
     ("ablation", "tuned", PAGE),
     ("pareto", "learned-solvers", PAGE),
     ("nfe", "cifar10-32-smoke", PAGE),
+    ("nfe", "claims-mixture-students", PAGE),
+    ("nfe", "defaults", PAGE),
+    ("nfe", "defaults", COLUMN),
 ]
 
 
@@ -182,6 +186,19 @@ def test_one_step_students_have_a_panel_with_their_names(draw):
     assert beside.get_xlabel() == "one step"
     assert {text.get_text() for text in beside.texts} == {"BOOT", "Knowledge distillation", "SIM", "Diff-Instruct"}
     assert beside.get_ylim() == main.get_ylim()
+
+
+def test_the_best_one_step_rows_are_shown_where_a_page_has_no_room_for_all(draw):
+    figure = draw("nfe", "defaults")
+    _, beside = figure.axes
+    (said,) = re.findall(r"One step: the best (\d+) of (\d+)\.", " ".join(texts_of(figure)))
+    shown, of = map(int, said)
+    board, by_row = leaderboard.read(BOARDS / "defaults"), defaultdict(set)
+    for entry in board.entries:
+        by_row[entry.key.row].add(entry.nfe)
+    values = sorted(e.spread("fd_law").mean for e in board.entries if e.trained and by_row[e.key.row] == {1})
+    assert len(beside.texts) == shown < of == len(values)
+    assert sorted(line.get_ydata()[0] for line in beside.get_lines() if line.get_marker() == "^") == values[:shown]
 
 
 def test_every_line_is_named_in_colour_or_as_grey_in_the_note(draw):

@@ -26,6 +26,14 @@ def test_spread_is_students():
     assert found.high - found.mean == pytest.approx(4.302652729911275 / math.sqrt(3))
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_infinite_value_has_no_spread():
+    found = spread([1.0, float("inf")])
+    assert found.mean == float("inf")
+    assert math.isnan(found.std)
+    assert math.isnan(found.high)
+
+
 def test_one_value_has_no_interval():
     found = spread([1.0])
     assert found.mean == 1.0

@@ -1,5 +1,6 @@
 """The figure of a distance against a score: which points it joins, and what it refuses."""
 
+import csv
 import json
 from dataclasses import replace
 
@@ -96,3 +97,26 @@ def test_a_report_draws_it_once_for_all_scales_of_a_data_set(folder, run_folder,
     assert sum(name.startswith("tradeoff") for name in names) == 1
     alike = run_folder("alike", [row("euler", 0, 1.0, teacher=teacher) for teacher in ("one", "other")])
     assert not any(name.startswith("tradeoff") for name, _ in figures.shown(read(alike), {"alike": alike}))
+
+
+def test_teachers_of_one_scale_are_no_tradeoff(folder):
+    made = folder(scales=(1, 2))
+    facts = json.loads((made / FACTS).read_text())
+    (made / FACTS).write_text(json.dumps(facts | {"guidance": {"w = 1": 2, "w = 2": 2}}))
+    assert not any(name.startswith("tradeoff") for name, _ in figures.shown(read(made), {"scenes": made}))
+
+
+def test_a_row_whose_score_is_infinite_is_left_out(folder):
+    made = folder()
+    results = made / "results.csv"
+    with results.open() as file:
+        rows = list(csv.DictReader(file))
+    for one in rows:
+        if one["method"] == "euler" and one["nfe"] == "1" and one["metric"] == "clip_scenes":
+            one["value"] = "inf"
+    with results.open("w") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    drawn = lines(figures.figure([made], "tradeoff", metric="fd_scenes"))
+    assert sorted(map(len, drawn)) == [1, 1, 1, 4, 4, 4]
