@@ -102,6 +102,7 @@ def memory(name: str, rows: int, threads: int) -> float:
 
 def _kilobytes(what: str) -> int:
     """Of this process; the peak that getrusage tells may be that of the process which started it."""
+    assert sys.platform == "linux"
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith(f"{what}:")))
 
