@@ -3,6 +3,7 @@
 eps <- eps - w sigma grad_x log p(y | x, t), with a classifier p that was trained on noisy samples.
 """
 
+import operator
 from collections.abc import Callable
 
 import torch
@@ -56,7 +57,7 @@ class ClassifierGuided(Wrapper):
         if condition is None:
             return x0
         weight = self.scale * self.path.sigma(t) ** 2 / self.path.alpha(t)
-        return x0 + expand(weight, x) * meter.forward(_gradient, self.gradient, x, t, condition)
+        return x0 + expand(weight, x) * meter.forward(operator.call, self.gradient, x, t, condition)
 
     def gradient(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """grad_x log p(labels | x, t), like x; with a graph of its own where gradients are being recorded."""
@@ -66,7 +67,3 @@ class ClassifierGuided(Wrapper):
             log_p = self.classifier.log_probability(x, self.path.alpha(t), self.path.noise_level(t), labels)
             (gradient,) = torch.autograd.grad(log_p.sum(), x, create_graph=recorded)
         return gradient
-
-
-def _gradient(gradient: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-    return gradient(x, t, labels)

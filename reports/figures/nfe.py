@@ -73,11 +73,11 @@ def _figure(chosen: Chosen, across: str, x: Callable[[Entry], float]) -> Figure:
     space = (0.22 if beside else 0.3) * chosen.width
     right, labels = _broken(_labels(chosen, lines, names, colour, x), space)
     one_right, one_names = gutter([names[row] for row in single], space)
-    listed = _height_of_list(gutter([names[row] for row in single], 0.4 * chosen.width)[1])
-    below = 0.0 if beside or not single else ABOVE + BELOW + listed
-    height = max(tall_enough(texts, HEIGHT) for texts in ([label.text for label in labels], one_names * beside))
+    below = 0.0 if beside else _room_below(chosen, [names[row] for row in single])
+    height = tall_enough([label.text for label in labels], HEIGHT)
+    height = tall_enough(one_names, height) if beside else height
     sheet = Sheet(f"{chosen.where} against {across}", chosen.width, ABOVE / 2 + height + BELOW + below + note.height)
-    width = chosen.width - LEFT - GAP - right - RIGHT - (ONE + GAP + one_right + 0.12) * beside
+    width = chosen.width - LEFT - GAP - right - RIGHT - (ONE + GAP + one_right + 0.12 if beside else 0.0)
     axes = sheet.axes(LEFT, ABOVE / 2, width, height)
     quality_axis(axes, chosen, height, _values(chosen, lines, single, told))
     axes.set_ylabel(chosen.quality, fontsize=BODY)
@@ -216,6 +216,11 @@ def _beside(
         points(axes, chosen, [0], [entry], INK, **chosen.mark(entry.key.row))
         hollow(axes, *_at(told.marks.get(entry.key.row, ()), lambda _: 0.0), INK)
     end_labels(axes, [Label(name, 0, chosen.mean(entry)) for name, entry in single.items()], height)
+
+
+def _room_below(chosen: Chosen, names: Sequence[str]) -> float:
+    """Inches that the list of one-step methods takes, if there is any."""
+    return ABOVE + BELOW + _height_of_list(gutter(names, 0.4 * chosen.width)[1]) if names else 0.0
 
 
 def _height_of_list(names: Sequence[str]) -> float:

@@ -268,6 +268,23 @@ def test_names_are_drawn_as_they_are_and_infinite_values_are_left_out(row, run_f
     assert drawn.axes[0].get_xlim()[1] < 4
 
 
+def test_a_pareto_figure_is_as_high_as_the_names_of_its_solvers(row, run_folder):
+    rows = [row("euler", 0, 1.0 + 0.01 * i, nfe=4, variant=f"number {i}") for i in range(40)]
+    rows += [row("boot", 0, 0.5, nfe=4, budget="1000 evaluations", train_flops=1e9 * i) for i in (1, 2)]
+    figure = figures.figure([run_folder("run", rows)], "pareto")
+    names = [box for text, box in words(figure) if "number" in text.get_text()]
+    assert len(names) == 40
+    assert max(box.y1 for box in names) <= figure.get_figheight()
+    assert min(box.y0 for box in names) >= 0
+
+
+def test_an_infinite_value_is_no_point_of_an_ablation(row, run_folder):
+    values = {0.1: 3.0, 0.2: 2.0, 0.3: float("inf"), 0.4: 1.0}
+    rows = [row("boot", 0, value, nfe=1, variant=f"delta={x}") for x, value in values.items()]
+    (axes, *_) = figures.figure([run_folder("run", rows)], "ablation").axes
+    assert axes.get_ylim()[1] < 100
+
+
 def test_the_same_folder_twice_is_one():
     twice = figures.figure([BOARDS / "quickstart"] * 2, "learned")
     assert drawing.svg(twice) == drawing.svg(figures.figure([BOARDS / "quickstart"], "learned"))
