@@ -181,3 +181,17 @@ def test_published_moments_are_factored_once_for_all_that_is_compared_with_them(
         fake = torch.randn(4, 2048, generator=torch.Generator().manual_seed(seed))
         frechet_of(fake, moments, [(0, 2), (2, 4)])
     assert factored == [2048]
+
+
+def test_a_covariance_counts_by_its_symmetric_part():
+    rng = np.random.RandomState(0)
+    a, b = (np.cov(rng.standard_normal((40, 6)), rowvar=False) for _ in range(2))
+    skew = 0.1 * rng.standard_normal((6, 6))
+    zero = np.zeros(6)
+    expected = frechet_from_moments(zero, a, zero, b)
+    assert frechet_from_moments(zero, a + skew - skew.T, zero, b + skew.T - skew) == pytest.approx(expected, rel=1e-9)
+
+
+def test_large_means_whose_sum_overflows_are_finite():
+    mean, cov = np.full(2, 1e308), np.eye(2)
+    assert frechet_from_moments(mean, cov, mean, cov) == pytest.approx(0, abs=1e-12)
