@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from .. import naming, quality
 from ..entries import MADE_ELSEWHERE, Board
@@ -96,7 +97,14 @@ def row_ids(board: Board) -> dict[tuple[Problem, Row], str]:
 @cache
 def _templates() -> Environment:
     loader = PackageLoader(__package__.rpartition(".")[0])
-    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["with_code"] = with_code
+    return environment
+
+
+def with_code(text: str) -> Markup:
+    """HTML of a text whose `names` stand between backticks."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _source(name: str) -> str:

@@ -208,6 +208,13 @@ def test_labels_of_every_place_are_text(row, run_folder, no_figures, tmp_path):
     assert "{{7*7}}" in found.text
 
 
+def test_names_between_backticks_in_a_description_are_code(folder):
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**facts, "description": "As `a<b`, a ` alone."}))
+    page(folder)
+    assert '<p class="lead">As <code>a&lt;b</code>, a ` alone.</p>' in (folder / "report.html").read_text()
+
+
 def test_a_figure_gets_a_title_and_ids_of_its_page():
     drawn = (
         '<?xml?><!DOCTYPE svg><svg width="7.2pt" height="2pt" id="a">'
