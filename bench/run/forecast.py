@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from ...datasets import frozen
 from ...datasets.registry import DATASETS
+from ...methods.specs.teachers.pretrain import PretrainOptions
 from ..machine import gpus
 from ..plan.kinds import SampleParams, TeacherParams, TeacherResult, TrainParams, TruthParams
 from ..plan.task import Task
 from ..plan.training import OVERHEAD
 from ..store import Artifact, CorruptError, Store
 from .estimate import Rate, evaluates, rounded, work
+from .pretrain_flops import evaluation_flops
 
 BYTES = 4
 """Of a number in a file of samples; 1 where they are kept in 8 bits."""
@@ -107,6 +109,10 @@ def _flops(task: Task, teacher: Task | None, found: dict[str, Artifact]) -> floa
     if (name := _shipped(teacher)) is not None:
         ledger = json.loads(frozen.facts(name)["ledger"])
         return float(evaluations * ledger["flops"] / ledger["evaluations"])
+    params = teacher.params
+    assert isinstance(params, TeacherParams)
+    if params.teacher["name"] == "pretrain" and (shape := DATASETS[params.dataset].shape):
+        return evaluations * evaluation_flops(PretrainOptions.model_validate(params.teacher).network, shape)
     return None
 
 

@@ -3,11 +3,16 @@
 import math
 
 import pytest
+import torch
 
 from fewstep.bench.plan.cells import make_plan
 from fewstep.bench.run.forecast import PACE, forecast
+from fewstep.bench.run.pretrain_flops import evaluation_flops
 from fewstep.bench.store import Store
 from fewstep.bench.suite.loading import load
+from fewstep.bench.training.ledger import forward_flops
+from fewstep.methods.specs.teachers.pretrain import MLPOptions, PretrainOptions, UNetOptions
+from fewstep.methods.teachers import pretrain
 
 SEEDS, NFE, SAMPLES = 2, 4, 1797
 TEACHER_FLOPS = 2404384768000 / 383540.01960143744
@@ -65,9 +70,36 @@ def test_a_teacher_in_the_store_says_what_its_evaluations_cost(tmp_path):
     store.prepare()
     (teacher,) = (task for task in tasks if task.kind == "teacher")
     samples = [task for task in tasks if task.kind == "sample"]
-    assert forecast(tasks, samples, store).flops is None
+    assert forecast(tasks, samples, store).flops == pytest.approx(NFE * SAMPLES * TEACHER_FLOPS)
     with store.work(teacher.name) as folder:
         (folder / "x.bin").write_bytes(bytes(10))
         result = {"flops_per_evaluation": 5e6, "parameters": 7}
         store.commit(teacher.to_json(), folder, result, {"started": 0.0, "ended": 1.0})
     assert forecast(tasks, samples, store).flops == NFE * SAMPLES * 5e6
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "label_dropout"),
+    [
+        (UNetOptions(), (1, 8, 8), None),
+        (UNetOptions(), (3, 32, 32), 0.1),
+        (UNetOptions(channels=8, multipliers=(1, 1, 3), blocks=2, embedding=10), (3, 16, 8), None),
+        (UNetOptions(multipliers=(2,), blocks=3), (1, 8, 8), None),
+        (MLPOptions(), (2,), None),
+        (MLPOptions(width=20, blocks=1), (5,), 0.1),
+    ],
+)
+def test_the_flops_of_a_network_are_known_before_it_is_made(network, shape, label_dropout):
+    made = pretrain.denoiser(PretrainOptions(network=network, label_dropout=label_dropout), shape, 10)
+    assert evaluation_flops(network, shape) == forward_flops(made, torch.randn(2, *shape))
+
+
+def test_the_time_of_a_suite_with_an_exact_teacher_is_not_told(tmp_path):
+    suite = tmp_path / "s.yaml"
+    suite.write_text(
+        "name: s\ndatasets: [mixture-8x8]\nteachers: {name: exact}\nmethods: [euler]\nnfe: 4\n"
+        "metrics: [fd_law]\nsamples: 2000\ndevice: cpu\n"
+    )
+    tasks = make_plan(load(str(suite))).tasks()
+    found = forecast(tasks, tasks, Store(tmp_path))
+    assert (found.seconds, found.flops) == (None, None)
