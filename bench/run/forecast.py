@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ...datasets import frozen
@@ -32,12 +33,15 @@ class Forecast:
     bytes: float
     source: str
     """What the time was told by."""
+    longest: float = 0.0
+    """Seconds of the tasks that wait for one another: less time no number of workers takes."""
 
     def text(self, workers: int) -> str:
         if self.seconds is None:
             time = "time not known yet: no task of the suite is finished"
         else:
-            time = f"{rounded(self.seconds / workers)} with {workers} worker{'s' * (workers != 1)} ({self.source})"
+            seconds = max(self.seconds / workers, self.longest)
+            time = f"{rounded(seconds)} with {workers} worker{'s' * (workers != 1)} ({self.source})"
         flops = "" if self.flops is None else f"; about {_scaled(self.flops, 'FLOP')}"
         return f"{time}{flops}; about {_scaled(self.bytes, 'B')} on disk"
 
@@ -48,26 +52,38 @@ def forecast(tasks: Sequence[Task], missing: Iterable[Task], store: Store) -> Fo
     Where it has none the time on a CPU follows from the FLOPs.
     """
     missing = list(missing)
-    absent = {task.name for task in missing}
-    found = {task.name: artifact for task in tasks if task.name not in absent and (artifact := _artifact(store, task))}
+    found = _present(tasks, {task.name for task in missing}, store)
     rates, overall, sizes = _measured(tasks, found)
     teachers = _teachers(tasks)
-    flops = [_flops(task, teachers[task.name], found) for task in missing]
-    total = None if None in flops else sum(filter(None, flops))
-    seconds, source = None, ""
+    units = _units(teachers.values(), found)
+    flops = [of for task in missing if (of := _flops(task, teachers[task.name], units)) is not None]
+    total = sum(flops) if len(flops) == len(missing) else None
+    each, source = list[float](), ""
     if overall.known:
-        seconds = sum(work(task) * rates.get(task.kind, overall).seconds_per_work for task in missing)
+        each = [work(task) * rates.get(task.kind, overall).seconds_per_work for task in missing]
         source = f"by the pace of {len(found)} finished task{'s' * (len(found) != 1)}"
     elif total is not None and not any(gpus(task.params.device) for task in missing):
-        seconds, source = total / PACE, f"at {PACE / 1e9:.0f} GFLOP/s each"
-    return Forecast(seconds, total, sum(_bytes(task, teachers[task.name], sizes) for task in missing), source)
+        each, source = [of / PACE for of in flops], f"at {PACE / 1e9:.0f} GFLOP/s each"
+    size = sum(_bytes(task, teachers[task.name], sizes) for task in missing)
+    return Forecast(sum(each) if source else None, total, size, source, _longest(missing, each))
 
 
-def _artifact(store: Store, task: Task) -> Artifact | None:
-    try:
-        return store.get(task.name)
-    except CorruptError:
-        return None
+def _longest(missing: Sequence[Task], seconds: Sequence[float]) -> float:
+    """Of the chains of tasks in which each needs the one before."""
+    ends = dict[str, float]()
+    for task, own in zip(missing, seconds, strict=False):
+        ends[task.name] = own + max([0.0, *(ends.get(needed.name, 0.0) for needed in task.inputs.values())])
+    return max(ends.values(), default=0.0)
+
+
+def _present(tasks: Iterable[Task], absent: Collection[str], store: Store) -> dict[str, Artifact]:
+    """What the store has of the tasks that are not `absent`; what is corrupt tells nothing."""
+    found = {}
+    for task in tasks:
+        with suppress(CorruptError):
+            if task.name not in absent and (artifact := store.get(task.name)) is not None:
+                found[task.name] = artifact
+    return found
 
 
 def _measured(
@@ -99,21 +115,31 @@ def _shipped(teacher: Task | None) -> str | None:
     return params.file if isinstance(params, TeacherParams) else None
 
 
-def _flops(task: Task, teacher: Task | None, found: dict[str, Artifact]) -> float | None:
+def _units(teachers: Iterable[Task | None], found: dict[str, Artifact]) -> dict[str, float | None]:
+    """FLOPs of an evaluation by the teacher's name; None: not known."""
+    named = {teacher.name: teacher for teacher in teachers if teacher is not None}
+    return {name: _unit(teacher, found) for name, teacher in named.items()}
+
+
+def _unit(teacher: Task, found: dict[str, Artifact]) -> float | None:
+    if (artifact := found.get(teacher.name)) is not None:
+        return artifact.answer(TeacherResult).flops_per_evaluation
+    if (name := _shipped(teacher)) is not None:
+        ledger = json.loads(frozen.facts(name)["ledger"])
+        return float(ledger["flops"] / ledger["evaluations"])
+    params = teacher.params
+    assert isinstance(params, TeacherParams)
+    if params.teacher["name"] != "pretrain":
+        return None
+    return evaluation_flops(PretrainOptions.model_validate(params.teacher).network, DATASETS[params.dataset].shape)
+
+
+def _flops(task: Task, teacher: Task | None, units: dict[str, float | None]) -> float | None:
     """Of the networks, in the FLOPs of the teacher behind the task; 0 for a task without one."""
     if teacher is None:
         return 0.0
-    evaluations = work(task) / (OVERHEAD if isinstance(task.params, TrainParams) else 1.0)
-    if (artifact := found.get(teacher.name)) is not None:
-        return evaluations * artifact.answer(TeacherResult).flops_per_evaluation
-    if (name := _shipped(teacher)) is not None:
-        ledger = json.loads(frozen.facts(name)["ledger"])
-        return float(evaluations * ledger["flops"] / ledger["evaluations"])
-    params = teacher.params
-    assert isinstance(params, TeacherParams)
-    if params.teacher["name"] == "pretrain" and (shape := DATASETS[params.dataset].shape):
-        return evaluations * evaluation_flops(PretrainOptions.model_validate(params.teacher).network, shape)
-    return None
+    unit = units[teacher.name]
+    return None if unit is None else unit * work(task) / (OVERHEAD if isinstance(task.params, TrainParams) else 1.0)
 
 
 def _bytes(task: Task, teacher: Task | None, sizes: dict[str, list[float]]) -> float:

@@ -60,6 +60,21 @@ def test_no_time_is_told_where_nothing_tells_it(plan, tmp_path, monkeypatch):
     assert found.text(1).startswith("time not known yet: no task of the suite is finished; about ")
 
 
+def test_no_number_of_workers_is_faster_than_tasks_that_wait_for_one_another(tmp_path):
+    suite = tmp_path / "s.yaml"
+    suite.write_text(
+        "name: s\ndatasets: [digits]\nteachers: {name: pretrain, images: 1280000}\nmethods: [knowledge]\n"
+        "budgets: [{evaluations: 100000}, {evaluations: 1000000}]\nnfe: 1\nmetrics: [fd_digits]\nsamples: 1797\n"
+        "device: cpu\n"
+    )
+    tasks = make_plan(load(str(suite))).tasks()
+    found = forecast(tasks, tasks, Store(tmp_path))
+    chain = (4 * 1_280_000 + 1_000_000 + SAMPLES) * TEACHER_FLOPS / PACE
+    assert found.longest == pytest.approx(chain, rel=1e-3)
+    assert found.seconds > chain
+    assert found.text(100).startswith(f"about {5 * math.ceil(chain / 300)} min with 100 workers")
+
+
 def test_a_teacher_in_the_store_says_what_its_evaluations_cost(tmp_path):
     suite = tmp_path / "s.yaml"
     suite.write_text(
