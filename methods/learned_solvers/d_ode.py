@@ -22,7 +22,7 @@ from ..on_host import OnHost
 from ..randomness import noise
 from ..solvers.adams import EQUAL_STEPS, history
 from ..solvers.base import Node, Run, Solver, ddim, eps_of, transfer
-from ..solvers.combinations import weighted
+from ..solvers.combinations import Combination, weighted
 from ..solvers.deis import tab_coefficients
 from ..solvers.dpm_solver import multistep_orders, multistep_step
 from ..solvers.exponential import History, Integrator, orders_of, p
@@ -165,13 +165,13 @@ def d_unipc(run: Run, x: Tensor, correct: Correct) -> Tensor:
     x0 = run.x0(x, run.nodes[0])
     for i, (t, s) in enumerate(pairwise(run.nodes)):
         history.push(t, x0)
-        predicted, unic = unip(form, history, o.variant, orders[i], x, x0, t, s)
+        predicted, unic = unip(form, history, o.variant, orders[i], Combination((1.0, x)), x0, t, s)
         mean = _mean_x0(x, predicted, t, s)
         predicted, before = correct(predicted, _since(before, mean)), mean
         if i == len(orders) - 1:
             return predicted
         x0 = run.x0(predicted, s)
-        x = unic(x0)
+        x = unic(x0).value()
     return x
 
 

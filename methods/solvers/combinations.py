@@ -14,3 +14,29 @@ def weighted(weights: Iterable[Scalar], values: Iterable[Tensor]) -> Tensor:
     for weight, value in others:
         total = total + weight * value if isinstance(weight, Tensor) else total.add_(value, alpha=weight)
     return total
+
+
+class Combination:
+    """A sum of numbers times tensors, not worked out before `value` asks: a tensor that comes twice is one term, and
+    what cancels costs nothing. A solver's formulas can so be written one after another.
+    """
+
+    def __init__(self, *terms: tuple[float, Tensor]) -> None:
+        self._weights: dict[int, float] = {}
+        self._values: dict[int, Tensor] = {}
+        for weight, value in terms:
+            self._weights[id(value)] = self._weights.get(id(value), 0.0) + weight
+            self._values[id(value)] = value
+
+    def terms(self, scale: float = 1.0) -> list[tuple[float, Tensor]]:
+        """Those of `scale` times the sum."""
+        return [(scale * weight, self._values[key]) for key, weight in self._weights.items() if weight != 0]
+
+    def told_by(self, known: "Combination", value: Tensor) -> "Combination":
+        """The same sum as `value`, what `known` is worth, and the terms in which it differs from that one."""
+        return Combination((1.0, value), *Combination(*self.terms(), *known.terms(-1.0)).terms())
+
+    def value(self) -> Tensor:
+        """The sum, a new tensor unless it is one of its tensors itself."""
+        weights, values = zip(*self.terms(), strict=True)
+        return values[0] if weights == (1.0,) else weighted(weights, values)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..paths import plus
 from .base import Node, Run, ddim
-from .exponential import History, Integrator, minus_differences, orders_of, p
+from .combinations import Combination
+from .exponential import History, Integrator, orders_of, p, stepped
 from .unipc import UniC
 
 
@@ -45,12 +46,10 @@ def multistep_step(run: Run, form: Integrator, history: History, order: int, i: 
     o, (t, s) = run.options, run.nodes[i : i + 2]
     history.push(t, form.value(x, x0, t))
     z = form.z(t, s)
-    x = ddim(x, x0, t, s)
     if order == 1 or not math.isfinite(z):
-        return x
+        return ddim(x, x0, t, s)
     ratios, values = history.last(abs(z), order - 1)
-    weights = [form.amp(s) * weight for weight in _weights(o.solver_type, z, ratios)]
-    return minus_differences(x, weights, ratios, values) if ratios else x
+    return stepped(form, Combination((1.0, x)), t, s, _weights(o.solver_type, z, ratios), ratios, values).value()
 
 
 def _weights(solver_type: str, z: float, ratios: list[float]) -> list[float]:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..paths import plus
 from .base import Node, Run, ddim, eps_of, transfer, x0_of
+from .combinations import Combination
 
 
 def p(k: int, z: float) -> float:
@@ -47,6 +47,14 @@ class Integrator:
         """F(x, t), evaluated."""
         return run.eps(x, t) if self.noise else run.x0(x, t)
 
+    def linear(self, t: Node, s: Node) -> tuple[float, float]:
+        """(lin, -amp p_1), the weights of x and F in `base`."""
+        if self.noise:
+            ratio = float(s.alpha / t.alpha)
+            return ratio, float(s.sigma - ratio * t.sigma)
+        ratio = float(s.sigma / t.sigma)
+        return ratio, float(s.alpha - ratio * t.alpha)
+
     def base(self, x: Tensor, value: Tensor, t: Node, s: Node) -> Tensor:
         """The first-order step lin x - amp p_1 F, which is DDIM's with this F."""
         return transfer(x, value, t, s) if self.noise else ddim(x, value, t, s)
@@ -79,13 +87,20 @@ class History:
         return ratios, [value, *(f for _, f in usable)]
 
 
-def minus_differences(x: Tensor, weights: Sequence[float], ratios: Sequence[float], values: Sequence[Tensor]) -> Tensor:
-    """x - sum_m weights[m] d_m with d_m = (F_m - F_0)/r_m; values: F_0, F_1, ..., without differences of tensors."""
-    by_value = [w / r for w, r in zip(weights, ratios, strict=True)]
-    x = plus(x, sum(by_value), values[0])
-    for c, value in zip(by_value, values[1:], strict=True):
-        x.add_(value, alpha=-c)
-    return x
+def stepped(
+    form: Integrator,
+    x: Combination,
+    t: Node,
+    s: Node,
+    weights: Sequence[float],
+    ratios: Sequence[float],
+    values: Sequence[Tensor],
+) -> Combination:
+    """lin x - amp (p_1 F_0 + sum_m weights[m] d_m) with d_m = (F_m - F_0)/r_m; values: F_0, F_1, ..."""
+    lin, first = form.linear(t, s)
+    by_value = [form.amp(s) * w / r for w, r in zip(weights, ratios, strict=True)]
+    others = [(-c, value) for c, value in zip(by_value, values[1:], strict=True)]
+    return Combination(*x.terms(lin), (first + sum(by_value), values[0]), *others)
 
 
 def orders_of(run: Run, lower_final: bool) -> list[int]:

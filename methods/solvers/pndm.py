@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..paths import VPDiscrete
-from .adams import equal_steps, history
+from .adams import EQUAL_STEPS, equal_steps, history
 from .base import Node, Run, ddim, eps_of, nodes, transfer
 from .combinations import weighted
 from .exponential import Integrator
@@ -25,13 +25,20 @@ def ipndm(run: Run, x: Tensor) -> Tensor:
         if t.signal:
             values.appendleft(run.eps(x, t))
             x = x if unic is None else unic.corrected(x, values[0], t)
-            x = transfer(x, equal_steps(values), t, s)
+            x = _adams_bashforth(x, values, t, s)
         else:
             x0 = run.x0(x, t)
             values.appendleft(eps_of(x, x0, t))
             x = x if unic is None else unic.corrected(x, values[0], t)
             x = ddim(x, x0, t, s)
     return x
+
+
+def _adams_bashforth(x: Tensor, values: Collection[Tensor], t: Node, s: Node) -> Tensor:
+    """DDIM's step with the Adams-Bashforth mean of the last values of eps, newest first."""
+    ratio = s.alpha / t.alpha
+    weight = s.sigma - ratio * t.sigma
+    return weighted([ratio, *(weight * w for w in EQUAL_STEPS[len(values) - 1])], [x, *values])
 
 
 def _ipndm_orders(run: Run) -> list[int]:
@@ -63,8 +70,10 @@ def f_pndm(run: Run, x: Tensor) -> Tensor:
     values, middles = history(4), _middles(run, x)
     for i, (t, s) in enumerate(pairwise(run.nodes)):
         values.appendleft(run.eps(x, t))
-        eps = equal_steps(values) if i >= 3 else _pseudo_runge_kutta(run, x, values[0], t, s, *middles[i])
-        x = transfer(x, eps, t, s)
+        if i >= 3:
+            x = _adams_bashforth(x, values, t, s)
+        else:
+            x = transfer(x, _pseudo_runge_kutta(run, x, values[0], t, s, *middles[i]), t, s)
     return x
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from torch import Tensor
 
 from .base import Node, Run, ddim
-from .exponential import History, Integrator, minus_differences, orders_of, p
+from .combinations import Combination
+from .exponential import History, Integrator, orders_of, p, stepped
 
 
 def unipc(run: Run, x: Tensor) -> Tensor:
@@ -24,34 +25,38 @@ def unipc(run: Run, x: Tensor) -> Tensor:
     """
     o, steps, orders = run.options, len(run.nodes) - 1, orders_of(run, run.options.lower_order_final)
     form, history = Integrator(o.prediction == "noise"), History(max(orders))
-    x0 = run.x0(x, run.nodes[0])
+    x0, state = run.x0(x, run.nodes[0]), Combination((1.0, x))
     value = form.value(x, x0, run.nodes[0])
     for i, (t, s) in enumerate(pairwise(run.nodes)):
         history.push(t, value)
-        predicted, unic = unip(form, history, o.variant, orders[i], x, x0, t, s)
+        predicted, unic = unip(form, history, o.variant, orders[i], state, x0, t, s)
         if i == steps - 1:
             return predicted
         x0 = run.x0(predicted, s)
         value = form.value(predicted, x0, s)
-        x = unic(value) if o.corrector == "unic" else predicted
-    return x
+        state = unic(value) if o.corrector == "unic" else Combination((1.0, predicted))
+    return predicted
 
 
 def unip(
-    form: Integrator, history: History, variant: str, order: int, x: Tensor, x0: Tensor, t: Node, s: Node
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """(UniP's state at s, F there -> UniC's), from x at t with D = x0, whose F is the newest in the history."""
+    form: Integrator, history: History, variant: str, order: int, x: Combination, x0: Tensor, t: Node, s: Node
+) -> tuple[Tensor, Callable[[Tensor], Combination]]:
+    """(UniP's state at s, F there -> UniC's), from x at t with D = x0, whose F is the newest in the history.
+
+    UniC's state is left as a sum: it is no more than a term of the next step's.
+    """
     z = form.z(t, s)
     if not math.isfinite(z):
-        x = ddim(x, x0, t, s)
-        return x, lambda value: x
+        landed = ddim(x.value(), x0, t, s)
+        return landed, lambda value: Combination((1.0, landed))
     ratios, values = history.last(abs(z), order - 1)
-    base = form.base(x, values[0], t, s)
+    state = _state(form, variant, x, t, s, ratios, values)
+    predicted = state.value()
 
-    def unic(value: Tensor) -> Tensor:
-        return _corrected(base, form, variant, z, s, [*ratios, 1.0], [*values, value])
+    def unic(value: Tensor) -> Combination:
+        return _state(form, variant, x, t, s, [*ratios, 1.0], [*values, value]).told_by(state, predicted)
 
-    return _corrected(base, form, variant, z, s, ratios, values), unic
+    return predicted, unic
 
 
 class UniC:
@@ -81,21 +86,18 @@ class UniC:
             order, z = next(self.orders), self.form.z(t, s)
             if math.isfinite(z):
                 ratios, values = self._history.last(abs(z), order - 1)
-                base = self.form.base(start, values[0], t, s)
-                x = _corrected(base, self.form, self.variant, z, s, [*ratios, 1.0], [*values, value])
+                began = Combination((1.0, start))
+                x = _state(self.form, self.variant, began, t, s, [*ratios, 1.0], [*values, value]).value()
         self._history.push(s, value)
         self._start = x, s
         return x
 
 
-def _corrected(
-    base: Tensor, form: Integrator, variant: str, z: float, s: Node, ratios: list[float], values: list[Tensor]
-) -> Tensor:
-    """base - amp B sum_m rho_m d_m, d_m = (F_m - F_0)/r_m; values: F_0 and the F_m, of which there may be none."""
-    if not ratios:
-        return base
-    weights = [form.amp(s) * weight for weight in _weights(variant, z, tuple(ratios))]
-    return minus_differences(base, weights, ratios, values)
+def _state(
+    form: Integrator, variant: str, x: Combination, t: Node, s: Node, ratios: list[float], values: list[Tensor]
+) -> Combination:
+    """UniP's state at s; UniC's if the last of the values F_0, F_1, ... is F at s, whose ratio is 1."""
+    return stepped(form, x, t, s, _weights(variant, form.z(t, s), tuple(ratios)), ratios, values)
 
 
 @lru_cache(maxsize=4096)
@@ -104,6 +106,8 @@ def _weights(variant: str, z: float, ratios: tuple[float, ...]) -> list[float]:
 
     With one difference the authors take 1/2, which meets the condition to first order in h.
     """
+    if not ratios:
+        return []
     scale = z if variant == "bh1" else math.expm1(z)
     if len(ratios) == 1:
         return [scale / 2]
