@@ -22,21 +22,21 @@ class Combination:
     """
 
     def __init__(self, *terms: tuple[float, Tensor]) -> None:
-        self._weights: dict[int, float] = {}
-        self._values: dict[int, Tensor] = {}
+        merged: dict[int, tuple[float, Tensor]] = {}
         for weight, value in terms:
-            self._weights[id(value)] = self._weights.get(id(value), 0.0) + weight
-            self._values[id(value)] = value
+            before = merged.get(id(value))
+            merged[id(value)] = (weight if before is None else before[0] + weight, value)
+        self._terms = [term for term in merged.values() if term[0] != 0]
 
     def terms(self, scale: float = 1.0) -> list[tuple[float, Tensor]]:
         """Those of `scale` times the sum."""
-        return [(scale * weight, self._values[key]) for key, weight in self._weights.items() if weight != 0]
+        return [(scale * weight, value) for weight, value in self._terms]
 
     def told_by(self, known: "Combination", value: Tensor) -> "Combination":
         """The same sum as `value`, what `known` is worth, and the terms in which it differs from that one."""
-        return Combination((1.0, value), *Combination(*self.terms(), *known.terms(-1.0)).terms())
+        return Combination((1.0, value), *self._terms, *known.terms(-1.0))
 
     def value(self) -> Tensor:
         """The sum, a new tensor unless it is one of its tensors itself."""
-        weights, values = zip(*self.terms(), strict=True)
+        weights, values = zip(*self._terms, strict=True)
         return values[0] if weights == (1.0,) else weighted(weights, values)
