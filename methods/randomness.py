@@ -14,21 +14,24 @@ from torch import Tensor
 
 def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
     """A CPU generator of its own for each (seed, purpose, index...)."""
+    return torch.Generator().manual_seed(_derived(seed, purpose, *index))
+
+
+def _derived(seed: int, purpose: str, *index: int) -> int:
     key = "/".join([str(seed), purpose, *map(str, index)])
-    digest = hashlib.sha256(key.encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little", signed=True)
 
 
 def noise(seed: int, purpose: str, indices: Iterable[int], shape: Sequence[int]) -> Tensor:
     """Unit Gaussian noise (len(indices), *shape), float32 on the CPU; row k depends on indices[k] alone."""
-    return _normal([generator(seed, purpose, int(i)) for i in indices], shape)
+    return _normal([_derived(seed, purpose, int(i)) for i in indices], shape)
 
 
-def _normal(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
-    """Unit Gaussian rows (len(generators), *shape), float32, each from its own generator."""
-    rows = torch.empty(len(generators), *shape)
-    for row, own in zip(rows, generators, strict=True):
-        row.normal_(generator=own)
+def _normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """Unit Gaussian rows (len(seeds), *shape), float32, each from its own seed."""
+    rows, own = torch.empty(len(seeds), *shape), torch.Generator()
+    for row, seed in zip(rows, seeds, strict=True):
+        row.normal_(generator=own.manual_seed(seed))
     return rows
 
 
@@ -47,7 +50,7 @@ def draws_from(start: Tensor) -> Callable[[int], Tensor]:
         if not seeds:
             rows = start.detach().float().cpu().contiguous().numpy()
             seeds.extend(int.from_bytes(hashlib.sha256(row.tobytes()).digest()[:4], "little") for row in rows)
-        return _normal([generator(seed, "draw", j) for seed in seeds], start.shape[1:]).to(start)
+        return _normal([_derived(seed, "draw", j) for seed in seeds], start.shape[1:]).to(start)
 
     return draw
 
