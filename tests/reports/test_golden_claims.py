@@ -25,7 +25,14 @@ STATED = {
     for board, claims in yaml.safe_load(GOLDEN.with_suffix(".yaml").read_text(encoding="utf-8")).items()
 } | {
     board: reading.read([BOARDS / board])
-    for board in ("claims", "claims-mixture", "claims-mixture-students", "claims-small-budgets", "cifar10-cpu")
+    for board in (
+        "claims",
+        "claims-mixture",
+        "claims-mixture-students",
+        "claims-tuned",
+        "claims-small-budgets",
+        "cifar10-cpu",
+    )
 }
 """By board: those of claims.yaml, and what suites of claims state themselves."""
 
@@ -80,3 +87,23 @@ def test_as_many_verdicts_differ_on_the_mixture_as_the_readme_says(judged):
     assert [(len(found), count) for found, count in students] == [(6, 14), (2, 14)]
     assert "two of fourteen" in said
     assert "with the larger budget, six with the smaller" in said
+
+
+def test_one_sentence_depends_on_tuning_and_without_it_verdicts_are_those_of_claims(judged):
+    _, found = judged["claims-tuned"]
+    stated = [one for one in found if not one.claim.placebo]
+    frozen = {(one.claim.id, one.context.budget): one.outcome for one in stated if not one.context.rules}
+    tuned = {(one.claim.id, one.context.budget): one.outcome for one in stated if one.context.rules}
+    assert frozen.keys() == tuned.keys()
+    differing = {place for place in frozen if frozen[place] is not tuned[place]}
+    flipped = {place for place in differing if {frozen[place], tuned[place]} == {Outcome.HOLDS, Outcome.FAILS}}
+    assert (len(frozen), len(differing), len(flipped)) == (25, 6, 2)
+    assert {claim for claim, _ in flipped} == {"tract-pd"}
+    assert tables.flips(found) == ["depends on tuning: tract-pd"]
+    on_digits = {(one.claim.id, one.context.budget): one.outcome for one in judged["claims"][1]}
+    shared = frozen.keys() & on_digits.keys()
+    assert len(shared) == 23
+    assert all(frozen[place] is on_digits[place] for place in shared)
+    said = " ".join((BOARDS.parent / "README.md").read_text(encoding="utf-8").split())
+    assert "Of thirteen sentences that compare trained methods one holds with the settings as they come" in said
+    assert len({claim for claim, _ in frozen}) == 13
