@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from .base import Node, Run, ddim, eps_of, transfer, x0_of
+from ..paths import axpby
+from .base import Node, Run, eps_of, x0_of
 from .combinations import Combination
 
 
@@ -48,16 +49,17 @@ class Integrator:
         return run.eps(x, t) if self.noise else run.x0(x, t)
 
     def linear(self, t: Node, s: Node) -> tuple[float, float]:
-        """(lin, -amp p_1), the weights of x and F in `base`."""
+        """(lin, -amp p_1): the weights of x and F in the first-order step, which is DDIM's with this F."""
         if self.noise:
-            ratio = float(s.alpha / t.alpha)
-            return ratio, float(s.sigma - ratio * t.sigma)
-        ratio = float(s.sigma / t.sigma)
-        return ratio, float(s.alpha - ratio * t.alpha)
+            lin = float(s.alpha / t.alpha)
+            return lin, float(s.sigma - lin * t.sigma)
+        lin = float(s.sigma / t.sigma)
+        return lin, float(s.alpha - lin * t.alpha)
 
     def base(self, x: Tensor, value: Tensor, t: Node, s: Node) -> Tensor:
-        """The first-order step lin x - amp p_1 F, which is DDIM's with this F."""
-        return transfer(x, value, t, s) if self.noise else ddim(x, value, t, s)
+        """The first-order step lin x - amp p_1 F."""
+        lin, first = self.linear(t, s)
+        return axpby(lin, x, first, value)
 
     def z(self, t: Node, s: Node) -> float:
         h = float(s.half_log_snr - t.half_log_snr)
