@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from . import meter
-from .denoiser import Condition, Denoiser, Wrapper, parameter_dtype, time_dtype
+from .denoiser import Condition, Denoiser, Wrapper
 from .paths import Path, expand
+from .scalings import parameter_dtype, time_dtype
 
 
 class NoisyClassifier(nn.Module):

@@ -18,6 +18,7 @@ from .meter import metered as metered
 from .paths import EDM, Path, Scalar, Time, as_time, axpby, expand
 from .prompts import Prompts
 from .randomness import categories
+from .scalings import as_number, edm_scalings, factor, parameter_dtype, time_dtype
 
 Condition = Any
 Predict = Callable[[Tensor, Tensor, Condition], Tensor]
@@ -26,8 +27,9 @@ Predict = Callable[[Tensor, Tensor, Condition], Tensor]
 class Denoiser(nn.Module):
     """D(x, t, condition) -> x0 on `path`. Subclasses write `denoise`; calling counts and checks the time.
 
-    One whose network predicts eps may answer `eps` directly: it sets `predicts_eps` and writes `predict_eps`. One whose
-    network may say a variance too writes `predict_moments`.
+    One whose network predicts eps may answer `eps` directly: it sets `predicts_eps` and writes `predict_eps`; one that
+    has D and eps alike at hand says so by `says_eps` alone. One whose network may say a variance too writes
+    `predict_moments`.
 
     x: (B, ...), t: float, () or (B,), result: like x, in x's dtype. `sample_shape` is one sample's, where it
     is known: methods that read no data take it from their teacher. `sample_bound` is the largest |x0| that the
@@ -56,6 +58,11 @@ class Denoiser(nn.Module):
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """x: (B, ...), t: () or (B,), on x's device."""
         raise NotImplementedError
+
+    @property
+    def says_eps(self) -> bool:
+        """Whether `eps` is no detour by D."""
+        return self.predicts_eps
 
     def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """E[eps | x_t = x], with the arguments of `denoise`."""
@@ -234,9 +241,27 @@ class EDMDenoiser(Denoiser):
         return edm_scalings(sigma, self.sigma_data)
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        c_skip, c_out, F = self._said(x, t, condition)
+        return axpby(c_skip, x, c_out, F)
+
+    @property
+    def says_eps(self) -> bool:
+        # A subclass with a D of its own has its eps by that.
+        return type(self).denoise is EDMDenoiser.denoise
+
+    def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """(x - D)/sigma = ((1 - c_skip) x - c_out F)/sigma."""
+        if not self.says_eps:
+            return super().predict_eps(x, t, condition)
+        sigma = factor(as_number(t), x)
+        c_skip, c_out, F = self._said(x, t, condition)
+        return axpby((1 - c_skip) / sigma, x, -c_out / sigma, F)
+
+    def _said(self, x: Tensor, t: Tensor, condition: Condition) -> tuple[Scalar, Scalar, Tensor]:
+        """(c_skip, c_out, F), shaped to multiply x."""
         c_skip, c_out, c_in = (factor(c, x) for c in self.scalings(as_number(t)))
         F = self._asked((c_in * x).to(parameter_dtype(self.network, x)), t, condition).to(x.dtype)
-        return axpby(c_skip, x, c_out, F)
+        return c_skip, c_out, F
 
     def _asked(self, scaled: Tensor, t: Tensor, condition: Condition) -> Tensor:
         F: Tensor = self.network(scaled, self.c_noise(t, scaled), condition)
@@ -245,39 +270,6 @@ class EDMDenoiser(Denoiser):
     def c_noise(self, t: Tensor, x: Tensor) -> Tensor:
         """ln(sigma)/4 for each sample of x, (B,), as the network that is given x is told it."""
         return (torch.log(t) / 4).to(time_dtype(self.network, x.dtype)).expand(x.shape[0])
-
-
-def edm_scalings(sigma: Scalar, sigma_data: float) -> tuple[Scalar, Scalar, Scalar]:
-    """(c_skip, c_out, c_in) of EDM, table 1; sigma is a float or a tensor of any shape."""
-    total = sigma**2 + sigma_data**2
-    root = total**0.5
-    return sigma_data**2 / total, sigma * sigma_data / root, 1 / root
-
-
-def as_number(t: Tensor) -> Scalar:
-    """One time for all samples as a float where it can be read without a wait and no gradient is lost."""
-    return float(t) if t.ndim == 0 and t.device.type == "cpu" and not t.requires_grad else t
-
-
-def factor(c: Scalar, x: Tensor) -> Scalar:
-    """c, a float or a tensor () or (B,), so that it multiplies x (B, ...)."""
-    return expand(c, x) if isinstance(c, Tensor) else c
-
-
-def parameter_dtype(network: nn.Module, x: Tensor) -> torch.dtype:
-    """The dtype that the network computes in; x's own for one without parameters, or that casts x itself."""
-    if getattr(network, "casts_itself", False):
-        return x.dtype
-    return next((p.dtype for p in network.parameters()), x.dtype)
-
-
-def time_dtype(network: nn.Module, given: torch.dtype) -> torch.dtype:
-    """The dtype in which a network that is given x in the dtype `given` is told its time or label: never half
-    precision, in which 999 would be 1000.
-    """
-    if getattr(network, "casts_itself", False):
-        return torch.float64
-    return torch.promote_types(given, torch.float32)
 
 
 class Wrapper(Denoiser):
@@ -309,6 +301,10 @@ class Conditioned(Wrapper):
         super().__init__(denoiser, denoiser.path)
         self.condition = condition
         self.predicts_eps = denoiser.predicts_eps
+
+    @property
+    def says_eps(self) -> bool:
+        return self.denoiser.says_eps
 
     def around(self, denoiser: Denoiser) -> Denoiser:
         return Conditioned(denoiser, self.condition)

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..denoiser import Condition, Denoiser, EDMDenoiser, parameter_dtype
+from ..denoiser import Condition, Denoiser, EDMDenoiser
 from ..method import Draws
 from ..networks.embedding import embedding_alone, zero
 from ..nfe import one_evaluation
 from ..paths import Path, Scalar, VPCosine, expand
 from ..randomness import generator
+from ..scalings import parameter_dtype
 from ..solvers.grids import karras
 from ..specs.boot import BootOptions
 from ..uses import spent_on

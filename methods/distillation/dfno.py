@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from .. import solvers
-from ..denoiser import Condition, Denoiser, EDMDenoiser, Wrapper, parameter_dtype, time_dtype
+from ..denoiser import Condition, Denoiser, EDMDenoiser, Wrapper
 from ..method import Draws
 from ..networks.over_time import add_layers_over_time
 from ..nfe import one_evaluation
 from ..randomness import generator
+from ..scalings import parameter_dtype, time_dtype
 from ..solvers.base import Solver
 from ..specs.dfno import DFNOOptions
 from ..uses import spent_on

@@ -17,12 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..denoiser import Clipped, Condition, Denoiser, EDMDenoiser, edm_scalings
+from ..denoiser import Clipped, Condition, Denoiser, EDMDenoiser
 from ..ema import Average, Weights, bias_corrected_ema
 from ..method import Draws
 from ..nfe import whole
 from ..paths import EDM, PATHS, Path, expand
 from ..randomness import generator
+from ..scalings import edm_scalings
 from ..solvers.base import Run, nodes
 from ..solvers.euler import euler
 from ..solvers.grids import karras

@@ -85,7 +85,8 @@ class Run:
 
     nodes: the grid, noisiest first; per_step: evaluations of each step where `nfe` was asked for;
     draws(j): the j-th unit noise of a stochastic solver; network_eps: (x, t) -> eps of a network that predicts it;
-    network_moments: (x, t) -> (D, share), see Denoiser.moments.
+    direct_eps: the same, or of a denoiser that says eps as easily as D; network_moments: (x, t) -> (D, share), see
+    Denoiser.moments.
     """
 
     denoise: Callable[[Tensor, Tensor], Tensor]
@@ -97,6 +98,7 @@ class Run:
     draws: Callable[[int], Tensor] | None = None
     network_eps: Callable[[Tensor, Tensor], Tensor] | None = None
     network_moments: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    direct_eps: Callable[[Tensor, Tensor], Tensor] | None = None
     _started: bool = False
 
     @classmethod
@@ -118,10 +120,10 @@ class Run:
         return x0 if self.options.thresholding is None else _thresholded(x0, self.options.thresholding)
 
     def eps(self, x: Tensor, t: Node) -> Tensor:
-        """The network's own where that predicts eps and D is not changed; else from x0, as is its cost."""
-        if self.network_eps is None or self.options.thresholding is not None or self._is_analytic():
+        """The denoiser's own where that says eps and D is not changed; else from x0, as is its cost."""
+        if self.direct_eps is None or self.options.thresholding is not None or self._is_analytic():
             return eps_of(x, self.x0(x, t), t)
-        return self.network_eps(x, t.time)
+        return self.direct_eps(x, t.time)
 
     def moments(self, x: Tensor, t: Node) -> tuple[Tensor, Tensor]:
         """(D, share) at (x, t), evaluated. ValueError where the network says no variance."""
@@ -235,6 +237,10 @@ class Solver:
             times = decreasing(times, denoiser.path)
             check_orders(self.options, len(times) - 1)
         steps, at = self._nodes(denoiser.path, nfe, times, grid, noise)
+
+        def eps(x: Tensor, t: Tensor) -> Tensor:
+            return denoiser.eps(x, t, condition)
+
         run = Run(
             lambda x, t: denoiser(x, t, condition),
             denoiser.path,
@@ -243,8 +249,9 @@ class Solver:
             self.order,
             steps,
             draws or draws_from(noise),
-            (lambda x, t: denoiser.eps(x, t, condition)) if denoiser.predicts_eps else None,
+            eps if denoiser.predicts_eps else None,
             lambda x, t: denoiser.moments(x, t, condition),
+            eps if denoiser.says_eps else None,
         )
         if self.options.denoise_to_zero and run.nodes[-1].clean:
             raise ValueError("denoise_to_zero on a grid that ends at clean data: let the grid end above it")

@@ -25,13 +25,10 @@ from ..denoiser import (
     Denoiser,
     EDMDenoiser,
     NetworkDenoiser,
-    as_number,
-    factor,
-    parameter_dtype,
-    time_dtype,
 )
 from ..networks.embedding import embed_of
 from ..paths import EDM, axpby, expand
+from ..scalings import as_number, factor, parameter_dtype, time_dtype
 from .pretrained import Pretrained
 
 

@@ -5,8 +5,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fewstep.methods import solvers
-from fewstep.methods.denoiser import NetworkDenoiser
-from fewstep.methods.paths import VPDiscrete
+from fewstep.methods.denoiser import EDMDenoiser, NetworkDenoiser
+from fewstep.methods.paths import EDM, VPDiscrete
 from fewstep.methods.solvers.combinations import Combination
 
 
@@ -60,11 +60,17 @@ class Constant(torch.nn.Module):
         return self.eps
 
 
-@pytest.mark.parametrize(("name", "passes"), [("unipc-3", 7), ("ipndm", 5), ("dpmpp-2m", 5), ("deis-tab3", 5)])
-def test_a_step_takes_few_passes_over_the_state(name, passes):
-    """Of a network that predicts eps: x0 from it in two, then one for each term of the step's sum."""
+@pytest.mark.parametrize(
+    ("name", "by_eps", "by_F"), [("unipc-3", 7, 8), ("ipndm", 5, 8), ("dpmpp-2m", 5, 6), ("deis-tab3", 5, 8)]
+)
+@pytest.mark.parametrize("kind", ["eps", "F"])
+def test_a_step_takes_few_passes_over_the_state(name, by_eps, by_F, kind):
+    """One for each term of the step's sum; before, of a network that predicts eps two for x0, of EDM's one for its
+    input and two for x0 or eps.
+    """
     x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    denoiser = NetworkDenoiser(Constant(x.clone()), VPDiscrete(), "eps")
+    network, passes = Constant(x.clone()), {"eps": by_eps, "F": by_F}[kind]
+    denoiser = NetworkDenoiser(network, VPDiscrete(), "eps") if kind == "eps" else EDMDenoiser(network, 0.5, EDM())
 
     def count(nfe):
         with Passes(x.numel()) as counted:

@@ -120,6 +120,33 @@ def test_eps_is_the_networks_own_or_that_of_x0_and_one_evaluation(path, wrap, to
         assert meter.forwards == (16 if isinstance(denoiser, Guided) else 8)
 
 
+class Shifted(EDMDenoiser):
+    """With a D of its own."""
+
+    def denoise(self, x, t, condition):
+        return 0.9 * super().denoise(x, t, condition) + 0.1
+
+
+class OtherScalings(EDMDenoiser):
+    def scalings(self, sigma):
+        c_skip, c_out, c_in = super().scalings(sigma)
+        return 0.7 * c_skip, 0.8 * c_out, c_in
+
+
+@pytest.mark.parametrize("t", [0.002, 3.0, torch.tensor([0.002, 0.5, 3.0, 80.0], dtype=torch.float64)])
+@pytest.mark.parametrize("kind", [EDMDenoiser, Shifted, OtherScalings])
+def test_the_eps_of_a_preconditioned_network_is_that_of_its_x0(kind, t):
+    denoiser = kind(nn.Tanh(), 0.5, EDM())
+    denoiser.network.forward = lambda x, c_noise, condition: torch.tanh(x + c_noise[:, None])
+    x = torch.randn(4, 3, generator=rng(), dtype=torch.float64) * torch.as_tensor(t).reshape(-1, 1)
+    expected = denoiser.path.eps(x, denoiser(x, t), t)
+    assert denoiser.says_eps == (kind is not Shifted)
+    assert not denoiser.predicts_eps
+    for asked in (denoiser, denoiser.given(torch.zeros(4, dtype=torch.int64))):
+        assert asked.says_eps == denoiser.says_eps
+        torch.testing.assert_close(asked.eps(x, t), expected, rtol=1e-9, atol=1e-9)
+
+
 class Listening(nn.Module):
     """A network in half precision that keeps what it is told."""
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from fewstep.methods.denoiser import Clipped, edm_scalings, from_function
+from fewstep.methods.denoiser import Clipped, from_function
 from fewstep.methods.distillation.tract import (
     Phase,
     ddim_step,
@@ -16,6 +16,7 @@ from fewstep.methods.distillation.tract import (
     vp_loss,
 )
 from fewstep.methods.paths import EDM, VPCosine, expand
+from fewstep.methods.scalings import edm_scalings
 from fewstep.tests.methods.toy_networks import toy_edm, toy_network
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from fewstep.methods.denoiser import edm_scalings
 from fewstep.methods.paths import expand
+from fewstep.methods.scalings import edm_scalings
 
 
 def toy_network(u, tau, p):
