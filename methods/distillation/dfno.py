@@ -35,7 +35,12 @@ class Recorded(Wrapper):
 
     def __init__(self, denoiser: Denoiser) -> None:
         super().__init__(denoiser, denoiser.path)
+        self.predicts_eps = denoiser.predicts_eps
         self._asked: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def says_eps(self) -> bool:
+        return self.denoiser.says_eps
 
     @property
     def states(self) -> list[Tensor]:
@@ -44,6 +49,10 @@ class Recorded(Wrapper):
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         self._asked[id(t)] = t, x
         return self.denoiser(x, t, condition)
+
+    def predict_eps(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        self._asked[id(t)] = t, x
+        return self.denoiser.eps(x, t, condition)
 
 
 def moments(teacher: Denoiser, options: DFNOOptions) -> Tensor:
